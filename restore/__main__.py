@@ -1,0 +1,32 @@
+"""``restore <command> ...``, the same as ``python -m restore.<command> ...``."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "fit": "train a model",
+    "evaluate": "score a checkpoint or a baseline on benchmark folders",
+    "predict": "restore a picture, a folder or a glob",
+    "benchmark": "measure start-up, data path, training step and memory",
+}
+
+
+def main() -> None:
+    """Hand over to the command named first."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in COMMANDS:
+        del sys.argv[1]
+        importlib.import_module(f"restore.{name}").main()
+        return
+    text = "usage: restore <command> [key=value ...]\n\n" + "".join(
+        f"  {command:<10} {what}\n" for command, what in COMMANDS.items()
+    )
+    if name in ("-h", "--help"):
+        sys.stdout.write(text + "\nrestore <command> --help lists its settings\n")
+        return
+    sys.stderr.write(f"restore: {name} is not a command\n{text}")
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Draws ``curves.png`` in the run folder."""
+
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from restore.callbacks.metrics_csv import read_metrics
+
+
+class Curves(Callback):
+    """Redraws the loss and every validation score from ``metrics.csv`` after each validation."""
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The rows of this validation come in before the next one."""
+        self._draw(Path(trainer.default_root_dir))
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """With the last rows."""
+        for logger in trainer.loggers:
+            logger.save()
+        self._draw(Path(trainer.default_root_dir))
+
+    def _draw(self, folder: Path) -> None:
+        if not (folder / "metrics.csv").exists():
+            return
+        draw_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")
+
+
+def draw_curves(rows: list[dict[str, str]], target: Path) -> None:
+    """One panel per quantity: the training loss first, then the validation scores.
+
+    Args:
+        rows: of ``metrics.csv``.
+        target: the PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    columns = {key for row in rows for key in row}
+    shown = [c for c in ["train/loss", *sorted(c for c in columns if c.startswith("val/"))] if c in columns]
+    if not shown:
+        return
+    figure = Figure(figsize=(4.5 * len(shown), 3.2), layout="constrained")
+    for axes, column in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]
+        axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
+        axes.set(title=column, xlabel="step")
+        axes.grid(alpha=0.3)
+    temporary = target.with_suffix(".tmp.png")
+    figure.savefig(temporary, dpi=100)
+    temporary.replace(target)

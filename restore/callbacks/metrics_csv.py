@@ -1,0 +1,71 @@
+"""The run folder's ``metrics.csv``: one row per logged step, whole again after a resume."""
+
+import csv
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsCSV(Logger):
+    """Writes every logged value to ``<folder>/metrics.csv``; columns appear as they come.
+
+    A resumed run drops the rows of steps it does again. (Lightning's CSVLogger deletes the whole file.)
+    """
+
+    def __init__(self, *, folder: str) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self._rows: list[dict[str, str]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """Of the logger: the folder is the version."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run folder holds the whole configuration."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Merge values into the step's row; repeated steps of a resumed run replace their old rows."""
+        number = step or 0
+        if self._rows is None:
+            kept = read_metrics(self.path) if self.path.exists() else []
+            self._rows = [row for row in kept if int(row["step"]) < number]
+        if not self._rows or int(self._rows[-1]["step"]) != number:
+            self._rows.append({"step": str(number)})
+        self._rows[-1].update({key: repr(float(value)) for key, value in metrics.items()})
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file anew; Lightning calls this at its logging interval, so the cost stays small."""
+        rows = self._rows or []
+        columns = ["step", *sorted({key for row in rows for key in row} - {"step"})]
+        temporary = self.path.with_suffix(".tmp")
+        with open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, self.path)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """The last rows."""
+        if self._rows is not None:
+            self.save()
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of a ``metrics.csv``; a value that was not logged at a step is the empty string."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,65 @@
+"""Pictures of how a run is doing: lq enlarged, pred, gt, error."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from restore import image
+
+
+class Panels(Callback):
+    """Writes ``panels/<image>_<step>.png`` at each validation, and hands them to loggers that take pictures.
+
+    Args:
+        images: how many pictures of the first validation set.
+        max_side: a larger panel is cut to its middle, in gt pixels.
+        error_gain: the absolute error is multiplied by this to be seen.
+    """
+
+    def __init__(self, *, images: int = 2, max_side: int = 256, error_gain: float = 4.0) -> None:
+        self.images, self.max_side, self.error_gain = images, max_side, error_gain
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """``outputs`` is the restored image, (1, 3, H, W)."""
+        if trainer.sanity_checking or dataloader_idx or batch_idx >= self.images or trainer.global_rank:
+            return
+        panel = draw_panel(
+            batch["lq"][0].cpu(), outputs[0].cpu(), batch["gt"][0].cpu(), self.max_side, self.error_gain
+        )
+        name, step = batch["name"][0], trainer.global_step
+        target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"
+        image.write(target, image.picture(panel))
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                caption = f"lq, restored, reference, error x{self.error_gain:g}"
+                logger.log_image(key=f"panels/{name}", images=[str(target)], step=step, caption=[caption])
+
+
+def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, max_side: int, error_gain: float) -> Tensor:
+    """Four pictures side by side: lq enlarged to gt's size, pred, gt, and the amplified absolute error.
+
+    Args:
+        lq: float, (3, h, w). pred: float, (3, H, W). gt: float, (3 or 1, H, W).
+
+    Returns:
+        float, (3, H', 4 W'), with sides of at most ``max_side`` and 4 ``max_side``.
+    """
+    height, width = gt.shape[1:]
+    enlarged = F.interpolate(lq[None], size=(height, width), mode="nearest")[0]
+    pred, gt = pred.clamp(0, 1), gt.expand(3, -1, -1)
+    error = ((pred - gt).abs() * error_gain).clamp(max=1)
+    top, left = max(0, (height - max_side) // 2), max(0, (width - max_side) // 2)
+    parts = [part[:, top : top + max_side, left : left + max_side] for part in (enlarged, pred, gt, error)]
+    return torch.cat(parts, dim=2)

@@ -1,0 +1,46 @@
+"""How fast a run is, and whether it waits for its data."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Throughput(Callback):
+    """Logs ``samples_per_s`` and ``data_share``: the share of time spent waiting for the next batch.
+
+    Both are means since the previous log line; validation is not counted.
+    """
+
+    def __init__(self) -> None:
+        self._ended: float | None = None
+        self._waited = self._worked = 0.0
+        self._samples = 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """The wait is over."""
+        self._started = time.perf_counter()
+        if self._ended is not None:
+            self._waited += self._started - self._ended
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
+    ) -> None:
+        """The work is done; on a GPU it has been handed over, which over many steps is the same."""
+        self._ended = time.perf_counter()
+        self._worked += self._ended - self._started
+        self._samples += len(batch["lq"]) * trainer.world_size
+        total = self._waited + self._worked
+        pl_module.log("samples_per_s", self._samples / total, prog_bar=True)
+        pl_module.log("data_share", self._waited / total, prog_bar=True)
+        if (batch_idx + 1) % (trainer.log_every_n_steps * trainer.accumulate_grad_batches) == 0:  # type: ignore[attr-defined]
+            self._waited = self._worked = 0.0
+            self._samples = 0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What follows is not waiting."""
+        self._ended = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See above."""
+        self._ended = None

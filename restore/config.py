@@ -1,0 +1,235 @@
+"""Where the configuration comes from, what its root must look like, and how objects are built from it.
+
+With :mod:`restore.launch` and the commands this is the only file that knows Hydra. It imports nothing heavy, so that
+``--help`` and ``--cfg job`` answer at once.
+"""
+
+import difflib
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
+
+
+@dataclass
+class CheckpointConfig:
+    """How often a run is saved."""
+
+    every_steps: int = 100
+
+
+@dataclass
+class FitConfig:
+    """Root of ``restore fit``. Groups below it are checked against the signatures of what they build."""
+
+    model: Any = MISSING
+    data: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    callbacks: Any = MISSING
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    seed: int = 0
+    name: str = MISSING
+    run_id: str | None = None
+    run_token: str | None = None
+    resume: str = "auto"
+    init_from: str | None = None
+    threads: int | None = None
+    val_every_steps: int = 100
+
+
+@dataclass
+class InferenceConfig:
+    """What ``evaluate`` and ``predict`` share."""
+
+    ckpt_path: str = MISSING
+    scale: int | None = None
+    weights: str = "ema"
+    device: str = "auto"
+    precision: str = "32"
+    tile: str = "auto"
+    tile_overlap: int = 32
+    memory_gb: float = 4.0
+    self_ensemble: str = "auto"
+
+
+@dataclass
+class EvaluateConfig(InferenceConfig):
+    """Root of ``restore evaluate``."""
+
+    benchmarks: list[str] = MISSING
+    protocol: str = "auto"
+    baseline: str | None = "bicubic"
+    num_workers: int = 0
+    output: str | None = None
+    save_images: bool = False
+
+
+@dataclass
+class PredictConfig(InferenceConfig):
+    """Root of ``restore predict``."""
+
+    input: str = MISSING
+    output: str | None = None
+
+
+@dataclass
+class BenchmarkConfig:
+    """Root of ``restore benchmark``."""
+
+    what: list[str] = MISSING
+    model: Any = MISSING
+
+
+for _name, _schema in {
+    "fit": FitConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "benchmark": BenchmarkConfig,
+}.items():
+    ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)
+
+
+def _run_id(given: str | None) -> str:
+    """The given id, else the cluster job's, else the time of start."""
+    return given or os.environ.get("SLURM_JOB_ID") or time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+# cached: every interpolation of one process must see the same time
+OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
+
+
+def conf_dir() -> str:
+    """Absolute path of the shipped configuration: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "fit.yaml").is_file():
+            return str(folder)
+    raise FileNotFoundError(f"no conf folder in or beside {package}; reinstall the package")
+
+
+def command(task: Callable[[DictConfig], Any], config_name: str) -> Callable[[], None]:
+    """Turn a function of a composed configuration into a command.
+
+    Anything a user can get wrong ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
+    traceback as well.
+    """
+
+    def main() -> None:
+        full_error = os.environ.get("HYDRA_FULL_ERROR")
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its exceptions to us instead of printing them
+        try:
+            hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(task)()
+        except (HydraException, OmegaConfBaseException, ValueError, OSError, UserError) as error:
+            if full_error == "1":
+                raise
+            sys.stderr.write(f"{config_name}: {sentence(error)}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.stderr.write(f"{config_name}: interrupted\n")
+            sys.exit(130)
+        finally:
+            os.environ.pop("HYDRA_FULL_ERROR") if full_error is None else os.environ.update(HYDRA_FULL_ERROR=full_error)
+
+    return main
+
+
+class UserError(Exception):
+    """Ends a command with its message and exit status 1."""
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, without the traceback, and where possible with the setting that was meant."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
+            return _unknown_key(cause)
+        cause = cause.__cause__
+    inner = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
+    if isinstance(error, MissingConfigException) and error.options:
+        return f"there is no {error.missing_cfg_file}; choose one of {', '.join(error.options)}"
+    lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
+    if isinstance(inner, OmegaConfBaseException):
+        key = inner.full_key or "a setting"
+        return f"{key}: {lines[0]}; give it another value"
+    return "\n  ".join(lines)
+
+
+def _unknown_key(error: OmegaConfBaseException) -> str:
+    key, parent = str(error.full_key or error.key), error.parent_node
+    known = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
+    prefix, _, last = key.rpartition(".")
+    close = difflib.get_close_matches(last, known, 1)
+    if close:
+        return f"{key} is not a setting; did you mean {f'{prefix}.' if prefix else ''}{close[0]}?"
+    return f"{key} is not a setting; known are {', '.join(known)}"
+
+
+def build(node: Any, path: str, **extra: Any) -> Any:
+    """Instantiate a part of the configuration: the only place that does.
+
+    Args:
+        node: a config with ``_target_`` (or a dict or list of such).
+        path: its dotted place, named in errors.
+        extra: further constructor arguments.
+
+    Raises:
+        ValueError: a target outside ``ALLOWED_TARGETS``, a value of the wrong type; what the constructor raises.
+    """
+    for place, target in _targets(node, path):
+        name = str(target["_target_"])
+        if not name.startswith(ALLOWED_TARGETS):
+            raise ValueError(f"{place}._target_ is {name}, expected something under {' or '.join(ALLOWED_TARGETS)}")
+        if name.startswith("restore."):
+            _check_types(hydra.utils.get_object(name), target, place)
+    try:
+        return hydra.utils.instantiate(node, _convert_="all", **extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError | OSError | ImportError):
+            raise cause from None  # "from error" would close a circle of causes
+        raise ValueError(f"{path}: {str(cause or error).splitlines()[0]}") from error
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
+    if OmegaConf.is_dict(node):
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            yield from _targets(node[key], f"{path}.{key}")
+    elif OmegaConf.is_list(node):
+        for k, item in enumerate(node):
+            yield from _targets(item, f"{path}[{k}]")
+
+
+def _check_types(target: Any, node: DictConfig, path: str) -> None:
+    """Hold plain values against the constructor's annotations."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    function = target.__init__ if inspect.isclass(target) else target
+    for key, parameter in inspect.signature(function).parameters.items():
+        hint = parameter.annotation
+        if key not in node or hint is inspect.Parameter.empty or isinstance(hint, str) or _holds_targets(node[key]):
+            continue
+        value = OmegaConf.to_container(node[key], resolve=True) if OmegaConf.is_config(node[key]) else node[key]
+        try:
+            TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True)).validate_python(value)
+        except ValidationError as error:
+            detail = error.errors()[0]["msg"]
+            raise ValueError(f"{path}.{key} is {value!r}: {detail[0].lower()}{detail[1:]}") from error
+
+
+def _holds_targets(value: Any) -> bool:
+    return any(True for _ in _targets(value, ""))

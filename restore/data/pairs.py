@@ -1,0 +1,175 @@
+"""Finds the picture pairs of a data set folder and looks at every file before a long job starts.
+
+Folder layouts of super-resolution data::
+
+    <set>/HR/*.png                  with, or without, <set>/LR_bicubic/X2/<same name, or namex2>.png
+    <...>_HR/*.png                  with, or without, <..._LR_bicubic>/X2/...          (DIV2K, Flickr2K)
+    <root>/*_train_HR, *_valid_HR   both parts of such a set under one root
+    <folder>/*.png                  sharp pictures only; lq is made by the bicubic shrink
+    photos_train, photos_held_out   embedded pictures (:mod:`restore.data.photos`)
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from restore import image
+from restore.data.photos import EMBEDDED, embedded
+
+SHOWN_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sharp picture and, where it was prepared, its degraded one.
+
+    Attributes:
+        name: file stem of the sharp picture.
+        gt, lq: files; ``lq`` is None when it is to be made from ``gt``.
+    """
+
+    name: str
+    gt: Path
+    lq: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The one or two files."""
+        return [self.gt] if self.lq is None else [self.gt, self.lq]
+
+
+class DataProblem(ValueError):
+    """Something is wrong with the files of a data set; the message lists all of it."""
+
+    def __init__(self, setting: str, problems: Sequence[str]) -> None:
+        more = len(problems) - SHOWN_PROBLEMS
+        listed = "\n  ".join([*problems[:SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])])
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{setting}: {count} with the data; mend or remove the files:\n  {listed}")
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The picture files of a folder, sorted by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in image.SUFFIXES and not p.name.startswith("."))
+
+
+def set_name(root: str) -> str:
+    """What a set is called in logs and tables: the folder's name."""
+    return Path(root).resolve().name if root not in EMBEDDED else root
+
+
+def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pair]:
+    """The pairs under ``root``, sorted by name.
+
+    Args:
+        setting: named in the errors.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        DataProblem: no picture in it, or sharp pictures without their prepared partner.
+    """
+    if root in EMBEDDED:
+        return [Pair(file.stem, file) for file in embedded(root)]
+    sharp, prepared = _folders(Path(root), scale, setting)
+    files = picture_files(sharp)
+    if not files:
+        raise DataProblem(setting, [f"{sharp} holds no picture ({', '.join(image.SUFFIXES)})"])
+    if prepared is None:
+        return [Pair(file.stem, file) for file in files]
+    partners = {file.stem: file for file in picture_files(prepared)}
+    pairs = [Pair(f.stem, f, partners.get(f.stem) or partners.get(f"{f.stem}x{scale}")) for f in files]
+    missing = [f"{pair.gt}: has no partner in {prepared}" for pair in pairs if pair.lq is None]
+    if missing:
+        raise DataProblem(setting, missing)
+    return pairs
+
+
+def _folders(root: Path, scale: int, setting: str) -> tuple[Path, Path | None]:
+    """The folder of sharp pictures and the one of prepared small ones, if there is one."""
+    if not root.is_dir():
+        remedy = f"set {setting} to a folder of pictures, or to one of {', '.join(EMBEDDED)}"
+        raise FileNotFoundError(f"{setting}: {root} is not a folder; {remedy}")
+    parts = sorted(root.glob("*_train_HR"))
+    if parts:
+        root = parts[0]
+    if (root / "HR").is_dir():
+        sharp, prepared = root / "HR", root / "LR_bicubic" / f"X{scale}"
+    elif root.name.endswith("_HR"):
+        sharp, prepared = root, root.with_name(root.name.removesuffix("_HR") + "_LR_bicubic") / f"X{scale}"
+    else:
+        return root, None
+    return sharp, prepared if prepared.is_dir() else None
+
+
+class Pictures:
+    """Reads pictures as uint8 (3, H, W) and keeps the decoded ones while they fit into memory.
+
+    Filled before the loader's workers start, so they share one copy.
+    """
+
+    def __init__(self, cache_gb: float = 0.0) -> None:
+        self._room = int(cache_gb * 2**30)
+        self._kept: dict[Path, Tensor] = {}
+
+    def read(self, path: Path) -> Tensor:
+        """uint8, (3, H, W)."""
+        kept = self._kept.get(path)
+        return image.read_rgb8(path) if kept is None else kept
+
+    def keep(self, path: Path, pixels: Tensor) -> None:
+        """Remember a decoded picture if there is room."""
+        if path not in self._kept and pixels.nbytes <= self._room:
+            self._room -= pixels.nbytes
+            self._kept[path] = pixels
+
+
+def check_pairs(
+    pairs: Sequence[Pair], scale: int, *, smallest_gt: int = 1, pictures: Pictures | None = None, setting: str
+) -> str:
+    """Decode every file once and complain about all bad ones together.
+
+    Args:
+        smallest_gt: the least side of a sharp picture, e.g. the training crop.
+        pictures: filled with what was decoded.
+
+    Returns:
+        The data's fingerprint: SHA-256 over names and contents.
+
+    Raises:
+        DataProblem: with one line for each unreadable file and each size that does not fit.
+    """
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        looked = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, pictures), pairs))
+    problems = [line for lines, _ in looked for line in lines]
+    if problems:
+        raise DataProblem(setting, problems)
+    return hashlib.sha256("".join(digest for _, digest in looked).encode()).hexdigest()
+
+
+def _look(pair: Pair, scale: int, smallest_gt: int, pictures: Pictures | None) -> tuple[list[str], str]:
+    sizes, problems = [], []
+    digest = hashlib.sha256(pair.name.encode())
+    for file in pair.files:
+        try:
+            pixels = image.read_rgb8(file)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if pictures is not None:
+            pictures.keep(file, pixels)
+        digest.update(file.read_bytes())
+        sizes.append((pixels.shape[1], pixels.shape[2]))
+    if problems:
+        return problems, ""
+    height, width = sizes[0]
+    if min(height, width) < smallest_gt:
+        problems.append(f"{pair.gt}: {height}x{width} px is smaller than data.patch_size={smallest_gt}")
+    if len(sizes) == 2 and sizes[1] != (height // scale, width // scale):
+        got = "x".join(map(str, sizes[1]))
+        expected = f"{height // scale}x{width // scale}"
+        problems.append(f"{pair.lq}: {got} px, expected {expected} px, which is {pair.gt.name} divided by scale={scale}")
+    return problems, digest.hexdigest()

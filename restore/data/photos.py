@@ -1,0 +1,21 @@
+"""The embedded default: natural colour photos that lie inside the scikit-image wheel, so nothing is downloaded.
+
+Of the library's other pictures some are grey, artificial or fetched from the network. The two motorcycle pictures are
+the two eyes of one stereo photo and so stay on the same side of the split.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+EMBEDDED = {
+    "photos_train": ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg"),
+    "photos_held_out": ("chelsea.png", "coffee.png"),
+}
+
+
+def embedded(name: str) -> list[Path]:
+    """The files of an embedded set; ``name`` is a key of ``EMBEDDED``."""
+    spec = find_spec("skimage")  # located, not imported
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"{name}: the package scikit-image is missing; pip install scikit-image")
+    return [Path(spec.origin).parent / "data" / file for file in EMBEDDED[name]]

@@ -1,0 +1,87 @@
+"""Order and randomness of a training run as functions of (seed, sample number), not as streams.
+
+Sample number i of a run (which image, which crop, which flips, which degradation) depends on (seed, i) alone. So the
+number of loader workers, of interruptions and of processes changes nothing about what the network sees.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Sampler
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, count: int, round_: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, 0, round_]).permutation(count)
+
+
+def image_of_sample(seed: int, i: int, count: int) -> int:
+    """Which of ``count`` images sample ``i`` shows: each image once per round, every round in a new order."""
+    round_, position = divmod(i, count)
+    return int(_order(seed, count, round_)[position])
+
+
+def generator_of_sample(seed: int, i: int) -> np.random.Generator:
+    """The random numbers of sample ``i``; independent of the orders and of every other sample's."""
+    return np.random.default_rng([seed, 1, i])
+
+
+def flip_and_turn(image: Tensor, code: int) -> Tensor:
+    """One of the 8 symmetries of a square: ``code`` in 0..7; (..., H, W), sides swap for turns by 90 degrees."""
+    if code & 1:
+        image = image.flip(-1)
+    if code & 2:
+        image = image.flip(-2)
+    if code & 4:
+        image = image.transpose(-1, -2)
+    return image
+
+
+class RunSampler(Sampler[list[int]]):
+    """Batches of sample numbers for a whole run, which is one long epoch.
+
+    Batch k is ``range(k * batch_size + rank, (k + 1) * batch_size, world)``: all processes together see one global
+    batch. A resumed run starts at batch ``start``; the length stays the total, because Lightning counts in totals.
+
+    Args:
+        batches: of the run, each an optimiser step or, with gradient accumulation, a part of one.
+        batch_size: over all processes; must divide by ``world``.
+    """
+
+    def __init__(self, batches: int, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        if batch_size < 1 or batch_size % world:
+            raise ValueError(
+                f"data.batch_size is {batch_size}, expected a positive multiple of the {world} processes; "
+                "it counts the samples of all processes together"
+            )
+        self.batches, self.batch_size = batches, batch_size
+        self.start, self.rank, self.world = start, rank, world
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for k in range(self.start, self.batches):
+            yield list(range(k * self.batch_size + self.rank, (k + 1) * self.batch_size, self.world))
+
+
+class ShareSampler(Sampler[int]):
+    """Every ``world``-th index, nothing twice: so that in a score each image counts once."""
+
+    def __init__(self, count: int, *, rank: int = 0, world: int = 1) -> None:
+        self.indices = range(rank, count, world)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+def one_thread(worker: int) -> None:
+    """Start-up of a loader worker: the cores belong to the training, and to the other workers."""
+    torch.set_num_threads(1)

@@ -1,0 +1,77 @@
+"""Degradations beyond the bicubic shrink: small callables, each with its own random draw.
+
+Each takes lq, float (3, h, w) in [0, 1], and a random generator, and returns the degraded image with a word about
+what was done, which travels with the sample.
+"""
+
+from collections.abc import Callable, Sequence
+
+import kornia
+import numpy as np
+import torch
+from torch import Tensor
+
+Degradation = Callable[[Tensor, np.random.Generator], tuple[Tensor, str]]
+
+
+def _check_range(name: str, low: float, high: float, least: float, most: float) -> None:
+    if not least <= low <= high <= most:
+        raise ValueError(f"degradation {name} has the range {low} to {high}, expected {least} <= low <= high <= {most}")
+
+
+class GaussianBlur:
+    """Isotropic Gaussian blur, sigma drawn evenly from [``low``, ``high``] lq pixels."""
+
+    def __init__(self, *, low: float = 0.2, high: float = 2.0) -> None:
+        _check_range("blur", low, high, 0.01, 20)
+        self.low, self.high = low, high
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        sigma = float(random.uniform(self.low, self.high))
+        size = 2 * round(3 * sigma + 0.5) + 1
+        # replicated, because reflection is refused where the kernel is wider than the image
+        blurred = kornia.filters.gaussian_blur2d(lq[None], (size, size), (sigma, sigma), border_type="replicate")
+        return blurred[0], f"blur {sigma:.2f} px"
+
+
+class GaussianNoise:
+    """Additive white noise, standard deviation drawn evenly from [``low``, ``high``] of the range [0, 1]."""
+
+    def __init__(self, *, low: float = 0.0, high: float = 0.05) -> None:
+        _check_range("noise", low, high, 0, 1)
+        self.low, self.high = low, high
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        sigma = float(random.uniform(self.low, self.high))
+        noise = random.standard_normal(lq.shape, dtype=np.float32)
+        return (lq + sigma * torch.from_numpy(noise)).clamp(0, 1), f"noise {sigma:.3f}"
+
+
+class Jpeg:
+    """JPEG compression, quality drawn evenly from the whole numbers [``low``, ``high``]."""
+
+    def __init__(self, *, low: int = 40, high: int = 95) -> None:
+        _check_range("jpeg", low, high, 1, 100)
+        self.low, self.high = low, high
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        quality = int(random.integers(self.low, self.high + 1))
+        height, width = lq.shape[1:]
+        # kornia codes whole 16x16 blocks only
+        padded = torch.nn.functional.pad(lq[None], (0, -width % 16, 0, -height % 16), mode="replicate")
+        coded = kornia.enhance.jpeg_codec_differentiable(padded, torch.tensor([float(quality)]))
+        return coded[0, :, :height, :width].clamp(0, 1), f"jpeg {quality}"
+
+
+class RandomOrder:
+    """The given degradations one after another in a random order (Zhang et al., BSRGAN, ICCV 2021, section 3.4)."""
+
+    def __init__(self, *, steps: Sequence[Degradation]) -> None:
+        self.steps = steps
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        words = []
+        for k in random.permutation(len(self.steps)):
+            lq, word = self.steps[k](lq, random)
+            words.append(word)
+        return lq, ", ".join(words)

@@ -1,0 +1,159 @@
+"""``restore evaluate``: published protocols on named benchmark folders."""
+
+import csv
+import io
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from restore.config import UserError, command
+from restore.run_folder import git_state, write_text
+
+if TYPE_CHECKING:
+    from restore.restorers import Inference, Restorer
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Score every picture of every benchmark and write the tables."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from restore import checkpoint
+    from restore.metrics import protocol
+    from restore.restorers import open_restorer, restorer_name
+
+    inference = inference_from(cfg)
+    restorer = open_restorer(cfg.ckpt_path, scale=cfg.scale, inference=inference)
+    name = restorer.protocol if cfg.protocol == "auto" else cfg.protocol
+    columns = protocol(name).columns
+    folder = Path(cfg.output or f"outputs/evaluate/{restorer_name(cfg.ckpt_path)}_x{restorer.scale}")
+    sets, fingerprint = _open_benchmarks(cfg.benchmarks, restorer.scale)
+    images = folder / "images" if cfg.save_images else None
+    rows = _score(restorer, sets, name, cfg.num_workers, images)
+    restorers = {restorer.name: rows}
+    if cfg.baseline is not None and cfg.baseline != cfg.ckpt_path:
+        baseline = open_restorer(cfg.baseline, scale=restorer.scale, inference=inference)
+        restorers[baseline.name] = _score(baseline, sets, name, cfg.num_workers, None)
+    means = {who: _means(scored, columns) for who, scored in restorers.items()}
+    table = _markdown(means, columns, restorer.scale, name)
+    facts = {
+        "ckpt_path": cfg.ckpt_path,
+        "sha256": checkpoint.sha256(cfg.ckpt_path) if Path(cfg.ckpt_path).is_file() else None,
+        "scale": restorer.scale,
+        "protocol": name,
+        "self_ensemble": inference.ensemble,
+        "tile": str(cfg.tile),
+        "data": fingerprint,
+        "means": means,
+        "git": git_state(),
+    }
+    _write(folder, rows, columns, facts, table)
+    Console().print(Markdown(table))
+    log.info("per image: %s", folder / "results.csv")
+
+
+def inference_from(cfg: DictConfig) -> "Inference":
+    """The settings of how a network is run."""
+    from restore.restorers import Inference
+
+    names = ("weights", "device", "precision", "tile", "tile_overlap", "memory_gb", "self_ensemble")
+    return Inference(**{name: cfg[name] for name in names})
+
+
+def _open_benchmarks(roots: Sequence[str], scale: int) -> tuple[dict[str, Any], dict[str, str]]:
+    from restore.data.paired_images import WholeImages
+    from restore.data.pairs import check_pairs, find_pairs, set_name
+
+    if not roots:
+        raise UserError("benchmarks is empty, expected folders, for example benchmarks=[data/Set5,data/Set14]")
+    sets, fingerprint = {}, {}
+    for root in roots:
+        name = set_name(root)
+        if name in sets:
+            raise UserError(f"benchmarks names two folders called {name}; rename one, the name stands in the tables")
+        pairs = find_pairs(root, scale, setting="benchmarks")
+        fingerprint[name] = check_pairs(pairs, scale, smallest_gt=2 * scale + 1, setting="benchmarks")
+        sets[name] = WholeImages(pairs, scale=scale)
+    return sets, fingerprint
+
+
+def _score(
+    restorer: "Restorer", sets: dict[str, Any], protocol_name: str, num_workers: int, images: Path | None
+) -> list[Row]:
+    from rich.progress import track
+    from torch.utils.data import DataLoader
+
+    from restore import image
+    from restore.data.sampling import one_thread
+    from restore.metrics import protocol
+
+    score, rows = protocol(protocol_name).score, []
+    for benchmark, dataset in sets.items():
+        loader = DataLoader(dataset, batch_size=None, num_workers=num_workers, worker_init_fn=one_thread)
+        for sample in track(loader, f"{restorer.name} on {benchmark}", total=len(dataset), transient=True):
+            started = time.perf_counter()
+            pred = restorer.restore(sample["lq"])
+            seconds = time.perf_counter() - started
+            row = {"benchmark": benchmark, "image": sample["name"], "scale": restorer.scale, "protocol": protocol_name}
+            rows.append(row | score(pred, sample["gt"], scale=restorer.scale) | {"seconds": seconds})
+            if images is not None:
+                image.write(images / benchmark / f"{sample['name']}.png", image.picture(pred))
+    return rows
+
+
+def _means(rows: list[Row], columns: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Benchmark -> column -> mean of the images' scores."""
+    means: dict[str, dict[str, float]] = {}
+    for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
+        own = [row for row in rows if row["benchmark"] == benchmark]
+        means[benchmark] = {column: sum(row[column] for row in own) / len(own) for column in columns}
+    return means
+
+
+def _markdown(means: dict[str, dict[str, dict[str, float]]], columns: Sequence[str], scale: int, name: str) -> str:
+    """One line per restorer and benchmark; a gain column against the second restorer, the baseline."""
+    first, *others = means
+    lines = [
+        f"| x{scale}, {name} | benchmark | {' | '.join(columns)} | {f'gain over {others[0]}' if others else ''} |",
+        f"|---|---|{'---|' * (len(columns) + 1)}",
+    ]
+    for who, benchmarks in means.items():
+        for benchmark, scores in benchmarks.items():
+            gain = f"{scores[columns[0]] - means[others[0]][benchmark][columns[0]]:+.3f}" if who == first and others else ""
+            values = " | ".join(f"{scores[column]:.{4 if 'ssim' in column else 3}f}" for column in columns)
+            lines.append(f"| {who} | {benchmark} | {values} | {gain} |")
+    return "\n".join(lines) + "\n"
+
+
+def _write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:
+    """results.csv, whose bytes depend on pictures and weights alone; seconds.csv; results.json; results.md."""
+    keys = ["benchmark", "image", "scale", "protocol"]
+    numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
+    write_text(folder / "results.csv", _csv(numbers, [*keys, *columns]))
+    seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
+    write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
+    write_text(folder / "results.json", json.dumps(facts, indent=2) + "\n")
+    write_text(folder / "results.md", table)
+
+
+def _csv(rows: list[Row], columns: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+main = command(evaluate, "evaluate")
+
+if __name__ == "__main__":
+    main()

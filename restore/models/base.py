@@ -1,0 +1,157 @@
+"""What every method shares: the contract towards predict and evaluate, validation, and what a checkpoint holds.
+
+Nothing of training lives here; each method writes its own step, optimisers and schedule.
+"""
+
+import logging
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+
+from restore import tiling
+from restore.metrics import MeanScore
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1  # of checkpoints; raised when an older one can no longer be read as it stands
+
+
+class RestorationModel(LightningModule):
+    """A method: network, losses, optimisers, schedule and metrics.
+
+    Attributes:
+        method: the stem shared by ``conf/model/<method>.yaml`` and ``restore/models/<method>.py``.
+        network: maps lq (N, in_channels, H, W), [0, 1], to pred (N, 3, scale H, scale W), not clamped.
+        scale: output side / input side.
+        in_channels, input_kind: channels of lq, and whether they are colours or labels.
+        multiple_of, min_size: sides of lq the network takes; others are padded.
+        halo: receptive radius in lq pixels, or None when the output depends on the whole image.
+        protocol: the metrics it is judged by.
+        monitor: the column of the protocol that chooses the best checkpoint; larger is better.
+        bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
+    """
+
+    method: ClassVar[str]
+    monitor: ClassVar[str] = "psnr_y"
+    network: nn.Module
+    scale: int
+    in_channels: int = 3
+    input_kind: Literal["rgb", "labels"] = "rgb"
+    multiple_of: int = 1
+    min_size: int = 1
+    halo: int | None
+    protocol: str
+    bytes_per_pixel: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.best = float("-inf")
+        self.scores: dict[str, MeanScore] = {}
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, in_channels, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
+        pred: Tensor = self.network(lq.contiguous(memory_format=torch.channels_last))
+        return pred
+
+    def restore_whole(self, lq: Tensor) -> Tensor:
+        """``forward`` for any size: padded as the network needs it, and cropped back."""
+        return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
+
+    # --- validation and test: whole images, one at a time, scored by protocol ---
+
+    def _start_scores(self, names: list[str]) -> None:
+        # every process makes every set's score, also of a set it has no image of: computing one is a collective call
+        self.scores = {name: MeanScore(self.protocol, self.scale).to(self.device) for name in names}
+
+    def _data(self) -> Any:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, LightningDataModule)
+        return data
+
+    def _score(self, batch: dict[str, Any], dataloader_idx: int) -> Tensor:
+        pred = self.restore_whole(batch["lq"])
+        list(self.scores.values())[dataloader_idx].update(pred[0], batch["gt"][0])
+        return pred
+
+    def _means(self) -> dict[str, float]:
+        return {
+            f"{name}/{column}": float(value)
+            for name, score in self.scores.items()
+            for column, value in score.compute().items()
+        }
+
+    def on_validation_epoch_start(self) -> None:
+        """One score for each validation set."""
+        self._start_scores(self._data().validation_names)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Restore one whole image; batch as the DataModule's text says, ``lq`` and ``gt`` of shape (1, C, H, W)."""
+        return self._score(batch, dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/<set>/<column>`` and the best of the first set so far."""
+        means = self._means()
+        self.log_dict({f"val/{key}": value for key, value in means.items()} | {"step": float(self.global_step)})
+        current = next(value for key, value in means.items() if key.endswith(f"/{self.monitor}"))
+        self.is_best = current > self.best
+        self.best = max(self.best, current)
+        self.log(f"best/{self.monitor}", self.best)
+        self.log(self.monitor, current, prog_bar=True, logger=False)
+        log.info("step %d: %s", self.global_step, ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
+
+    def on_test_epoch_start(self) -> None:
+        """One score for each test set."""
+        self._start_scores(self._data().test_names)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """As :meth:`validation_step`, over the validation sets and the benchmarks."""
+        return self._score(batch, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test/<set>/<column>``."""
+        self.log_dict({f"test/{key}": value for key, value in self._means().items()})
+
+    # --- training ---
+
+    def log_training(self, loss: Tensor, terms: dict[str, Tensor] | None = None) -> None:
+        """Log a step's loss, its terms and the learning rate under the number the step will have when it is done."""
+        values: dict[str, Any] = {f"train/{name}": term.detach() for name, term in (terms or {}).items()}
+        values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        values["step"] = float(self.global_step + 1)
+        self.log_dict(values)
+        self.log("train/loss", loss.detach(), prog_bar=True)
+
+    def init_from(self, weights: dict[str, Tensor]) -> dict[str, list[str]]:
+        """Start from another network's weights where names and shapes agree.
+
+        Returns:
+            Names under ``missing`` (kept at their initial values), ``unexpected`` and ``reshaped`` (both ignored).
+        """
+        own = self.network.state_dict()
+        report = {
+            "missing": [name for name in own if name not in weights],
+            "unexpected": [name for name in weights if name not in own],
+            "reshaped": [name for name in own if name in weights and own[name].shape != weights[name].shape],
+        }
+        fitting = {k: v for k, v in weights.items() if k in own and k not in report["reshaped"]}
+        if not fitting:
+            raise ValueError("init_from: none of the checkpoint's weights fits this network; choose another checkpoint")
+        self.network.load_state_dict(fitting, strict=False)
+        return report
+
+    # --- checkpoints ---
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the model without any configuration file."""
+        checkpoint["restore"] = {
+            "format": FORMAT,
+            "method": self.method,
+            "arguments": dict(self.hparams),
+            "best": self.best,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the best score so far back."""
+        self.best = checkpoint["restore"]["best"]

@@ -1,0 +1,190 @@
+"""Information-gain attention network for super-resolution.
+
+Li, Li, Li, Liu, Gao, "Information-Growth Attention Network for Image Super-Resolution", ACM Multimedia 2021,
+doi 10.1145/3474085.3475207. The idea: a group of residual blocks adds information to its input; the difference
+between what comes out and what went in (the gain) tells best which channels deserve weight.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from restore.networks.second_order import SecondOrderAttention
+
+Attention = Literal["gain", "self", "second_order", "none"]
+ImageSkip = Literal["bicubic", "none"]
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # of the training images, RGB, [0, 1]; used by most networks of the field
+
+
+class ResidualBlock(nn.Module):
+    """conv3 - ReLU - conv3, plus the input (Lim et al., EDSR, CVPRW 2017, fig. 2c, residual scale 1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """What the block adds to its input: (N, C, H, W)."""
+        out: Tensor = self.conv2(F.relu(self.conv1(x), inplace=True))
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        return x + self.branch(x)
+
+
+class AttentionGenerator(nn.Module):
+    """One weight in (0, 1) per channel, from features whose spatial size falls stage by stage.
+
+    conv - pool - conv - global pool - fully connected - squash, as the method prescribes.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(
+            nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False),
+            nn.PReLU(),
+            nn.MaxPool2d(2, ceil_mode=True),  # ceil: a map 1 px wide stays 1 px wide
+            nn.Conv2d(channels // 2, channels // 4, 3, padding=1, bias=False),
+            nn.PReLU(),
+            nn.AdaptiveAvgPool2d(1),
+        )
+        self.squash = nn.Linear(channels // 4, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        weight = torch.sigmoid(self.squash(self.stages(x).flatten(1)))
+        return weight[:, :, None, None]
+
+
+class ResidualGroup(nn.Module):
+    """Residual blocks whose output is weighted per channel, closed by a convolution, plus the group's input."""
+
+    def __init__(self, channels: int, blocks: int, attention: Attention) -> None:
+        super().__init__()
+        self.kind = attention
+        self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(blocks))
+        self.attention: nn.Module | None = None
+        if attention == "second_order":
+            self.attention = SecondOrderAttention(channels)
+        elif attention != "none":
+            self.attention = AttentionGenerator(channels)
+        self.close = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, original: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        current = original
+        for block in self.blocks:
+            current = block(current)
+        if self.attention is not None:
+            seen = current - original if self.kind == "gain" else current
+            current = current * self.attention(seen)
+        closed: Tensor = self.close(current)
+        return closed + original
+
+
+class Upsampler(nn.Sequential):
+    """Sub-pixel enlargement (Shi et al., CVPR 2016): x2 per stage for 2, 4, 8; one x3 stage for 3."""
+
+    def __init__(self, scale: int, channels: int) -> None:
+        factors = [3] if scale == 3 else [2] * int(math.log2(scale))
+        stages: list[nn.Module] = []
+        for factor in factors:
+            stages += [nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor)]
+        super().__init__(*stages)
+
+
+class InformationGainNetwork(nn.Module):
+    """conv - residual groups with attention - sub-pixel upsampling - conv, with a skip around all groups.
+
+    Args:
+        scale: 2, 3, 4 or 8.
+        groups, blocks, channels: residual groups, residual blocks in each, feature channels (a multiple of 4).
+        attention: ``gain`` (the method), ``self`` (the same module fed the current features), ``second_order``
+            (Dai et al., SAN, CVPR 2019) or ``none``.
+        image_skip: ``bicubic`` adds the bicubically enlarged input, so a short training need not learn to
+            interpolate; ``none`` is the published network.
+
+    Raises:
+        ValueError: for a value outside these.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int = 2,
+        groups: int = 20,
+        blocks: int = 10,
+        channels: int = 64,
+        attention: Attention = "gain",
+        image_skip: ImageSkip = "none",
+    ) -> None:
+        super().__init__()
+        _check(scale, groups, blocks, channels, attention, image_skip)
+        self.scale, self.channels, self.image_skip = scale, channels, image_skip
+        self.register_buffer("mean", torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1))
+        self.mean: Tensor
+        self.head = nn.Conv2d(3, channels, 3, padding=1)
+        self.groups = nn.ModuleList(ResidualGroup(channels, blocks, attention) for _ in range(groups))
+        self.upsampler = Upsampler(scale, channels)
+        self.tail = nn.Conv2d(channels, 3, 3, padding=1)
+        self.halo = self._radius(groups, blocks) if attention == "none" else None
+
+    def _radius(self, groups: int, blocks: int) -> int:
+        """Receptive radius in lq pixels without attention: 3x3 convolutions count 1, later ones less by their zoom."""
+        radius = 1.0 + groups * (2 * blocks + 1)
+        zoom = 1
+        for layer in self.upsampler:
+            if isinstance(layer, nn.PixelShuffle):
+                zoom *= layer.upscale_factor
+            else:
+                radius += 1 / zoom
+        return max(math.ceil(radius + 1 / zoom), 2)  # 2: the bicubic skip
+
+    @property
+    def floats_per_pixel(self) -> int:
+        """Floats alive at the peak of an inference, per lq pixel: in the groups, or around the last PixelShuffle."""
+        grown = self.channels * self.scale**2
+        last_input = self.channels if self.scale == 3 else grown // 4
+        return max(6 * self.channels, 2 * self.channels + last_input + 2 * grown) + 6 * self.scale**2
+
+    def features(self, lq: Tensor) -> list[Tensor]:
+        """Head's and every group's output, (N, C, H, W) each: shallow first."""
+        maps: list[Tensor] = [self.head(lq - self.mean)]
+        for group in self.groups:
+            maps.append(group(maps[-1]))
+        return maps
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped; any H, W >= 1."""
+        shallow: Tensor = self.head(lq - self.mean)
+        deep = shallow
+        for group in self.groups:
+            deep = group(deep)
+        pred: Tensor = self.tail(self.upsampler(deep + shallow))
+        if self.image_skip == "bicubic":
+            return pred + _enlarge(lq, self.scale)
+        return pred + self.mean
+
+
+def _enlarge(lq: Tensor, scale: int) -> Tensor:
+    # antialias=True selects the kernel with a = -0.5 that the benchmarks use; enlarging does not stretch it
+    return F.interpolate(lq, scale_factor=scale, mode="bicubic", antialias=True)
+
+
+def _check(scale: int, groups: int, blocks: int, channels: int, attention: str, image_skip: str) -> None:
+    if scale not in (2, 3, 4, 8):
+        raise ValueError(f"model.scale is {scale}, expected 2, 3, 4 or 8; enlarge twice for other factors")
+    if groups < 1 or blocks < 1:
+        raise ValueError(f"model.groups is {groups} and model.blocks is {blocks}, expected at least 1 of each")
+    if channels < 4 or channels % 4:
+        raise ValueError(f"model.channels is {channels}, expected a multiple of 4, because the attention quarters it")
+    if attention not in ("gain", "self", "second_order", "none"):
+        raise ValueError(f"model.attention is {attention}, expected gain, self, second_order or none")
+    if image_skip not in ("bicubic", "none"):
+        raise ValueError(f"model.image_skip is {image_skip}, expected bicubic or none")

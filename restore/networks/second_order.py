@@ -1,0 +1,54 @@
+"""Second-order channel attention, the slower rival that information-gain attention is compared with.
+
+Dai, Cai, Zhang, Xia, Zhang, "Second-order Attention Network for Single Image Super-Resolution", CVPR 2019, section
+3.3: channel statistics from the square root of the feature covariance, found by Newton-Schulz iteration (Li et al.,
+"Towards Faster Training of Global Covariance Pooling Networks", CVPR 2018).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def covariance(x: Tensor) -> Tensor:
+    """Covariance of the channels over positions: (N, C, H, W) -> (N, C, C), biased, as the paper's eq. 4."""
+    flat = x.flatten(2)
+    centred = flat - flat.mean(2, keepdim=True)
+    return centred @ centred.transpose(1, 2) / flat.shape[2]
+
+
+def matrix_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """Square root of positive semi-definite matrices by the coupled Newton-Schulz iteration (eq. 7 to 9).
+
+    Args:
+        matrix: float, (N, C, C). Divided by its trace first, because the iteration converges near the identity only.
+        iterations: 5 as published.
+    """
+    eye = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
+    # the smallest normal number keeps a constant map (zero covariance, e.g. of a 1x1 image) from dividing 0 by 0
+    trace = matrix.diagonal(dim1=1, dim2=2).sum(1).view(-1, 1, 1) + torch.finfo(matrix.dtype).tiny
+    y, z = matrix / trace, eye.expand_as(matrix)
+    for _ in range(iterations):
+        step = 0.5 * (3 * eye - z @ y)
+        y, z = y @ step, step @ z
+    return y * trace.sqrt()
+
+
+class SecondOrderAttention(nn.Module):
+    """One weight in (0, 1) per channel from the features' second-order statistics (eq. 10 to 12).
+
+    Args:
+        channels: of the features.
+        reduction: the bottleneck is ``channels / reduction`` wide, 16 as published, at least 1.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        narrow = max(1, channels // reduction)
+        self.excite = nn.Sequential(nn.Linear(channels, narrow), nn.ReLU(), nn.Linear(narrow, channels), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        with torch.autocast(x.device.type, enabled=False):  # the iteration diverges in half precision
+            statistics = matrix_sqrt(covariance(x.float() if x.dtype != torch.float64 else x)).mean(1)
+        weight: Tensor = self.excite(statistics)
+        return weight[:, :, None, None]

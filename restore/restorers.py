@@ -1,0 +1,324 @@
+"""Opens anything that restores a picture, and the one way a picture is restored.
+
+Predict, evaluate and the page see only a :class:`Restorer`. A trained checkpoint, ``bicubic`` and ``identity`` are
+rows of one table.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from restore import checkpoint, tiling
+from restore.image import Picture, to_float
+from restore.models.base import RestorationModel
+from restore.resize import resize, resize_8bit
+
+Progress = Callable[[int, int], None]
+
+
+class Interrupted(Exception):
+    """A restoration was cancelled or ran past its deadline; nothing was returned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """How a network is run.
+
+    Attributes:
+        weights: ``ema`` (where there is one) or ``raw``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``32`` or ``bf16``.
+        tile: ``auto`` (the largest that fits ``memory_gb``; the whole image when it does), ``none``, or lq pixels.
+        tile_overlap: lq pixels around a tile, blended with the neighbours, for a network whose output depends on
+            the whole image; one with a finite receptive radius gets exactly that instead.
+        memory_gb: budget in GiB.
+        self_ensemble: ``true`` averages over 8 flips and turns; ``auto`` is the method's habit, ``false`` here.
+    """
+
+    weights: checkpoint.Weights = "ema"
+    device: str = "auto"
+    precision: str = "32"
+    tile: str | int = "auto"
+    tile_overlap: int = 32
+    memory_gb: float = 4.0
+    self_ensemble: bool | str = "auto"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "device": ("auto", "cpu", "cuda", "mps"),
+            "precision": ("32", "bf16"),
+            "self_ensemble": ("auto", "true", "false"),
+        }
+        for name, known in choices.items():
+            if str(getattr(self, name)).lower() not in known:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {', '.join(known)}")
+        if self.tile not in ("auto", "none") and (not str(self.tile).isdigit() or int(self.tile) < 1):
+            raise ValueError(f"tile is {self.tile}, expected auto, none or a side in lq pixels")
+        if self.tile_overlap < 0 or not self.memory_gb > 0:
+            raise ValueError(
+                f"tile_overlap is {self.tile_overlap} and memory_gb is {self.memory_gb}, expected at least 0 and above 0"
+            )
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether to average over flips and turns."""
+        return str(self.self_ensemble).lower() == "true"
+
+
+class Restorer(Protocol):
+    """What can be asked to restore; the attributes are those of :class:`RestorationModel`."""
+
+    name: str
+    scale: int
+    in_channels: int
+    input_kind: Literal["rgb", "labels"]
+    multiple_of: int
+    min_size: int
+    halo: int | None
+    protocol: str
+
+    def restore(
+        self,
+        lq: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """Restore one image.
+
+        Args:
+            lq: float, (in_channels, H, W), [0, 1], any H, W >= 1.
+            progress: called as ``progress(pieces done, pieces in all)``.
+            deadline: on the clock ``time.monotonic``.
+            cancel: asked between pieces.
+
+        Returns:
+            float, (3, scale H, scale W), on the CPU, not clamped.
+
+        Raises:
+            Interrupted: cancelled or too late.
+        """
+        ...
+
+
+class NetworkRestorer:
+    """A trained network behind the contract, whole or tile by tile.
+
+    Args:
+        name: for tables and file names.
+        model: rebuilt from a checkpoint.
+        inference: how to run it.
+    """
+
+    def __init__(self, name: str, model: RestorationModel, inference: Inference) -> None:
+        self.name, self.inference = name, inference
+        self.device = pick_device(inference.device)
+        self.model = model.eval().to(self.device)
+        self.scale, self.in_channels, self.input_kind = model.scale, model.in_channels, model.input_kind
+        self.multiple_of, self.min_size, self.halo = model.multiple_of, model.min_size, model.halo
+        self.protocol = model.protocol
+
+    def tile_for(self, size: tuple[int, int]) -> int | None:
+        """The tile used for an image of (height, width), or None when it is run whole."""
+        choice = str(self.inference.tile)
+        if choice == "none":
+            return None
+        if choice != "auto":
+            return tiling.round_up(int(choice), self.multiple_of)
+        return tiling.largest_tile(
+            size,
+            bytes_per_pixel=self.model.bytes_per_pixel,
+            memory_gb=self.inference.memory_gb,
+            halo=self._context,
+            multiple_of=self.multiple_of,
+        )
+
+    @property
+    def _context(self) -> int:
+        return self.inference.tile_overlap if self.halo is None else self.halo
+
+    def restore(
+        self,
+        lq: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """See :class:`Restorer`."""
+
+        def forward(image: Tensor) -> Tensor:
+            _stop_if_asked(deadline, cancel)
+            pred = self._run(image.to(self.device), lq.shape[-2:], progress)
+            return pred.to("cpu", torch.float32)
+
+        with torch.inference_mode(), torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.inference.precision == "bf16"
+        ):
+            batch = lq[None].to(torch.float32)
+            return (tiling.self_ensemble(forward, batch) if self.inference.ensemble else forward(batch))[0]
+
+    def _run(self, image: Tensor, size: torch.Size, progress: Progress | None) -> Tensor:
+        tile = self.tile_for((size[0], size[1]))
+        if tile is None:
+            pred = self.model.restore_whole(image)
+            if progress is not None:
+                progress(1, 1)
+            return pred
+        return tiling.tiled(
+            self.model,
+            image,
+            scale=self.scale,
+            tile=tile,
+            halo=self._context,
+            multiple_of=self.multiple_of,
+            min_size=self.min_size,
+            blend=self.halo is None,
+            progress=progress,
+        )
+
+
+class Bicubic:
+    """MATLAB's bicubic enlargement, the baseline of every super-resolution table.
+
+    Args:
+        scale: a whole number, at least 1.
+    """
+
+    name = "bicubic"
+    in_channels = 3
+    input_kind: Literal["rgb", "labels"] = "rgb"
+    multiple_of = min_size = 1
+    halo: int | None = 2
+    protocol = "sr_y"
+
+    def __init__(self, scale: int) -> None:
+        if scale < 1:
+            raise ValueError(f"scale is {scale}, expected a whole number of at least 1")
+        self.scale = scale
+
+    def restore(
+        self,
+        lq: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """See :class:`Restorer`; an 8-bit image is rounded between the axes, as MATLAB does."""
+        _stop_if_asked(deadline, cancel)
+        levels = (lq.double() * 255).round()
+        is_8bit = torch.allclose(lq.double() * 255, levels, atol=1e-3, rtol=0)
+        pred = resize_8bit(levels.to(torch.uint8), self.scale) / 255 if is_8bit else resize(lq, self.scale)
+        if progress is not None:
+            progress(1, 1)
+        return pred
+
+
+class Identity:
+    """Returns its input: the degraded picture's own score, the baseline where the scale is 1."""
+
+    name = "identity"
+    in_channels = 3
+    input_kind: Literal["rgb", "labels"] = "rgb"
+    scale = multiple_of = min_size = 1
+    halo: int | None = 0
+    protocol = "sr_y"
+
+    def restore(
+        self,
+        lq: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """See :class:`Restorer`."""
+        if progress is not None:
+            progress(1, 1)
+        return lq
+
+
+def _stop_if_asked(deadline: float | None, cancel: Callable[[], bool] | None) -> None:
+    if cancel is not None and cancel():
+        raise Interrupted("cancelled")
+    if deadline is not None and time.monotonic() > deadline:
+        raise Interrupted("the time allowed is over")
+
+
+def _open_bicubic(scale: int | None, inference: Inference) -> Restorer:
+    if scale is None:
+        raise ValueError("scale is not given, and ckpt_path=bicubic has none of its own; set scale=2, for example")
+    return Bicubic(scale)
+
+
+def _open_identity(scale: int | None, inference: Inference) -> Restorer:
+    if scale not in (None, 1):
+        raise ValueError(f"scale is {scale}, but ckpt_path=identity changes nothing; set scale=1 or leave it out")
+    return Identity()
+
+
+_OPENERS: dict[str, Callable[[int | None, Inference], Restorer]] = {
+    "bicubic": _open_bicubic,
+    "identity": _open_identity,
+}
+
+
+def open_restorer(ckpt_path: str, *, scale: int | None = None, inference: Inference | None = None) -> Restorer:
+    """Open a checkpoint file, or one of ``bicubic`` and ``identity`` by name.
+
+    Args:
+        scale: needed by ``bicubic``; for a checkpoint it must be the trained one, or None.
+
+    Raises:
+        ValueError, FileNotFoundError: what was given cannot restore, or not at that scale.
+    """
+    inference = inference or Inference()
+    if ckpt_path in _OPENERS:
+        return _OPENERS[ckpt_path](scale, inference)
+    model = checkpoint.load_model(ckpt_path, inference.weights)
+    if scale not in (None, model.scale):
+        raise ValueError(
+            f"scale is {scale}, but {ckpt_path} was trained for {model.scale}; leave scale out or train another"
+        )
+    return NetworkRestorer(restorer_name(ckpt_path), model, inference)
+
+
+def restorer_name(ckpt_path: str) -> str:
+    """A short name for tables and folders: ``bicubic``, or the run folder's and the file's."""
+    if ckpt_path in _OPENERS:
+        return ckpt_path
+    path = Path(ckpt_path).resolve()
+    in_run_folder = path.parent.name == "checkpoints"
+    return f"{path.parent.parent.name}_{path.stem}" if in_run_folder else path.stem
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device meant by ``device=``.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, there in available.items() if there))
+    if not available.get(wanted, False):
+        there = ", ".join(name for name, is_there in available.items() if is_there)
+        raise ValueError(f"device is {wanted}, but this machine has {there}; set device={there.split(', ')[0]}")
+    return torch.device(wanted)
+
+
+def restore_picture(restorer: Restorer, picture: Picture, *, progress: Progress | None = None) -> Picture:
+    """Restore a picture and keep its kind: greyness, bit depth, colour profile and transparency.
+
+    The transparency is enlarged bicubically; it is a mask, and networks are trained on photos.
+    """
+    pred = restorer.restore(picture.rgb(), progress=progress)
+    alpha = None if picture.alpha is None else resize(to_float(picture.alpha), restorer.scale)
+    return picture.like(pred, alpha)

@@ -1,0 +1,136 @@
+"""The folder of a run: what it holds, when it may be resumed, and when it is finished.
+
+``outputs/<name>/<run_id>/`` holds config.yaml, overrides.yaml, environment.json, metrics.csv, checkpoints/, panels/,
+curves.png, train.log and result.json.
+"""
+
+import json
+import logging
+import os
+import platform
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+log = logging.getLogger(__name__)
+
+# settings that change neither what is learned nor what is measured, and so may differ when a run goes on
+FREE = ("resume", "run_id", "run_token", "data.num_workers", "data.cache_gb", "logger", "checkpoint", "threads")
+_PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then move it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:
+    """Which checkpoint this start goes on from, or None for a fresh run.
+
+    Args:
+        config: resolved, plain.
+        resume: ``auto`` goes on from the folder's ``last.ckpt`` when there is one; a path starts a new run from it.
+
+    Raises:
+        ValueError: the folder holds a run with another configuration, or one that ``resume=<path>`` would overwrite.
+        FileNotFoundError: no such checkpoint.
+    """
+    last = folder / "checkpoints" / "last.ckpt"
+    if last.exists():
+        old = yaml.safe_load((folder / "config.yaml").read_text())
+        changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
+        if changed:
+            shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
+            raise ValueError(
+                f"run_id: {folder} holds a run with other settings ({shown}); use another run_id, "
+                f"or resume={last} under another run_id to start from it"
+            )
+        return last
+    if resume == "auto":
+        return None
+    if not Path(resume).is_file():
+        raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
+    return Path(resume)
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted keys whose values differ between two nested dicts."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))
+    elif old != new:
+        yield prefix
+
+
+def _at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
+
+
+def result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run."""
+    path = folder / "result.json"
+    return dict(json.loads(path.read_text())) if path.exists() else None
+
+
+def run_token(folder: Path) -> str:
+    """A short random id that stays with the folder; the dashboard's run id."""
+    path = folder / "run_token"
+    if not path.exists():
+        write_text(path, secrets.token_hex(4))
+    return path.read_text()
+
+
+def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: dict[str, Any]) -> None:
+    """Write config.yaml, overrides.yaml and environment.json.
+
+    Args:
+        facts: about this start: device, threads, data fingerprint.
+    """
+    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
+    path = folder / "environment.json"
+    starts = json.loads(path.read_text())["starts"] if path.exists() else []
+    for key in ("threads", "data"):
+        if starts and starts[-1].get(key) != facts.get(key):
+            log.warning("%s changed since the last start: the run goes on, but not bit for bit the same", key)
+    start = {
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "python": sys.version.split()[0],
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version(name) for name in _PACKAGES},
+        "git": git_state(),
+    } | facts
+    write_text(path, json.dumps({"starts": [*starts, start]}, indent=2) + "\n")
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the code, and whether files differ from it; None outside a git checkout."""
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists():
+        return None
+    commit = _git(here, "rev-parse", "HEAD")
+    return None if commit is None else {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain"))}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):  # no git here, or a very slow disk
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
