@@ -22,7 +22,7 @@ class SuperResolutionData(LightningDataModule):
     crop, computed as MATLAB does, so that it agrees with the published files.
 
     Args:
-        root: folder of the training pictures, or an embedded set's name.
+        root: folder of the training pictures, or an embedded set's name, or a list of such.
         scale: output side / input side; comes from the model.
         patch_size: side of a training crop in gt pixels, a multiple of ``scale``.
         batch_size: samples of one step over all processes.
@@ -42,7 +42,7 @@ class SuperResolutionData(LightningDataModule):
     def __init__(
         self,
         *,
-        root: str,
+        root: str | list[str],
         scale: int,
         patch_size: int = 96,
         batch_size: int = 16,
@@ -65,24 +65,25 @@ class SuperResolutionData(LightningDataModule):
         self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
         self.num_workers, self.seed, self.degradations = num_workers, seed, degradations
         self.pictures = Pictures(cache_gb)
-        self.train_pairs, held_out = self._split(root, validation)
-        name = set_name(validation) if isinstance(validation, str) else f"{set_name(root)}_held_out"
+        roots = [root] if isinstance(root, str) else root
+        self.train_pairs, held_out = self._split(roots, validation)
+        name = set_name(validation) if isinstance(validation, str) else f"{set_name(roots[0])}_held_out"
         self.validation_sets = {name: held_out[:val_limit]}
         self.test_sets = self.validation_sets | {
             set_name(folder): find_pairs(folder, scale, setting="data.benchmarks") for folder in benchmarks
         }
         self.fingerprint: dict[str, str] = {}
 
-    def _split(self, root: str, validation: str | int | None) -> tuple[list[Pair], list[Pair]]:
-        pairs = find_pairs(root, self.scale)
+    def _split(self, roots: list[str], validation: str | int | None) -> tuple[list[Pair], list[Pair]]:
+        pairs = [pair for root in roots for pair in find_pairs(root, self.scale)]
         if validation is None:
-            validation = str(next(Path(root).glob("*_valid_HR"), Path(root) / "*_valid_HR"))
+            validation = str(next(Path(roots[0]).glob("*_valid_HR"), Path(roots[0]) / "*_valid_HR"))
         if isinstance(validation, str):
             return pairs, find_pairs(validation, self.scale, setting="data.validation")
         if not 1 <= validation < len(pairs):
             raise ValueError(
                 f"data.validation is {validation}, expected a folder, or 1 to {len(pairs) - 1} pictures to hold out "
-                f"of the {len(pairs)} in data.root={root}"
+                f"of the {len(pairs)} in data.root={','.join(roots)}"
             )
         return pairs[:-validation], pairs[-validation:]
 
