@@ -18,7 +18,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
 
@@ -91,6 +91,10 @@ class BenchmarkConfig:
 
     what: list[str] = MISSING
     model: Any = MISSING
+    batch_size: int = 16
+    patch_size: int = 96
+    side: int = 256
+    ckpt_path: str | None = None
 
 
 for _name, _schema in {
@@ -161,6 +165,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         return f"there is no {error.missing_cfg_file}; choose one of {', '.join(error.options)}"
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
+    if isinstance(inner, MissingMandatoryValue):
+        return f"{inner.full_key} is not set, and has no default; give it a value"
     if isinstance(inner, OmegaConfBaseException):
         key = inner.full_key or "a setting"
         return f"{key}: {lines[0]}; give it another value"

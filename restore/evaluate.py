@@ -15,7 +15,7 @@ from restore.config import UserError, command
 from restore.run_folder import git_state, write_text
 
 if TYPE_CHECKING:
-    from restore.restorers import Inference, Restorer
+    from restore.restorers import Restorer
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ def evaluate(cfg: DictConfig) -> None:
 
     from restore import checkpoint
     from restore.metrics import protocol
-    from restore.restorers import open_restorer, restorer_name
+    from restore.restorers import Inference, open_restorer, restorer_name
 
-    inference = inference_from(cfg)
+    inference = Inference(**{name: cfg[name] for name in Inference.names()})
     restorer = open_restorer(cfg.ckpt_path, scale=cfg.scale, inference=inference)
     name = restorer.protocol if cfg.protocol == "auto" else cfg.protocol
     columns = protocol(name).columns
@@ -59,14 +59,6 @@ def evaluate(cfg: DictConfig) -> None:
     _write(folder, rows, columns, facts, table)
     Console().print(Markdown(table))
     log.info("per image: %s", folder / "results.csv")
-
-
-def inference_from(cfg: DictConfig) -> "Inference":
-    """The settings of how a network is run."""
-    from restore.restorers import Inference
-
-    names = ("weights", "device", "precision", "tile", "tile_overlap", "memory_gb", "self_ensemble")
-    return Inference(**{name: cfg[name] for name in names})
 
 
 def _open_benchmarks(roots: Sequence[str], scale: int) -> tuple[dict[str, Any], dict[str, str]]:

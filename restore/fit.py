@@ -47,6 +47,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     _quieten()
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
+    if cfg.seed < 0:
+        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
     seed_everything(cfg.seed, verbose=False)
     model = build(cfg.model, "model")
     data = build(cfg.data, "data", seed=cfg.seed)
@@ -89,9 +91,10 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
     from restore.callbacks.seed_steps import SeedSteps
 
     settings = cfg.trainer
-    for key, value in {"trainer.max_steps": settings.max_steps, "val_every_steps": cfg.val_every_steps}.items():
+    for key in ("trainer.max_steps", "trainer.accumulate_grad_batches", "val_every_steps"):
+        value = OmegaConf.select(cfg, key)
         if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{key} is {value}, expected a whole number of steps, at least 1")
+            raise ValueError(f"{key} is {value}, expected a whole number, at least 1")
     steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
     callbacks = [build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None]
     loggers = [build(node, f"logger.{key}") for key, node in (cfg.logger or {}).items() if node is not None]
@@ -131,7 +134,8 @@ def _quieten() -> None:
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):
         warnings.filterwarnings("ignore", message)
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()  # ours are at the root; with both, every line came twice
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

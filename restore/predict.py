@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config import UserError, command
-from restore.evaluate import inference_from
 from restore.run_folder import write_text
 
 if TYPE_CHECKING:
@@ -22,9 +21,10 @@ RECORD = "predict.json"  # in an output folder: how each file was made, so that 
 
 def predict(cfg: DictConfig) -> None:
     """Restore every picture; bad ones are reported and the others go on."""
-    from restore.restorers import open_restorer
+    from restore.restorers import Inference, open_restorer
 
-    restorer = open_restorer(cfg.ckpt_path, scale=cfg.scale, inference=inference_from(cfg))
+    inference = Inference(**{name: cfg[name] for name in Inference.names()})
+    restorer = open_restorer(cfg.ckpt_path, scale=cfg.scale, inference=inference)
     jobs = plan(cfg.input, cfg.output, restorer.scale)
     many = Path(cfg.input).is_dir() or len(jobs) > 1
     failed = _run(restorer, jobs, _settings(cfg) if many else None)

@@ -6,7 +6,7 @@ rows of one table.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -63,6 +63,11 @@ class Inference:
             raise ValueError(
                 f"tile_overlap is {self.tile_overlap} and memory_gb is {self.memory_gb}, expected at least 0 and above 0"
             )
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the settings."""
+        return [field.name for field in fields(cls)]
 
     @property
     def ensemble(self) -> bool:

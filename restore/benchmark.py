@@ -1,0 +1,165 @@
+"""``restore benchmark``: figures of speed and memory, each next to what it is to be compared with."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from restore.config import UserError, build, command
+
+Line = tuple[str, str]
+
+
+def benchmark(cfg: DictConfig) -> None:
+    """Run the asked-for measurements and print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("measurement", "result", box=None)
+    for what in cfg.what:
+        if what not in MEASUREMENTS:
+            raise UserError(f"what names {what}, expected some of {', '.join(MEASUREMENTS)}")
+        for line in MEASUREMENTS[what](cfg):
+            table.add_row(*line)
+    Console().print(table)
+
+
+def _median_seconds(work: Callable[[], object], runs: int = 7) -> float:
+    work()  # not counted: caches fill, memory is taken
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return sorted(seconds)[runs // 2]
+
+
+def startup(cfg: DictConfig) -> Iterator[Line]:
+    """Seconds until a command has shown its settings."""
+    for option in (["--help"], ["--cfg", "job"]):
+        argv = [sys.executable, "-m", "restore.fit", *option]
+        seconds = _median_seconds(lambda argv=argv: subprocess.run(argv, check=True, capture_output=True), 5)  # type: ignore[misc]
+        yield f"fit {' '.join(option)}", f"{seconds:.2f} s"
+
+
+def data(cfg: DictConfig) -> Iterator[Line]:
+    """What making lq from a crop costs, as a share of a training step."""
+    import torch
+
+    from restore.resize import resize_8bit
+
+    crop = torch.randint(0, 256, (3, cfg.patch_size, cfg.patch_size), dtype=torch.uint8)
+    scale = cfg.model.scale
+    lq = cfg.batch_size * _median_seconds(lambda: resize_8bit(crop, 1 / scale), 50)
+    step = _median_seconds(_training_step(cfg, channels_last=True))
+    yield f"lq of {cfg.batch_size} crops of {cfg.patch_size} px", f"{1e3 * lq:.1f} ms"
+    yield "training step", f"{1e3 * step:.0f} ms"
+    yield "share of the step", f"{100 * lq / step:.1f} %"
+
+
+def step(cfg: DictConfig) -> Iterator[Line]:
+    """Training steps: memory layout, precision, and kinds of attention, each as a ratio in this run."""
+    first = _median_seconds(_training_step(cfg, channels_last=True))
+    yield "training step, channels_last, 32 bit", f"{1e3 * first:.0f} ms, {cfg.batch_size / first:.1f} samples/s"
+    others = {
+        "default layout": _training_step(cfg, channels_last=False),
+        "bf16": _training_step(cfg, channels_last=True, bf16=True),
+    } | {
+        f"attention {kind}": _training_step(cfg, channels_last=True, attention=kind)
+        for kind in ("self", "second_order", "none")
+    }
+    for name, work in others.items():
+        seconds = _median_seconds(work)
+        yield f"training step, {name}", f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first"
+
+
+def _training_step(
+    cfg: DictConfig, *, channels_last: bool, bf16: bool = False, **changes: Any
+) -> Callable[[], object]:
+    import torch
+
+    from restore.losses import l1
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = build(cfg.model, "model", **changes).network.to(memory_format=layout)
+    optimizer = torch.optim.Adam(network.parameters())
+    side = cfg.patch_size // cfg.model.scale
+    lq = torch.rand(cfg.batch_size, 3, side, side).contiguous(memory_format=layout)
+    gt = torch.rand(cfg.batch_size, 3, cfg.patch_size, cfg.patch_size)
+
+    def work() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = l1(network(lq), gt)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return work
+
+
+def memory(cfg: DictConfig) -> Iterator[Line]:
+    """Peak memory of restoring a picture against what ``tile=auto`` reckons with, in fresh processes."""
+    model = build(cfg.model, "model")
+    for side in (256, 512):
+        argv = [sys.executable, "-m", "restore.benchmark", "what=[peak]", f"side={side}"]
+        argv += [f"model.{key}={value}" for key, value in cfg.model.items() if key in ("scale", "channels", "attention")]
+        done = subprocess.run(argv, check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+        peak = float(done.stdout.split("MiB")[0].split()[-1])
+        reckoned = side * side * model.bytes_per_pixel / 2**20
+        yield f"inference at {side}x{side}", f"{peak:.0f} MiB, reckoned {reckoned:.0f} MiB"
+
+
+def peak(cfg: DictConfig) -> Iterator[Line]:
+    """Resident memory that one whole-image inference adds to this process (Linux)."""
+    import torch
+
+    model = build(cfg.model, "model").eval()
+    with torch.inference_mode():
+        model.restore_whole(torch.rand(1, 3, 8, 8))
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark; the import's is higher
+        before = _high_water_mib()
+        model.restore_whole(torch.rand(1, 3, cfg.side, cfg.side))
+    yield f"added by {cfg.side}x{cfg.side}", f"{_high_water_mib() - before:.0f} MiB"
+
+
+def _high_water_mib() -> float:
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def tiles(cfg: DictConfig) -> Iterator[Line]:
+    """How far blended tiles are from the whole image, for a network whose output depends on all of it."""
+    from restore import image
+    from restore.data.photos import embedded
+    from restore.metrics import psnr, to_8bit
+    from restore.restorers import Inference, open_restorer
+
+    if cfg.ckpt_path is None:
+        raise UserError("ckpt_path is not given, expected a checkpoint whose tiles are to be measured")
+    picture = image.read(embedded("photos_held_out")[1]).rgb()
+    whole = open_restorer(cfg.ckpt_path, inference=Inference(tile="none")).restore(picture)
+    for tile in (48, 96, 192):
+        pred = open_restorer(cfg.ckpt_path, inference=Inference(tile=tile)).restore(picture)
+        largest = 255 * float((pred - whole).abs().max())
+        agreement = psnr(to_8bit(pred), to_8bit(whole))
+        yield f"coffee in tiles of {tile} px", f"largest deviation {largest:.2f} levels, {agreement:.1f} dB to the whole"
+
+
+MEASUREMENTS: dict[str, Callable[[DictConfig], Iterator[Line]]] = {
+    "startup": startup,
+    "data": data,
+    "step": step,
+    "memory": memory,
+    "peak": peak,
+    "tiles": tiles,
+}
+
+main = command(benchmark, "benchmark")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+import contextlib
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("WANDB_MODE", "offline")
+
+TINY = (
+    "trainer=smoke",
+    "model=super_resolution_tiny",
+    "callbacks.progress=null",
+    "data.batch_size=2",
+    "data.patch_size=32",
+    "data.val_limit=1",
+)
+
+
+def required(resource: str, there: bool) -> None:
+    """Skips a test whose resource is missing, or fails it where RESTORE_REQUIRE names the resource."""
+    if there:
+        return
+    if resource in os.environ.get("RESTORE_REQUIRE", "").split(","):
+        pytest.fail(f"RESTORE_REQUIRE asks for {resource}, which is missing")
+    pytest.skip(f"needs {resource}")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of benchmarks and photos that RESTORE_DATA names."""
+    folder = os.environ.get("RESTORE_DATA")
+    required("data", folder is not None and Path(folder).is_dir())
+    return Path(str(folder)).resolve()
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    """Runs a command in this process, in an empty folder; saves the seconds of importing torch."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+    def run(command: str, *overrides: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [command, *overrides])
+        status = 0
+        try:
+            importlib.import_module(f"restore.{command}").main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        out, err = capfd.readouterr()
+        return Outcome(status, out, err)
+
+    yield run
+    with contextlib.suppress(ImportError):  # a command may have left its log file open
+        import logging
+
+        for handler in list(logging.getLogger().handlers):
+            if isinstance(handler, logging.FileHandler):
+                handler.close()
+                logging.getLogger().removeHandler(handler)
+
+
+def subprocess_cli(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command as users do."""
+    argv = [sys.executable, "-m", f"restore.{command}", *overrides]
+    return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def photo(path: Path, height: int = 40, width: int = 50, seed: int = 0) -> Path:
+    """A small picture with smooth and rough places."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    smooth = np.stack([rows / height, columns / width, (rows + columns) % 17 / 17], 2)
+    pixels = (smooth + random.normal(0, 0.05, smooth.shape)).clip(0, 1) * 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path

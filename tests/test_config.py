@@ -1,0 +1,146 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from restore import config
+from restore.__main__ import COMMANDS
+from tests.conftest import TINY, Cli, photo, subprocess_cli
+
+CONF = Path(config.conf_dir())
+GROUPS = ["model", "data", "trainer", "logger", "callbacks", "experiment"]
+OPTIONS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+
+LOADED = """
+import sys
+from restore.{command} import main
+sys.argv = ["{command}", *{options}]
+try:
+    main()
+except SystemExit:
+    pass
+sys.stderr.write(",".join(sorted(m for m in ("torch", "lightning", "wandb", "kornia") if m in sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_yaml_composes_and_names_what_exists(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORE_DATA", "anywhere")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("fit", overrides=[option, "data.root=somewhere"], return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
+    targets = [pair for group in GROUPS[:-1] for pair in config._targets(cfg[group], group)]
+    assert len(targets) >= 8
+    for place, target in targets:
+        assert callable(hydra.utils.get_object(target["_target_"])), place
+
+
+@pytest.mark.parametrize("options", [["--help"], ["--cfg", "job"]])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_cfg_import_nothing_heavy(command: str, options: list[str], tmp_path: Path) -> None:
+    code = LOADED.format(command=command, options=options)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_key_ends_in_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    done = subprocess_cli("fit", "model.scal=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "model.scal is not a setting; did you mean model.scale?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    done = subprocess_cli("fit", "model.scal=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["seed=abc"], ["seed", "abc", "Integer"]),
+        (["seed=-1"], ["seed", "-1", "at least 0"]),
+        (["seeed=3"], ["seeed", "did you mean seed"]),
+        (["model.scale=5"], ["model.scale", "5", "2, 3, 4 or 8"]),
+        (["model.lr=fast"], ["model.lr", "fast", "number"]),
+        (["model.attention=much"], ["model.attention", "much", "'gain'"]),
+        (["model=super_resoluton"], ["super_resoluton", "choose one of", "super_resolution_tiny"]),
+        (["trainer.max_steps=0"], ["trainer.max_steps", "0", "at least 1"]),
+        (["trainer.accumulate_grad_batches=0"], ["trainer.accumulate_grad_batches", "0", "at least 1"]),
+        (["checkpoint.every_steps=0"], ["checkpoint.every_steps", "0", "at least 1"]),
+        (["data.patch_size=33"], ["data.patch_size", "33", "multiple of the scale 2", "for example"]),
+        (["data.batch_size=0"], ["data.batch_size", "0", "positive"]),
+        (["data=sr_folder"], ["data.root", "not set"]),
+        (["data.root=nowhere"], ["data.root", "nowhere", "not a folder"]),
+        (["data.root=empty"], ["data.root", "empty", "no picture"]),
+        (["data._target_=os.system"], ["data._target_", "os.system"]),
+        (["init_from=nothing.ckpt"], ["nothing.ckpt", "not a file"]),
+        (["resume=nothing.ckpt"], ["resume", "nothing.ckpt", "not a file"]),
+        (["callbacks.ema.decay=1.5"], ["callbacks.ema.decay", "1.5"]),
+        (["data.validation=9"], ["data.validation", "9", "4 in data.root"]),
+    ],
+)
+def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = cli("fit", *TINY, *overrides)
+    assert outcome.status == 1
+    assert all(part in outcome.err for part in parts), outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_every_bad_file_is_named_at_once(cli: Cli, tmp_path: Path) -> None:
+    for k in range(4):
+        photo(tmp_path / "set" / "HR" / f"{k}.jpg", 64, 64)
+        photo(tmp_path / "set" / "LR_bicubic" / "X2" / f"{k}x2.png", 32, 32)
+    broken = tmp_path / "set" / "HR" / "1.jpg"
+    broken.write_bytes(broken.read_bytes()[:700])
+    photo(tmp_path / "set" / "LR_bicubic" / "X2" / "2x2.png", 30, 32)
+    outcome = cli("fit", *TINY, "data=sr_folder", "data.root=set", "data.num_workers=0")
+    assert outcome.status == 1
+    assert "2 problems" in outcome.err
+    assert "1.jpg: damaged or truncated" in outcome.err
+    assert "2x2.png: 30x32 px, expected 32x32 px" in outcome.err
+    (tmp_path / "set" / "LR_bicubic" / "X2" / "3x2.png").unlink()
+    outcome = cli("fit", *TINY, "data=sr_folder", "data.root=set")
+    assert outcome.status == 1
+    assert "3.jpg: has no partner" in outcome.err
+
+
+def test_a_users_own_config_folder_works(cli: Cli, tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "model"
+    own.mkdir(parents=True)
+    (own / "mini.yaml").write_text("defaults: [super_resolution_tiny, _self_]\nchannels: 8\n")
+    outcome = cli("fit", "--config-dir", str(tmp_path / "mine"), "model=mini", "--cfg", "job", "--package", "model")
+    assert outcome.status == 0
+    assert "channels: 8" in outcome.out
+
+
+def test_targets_outside_the_allow_list_are_refused() -> None:
+    node = OmegaConf.create({"a": {"_target_": "subprocess.run", "args": ["true"]}})
+    with pytest.raises(ValueError, match=r"part\.a\._target_ is subprocess\.run"):
+        config.build(node, "part")
+
+
+def test_run_id_is_given_or_the_jobs_or_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert config._run_id("mine") == "mine"
+    assert config._run_id(None) == "77"
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert config._run_id(None).startswith("20")
+
+
+def test_environment_of_the_caller_is_left_alone(cli: Cli) -> None:
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    cli("fit", "seed=abc")
+    assert os.environ.get("HYDRA_FULL_ERROR") == before

@@ -1,0 +1,75 @@
+"""The import rules of the house, walked file by file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "restore"
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+COMMANDS = {"fit", "evaluate", "predict", "benchmark"}
+
+# part of the house -> the parts of ours it may import
+ALLOWED = {
+    "config": set(),
+    "run_folder": set(),
+    "image": set(),
+    "resize": set(),
+    "tiling": set(),
+    "metrics": set(),
+    "losses": set(),
+    "degradations": {"resize"},
+    "networks": {"networks"},
+    "models": {"models", "networks", "losses", "metrics", "tiling", "resize", "degradations"},
+    "data": {"data", "image", "resize", "degradations"},
+    "callbacks": {"callbacks", "image", "metrics"},
+    "checkpoint": {"models"},
+    "restorers": {"checkpoint", "models", "data", "tiling", "resize", "image"},
+    "fit": {"config", "run_folder", "checkpoint", "callbacks"},
+    "evaluate": {"config", "run_folder", "checkpoint", "restorers", "metrics", "tiling", "image", "data"},
+    "predict": {"config", "run_folder", "checkpoint", "restorers", "metrics", "tiling", "image", "data"},
+    "benchmark": {"config", "restorers", "metrics", "resize", "losses", "image", "data"},
+    "__init__": {"restorers"},
+    "__main__": set(),
+}
+
+
+def imported(file: str) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.add(str(node.module))
+            if node.module == "restore":
+                names |= {f"restore.{alias.name}" for alias in node.names}
+    return names
+
+
+def part(file: str) -> str:
+    return file.split("/")[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_imports_only_what_the_house_allows(file: str) -> None:
+    ours = {name.split(".")[1] for name in imported(file) if name.startswith("restore.")}
+    assert ours <= ALLOWED[part(file)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_libraries_stay_in_their_rooms(file: str) -> None:
+    tops = {name.split(".")[0] for name in imported(file)}
+    if part(file) not in COMMANDS | {"config", "launch"}:
+        assert not tops & {"hydra", "omegaconf"}
+    if part(file) == "networks":
+        assert not tops & {"lightning", "torchvision", "kornia", "numpy"}
+    assert "wandb" not in tops
+    if part(file) != "image":
+        assert not tops & {"PIL", "tifffile", "imagecodecs"}
+
+
+def test_every_package_init_is_empty_but_the_top_one() -> None:
+    for init in ROOT.rglob("__init__.py"):
+        if init.parent != ROOT:
+            assert init.read_text() == ""
