@@ -136,7 +136,7 @@ def command(task: Callable[[DictConfig], Any], config_name: str) -> Callable[[],
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its exceptions to us instead of printing them
         try:
             hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(task)()
-        except (HydraException, OmegaConfBaseException, ValueError, OSError, UserError) as error:
+        except (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError, UserError) as error:
             if full_error == "1":
                 raise
             sys.stderr.write(f"{config_name}: {sentence(error)}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")

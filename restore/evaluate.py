@@ -73,7 +73,8 @@ def _open_benchmarks(roots: Sequence[str], scale: int) -> tuple[dict[str, Any], 
         if name in sets:
             raise UserError(f"benchmarks names two folders called {name}; rename one, the name stands in the tables")
         pairs = find_pairs(root, scale, setting="benchmarks")
-        fingerprint[name] = check_pairs(pairs, scale, smallest_gt=2 * scale + 1, setting="benchmarks")
+        least, reason = 2 * scale + 1, "crop_border leaves nothing of a smaller one"
+        fingerprint[name] = check_pairs(pairs, scale, smallest_gt=least, reason=reason, setting="benchmarks")
         sets[name] = WholeImages(pairs, scale=scale)
     return sets, fingerprint
 

@@ -89,6 +89,7 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
     from restore.callbacks.non_finite import StopOnNonFinite
     from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
     from restore.callbacks.seed_steps import SeedSteps
+    from restore.callbacks.step_log import StepLog
 
     settings = cfg.trainer
     for key in ("trainer.max_steps", "trainer.accumulate_grad_batches", "val_every_steps"):
@@ -104,7 +105,14 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
         precision=_precision(settings.precision),
         default_root_dir=str(folder),
         logger=loggers,
-        callbacks=[*callbacks, steps, StopOnNonFinite(every_steps=every), Curves(), RunCheckpoint(every_steps=every)],
+        callbacks=[
+            *callbacks,
+            steps,
+            StopOnNonFinite(every_steps=every),
+            StepLog(),
+            Curves(),
+            RunCheckpoint(every_steps=every),
+        ],
         plugins=[AtomicCheckpointIO()],
         # the whole run is one epoch, so that a position in it is one number
         max_epochs=1,

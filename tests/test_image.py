@@ -154,8 +154,8 @@ def test_16_bit_files_are_read_alike_by_another_decoder(suffix: str, channels: i
     other = other if other.ndim == 3 else other[..., None]
     planes = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha])
     assert np.array_equal(other, hwc(planes))
-    with Image.open(tmp_path / f"a{suffix}") if channels < 3 or suffix == ".png" else io.BytesIO() as file:
-        if isinstance(file, Image.Image):
+    if suffix == ".png":
+        with Image.open(io.BytesIO(data)) as file:
             assert file.info["icc_profile"] == SRGB  # Pillow checks the chunk's checksum
 
 
@@ -535,7 +535,6 @@ def samples() -> dict[str, bytes]:
         kind = {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix)
         Image.fromarray(noise(12, 17, 3)).save(buffer, kind, **options)
         found[suffix] = buffer.getvalue()
-    found["lzw.tif"] = io.BytesIO().getvalue()
     for name, options in {
         "16.tif": {"compression": "zlib", "iccprofile": SRGB},
         "planar.tif": {"compression": "lzw", "planarconfig": "separate"},
@@ -558,6 +557,7 @@ def samples() -> dict[str, bytes]:
 SAMPLES = samples()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_truncated_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
     data = SAMPLES[name]
@@ -571,8 +571,9 @@ def test_a_truncated_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("name", SAMPLES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_flipped_bytes_give_a_picture_or_a_value_error(name: str, tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(SAMPLES[name])

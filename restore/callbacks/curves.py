@@ -13,20 +13,10 @@ class Curves(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The rows of this validation come in before the next one."""
-        self._draw(Path(trainer.default_root_dir))
-
-    @rank_zero_only
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """With the last rows."""
-        for logger in trainer.loggers:
-            logger.save()
-        self._draw(Path(trainer.default_root_dir))
-
-    def _draw(self, folder: Path) -> None:
-        if not (folder / "metrics.csv").exists():
-            return
-        draw_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")
+        """The rows of this validation are there."""
+        folder = Path(trainer.default_root_dir)
+        if (folder / "metrics.csv").exists():
+            draw_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")
 
 
 def draw_curves(rows: list[dict[str, str]], target: Path) -> None:

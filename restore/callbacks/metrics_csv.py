@@ -45,10 +45,9 @@ class MetricsCSV(Logger):
         if not self._rows or int(self._rows[-1]["step"]) != number:
             self._rows.append({"step": str(number)})
         self._rows[-1].update({key: repr(float(value)) for key, value in metrics.items()})
+        self._write()  # at once: a killed run must not lose the rows of steps it will not do again
 
-    @rank_zero_only
-    def save(self) -> None:
-        """Write the file anew; Lightning calls this at its logging interval, so the cost stays small."""
+    def _write(self) -> None:
         rows = self._rows or []
         columns = ["step", *sorted({key for row in rows for key in row} - {"step"})]
         temporary = self.path.with_suffix(".tmp")
@@ -57,12 +56,6 @@ class MetricsCSV(Logger):
             writer.writeheader()
             writer.writerows(rows)
         os.replace(temporary, self.path)
-
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """The last rows."""
-        if self._rows is not None:
-            self.save()
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

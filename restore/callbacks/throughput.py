@@ -31,9 +31,10 @@ class Throughput(Callback):
         self._worked += self._ended - self._started
         self._samples += len(batch["lq"]) * trainer.world_size
         total = self._waited + self._worked
-        pl_module.log("samples_per_s", self._samples / total, prog_bar=True)
-        pl_module.log("data_share", self._waited / total, prog_bar=True)
-        if (batch_idx + 1) % (trainer.log_every_n_steps * trainer.accumulate_grad_batches) == 0:  # type: ignore[attr-defined]
+        values = {"samples_per_s": self._samples / total, "data_share": self._waited / total}
+        pl_module.train_values.update(values)
+        pl_module.log_dict(values, prog_bar=True, logger=False)
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._waited = self._worked = 0.0
             self._samples = 0
 

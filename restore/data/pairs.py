@@ -46,6 +46,7 @@ class DataProblem(ValueError):
     """Something is wrong with the files of a data set; the message lists all of it."""
 
     def __init__(self, setting: str, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
         more = len(problems) - SHOWN_PROBLEMS
         listed = "\n  ".join([*problems[:SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])])
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -128,12 +129,18 @@ class Pictures:
 
 
 def check_pairs(
-    pairs: Sequence[Pair], scale: int, *, smallest_gt: int = 1, pictures: Pictures | None = None, setting: str
+    pairs: Sequence[Pair],
+    scale: int,
+    *,
+    smallest_gt: int = 1,
+    reason: str = "",
+    pictures: Pictures | None = None,
+    setting: str,
 ) -> str:
     """Decode every file once and complain about all bad ones together.
 
     Args:
-        smallest_gt: the least side of a sharp picture, e.g. the training crop.
+        smallest_gt, reason: the least side of a sharp picture, and what asks for it.
         pictures: filled with what was decoded.
 
     Returns:
@@ -143,14 +150,16 @@ def check_pairs(
         DataProblem: with one line for each unreadable file and each size that does not fit.
     """
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        looked = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, pictures), pairs))
+        looked = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, reason, pictures), pairs))
     problems = [line for lines, _ in looked for line in lines]
     if problems:
         raise DataProblem(setting, problems)
     return hashlib.sha256("".join(digest for _, digest in looked).encode()).hexdigest()
 
 
-def _look(pair: Pair, scale: int, smallest_gt: int, pictures: Pictures | None) -> tuple[list[str], str]:
+def _look(
+    pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictures | None
+) -> tuple[list[str], str]:
     sizes, problems = [], []
     digest = hashlib.sha256(pair.name.encode())
     for file in pair.files:
@@ -167,7 +176,7 @@ def _look(pair: Pair, scale: int, smallest_gt: int, pictures: Pictures | None) -
         return problems, ""
     height, width = sizes[0]
     if min(height, width) < smallest_gt:
-        problems.append(f"{pair.gt}: {height}x{width} px is smaller than data.patch_size={smallest_gt}")
+        problems.append(f"{pair.gt}: {height}x{width} px, expected sides of at least {smallest_gt} px ({reason})")
     if len(sizes) == 2 and sizes[1] != (height // scale, width // scale):
         got = "x".join(map(str, sizes[1]))
         expected = f"{height // scale}x{width // scale}"

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from restore.data.paired_images import Sample, TrainingCrops, WholeImages
-from restore.data.pairs import Pair, Pictures, check_pairs, find_pairs, set_name
+from restore.data.pairs import DataProblem, Pair, Pictures, check_pairs, find_pairs, set_name
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
 
 if TYPE_CHECKING:  # see paired_images
@@ -66,18 +66,17 @@ class SuperResolutionData(LightningDataModule):
         self.num_workers, self.seed, self.degradations = num_workers, seed, degradations
         self.pictures = Pictures(cache_gb)
         roots = [root] if isinstance(root, str) else root
+        if validation is None:
+            validation = str(next(Path(roots[0]).glob("*_valid_HR"), Path(roots[0]) / "*_valid_HR"))
         self.train_pairs, held_out = self._split(roots, validation)
         name = set_name(validation) if isinstance(validation, str) else f"{set_name(roots[0])}_held_out"
         self.validation_sets = {name: held_out[:val_limit]}
         self.test_sets = self.validation_sets | {
             set_name(folder): find_pairs(folder, scale, setting="data.benchmarks") for folder in benchmarks
         }
-        self.fingerprint: dict[str, str] = {}
 
-    def _split(self, roots: list[str], validation: str | int | None) -> tuple[list[Pair], list[Pair]]:
+    def _split(self, roots: list[str], validation: str | int) -> tuple[list[Pair], list[Pair]]:
         pairs = [pair for root in roots for pair in find_pairs(root, self.scale)]
-        if validation is None:
-            validation = str(next(Path(roots[0]).glob("*_valid_HR"), Path(roots[0]) / "*_valid_HR"))
         if isinstance(validation, str):
             return pairs, find_pairs(validation, self.scale, setting="data.validation")
         if not 1 <= validation < len(pairs):
@@ -103,18 +102,20 @@ class SuperResolutionData(LightningDataModule):
         Returns:
             Each set's fingerprint.
         """
-        self.fingerprint = {
-            "train": check_pairs(
-                self.train_pairs,
-                self.scale,
-                smallest_gt=self.patch_size,
-                pictures=self.pictures,
-                setting="data.root",
-            )
-        }
-        for name, pairs in self.test_sets.items():
-            self.fingerprint[name] = check_pairs(pairs, self.scale, smallest_gt=self.scale, setting=name)
-        return self.fingerprint
+        least = (2 * self.scale + 1, "crop_border leaves nothing of a smaller one")
+        fingerprint, problems = {}, []
+        for name, pairs in {"train": self.train_pairs, **self.test_sets}.items():
+            side, reason = (self.patch_size, "data.patch_size") if name == "train" else least
+            pictures = self.pictures if name == "train" else None
+            try:
+                fingerprint[name] = check_pairs(
+                    pairs, self.scale, smallest_gt=side, reason=reason, pictures=pictures, setting="data"
+                )
+            except DataProblem as error:
+                problems += error.problems
+        if problems:
+            raise DataProblem("data", problems)
+        return fingerprint
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of the whole run, starting where a resumed run stopped."""

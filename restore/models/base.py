@@ -48,7 +48,9 @@ class RestorationModel(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.best = float("-inf")
+        self.is_best = False
         self.scores: dict[str, MeanScore] = {}
+        self.train_values: dict[str, Any] = {}  # of the newest step, by log name
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, in_channels, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
@@ -116,12 +118,11 @@ class RestorationModel(LightningModule):
     # --- training ---
 
     def log_training(self, loss: Tensor, terms: dict[str, Tensor] | None = None) -> None:
-        """Log a step's loss, its terms and the learning rate under the number the step will have when it is done."""
-        values: dict[str, Any] = {f"train/{name}": term.detach() for name, term in (terms or {}).items()}
-        values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
-        values["step"] = float(self.global_step + 1)
-        self.log_dict(values)
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        """Keep a step's loss, its terms and the learning rate for :class:`restore.callbacks.step_log.StepLog`."""
+        self.train_values = {f"train/{name}": term.detach() for name, term in (terms or {}).items()}
+        self.train_values["train/loss"] = loss.detach()
+        self.train_values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train/loss", loss.detach(), prog_bar=True, logger=False)
 
     def init_from(self, weights: dict[str, Tensor]) -> dict[str, list[str]]:
         """Start from another network's weights where names and shapes agree.

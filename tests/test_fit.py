@@ -1,0 +1,274 @@
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from restore import checkpoint
+from restore.models.super_resolution import SuperResolution
+from tests.conftest import TINY, Cli, photo
+
+FAST = (*TINY, "callbacks.panels=null", "val_every_steps=100")
+
+
+def run_folder(tmp_path: Path, run_id: str, name: str = "super_resolution_tiny") -> Path:
+    return tmp_path / "outputs" / name / run_id
+
+
+def last(tmp_path: Path, run_id: str, **where: str) -> dict[str, Any]:
+    return checkpoint.read(run_folder(tmp_path, run_id, **where) / "checkpoints" / "last.ckpt")
+
+
+def same_weights(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return all(torch.equal(a[key][name], b[key][name]) for key in ("state_dict", "ema") for name in a[key])
+
+
+def test_a_run_folder_describes_itself(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("fit", *TINY, "run_id=a", "val_every_steps=2", "trainer.max_steps=5")
+    assert outcome.status == 0, outcome.err
+    folder = run_folder(tmp_path, "a")
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        "config.yaml",
+        "overrides.yaml",
+        "environment.json",
+        "metrics.csv",
+        "curves.png",
+        "train.log",
+        "result.json",
+        "run_token",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        *(f"panels/chelsea_{step:07d}.png" for step in (2, 4, 5)),
+    }
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["data"]["scale"] == 2
+    assert "${" not in (folder / "config.yaml").read_text()
+    assert "trainer.max_steps=5" in yaml.safe_load((folder / "overrides.yaml").read_text())
+    start = json.loads((folder / "environment.json").read_text())["starts"][0]
+    assert start["device"] == "cpu"
+    assert set(start["data"]) == {"train", "photos_held_out"}
+    assert start["packages"]["torch"] == torch.__version__.split("+")[0]
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5]
+    assert [bool(row["val/photos_held_out/psnr_y"]) for row in rows] == [False, True, False, True, True]
+    result = json.loads((folder / "result.json").read_text())
+    assert result["monitor"] == "best/psnr_y"
+    assert result["steps"] == result["steps_run"] == 5
+    best = max(float(row["val/photos_held_out/psnr_y"] or 0) for row in rows)
+    assert result["value"] == pytest.approx(best, abs=1e-4)
+    # the test scores the averaged weights of best.ckpt, which is what validation saw
+    assert result["metrics"]["test/photos_held_out/psnr_y"] == pytest.approx(best, abs=1e-4)
+
+
+def test_a_finished_run_answers_at_once_and_a_changed_one_is_refused(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *FAST, "run_id=a").status == 0
+    before = (run_folder(tmp_path, "a") / "result.json").read_bytes()
+    again = cli("fit", *FAST, "run_id=a", "data.num_workers=1")
+    assert again.status == 0
+    assert "already finished" in again.out
+    assert (run_folder(tmp_path, "a") / "result.json").read_bytes() == before
+    changed = cli("fit", *FAST, "run_id=a", "model.lr=0.5")
+    assert changed.status == 1
+    assert "model.lr: 0.001 -> 0.5" in changed.err
+
+
+def test_loader_workers_change_nothing_and_seeds_do(cli: Cli, tmp_path: Path) -> None:
+    degraded = ("data=photos_degraded",)
+    for run_id, extra in {
+        "w0": ["data.num_workers=0"],
+        "w1": ["data.num_workers=1"],
+        "w3": ["data.num_workers=3"],
+        "s1": ["seed=1"],
+    }.items():
+        outcome = cli("fit", *FAST, *degraded, f"run_id={run_id}", *extra)
+        assert outcome.status == 0, outcome.err
+    first = last(tmp_path, "w0")
+    assert same_weights(first, last(tmp_path, "w1"))
+    assert same_weights(first, last(tmp_path, "w3"))
+    assert not same_weights(first, last(tmp_path, "s1"))
+
+
+def test_resume_from_a_checkpoint_starts_a_new_run_there(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *FAST, "run_id=a", "trainer.max_steps=3").status == 0
+    source = run_folder(tmp_path, "a") / "checkpoints" / "last.ckpt"
+    outcome = cli("fit", *FAST, "run_id=b", "trainer.max_steps=5", f"resume={source}")
+    assert outcome.status == 0, outcome.err
+    assert "resumed at step 3" in outcome.out
+    result = json.loads((run_folder(tmp_path, "b") / "result.json").read_text())
+    assert (result["steps"], result["steps_run"]) == (5, 2)
+
+
+def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *FAST, "run_id=x2").status == 0
+    source = run_folder(tmp_path, "x2") / "checkpoints" / "best.ckpt"
+    model = SuperResolution(scale=4, groups=2, blocks=2, channels=16)
+    state = checkpoint.network_weights(checkpoint.read(source), "ema")
+    report = model.init_from(state)
+    assert report["missing"] == ["upsampler.2.weight", "upsampler.2.bias"]
+    assert report["unexpected"] == report["reshaped"] == []
+    assert torch.equal(model.network.head.weight, state["head.weight"])
+    outcome = cli("fit", *FAST, "run_id=x4", "model.scale=4", f"init_from={source}", "trainer.max_steps=1")
+    assert outcome.status == 0, outcome.err
+    assert "'missing': 2" in " ".join(outcome.out.split())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(cli: Cli, tmp_path: Path) -> None:
+    huge = ["model.lr=1e25", "trainer.max_steps=20", "checkpoint.every_steps=1", "model.schedule=halving"]
+    outcome = cli("fit", *FAST, "run_id=a", *huge)
+    assert outcome.status == 1
+    found = re.search(r"the loss is not finite at step (\d+), on the pictures (\w+), (\w+);", outcome.err)
+    assert found
+    folder = run_folder(tmp_path, "a")
+    kept = torch.load(folder / "non_finite.pt", weights_only=True)
+    assert kept["names"] == [found[2], found[3]]
+    assert kept["newest_batch"]["lq"].shape == (2, 3, 16, 16)
+    saved = last(tmp_path, "a")
+    assert saved["global_step"] == int(found[1]) - 1
+    assert not (folder / "result.json").exists()
+
+
+def test_wandb_works_offline_and_keeps_its_id(cli: Cli, tmp_path: Path) -> None:
+    options = [*TINY, "logger=wandb", "logger.wandb.offline=true", "val_every_steps=2", "trainer.max_steps=2"]
+    outcome = cli("fit", *options, "run_id=a")
+    assert outcome.status == 0, outcome.err
+    folder = run_folder(tmp_path, "a")
+    token = (folder / "run_token").read_text()
+    runs = [path.name for path in (folder / "wandb").glob("offline-run-*")]
+    assert len(runs) == 1
+    assert runs[0].endswith(token)
+    assert list((folder / "wandb").rglob("media/images/panels/*.png"))
+    assert (folder / "metrics.csv").exists()
+
+
+def test_the_published_schedule_halves_and_the_default_ends_near_zero(cli: Cli, tmp_path: Path) -> None:
+    halving = ["model.schedule=halving", "model.halve_every=2", "model.lr=0.008", "model.warmup_steps=0"]
+    assert cli("fit", *FAST, "run_id=h", "trainer.max_steps=6", *halving).status == 0
+    assert cli("fit", *FAST, "run_id=c", "trainer.max_steps=6", "model.warmup_steps=2").status == 0
+
+    def rates(run_id: str) -> list[float]:
+        with (run_folder(tmp_path, run_id) / "metrics.csv").open() as file:
+            return [float(row["train/lr"]) for row in csv.DictReader(file)]
+
+    assert rates("h") == pytest.approx([0.008, 0.008, 0.004, 0.004, 0.002, 0.002])
+    cosine = rates("c")
+    assert cosine[0] < cosine[1] < cosine[2]
+    assert cosine[2] > cosine[3] > cosine[4] > cosine[5] > 0
+    assert cosine[5] < 0.1 * cosine[2]
+
+
+def test_the_average_follows_the_weights_and_both_are_kept(cli: Cli, tmp_path: Path) -> None:
+    weights = []
+    for steps in (1, 2):
+        # same seed and the same rate at every step, so the longer run passes through the shorter one
+        options = ["model.schedule=halving", f"trainer.max_steps={steps}", "callbacks.ema.decay=0.1"]
+        assert cli("fit", *FAST, f"run_id={steps}", *options).status == 0
+        weights.append(last(tmp_path, str(steps)))
+    raw = [w["state_dict"]["network.head.weight"] for w in weights]
+    average = [w["ema"]["head.weight"] for w in weights]
+    assert torch.equal(weights[0]["ema"]["mean"], weights[0]["state_dict"]["network.mean"])
+    decay = min(0.1, 2 / 12)
+    assert torch.allclose(average[1], decay * average[0] + (1 - decay) * raw[1], atol=1e-7)
+    assert not torch.allclose(average[1], raw[1], atol=1e-7)
+
+
+def test_compiling_leaves_no_mark_in_the_checkpoint(cli: Cli, tmp_path: Path) -> None:
+    model = SuperResolution(groups=1, blocks=1, channels=8, compile=True)
+    plain = set(model.network.state_dict())
+    model.setup("fit")
+    assert set(model.network.state_dict()) == plain
+
+
+EXPERIMENTS = sorted(p.stem for p in (Path(__file__).parent.parent / "conf" / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_a_step(
+    cli: Cli, tmp_path: Path, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
+    for k in range(2):
+        photo(tmp_path / "set" / f"{k}.png", 200, 200, seed=k)
+    small = ["data.root=set", "data.validation=1", "data.batch_size=1", "data.num_workers=0", "data.benchmarks=[]"]
+    once = ["trainer.max_steps=1", "trainer.accelerator=cpu", "callbacks.progress=null", "name=e", "run_id=a"]
+    outcome = cli("fit", f"experiment={experiment}", *small, *once)
+    assert outcome.status == 0, outcome.err
+    assert json.loads((run_folder(tmp_path, "a", name="e") / "result.json").read_text())["steps_run"] == 1
+
+
+# --- killed and resumed ---
+
+KILLED = (*FAST, "trainer.max_steps=60", "trainer.accumulate_grad_batches=2", "val_every_steps=7")
+EVERY = 4
+
+
+def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "restore.fit", *KILLED, f"checkpoint.every_steps={EVERY}", *options]
+    return subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def kill_after_two_saves(process: subprocess.Popen[str], folder: Path) -> None:
+    """SIGKILL at whatever moment two checkpoint intervals have passed."""
+    file, deadline = folder / "checkpoints" / "last.ckpt", time.monotonic() + 120
+    saves: set[int] = set()
+    while len(saves) < 2:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        if file.exists():
+            saves.add(file.stat().st_mtime_ns)
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_goes_on_and_ends_bit_identical(cli: Cli, tmp_path: Path, workers: int) -> None:
+    whole = cli("fit", *KILLED, f"checkpoint.every_steps={EVERY}", "run_id=whole")
+    assert whole.status == 0, whole.err
+    killed = start(tmp_path, "run_id=x", f"data.num_workers={workers}")
+    folder = run_folder(tmp_path, "x")
+    kill_after_two_saves(killed, folder)
+    assert not (folder / "result.json").exists()
+    step = last(tmp_path, "x")["global_step"]
+    assert step >= EVERY
+    again = start(tmp_path, "run_id=x", f"data.num_workers={workers}")
+    out = again.communicate(timeout=200)[0]
+    assert again.returncode == 0, out
+    assert f"resumed at step {step}" in " ".join(out.split())
+    result = json.loads((folder / "result.json").read_text())
+    assert result["steps_run"] == 60 - step
+    assert same_weights(last(tmp_path, "whole"), last(tmp_path, "x"))
+
+    def table(run_id: str) -> list[dict[str, str]]:
+        with (run_folder(tmp_path, run_id) / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        clocks = ("samples_per_s", "data_share")
+        return [{key: value for key, value in row.items() if key not in clocks} for row in rows]
+
+    assert table("x") == table("whole")
+
+
+@pytest.mark.slow
+def test_a_checkpoint_rebuilds_its_model_elsewhere_without_any_yaml(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *FAST, "run_id=a", "model.attention=self").status == 0
+    file = run_folder(tmp_path, "a") / "checkpoints" / "best.ckpt"
+    code = (
+        "import sys, torch, restore\n"
+        f"restorer = restore.load({str(file)!r})\n"
+        "assert restorer.model.hparams['attention'] == 'self'\n"
+        "assert restorer.restore(torch.rand(3, 5, 7)).shape == (3, 10, 14)\n"
+        "assert 'hydra' not in sys.modules and 'omegaconf' not in sys.modules\n"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,25 @@
+import sys
+
+import pytest
+
+from restore.__main__ import COMMANDS, main
+
+
+def test_the_top_command_lists_and_refuses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["restore", "--help"])
+    main()
+    out = capsys.readouterr().out
+    assert all(f"  {command} " in out for command in COMMANDS)
+    monkeypatch.setattr(sys, "argv", ["restore", "train"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "train is not a command" in capsys.readouterr().err
+
+
+def test_it_hands_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["restore", "fit", "model.scal=2"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert "did you mean model.scale" in capsys.readouterr().err
