@@ -78,9 +78,7 @@ def step(cfg: DictConfig) -> Iterator[Line]:
         yield f"training step, {name}", f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first"
 
 
-def _training_step(
-    cfg: DictConfig, *, channels_last: bool, bf16: bool = False, **changes: Any
-) -> Callable[[], object]:
+def _training_step(cfg: DictConfig, *, channels_last: bool, bf16: bool = False, **changes: Any) -> Callable[[], object]:
     import torch
 
     from restore.losses import l1
@@ -107,7 +105,9 @@ def memory(cfg: DictConfig) -> Iterator[Line]:
     model = build(cfg.model, "model")
     for side in (256, 512):
         argv = [sys.executable, "-m", "restore.benchmark", "what=[peak]", f"side={side}"]
-        argv += [f"model.{key}={value}" for key, value in cfg.model.items() if key in ("scale", "channels", "attention")]
+        argv += [
+            f"model.{key}={value}" for key, value in cfg.model.items() if key in ("scale", "channels", "attention")
+        ]
         done = subprocess.run(argv, check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
         peak = float(done.stdout.split("MiB")[0].split()[-1])
         reckoned = side * side * model.bytes_per_pixel / 2**20
@@ -147,7 +147,10 @@ def tiles(cfg: DictConfig) -> Iterator[Line]:
         pred = open_restorer(cfg.ckpt_path, inference=Inference(tile=tile)).restore(picture)
         largest = 255 * float((pred - whole).abs().max())
         agreement = psnr(to_8bit(pred), to_8bit(whole))
-        yield f"coffee in tiles of {tile} px", f"largest deviation {largest:.2f} levels, {agreement:.1f} dB to the whole"
+        yield (
+            f"coffee in tiles of {tile} px",
+            f"largest deviation {largest:.2f} levels, {agreement:.1f} dB to the whole",
+        )
 
 
 MEASUREMENTS: dict[str, Callable[[DictConfig], Iterator[Line]]] = {

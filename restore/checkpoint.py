@@ -29,7 +29,8 @@ def read(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"ckpt_path: {path} is not a file, expected a checkpoint such as outputs/<name>/<run_id>/checkpoints/best.ckpt"
+            f"ckpt_path: {path} is not a file, expected a checkpoint, "
+            "for example outputs/<name>/<run_id>/checkpoints/best.ckpt"
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -27,6 +27,7 @@ class GaussianBlur:
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Degrade one image; see the module's text."""
         sigma = float(random.uniform(self.low, self.high))
         size = 2 * round(3 * sigma + 0.5) + 1
         # replicated, because reflection is refused where the kernel is wider than the image
@@ -42,6 +43,7 @@ class GaussianNoise:
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Degrade one image; see the module's text."""
         sigma = float(random.uniform(self.low, self.high))
         noise = random.standard_normal(lq.shape, dtype=np.float32)
         return (lq + sigma * torch.from_numpy(noise)).clamp(0, 1), f"noise {sigma:.3f}"
@@ -55,6 +57,7 @@ class Jpeg:
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Degrade one image; see the module's text."""
         quality = int(random.integers(self.low, self.high + 1))
         height, width = lq.shape[1:]
         # kornia codes whole 16x16 blocks only
@@ -70,6 +73,7 @@ class RandomOrder:
         self.steps = steps
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Degrade one image; see the module's text."""
         words = []
         for k in random.permutation(len(self.steps)):
             lq, word = self.steps[k](lq, random)

@@ -121,7 +121,11 @@ def _markdown(means: dict[str, dict[str, dict[str, float]]], columns: Sequence[s
     ]
     for who, benchmarks in means.items():
         for benchmark, scores in benchmarks.items():
-            gain = f"{scores[columns[0]] - means[others[0]][benchmark][columns[0]]:+.3f}" if who == first and others else ""
+            gain = (
+                f"{scores[columns[0]] - means[others[0]][benchmark][columns[0]]:+.3f}"
+                if who == first and others
+                else ""
+            )
             values = " | ".join(f"{scores[column]:.{4 if 'ssim' in column else 3}f}" for column in columns)
             lines.append(f"| {who} | {benchmark} | {values} | {gain} |")
     return "\n".join(lines) + "\n"

@@ -59,7 +59,9 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     facts = {"device": str(trainer.strategy.root_device), "threads": torch.get_num_threads(), "data": data.check()}
     run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
     parameters = sum(p.numel() for p in model.network.parameters())
-    log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, facts["device"])
+    log.info(
+        "%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, facts["device"]
+    )
     if resume is not None:
         log.info("resumed at step %d", checkpoint.read(resume)["global_step"])
     started = time.perf_counter()

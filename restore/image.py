@@ -141,7 +141,9 @@ def read_labels(path: str | Path) -> Tensor:
     except _DECODER_ERRORS as error:
         raise ValueError(f"{path}: damaged or unknown label map ({error})") from error
     if mode not in ("P", "L", "1"):
-        raise ValueError(f"{path}: label map has mode {mode}, expected a palette, black-and-white or 8-bit grey picture")
+        raise ValueError(
+            f"{path}: label map has mode {mode}, expected a palette, black-and-white or 8-bit grey picture"
+        )
     return torch.from_numpy(labels)[None]
 
 
@@ -170,8 +172,9 @@ def _decode(data: bytes, path: Path, max_pixels: int) -> Picture:
     else:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
             _check_size(file.size, max_pixels)
-            if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":  # an MPO's other frames are previews
-                log.warning("%s: holds %d frames, the first one is taken", path, file.n_frames)
+            frames = getattr(file, "n_frames", 1)
+            if frames > 1 and file.format != "MPO":  # an MPO's other frames are previews
+                log.warning("%s: holds %d frames, the first one is taken", path, frames)
             orientation = file.getexif().get(_ORIENTATION_TAG, 1)
             pixels, icc = _decode_16bit_png(file, data) if _is_16bit_png(data) else _decode_8bit(file)
     planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
@@ -274,7 +277,8 @@ def _encode(path: Path, picture: Picture) -> bytes:
         picture = replace(picture, pixels=_quantise(to_float(picture.pixels), 255), alpha=_quantise(alpha, 255))
     buffer = io.BytesIO()
     kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
-    options: dict[str, Any] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
+    quality: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+    options = quality.get(kind, {})
     if picture.icc is not None and kind != "BMP":
         options["icc_profile"] = picture.icc
     Image.fromarray(_interleave(picture)).save(buffer, kind, **options)
@@ -287,7 +291,7 @@ def _encode_16bit(suffix: str, picture: Picture) -> bytes:
 
     pixels = _interleave(picture)
     if suffix == ".png":
-        return _with_png_profile(imagecodecs.png_encode(pixels, level=6), picture.icc)
+        return _with_png_profile(bytes(imagecodecs.png_encode(pixels, level=6)), picture.icc)
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,

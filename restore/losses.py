@@ -14,5 +14,5 @@ def frequency_l1(pred: Tensor, gt: Tensor) -> Tensor:
 
     The orthonormal transform keeps the value comparable between patch sizes.
     """
-    difference = torch.fft.rfft2((pred - gt).float(), norm="ortho")
+    difference: Tensor = torch.fft.rfft2((pred - gt).float(), norm="ortho")
     return difference.abs().mean()

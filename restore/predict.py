@@ -103,7 +103,9 @@ def _run(restorer: "Restorer", jobs: list[tuple[Path, Path]], settings: dict[str
             else:
                 bar.reset(pieces, description=source.name)
                 try:
-                    _restore(restorer, source, target, lambda done, total: bar.update(pieces, completed=done, total=total))
+                    _restore(
+                        restorer, source, target, lambda done, total: bar.update(pieces, completed=done, total=total)
+                    )
                 except (ValueError, OSError) as error:
                     failed.append(str(error))
                     log.error("%s", error)

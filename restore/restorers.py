@@ -61,7 +61,8 @@ class Inference:
             raise ValueError(f"tile is {self.tile}, expected auto, none or a side in lq pixels")
         if self.tile_overlap < 0 or not self.memory_gb > 0:
             raise ValueError(
-                f"tile_overlap is {self.tile_overlap} and memory_gb is {self.memory_gb}, expected at least 0 and above 0"
+                f"tile_overlap is {self.tile_overlap} and memory_gb is {self.memory_gb}, "
+                "expected at least 0 and above 0"
             )
 
     @classmethod
@@ -163,8 +164,9 @@ class NetworkRestorer:
             pred = self._run(image.to(self.device), lq.shape[-2:], progress)
             return pred.to("cpu", torch.float32)
 
-        with torch.inference_mode(), torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.inference.precision == "bf16"
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.inference.precision == "bf16"),
         ):
             batch = lq[None].to(torch.float32)
             return (tiling.self_ensemble(forward, batch) if self.inference.ensemble else forward(batch))[0]

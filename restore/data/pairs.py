@@ -157,9 +157,7 @@ def check_pairs(
     return hashlib.sha256("".join(digest for _, digest in looked).encode()).hexdigest()
 
 
-def _look(
-    pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictures | None
-) -> tuple[list[str], str]:
+def _look(pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictures | None) -> tuple[list[str], str]:
     sizes, problems = [], []
     digest = hashlib.sha256(pair.name.encode())
     for file in pair.files:
@@ -180,5 +178,7 @@ def _look(
     if len(sizes) == 2 and sizes[1] != (height // scale, width // scale):
         got = "x".join(map(str, sizes[1]))
         expected = f"{height // scale}x{width // scale}"
-        problems.append(f"{pair.lq}: {got} px, expected {expected} px, which is {pair.gt.name} divided by scale={scale}")
+        problems.append(
+            f"{pair.lq}: {got} px, expected {expected} px, which is {pair.gt.name} divided by scale={scale}"
+        )
     return problems, digest.hexdigest()

@@ -150,12 +150,11 @@ class SuperResolutionData(LightningDataModule):
     def _whole(self, pairs: list[Pair]) -> DataLoader[Sample]:
         images = WholeImages(pairs, scale=self.scale, seed=self.seed, degradations=self.degradations)
         trainer: Any = self.trainer
-        return self._loader(images, sampler=ShareSampler(len(pairs), rank=trainer.global_rank, world=trainer.world_size))
+        return self._loader(
+            images, sampler=ShareSampler(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
+        )
 
     def _loader(self, dataset: Dataset[Sample], **order: Any) -> DataLoader[Sample]:
         trainer: Any = self.trainer
         on_gpu = trainer.strategy.root_device.type == "cuda"
-        return DataLoader(
-            dataset, num_workers=self.num_workers, pin_memory=on_gpu, worker_init_fn=one_thread, **order
-        )
-
+        return DataLoader(dataset, num_workers=self.num_workers, pin_memory=on_gpu, worker_init_fn=one_thread, **order)

@@ -1,0 +1,48 @@
+.DEFAULT_GOAL := help
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+.PHONY: help setup demo test lint format bench wheel clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/.done ## make .venv and install the package with its developer tools
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "restore needs Python 3.10 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## train on the embedded photos, compare with bicubic, enlarge one photo: about 5 minutes
+	$(BIN)/python -m restore.fit name=demo run_id=demo
+	$(BIN)/python -m restore.evaluate ckpt_path=outputs/demo/demo/checkpoints/best.ckpt output=outputs/demo/evaluate
+	$(BIN)/python -m restore.predict ckpt_path=outputs/demo/demo/checkpoints/best.ckpt \
+		input=$$($(BIN)/python -c 'from restore.data.photos import embedded; print(embedded("photos_held_out")[0])') \
+		output=outputs/demo/chelsea_x2.png
+	@echo 'enlarged photo:  outputs/demo/chelsea_x2.png'
+	@echo 'before, restored, reference, error:  outputs/demo/demo/panels/'
+	@echo 'curves:  outputs/demo/demo/curves.png'
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest
+
+lint: setup ## check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## measure start-up, data path, training step and memory
+	$(BIN)/python -m restore.benchmark
+
+wheel: setup ## build dist/*.whl
+	$(BIN)/python -m build --wheel
+
+clean: ## remove what the targets made, but no run
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
