@@ -538,6 +538,7 @@ def samples() -> dict[str, bytes]:
     for name, options in {
         "16.tif": {"compression": "zlib", "iccprofile": SRGB},
         "planar.tif": {"compression": "lzw", "planarconfig": "separate"},
+        "raw.tif": {"rowsperstrip": 4},
     }.items():
         buffer = io.BytesIO()
         pixels = noise(12, 17, 3, bits=16)
@@ -569,6 +570,30 @@ def test_a_truncated_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - the path is looked for below
             image.read(path)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "value"),
+    [
+        ("16.tif", "ImageLength", 0),
+        ("16.tif", "ImageWidth", 0),
+        ("raw.tif", "RowsPerStrip", 0),
+        ("planar.tif", "SamplesPerPixel", 128),
+        ("planar.tif", "SamplesPerPixel", 2),
+        ("planar.tif", "PlanarConfiguration", 0),
+        ("planar.tif", "PhotometricInterpretation", 3),
+    ],
+)
+def test_a_16_bit_tiff_that_contradicts_itself_is_refused_by_name(
+    name: str, tag: str, value: int, tmp_path: Path
+) -> None:
+    content = bytearray(SAMPLES[name])
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        where = tiff.pages.first.tags[tag].valueoffset
+    content[where : where + 2] = struct.pack("<H", value)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        image.read(tmp_path / name)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import ImageCms
 from torch import Tensor
 
@@ -199,6 +201,23 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     del saved["state_dict"]["network.head.bias"]
     with pytest.raises(ValueError, match=r"a\.ckpt"):
         open_restorer(save(tmp_path / "a.ckpt", saved))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_flipped_bytes_give_a_model_or_a_value_error(zipped: bool, tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save(content(), path, _use_new_zipfile_serialization=zipped)
+    saved = bytearray(path.read_bytes())
+    place = st.one_of(st.integers(0, 2999), st.integers(len(saved) - 2000, len(saved) - 1))
+    for where, value in data.draw(st.lists(st.tuples(place, st.integers(0, 255)), min_size=1, max_size=5)):
+        saved[where] = value
+    path.write_bytes(saved)
+    try:
+        open_on_cpu(str(path))
+    except ValueError as error:
+        assert str(path) in str(error)
 
 
 class Bomb:
@@ -411,7 +430,9 @@ def test_identity_gives_the_very_same_picture(bits: int, channels: int, alpha: b
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 def test_bicubic_of_an_8_bit_picture_is_the_benchmarks(channels: int) -> None:
     picture = Picture(levels(channels))
-    assert torch.equal(restore_picture(open_restorer("bicubic", scale=3), picture).pixels, resize_8bit(levels(channels), 3))
+    assert torch.equal(
+        restore_picture(open_restorer("bicubic", scale=3), picture).pixels, resize_8bit(levels(channels), 3)
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
