@@ -69,6 +69,25 @@ def load_model(path: str | Path, weights: Weights = "ema") -> RestorationModel:
     return model.eval()
 
 
+def resumable_step(path: str | Path, model: RestorationModel, max_steps: int) -> int:
+    """The step a training goes on from.
+
+    Raises:
+        ValueError: the checkpoint holds another network, or is already at the last step.
+    """
+    checkpoint = read(path)
+    step = int(checkpoint["global_step"])
+    stored = {name: value.shape for name, value in network_weights(checkpoint, "raw").items()}
+    if stored != {name: value.shape for name, value in model.network.state_dict().items()}:
+        raise ValueError(
+            f"resume: {path} holds another network ({checkpoint['restore']['arguments']}); "
+            "set model.* to the same, or use init_from to take over what fits"
+        )
+    if step >= max_steps:
+        raise ValueError(f"resume: {path} is at step {step}, trainer.max_steps is {max_steps}; set it higher")
+    return step
+
+
 def sha256(path: str | Path) -> str:
     """Hash of a file's content, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -141,8 +141,8 @@ def command(task: Callable[[DictConfig], Any], config_name: str) -> Callable[[],
                 raise
             sys.stderr.write(f"{config_name}: {sentence(error)}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
             sys.exit(1)
-        except KeyboardInterrupt:
-            sys.stderr.write(f"{config_name}: interrupted\n")
+        except KeyboardInterrupt as interrupt:
+            sys.stderr.write(f"{config_name}: interrupted. {interrupt}\n")
             sys.exit(130)
         finally:
             os.environ.pop("HYDRA_FULL_ERROR") if full_error is None else os.environ.update(HYDRA_FULL_ERROR=full_error)

@@ -54,7 +54,8 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     data = build(cfg.data, "data", seed=cfg.seed)
     if cfg.init_from is not None:
         report = model.init_from(checkpoint.network_weights(checkpoint.read(cfg.init_from), "ema"))
-        log.info("weights from %s: %s", cfg.init_from, {key: len(names) for key, names in report.items()})
+        for key, names in report.items():
+            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
     trainer, steps = _trainer(cfg, folder)
     facts = {"device": str(trainer.strategy.root_device), "threads": torch.get_num_threads(), "data": data.check()}
     run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
@@ -63,12 +64,13 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         "%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, facts["device"]
     )
     if resume is not None:
-        log.info("resumed at step %d", checkpoint.read(resume)["global_step"])
+        log.info("resumed at step %d", checkpoint.resumable_step(resume, model, trainer.max_steps))
     started = time.perf_counter()
-    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt("the same command with the same run_id goes on from the last checkpoint") from None
     seconds = time.perf_counter() - started
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     best = checkpoint.load_model(folder / "checkpoints" / "best.ckpt")
     scores = trainer.test(best, datamodule=data, verbose=False)
     result = {
@@ -99,7 +101,9 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{key} is {value}, expected a whole number, at least 1")
     steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
-    callbacks = [build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None]
+    callbacks = {
+        key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
+    }
     loggers = [build(node, f"logger.{key}") for key, node in (cfg.logger or {}).items() if node is not None]
     trainer = build(
         settings,
@@ -108,7 +112,7 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
         default_root_dir=str(folder),
         logger=loggers,
         callbacks=[
-            *callbacks,
+            *callbacks.values(),
             steps,
             StopOnNonFinite(every_steps=every),
             StepLog(),
@@ -123,6 +127,7 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
         val_check_interval=cfg.val_every_steps * settings.accumulate_grad_batches,
         num_sanity_val_steps=0,
         enable_model_summary=False,
+        enable_progress_bar="progress" in callbacks,
     )
     return trainer, steps
 

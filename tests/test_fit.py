@@ -107,6 +107,21 @@ def test_resume_from_a_checkpoint_starts_a_new_run_there(cli: Cli, tmp_path: Pat
     assert (result["steps"], result["steps_run"]) == (5, 2)
 
 
+def test_what_cannot_be_resumed_is_refused(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *FAST, "run_id=a", "trainer.max_steps=2", "callbacks.ema=null").status == 0
+    source = run_folder(tmp_path, "a") / "checkpoints" / "last.ckpt"
+    there = cli("fit", *FAST, "run_id=b", "trainer.max_steps=2", f"resume={source}")
+    assert there.status == 1
+    assert "is at step 2, trainer.max_steps is 2; set it higher" in there.err
+    other = cli("fit", *FAST, "run_id=c", "model.channels=8", f"resume={source}")
+    assert other.status == 1
+    assert "holds another network" in other.err
+    averaged = cli("fit", *FAST, "run_id=d", "trainer.max_steps=3", f"resume={source}")
+    assert averaged.status == 0, averaged.err
+    assert "ema" in last(tmp_path, "d")
+    assert "ema" not in last(tmp_path, "a")
+
+
 def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) -> None:
     assert cli("fit", *FAST, "run_id=x2").status == 0
     source = run_folder(tmp_path, "x2") / "checkpoints" / "best.ckpt"
@@ -118,7 +133,7 @@ def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) 
     assert torch.equal(model.network.head.weight, state["head.weight"])
     outcome = cli("fit", *FAST, "run_id=x4", "model.scale=4", f"init_from={source}", "trainer.max_steps=1")
     assert outcome.status == 0, outcome.err
-    assert "'missing': 2" in " ".join(outcome.out.split())
+    assert "init_from: 2 missing weights upsampler.2.weight, upsampler.2.bias" in " ".join(outcome.out.split())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(cli: Cli, tmp_path: Path) -> None:
@@ -196,7 +211,7 @@ def test_every_experiment_runs_a_step(
 ) -> None:
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
     for k in range(2):
-        photo(tmp_path / "set" / f"{k}.png", 200, 200, seed=k)
+        photo(tmp_path / "set" / f"{k}.png", 96, 96, seed=k)
     small = ["data.root=set", "data.validation=1", "data.batch_size=1", "data.num_workers=0", "data.benchmarks=[]"]
     once = ["trainer.max_steps=1", "trainer.accelerator=cpu", "callbacks.progress=null", "name=e", "run_id=a"]
     outcome = cli("fit", f"experiment={experiment}", *small, *once)
@@ -255,6 +270,19 @@ def test_a_killed_run_goes_on_and_ends_bit_identical(cli: Cli, tmp_path: Path, w
         return [{key: value for key, value in row.items() if key not in clocks} for row in rows]
 
     assert table("x") == table("whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    running = start(tmp_path, "run_id=x", "trainer.max_steps=100000")
+    file, deadline = run_folder(tmp_path, "x") / "checkpoints" / "last.ckpt", time.monotonic() + 120
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    out = running.communicate(timeout=60)[0]
+    assert running.returncode == 130, out
+    assert "interrupted. the same command with the same run_id goes on" in out
+    assert checkpoint.read(file)["global_step"] >= EVERY
 
 
 @pytest.mark.slow

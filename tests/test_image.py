@@ -528,18 +528,20 @@ def test_what_is_no_picture_is_refused_by_name(content: bytes, tmp_path: Path) -
 
 
 def samples() -> dict[str, bytes]:
-    found = {}
+    found: dict[str, bytes] = {}
+    options: dict[str, Any]
     for suffix in ("png", "jpg", "tif", "webp", "bmp"):
         buffer = io.BytesIO()
-        options: dict[str, Any] = {} if suffix == "bmp" else {"icc_profile": SRGB}
+        options = {} if suffix == "bmp" else {"icc_profile": SRGB}
         kind = {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix)
         Image.fromarray(noise(12, 17, 3)).save(buffer, kind, **options)
         found[suffix] = buffer.getvalue()
-    for name, options in {
+    sixteen: dict[str, dict[str, Any]] = {
         "16.tif": {"compression": "zlib", "iccprofile": SRGB},
         "planar.tif": {"compression": "lzw", "planarconfig": "separate"},
         "raw.tif": {"rowsperstrip": 4},
-    }.items():
+    }
+    for name, options in sixteen.items():
         buffer = io.BytesIO()
         pixels = noise(12, 17, 3, bits=16)
         stored = pixels.transpose(2, 0, 1) if name == "planar.tif" else pixels
@@ -551,7 +553,7 @@ def samples() -> dict[str, bytes]:
         kind = {"tif": "tiff", "jpg": "jpeg", "png": "png"}[name.split(".")[1]]
         Image.fromarray(noise(12, 17, 3)).convert(mode).save(buffer, kind, **options)
         found[name] = buffer.getvalue()
-    found["16.png"] = imagecodecs.png_encode(noise(12, 17, 3, bits=16))
+    found["16.png"] = bytes(imagecodecs.png_encode(noise(12, 17, 3, bits=16)))
     return found
 
 
@@ -577,7 +579,7 @@ def test_a_truncated_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
     [
         ("16.tif", "ImageLength", 0),
         ("16.tif", "ImageWidth", 0),
-        ("raw.tif", "RowsPerStrip", 0),
+        ("16.tif", "RowsPerStrip", 0),
         ("planar.tif", "SamplesPerPixel", 128),
         ("planar.tif", "SamplesPerPixel", 2),
         ("planar.tif", "PlanarConfiguration", 0),

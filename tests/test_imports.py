@@ -22,7 +22,7 @@ ALLOWED = {
     "networks": {"networks"},
     "models": {"models", "networks", "losses", "metrics", "tiling", "resize", "degradations"},
     "data": {"data", "image", "resize", "degradations"},
-    "callbacks": {"callbacks", "image", "metrics"},
+    "callbacks": {"callbacks", "image", "metrics", "networks"},
     "checkpoint": {"models"},
     "restorers": {"checkpoint", "models", "data", "tiling", "resize", "image"},
     "fit": {"config", "run_folder", "checkpoint", "callbacks"},

@@ -1,3 +1,5 @@
+import functools
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ def content(*, ema: bool = False, **arguments: Any) -> dict[str, Any]:
     torch.manual_seed(0)
     model = SuperResolution(**TINY | arguments)
     facts = {"format": 1, "method": "super_resolution", "arguments": TINY | arguments, "best": 0.0}
-    saved = {
+    saved: dict[str, Any] = {
         "state_dict": {f"network.{name}": value for name, value in model.network.state_dict().items()},
         "restore": facts,
         "global_step": 7,
@@ -203,13 +205,20 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
         open_restorer(save(tmp_path / "a.ckpt", saved))
 
 
+@functools.cache
+def sound_file(zipped: bool) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content(), buffer, _use_new_zipfile_serialization=zipped)
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("zipped", [True, False])
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_flipped_bytes_give_a_model_or_a_value_error(zipped: bool, tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "a.ckpt"
-    torch.save(content(), path, _use_new_zipfile_serialization=zipped)
-    saved = bytearray(path.read_bytes())
+    saved = bytearray(sound_file(zipped))
     place = st.one_of(st.integers(0, 2999), st.integers(len(saved) - 2000, len(saved) - 1))
     for where, value in data.draw(st.lists(st.tuples(place, st.integers(0, 255)), min_size=1, max_size=5)):
         saved[where] = value
@@ -262,7 +271,7 @@ def test_load_opens_from_python(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tile", [5, "16", 1000])
 def test_tiled_equals_whole_without_attention(tile: int | str, tmp_path: Path) -> None:
     path = ckpt(tmp_path, attention="none")
-    image = torch.rand(3, 23, 31)
+    image = torch.rand(3, 15, 22)
     whole = open_on_cpu(path, tile="none").restore(image)
     assert (open_on_cpu(path, tile=tile).restore(image) - whole).abs().max() < 1e-5
 
@@ -347,7 +356,7 @@ def test_a_tiled_run_stops_at_its_deadline_between_tiles(tmp_path: Path, monkeyp
     assert done == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("tile", ["none", 5])
+@pytest.mark.parametrize("tile", ["none", 8])
 @pytest.mark.parametrize("choice", [True, "true"])
 def test_self_ensemble_is_the_mean_over_flips_and_turns(choice: Any, tile: Any, tmp_path: Path) -> None:
     path = ckpt(tmp_path, attention="none")

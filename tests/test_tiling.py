@@ -128,10 +128,14 @@ def test_without_blending_only_pixels_a_halo_away_from_a_cut_count(
     multiple_of=st.integers(1, 6),
     min_size=st.integers(1, 20),
     blend=st.booleans(),
+    fits=st.booleans(),
 )
 def test_a_network_only_sees_sizes_and_places_it_takes(
-    size: tuple[int, int], tile: int, halo: int, multiple_of: int, min_size: int, blend: bool
+    size: tuple[int, int], tile: int, halo: int, multiple_of: int, min_size: int, blend: bool, fits: bool
 ) -> None:
+    if fits:  # without padding every pixel says where it comes from
+        height, width = (-(-max(side, min_size) // multiple_of) * multiple_of for side in size)
+        size = (height, width)
     image = counting(*size)
     seen: list[Tensor] = []
 
@@ -155,10 +159,8 @@ def test_a_network_only_sees_sizes_and_places_it_takes(
     assert (pred - nearest(2)(image)).abs().max() < 1e-3  # levels go up to 576
     assert steps == [(k + 1, len(seen)) for k in range(len(seen))]
     for part in seen:
-        level = int(part[0, 0, 0, 0]) - 1
-        top, left = divmod(level, size[1])
-        assert top % multiple_of == 0
-        assert left % multiple_of == 0
+        top, left = divmod(int(part[0, 0, 0, 0]) - 1, size[1])
+        assert not fits or top % multiple_of == left % multiple_of == 0
         assert all(side % multiple_of == 0 and side >= min_size for side in part.shape[2:])
 
 
@@ -194,7 +196,7 @@ def test_progress_may_stop_a_tiled_run() -> None:
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)), tile=st.integers(1, 24), scale=st.sampled_from([2, 3, 4])
 )
 def test_tiled_equals_whole_for_a_finite_receptive_field(size: tuple[int, int], tile: int, scale: int) -> None:
-    assume(size[0] * size[1] / tile**2 < 40)
+    assume(size[0] * size[1] / tile**2 < 12)
     network = tiny(scale)
     assert network.halo is not None
     image = torch.rand(1, 3, *size)

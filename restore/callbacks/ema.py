@@ -67,8 +67,10 @@ class EMA(Callback):
         checkpoint["ema"] = self._averaged().state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Go on from the stored average."""
-        average: dict[str, Tensor] = checkpoint["ema"]
+        """Go on from the stored average; a run without one starts it from its weights."""
+        prefix = "network."
+        raw = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        average: dict[str, Tensor] = checkpoint.get("ema", raw)
         self._averaged().load_state_dict(average)
         self._updates = checkpoint["global_step"]
 

@@ -50,6 +50,11 @@ class RunCheckpoint(Checkpoint):
         self.every_steps = every_steps
         self._saved = 0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A new run that starts from another run's checkpoint has no best of its own yet."""
+        if not (self._folder(trainer) / "best.ckpt").exists():
+            pl_module.best = float("-inf")  # type: ignore[assignment]
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

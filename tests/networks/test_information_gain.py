@@ -198,8 +198,8 @@ def test_gain_and_self_differ_only_in_what_the_module_is_fed() -> None:
     assert not torch.allclose(gain(original), own(original))
     assert torch.allclose(fed_own[0] - fed_gain[0], original, atol=1e-12)
     # with the module's answer held still the two groups are the same function
-    for group in (gain, own):
-        group.attention.register_forward_hook(lambda module, args, output: torch.full_like(output, 0.25))
+    for attention in (gain.attention, own.attention):
+        attention.register_forward_hook(lambda module, args, output: torch.full_like(output, 0.25))
     assert torch.equal(gain(original), own(original))
 
 

@@ -1,0 +1,71 @@
+"""Entropy of feature maps, the observation that information-gain attention starts from."""
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from restore.networks.information_gain import InformationGainNetwork
+
+
+class FeatureEntropy(Callback):
+    """Logs ``entropy/<k>`` in bits at each validation: k = 0 is the first convolution, then the groups in order.
+
+    Li et al. (ACM MM 2021) motivate the gain by low-level feature maps having less entropy than high-level ones.
+
+    Args:
+        images: of the first validation set, averaged.
+        bins: of the histogram of one channel's values, between its least and its largest.
+    """
+
+    def __init__(self, *, images: int = 1, bins: int = 256) -> None:
+        self.images, self.bins = images, bins
+        self._sums: Tensor | None = None
+        self._seen = 0
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Look at the first pictures."""
+        network = pl_module.network
+        if not isinstance(network, InformationGainNetwork):
+            raise ValueError("callbacks.entropy looks at information-gain networks; set callbacks=default")
+        if dataloader_idx or batch_idx >= self.images or trainer.global_rank:
+            return
+        entropies = torch.stack([entropy(maps, self.bins) for maps in network.features(batch["lq"])])
+        self._sums = entropies if self._sums is None else self._sums + entropies
+        self._seen += 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log and start anew."""
+        if self._sums is None:
+            return
+        values = {f"entropy/{k}": float(value) / self._seen for k, value in enumerate(self._sums)}
+        self._sums, self._seen = None, 0
+        for logger in trainer.loggers:
+            logger.log_metrics(values, step=trainer.global_step)
+
+
+def entropy(maps: Tensor, bins: int) -> Tensor:
+    """Mean over channels of the Shannon entropy of a channel's values.
+
+    Args:
+        maps: float, (1, C, H, W).
+        bins: of the histogram.
+
+    Returns:
+        A scalar in bits, between 0 (constant channels) and log2(bins).
+    """
+    channels = maps[0].detach().float().cpu().flatten(1)
+    counts = torch.stack([torch.histc(channel, bins) for channel in channels])
+    share = counts / counts.sum(1, keepdim=True)
+    bits: Tensor = torch.special.entr(share).sum(1).mean() / math.log(2)
+    return bits
