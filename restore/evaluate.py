@@ -1,8 +1,5 @@
 """``restore evaluate``: published protocols on named benchmark folders."""
 
-import csv
-import io
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -11,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from restore import results
 from restore.config import UserError, command
-from restore.run_folder import git_state, write_text
+from restore.results import Row
+from restore.run_folder import git_state
 
 if TYPE_CHECKING:
     from restore.restorers import Restorer
 
 log = logging.getLogger(__name__)
-
-Row = dict[str, Any]
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -43,8 +40,8 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.baseline is not None and cfg.baseline != cfg.ckpt_path:
         baseline = open_restorer(cfg.baseline, scale=restorer.scale, inference=inference)
         restorers[baseline.name] = _score(baseline, sets, name, cfg.num_workers, None)
-    means = {who: _means(scored, columns) for who, scored in restorers.items()}
-    table = _markdown(means, columns, restorer.scale, name)
+    means = {who: results.means(scored, columns) for who, scored in restorers.items()}
+    table = results.markdown(means, columns, restorer.scale, name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
         "sha256": checkpoint.sha256(cfg.ckpt_path) if Path(cfg.ckpt_path).is_file() else None,
@@ -56,7 +53,7 @@ def evaluate(cfg: DictConfig) -> None:
         "means": means,
         "git": git_state(),
     }
-    _write(folder, rows, columns, facts, table)
+    results.write(folder, rows, columns, facts, table)
     Console().print(Markdown(table))
     log.info("per image: %s", folder / "results.csv")
 
@@ -101,53 +98,6 @@ def _score(
             if images is not None:
                 image.write(images / benchmark / f"{sample['name']}.png", image.picture(pred))
     return rows
-
-
-def _means(rows: list[Row], columns: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Benchmark -> column -> mean of the images' scores."""
-    means: dict[str, dict[str, float]] = {}
-    for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
-        own = [row for row in rows if row["benchmark"] == benchmark]
-        means[benchmark] = {column: sum(row[column] for row in own) / len(own) for column in columns}
-    return means
-
-
-def _markdown(means: dict[str, dict[str, dict[str, float]]], columns: Sequence[str], scale: int, name: str) -> str:
-    """One line per restorer and benchmark; a gain column against the second restorer, the baseline."""
-    first, *others = means
-    lines = [
-        f"| x{scale}, {name} | benchmark | {' | '.join(columns)} | {f'gain over {others[0]}' if others else ''} |",
-        f"|---|---|{'---|' * (len(columns) + 1)}",
-    ]
-    for who, benchmarks in means.items():
-        for benchmark, scores in benchmarks.items():
-            gain = (
-                f"{scores[columns[0]] - means[others[0]][benchmark][columns[0]]:+.3f}"
-                if who == first and others
-                else ""
-            )
-            values = " | ".join(f"{scores[column]:.{4 if 'ssim' in column else 3}f}" for column in columns)
-            lines.append(f"| {who} | {benchmark} | {values} | {gain} |")
-    return "\n".join(lines) + "\n"
-
-
-def _write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:
-    """results.csv, whose bytes depend on pictures and weights alone; seconds.csv; results.json; results.md."""
-    keys = ["benchmark", "image", "scale", "protocol"]
-    numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
-    write_text(folder / "results.csv", _csv(numbers, [*keys, *columns]))
-    seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
-    write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
-    write_text(folder / "results.json", json.dumps(facts, indent=2) + "\n")
-    write_text(folder / "results.md", table)
-
-
-def _csv(rows: list[Row], columns: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 main = command(evaluate, "evaluate")

@@ -5,10 +5,11 @@ rows of one table.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -76,17 +77,22 @@ class Inference:
         return str(self.self_ensemble).lower() == "true"
 
 
-class Restorer(Protocol):
-    """What can be asked to restore; the attributes are those of :class:`RestorationModel`."""
+class Restorer(ABC):
+    """What can be asked to restore.
+
+    Attributes:
+        name: for tables and file names.
+        scale, in_channels, input_kind, multiple_of, min_size, halo, protocol: as of :class:`RestorationModel`.
+    """
 
     name: str
     scale: int
-    in_channels: int
-    input_kind: Literal["rgb", "labels"]
-    multiple_of: int
-    min_size: int
+    in_channels: int = 3
+    input_kind: Literal["rgb", "labels"] = "rgb"
+    multiple_of: int = 1
+    min_size: int = 1
     halo: int | None
-    protocol: str
+    protocol: str = "sr_y"
 
     def restore(
         self,
@@ -110,11 +116,25 @@ class Restorer(Protocol):
         Raises:
             Interrupted: cancelled or too late.
         """
-        ...
+
+        def report(done: int, total: int) -> None:
+            if cancel is not None and cancel():
+                raise Interrupted("cancelled")
+            if deadline is not None and time.monotonic() > deadline:
+                raise Interrupted("the time allowed is over")
+            if progress is not None and done:
+                progress(done, total)
+
+        report(0, 1)
+        return self._restore(lq, report)
+
+    @abstractmethod
+    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
+        """Do it, calling ``report`` after every piece; what ``report`` raises goes through."""
 
 
-class NetworkRestorer:
-    """A trained network behind the contract, whole or tile by tile.
+class NetworkRestorer(Restorer):
+    """A trained network, whole or tile by tile.
 
     Args:
         name: for tables and file names.
@@ -129,6 +149,7 @@ class NetworkRestorer:
         self.scale, self.in_channels, self.input_kind = model.scale, model.in_channels, model.input_kind
         self.multiple_of, self.min_size, self.halo = model.multiple_of, model.min_size, model.halo
         self.protocol = model.protocol
+        self._context = inference.tile_overlap if model.halo is None else model.halo
 
     def tile_for(self, size: tuple[int, int]) -> int | None:
         """The tile used for an image of (height, width), or None when it is run whole."""
@@ -145,38 +166,26 @@ class NetworkRestorer:
             multiple_of=self.multiple_of,
         )
 
-    @property
-    def _context(self) -> int:
-        return self.inference.tile_overlap if self.halo is None else self.halo
-
-    def restore(
-        self,
-        lq: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Tensor:
-        """See :class:`Restorer`."""
+    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
+        views = 8 if self.inference.ensemble else 1
+        seen = 0
 
         def forward(image: Tensor) -> Tensor:
-            _stop_if_asked(deadline, cancel)
-            pred = self._run(image.to(self.device), lq.shape[-2:], progress)
+            nonlocal seen
+            before, seen = seen, seen + 1
+            pred = self._run(image.to(self.device), lambda done, total: report(before * total + done, views * total))
             return pred.to("cpu", torch.float32)
 
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self.inference.precision == "bf16"),
-        ):
+        use_bf16 = self.inference.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
             batch = lq[None].to(torch.float32)
             return (tiling.self_ensemble(forward, batch) if self.inference.ensemble else forward(batch))[0]
 
-    def _run(self, image: Tensor, size: torch.Size, progress: Progress | None) -> Tensor:
-        tile = self.tile_for((size[0], size[1]))
+    def _run(self, image: Tensor, report: Progress) -> Tensor:
+        tile = self.tile_for((image.shape[-2], image.shape[-1]))
         if tile is None:
             pred = self.model.restore_whole(image)
-            if progress is not None:
-                progress(1, 1)
+            report(1, 1)
             return pred
         return tiling.tiled(
             self.model,
@@ -187,11 +196,11 @@ class NetworkRestorer:
             multiple_of=self.multiple_of,
             min_size=self.min_size,
             blend=self.halo is None,
-            progress=progress,
+            progress=report,
         )
 
 
-class Bicubic:
+class Bicubic(Restorer):
     """MATLAB's bicubic enlargement, the baseline of every super-resolution table.
 
     Args:
@@ -199,64 +208,32 @@ class Bicubic:
     """
 
     name = "bicubic"
-    in_channels = 3
-    input_kind: Literal["rgb", "labels"] = "rgb"
-    multiple_of = min_size = 1
-    halo: int | None = 2
-    protocol = "sr_y"
+    halo = 2
 
     def __init__(self, scale: int) -> None:
         if scale < 1:
             raise ValueError(f"scale is {scale}, expected a whole number of at least 1")
         self.scale = scale
 
-    def restore(
-        self,
-        lq: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Tensor:
-        """See :class:`Restorer`; an 8-bit image is rounded between the axes, as MATLAB does."""
-        _stop_if_asked(deadline, cancel)
+    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
         levels = (lq.double() * 255).round()
         is_8bit = torch.allclose(lq.double() * 255, levels, atol=1e-3, rtol=0)
+        # an 8-bit image is rounded between the axes, as MATLAB does
         pred = resize_8bit(levels.to(torch.uint8), self.scale) / 255 if is_8bit else resize(lq, self.scale)
-        if progress is not None:
-            progress(1, 1)
+        report(1, 1)
         return pred
 
 
-class Identity:
+class Identity(Restorer):
     """Returns its input: the degraded picture's own score, the baseline where the scale is 1."""
 
     name = "identity"
-    in_channels = 3
-    input_kind: Literal["rgb", "labels"] = "rgb"
-    scale = multiple_of = min_size = 1
-    halo: int | None = 0
-    protocol = "sr_y"
+    scale = 1
+    halo = 0
 
-    def restore(
-        self,
-        lq: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Tensor:
-        """See :class:`Restorer`."""
-        if progress is not None:
-            progress(1, 1)
+    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
+        report(1, 1)
         return lq
-
-
-def _stop_if_asked(deadline: float | None, cancel: Callable[[], bool] | None) -> None:
-    if cancel is not None and cancel():
-        raise Interrupted("cancelled")
-    if deadline is not None and time.monotonic() > deadline:
-        raise Interrupted("the time allowed is over")
 
 
 def _open_bicubic(scale: int | None, inference: Inference) -> Restorer:

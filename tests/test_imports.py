@@ -13,6 +13,7 @@ COMMANDS = {"fit", "evaluate", "predict", "benchmark"}
 ALLOWED = {
     "config": set(),
     "run_folder": set(),
+    "results": {"run_folder"},
     "image": set(),
     "resize": set(),
     "tiling": set(),
@@ -26,7 +27,7 @@ ALLOWED = {
     "checkpoint": {"models"},
     "restorers": {"checkpoint", "models", "data", "tiling", "resize", "image"},
     "fit": {"config", "run_folder", "checkpoint", "callbacks"},
-    "evaluate": {"config", "run_folder", "checkpoint", "restorers", "metrics", "tiling", "image", "data"},
+    "evaluate": {"config", "run_folder", "results", "checkpoint", "restorers", "metrics", "tiling", "image", "data"},
     "predict": {"config", "run_folder", "checkpoint", "restorers", "metrics", "tiling", "image", "data"},
     "benchmark": {"config", "restorers", "metrics", "resize", "losses", "image", "data"},
     "__init__": {"restorers"},

@@ -1,0 +1,59 @@
+"""Tables of an evaluation: a row per image, means per benchmark, and the files they are written to."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from restore.run_folder import write_text
+
+Row = dict[str, Any]
+
+
+def means(rows: list[Row], columns: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Benchmark -> column -> mean of the images' scores."""
+    found: dict[str, dict[str, float]] = {}
+    for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
+        own = [row for row in rows if row["benchmark"] == benchmark]
+        found[benchmark] = {column: sum(row[column] for row in own) / len(own) for column in columns}
+    return found
+
+
+def markdown(means: dict[str, dict[str, dict[str, float]]], columns: Sequence[str], scale: int, name: str) -> str:
+    """One line per restorer and benchmark; a gain column against the second restorer, the baseline."""
+    first, *others = means
+    lines = [
+        f"| x{scale}, {name} | benchmark | {' | '.join(columns)} | {f'gain over {others[0]}' if others else ''} |",
+        f"|---|---|{'---|' * (len(columns) + 1)}",
+    ]
+    for who, benchmarks in means.items():
+        for benchmark, scores in benchmarks.items():
+            gain = (
+                f"{scores[columns[0]] - means[others[0]][benchmark][columns[0]]:+.3f}"
+                if who == first and others
+                else ""
+            )
+            values = " | ".join(f"{scores[column]:.{4 if 'ssim' in column else 3}f}" for column in columns)
+            lines.append(f"| {who} | {benchmark} | {values} | {gain} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:
+    """results.csv, whose bytes depend on pictures and weights alone; seconds.csv; results.json; results.md."""
+    keys = ["benchmark", "image", "scale", "protocol"]
+    numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
+    write_text(folder / "results.csv", _csv(numbers, [*keys, *columns]))
+    seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
+    write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
+    write_text(folder / "results.json", json.dumps(facts, indent=2) + "\n")
+    write_text(folder / "results.md", table)
+
+
+def _csv(rows: list[Row], columns: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
