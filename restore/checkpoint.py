@@ -13,6 +13,19 @@ from restore.models.base import FORMAT, RestorationModel
 
 Weights = Literal["ema", "raw"]
 
+# what torch.load was seen to raise on files with flipped or missing bytes
+_LOADING_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+
 # method -> its class; a fifth method adds its line here
 METHODS = {
     "super_resolution": "restore.models.super_resolution.SuperResolution",
@@ -34,12 +47,15 @@ def read(path: str | Path) -> dict[str, Any]:
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except _LOADING_ERRORS as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"ckpt_path: {path} is damaged or not a checkpoint of this package ({reason})") from error
     facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
     if not isinstance(facts, dict):
         raise ValueError(f"ckpt_path: {path} was not written by this package; train one with `restore fit`")
+    kinds = {"format": int, "method": str, "arguments": dict}
+    if "state_dict" not in checkpoint or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"ckpt_path: {path} is damaged: it lacks what rebuilds its model; use another checkpoint")
     if facts["format"] > FORMAT or facts["method"] not in METHODS:
         raise ValueError(
             f"ckpt_path: {path} holds method {facts['method']} in format {facts['format']}, "
@@ -62,10 +78,15 @@ def network_weights(checkpoint: dict[str, Any], weights: Weights) -> dict[str, T
 def load_model(path: str | Path, weights: Weights = "ema") -> RestorationModel:
     """Rebuild the model of a checkpoint, in evaluation mode, on the CPU."""
     checkpoint = read(path)
+    state = network_weights(checkpoint, weights)
     module, _, name = METHODS[checkpoint["restore"]["method"]].rpartition(".")
-    model = getattr(importlib.import_module(module), name)(**checkpoint["restore"]["arguments"])
-    assert isinstance(model, RestorationModel)
-    model.network.load_state_dict(network_weights(checkpoint, weights))
+    method: type[RestorationModel] = getattr(importlib.import_module(module), name)
+    try:
+        model = method(**checkpoint["restore"]["arguments"])
+        model.network.load_state_dict(state)
+    except _LOADING_ERRORS as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"ckpt_path: {path} does not fit its own model; use another checkpoint ({reason})") from error
     return model.eval()
 
 

@@ -32,7 +32,7 @@ class GaussianBlur:
         size = 2 * round(3 * sigma + 0.5) + 1
         # replicated, because reflection is refused where the kernel is wider than the image
         blurred = kornia.filters.gaussian_blur2d(lq[None], (size, size), (sigma, sigma), border_type="replicate")
-        return blurred[0], f"blur {sigma:.2f} px"
+        return blurred[0].clamp(0, 1), f"blur {sigma:.2f} px"
 
 
 class GaussianNoise:

@@ -29,7 +29,18 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _ORIENTATION_TAG = 0x0112
 _Pixels = NDArray[Any]  # uint8 or uint16, (H, W, C)
 # what Pillow, tifffile and imagecodecs were seen to raise on files with flipped or missing bytes
-_DECODER_ERRORS = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, RuntimeError, struct.error)
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
 
 
 class _Refused(ValueError):
@@ -138,7 +149,7 @@ def read_labels(path: str | Path) -> Tensor:
         with Image.open(path, formats=_FORMATS) as file:
             mode = file.mode
             labels = np.array(file, dtype=np.uint8)
-    except _DECODER_ERRORS as error:
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: damaged or unknown label map ({error})") from error
     if mode not in ("P", "L", "1"):
         raise ValueError(
@@ -175,6 +186,8 @@ def _decode(data: bytes, path: Path, max_pixels: int) -> Picture:
             frames = getattr(file, "n_frames", 1)
             if frames > 1 and file.format != "MPO":  # an MPO's other frames are previews
                 log.warning("%s: holds %d frames, the first one is taken", path, frames)
+            if not _is_16bit_png(data):
+                file.load()  # turns a TIFF upright, and then its orientation says so
             orientation = file.getexif().get(_ORIENTATION_TAG, 1)
             pixels, icc = _decode_16bit_png(file, data) if _is_16bit_png(data) else _decode_8bit(file)
     planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
@@ -209,7 +222,11 @@ def _from_cmyk(file: Image.Image, icc: bytes | None) -> Image.Image:
     if icc is None:
         return file.convert("RGB")
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    converted = ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    try:
+        converted = ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except ImageCms.PyCMSError as error:
+        log.warning("the colour profile of a CMYK picture does not fit it and is ignored (%s)", error)
+        converted = None
     return converted or file.convert("RGB")
 
 
@@ -230,7 +247,8 @@ def _is_16bit_tiff(data: bytes) -> bool:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        return bool(tiff.pages.first.dtype == np.uint16)
+        page = tiff.pages.first
+        return bool(page.dtype == np.uint16 and page.bitspersample == 16)
 
 
 def _decode_16bit_tiff(data: bytes, max_pixels: int) -> tuple[_Pixels, bytes | None, int]:
@@ -241,13 +259,19 @@ def _decode_16bit_tiff(data: bytes, max_pixels: int) -> tuple[_Pixels, bytes | N
         _check_size((page.imagewidth, page.imagelength), max_pixels)
         if page.photometric not in (0, 1, 2):
             raise _Refused(f"16-bit TIFF of kind {page.photometric!r}; save it as RGB or grey")
-        pixels = np.asarray(page.asarray(), dtype=np.uint16)
-        if page.photometric == 0:  # white is zero
-            pixels = 65535 - pixels
+        pixels = np.array(page.asarray(), dtype=np.uint16)
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         elif page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
+        colours = 3 if page.photometric == 2 else 1
+        expected = (page.imagelength, page.imagewidth, colours)
+        if pixels.shape not in (expected, (*expected[:2], colours + 1)):
+            raise _Refused(
+                f"16-bit TIFF of shape {pixels.shape}, expected {expected} or one channel more, transparency"
+            )
+        if page.photometric == 0:  # white is zero
+            pixels[..., 0] = 65535 - pixels[..., 0]
         tags = page.tags
         icc = tags["InterColorProfile"].value if "InterColorProfile" in tags else None
         return pixels, icc, tags["Orientation"].value if "Orientation" in tags else 1

@@ -31,6 +31,11 @@ def _taps(length: int, new_length: int, scale: float, edges: Edges) -> tuple[Ten
         index: int64, (taps, new_length), positions in the input.
         weight: float64, (taps, new_length), columns sum to 1.
     """
+    with torch.inference_mode(False):  # what is kept here must serve calls with gradients too
+        return _make_taps(length, new_length, scale, edges)
+
+
+def _make_taps(length: int, new_length: int, scale: float, edges: Edges) -> tuple[Tensor, Tensor]:
     stretch = min(scale, 1.0)  # antialiasing: shrinking widens the kernel
     width = 4 / stretch
     centre = (torch.arange(new_length, dtype=torch.float64) + 0.5) / scale - 0.5
@@ -77,13 +82,19 @@ def resize(image: Tensor, scale: float, *, size: tuple[int, int] | None = None, 
         float, (..., h, w); not clamped, so cubic overshoot is kept.
 
     Raises:
-        ValueError: when ``scale`` is not positive.
+        ValueError: when ``scale`` is not positive, or the image is not float.
     """
-    if not scale > 0:
-        raise ValueError(f"resize: scale is {scale}, expected a number above 0")
+    if not image.is_floating_point():
+        raise ValueError(f"resize: got {image.dtype}, expected a float image; use resize_8bit() for uint8")
+    _check_scale(scale)
     height, width = size or (_new_length(image.shape[-2], scale), _new_length(image.shape[-1], scale))
     image = _resize_axis(image, image.dim() - 2, height, scale, edges)
     return _resize_axis(image, image.dim() - 1, width, scale, edges)
+
+
+def _check_scale(scale: float) -> None:
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"resize: scale is {scale}, expected a number above 0")
 
 
 def _round_8bit(image: Tensor) -> Tensor:
@@ -104,6 +115,7 @@ def resize_8bit(image: Tensor, scale: float, *, edges: Edges = "mirror") -> Tens
     """
     if image.dtype != torch.uint8:
         raise ValueError(f"resize_8bit: got {image.dtype}, expected torch.uint8; use resize() for float images")
+    _check_scale(scale)
     height, width = _new_length(image.shape[-2], scale), _new_length(image.shape[-1], scale)
     tall = _round_8bit(_resize_axis(image.double(), image.dim() - 2, height, scale, edges))
     return _round_8bit(_resize_axis(tall, image.dim() - 1, width, scale, edges)).to(torch.uint8)

@@ -54,10 +54,13 @@ class Inference:
             "device": ("auto", "cpu", "cuda", "mps"),
             "precision": ("32", "bf16"),
             "self_ensemble": ("auto", "true", "false"),
+            "weights": ("ema", "raw"),
         }
         for name, known in choices.items():
-            if str(getattr(self, name)).lower() not in known:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected {', '.join(known)}")
+            value = getattr(self, name)
+            # a boolean arrives as such from Python, and as "True" from YAML
+            if (str(value).lower() if name == "self_ensemble" else value) not in known:
+                raise ValueError(f"{name} is {value}, expected {', '.join(known)}")
         if self.tile not in ("auto", "none") and (not str(self.tile).isdigit() or int(self.tile) < 1):
             raise ValueError(f"tile is {self.tile}, expected auto, none or a side in lq pixels")
         if self.tile_overlap < 0 or not self.memory_gb > 0:

@@ -99,7 +99,8 @@ def tiled(
     columns = pieces(image.shape[-1], tile=tile, halo=halo, scale=scale, blend=blend)
     merged: Tensor | None = None
     for k, (row, column) in enumerate((r, c) for r in rows for c in columns):
-        part = forward(pad(image[..., row.start : row.stop, column.start : column.stop], min_size=min_size))
+        piece = image[..., row.start : row.stop, column.start : column.stop]
+        part = forward(pad(piece, multiple_of=multiple_of, min_size=min_size))
         part = part[..., : len(row.weight), : len(column.weight)]
         if merged is None:
             merged = part.new_zeros(*part.shape[:2], image.shape[-2] * scale, image.shape[-1] * scale)
@@ -141,7 +142,7 @@ def largest_tile(
         needed = (smallest + 2 * round_up(halo, multiple_of)) ** 2 * bytes_per_pixel / 2**30
         raise ValueError(
             f"memory_gb={memory_gb:g} holds no tile of {smallest} px with its context of {halo} px; "
-            f"set memory_gb to at least {needed:.2f}"
+            f"set memory_gb to at least {math.ceil(1000 * needed) / 1000:.3f}"
         )
     return tile
 

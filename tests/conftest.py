@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads only wait for each other
 
 TINY = (
     "trainer=smoke",

@@ -142,7 +142,7 @@ def test_without_an_average_both_are_the_raw_weights(tmp_path: Path) -> None:
     image = torch.rand(3, 6, 6)
     averaged, raw = (open_on_cpu(path, weights=weights).restore(image) for weights in ("ema", "raw"))
     assert torch.equal(averaged, raw)
-    with pytest.raises(ValueError, match="weights is best, expected ema or raw"):
+    with pytest.raises(ValueError, match="weights is best, expected ema, raw"):
         open_on_cpu(path, weights="best")
 
 
