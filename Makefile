@@ -18,12 +18,12 @@ $(VENV)/.done: pyproject.toml constraints.txt
 
 demo: setup ## train on the embedded photos, compare with bicubic, enlarge one photo: about 5 minutes
 	$(BIN)/python -m restore.fit name=demo run_id=demo
-	$(BIN)/python -m restore.evaluate ckpt_path=outputs/demo/demo/checkpoints/best.ckpt output=outputs/demo/evaluate
+	$(BIN)/python -m restore.evaluate ckpt_path=outputs/demo/demo/checkpoints/best.ckpt output=outputs/demo/evaluate save_images=true
 	$(BIN)/python -m restore.predict ckpt_path=outputs/demo/demo/checkpoints/best.ckpt \
 		input=$$($(BIN)/python -c 'from restore.data.photos import embedded; print(embedded("photos_held_out")[0])') \
 		output=outputs/demo/chelsea_x2.png
 	@echo 'enlarged photo:  outputs/demo/chelsea_x2.png'
-	@echo 'before, restored, reference, error:  outputs/demo/demo/panels/'
+	@echo 'bicubic, restored, original side by side:  outputs/demo/evaluate/sheets/photos_held_out/'
 	@echo 'curves:  outputs/demo/demo/curves.png'
 
 test: setup ## run the tests

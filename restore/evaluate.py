@@ -34,13 +34,14 @@ def evaluate(cfg: DictConfig) -> None:
     columns = protocol(name).columns
     folder = Path(cfg.output or f"outputs/evaluate/{restorer_name(cfg.ckpt_path)}_x{restorer.scale}")
     sets, fingerprint = _open_benchmarks(cfg.benchmarks, restorer.scale)
-    images = folder / "images" if cfg.save_images else None
-    rows = _score(restorer, sets, name, cfg.num_workers, images)
-    restorers = {restorer.name: rows}
+    restorers = [restorer]
     if cfg.baseline is not None and cfg.baseline != cfg.ckpt_path:
-        baseline = open_restorer(cfg.baseline, scale=restorer.scale, inference=inference)
-        restorers[baseline.name] = _score(baseline, sets, name, cfg.num_workers, None)
-    means = {who: results.means(scored, columns) for who, scored in restorers.items()}
+        restorers.append(open_restorer(cfg.baseline, scale=restorer.scale, inference=inference))
+    images = folder / "images" if cfg.save_images else None
+    rows = {each.name: _score(each, sets, name, cfg.num_workers, images) for each in restorers}
+    if images is not None:
+        _draw_sheets(images, [each.name for each in reversed(restorers)], sets, folder / "sheets")
+    means = {who: results.means(scored, columns) for who, scored in rows.items()}
     table = results.markdown(means, columns, restorer.scale, name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
@@ -53,7 +54,7 @@ def evaluate(cfg: DictConfig) -> None:
         "means": means,
         "git": git_state(),
     }
-    results.write(folder, rows, columns, facts, table)
+    results.write(folder, rows[restorer.name], columns, facts, table)
     Console().print(Markdown(table))
     log.info("per image: %s", folder / "results.csv")
 
@@ -96,8 +97,22 @@ def _score(
             row = {"benchmark": benchmark, "image": sample["name"], "scale": restorer.scale, "protocol": protocol_name}
             rows.append(row | score(pred, sample["gt"], scale=restorer.scale) | {"seconds": seconds})
             if images is not None:
-                image.write(images / benchmark / f"{sample['name']}.png", image.picture(pred))
+                image.write(images / restorer.name / benchmark / f"{sample['name']}.png", image.picture(pred))
     return rows
+
+
+def _draw_sheets(images: Path, names: Sequence[str], sets: dict[str, Any], folder: Path) -> None:
+    """For each picture a strip of the part where the first restorer is worst: all restorers, then the reference."""
+    from restore import image
+    from restore.drawing import draw_sheet
+
+    for benchmark, dataset in sets.items():
+        for k in range(len(dataset)):
+            sample = dataset[k]
+            file = f"{sample['name']}.png"
+            restored = [image.read(images / name / benchmark / file).rgb() for name in names]
+            sheet = draw_sheet([*restored, sample["gt"].expand(3, -1, -1)])
+            image.write(folder / benchmark / file, image.picture(sheet))
 
 
 main = command(evaluate, "evaluate")

@@ -61,7 +61,9 @@ def test_a_checkpoint_is_scored_beside_bicubic_and_its_pictures_kept(cli: Cli, t
     facts = json.loads((tmp_path / "o" / "results.json").read_text())
     assert set(facts["means"]) == {"a_best", "bicubic"}
     assert len(facts["sha256"]) == len(facts["data"]["few"]) == 64
-    assert Image.open(tmp_path / "o" / "images" / "few" / "one.png").size == (44, 40)
+    for who in ("a_best", "bicubic"):
+        assert Image.open(tmp_path / "o" / "images" / who / "few" / "one.png").size == (44, 40)
+    assert Image.open(tmp_path / "o" / "sheets" / "few" / "one.png").size == (3 * 3 * 44 + 2 * 4, 3 * 40)
     header, first, *_ = (tmp_path / "o" / "results.csv").read_text().splitlines()
     assert header == "benchmark,image,scale,protocol,psnr_y,ssim_y"
     assert first.startswith("few,grey,2,sr_y,")

@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from restore import image
+from restore.drawing import draw_panel
 
 
 class Panels(Callback):
@@ -43,21 +41,3 @@ class Panels(Callback):
             if hasattr(logger, "log_image"):
                 caption = f"lq, restored, reference, error x{self.error_gain:g}"
                 logger.log_image(key=f"panels/{name}", images=[str(target)], step=step, caption=[caption])
-
-
-def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, max_side: int, error_gain: float) -> Tensor:
-    """Four pictures side by side: lq enlarged to gt's size, pred, gt, and the amplified absolute error.
-
-    Args:
-        lq: float, (3, h, w). pred: float, (3, H, W). gt: float, (3 or 1, H, W).
-
-    Returns:
-        float, (3, H', 4 W'), with sides of at most ``max_side`` and 4 ``max_side``.
-    """
-    height, width = gt.shape[1:]
-    enlarged = F.interpolate(lq[None], size=(height, width), mode="nearest")[0]
-    pred, gt = pred.clamp(0, 1), gt.expand(3, -1, -1)
-    error = ((pred - gt).abs() * error_gain).clamp(max=1)
-    top, left = max(0, (height - max_side) // 2), max(0, (width - max_side) // 2)
-    parts = [part[:, top : top + max_side, left : left + max_side] for part in (enlarged, pred, gt, error)]
-    return torch.cat(parts, dim=2)

@@ -1,0 +1,36 @@
+import torch
+
+from restore.drawing import draw_panel, draw_sheet
+
+
+def test_a_panel_holds_lq_pred_gt_and_error_of_the_middle() -> None:
+    lq, gt = torch.rand(3, 10, 20), torch.rand(3, 20, 40)
+    pred = gt + 0.1
+    panel = draw_panel(lq, pred, gt, max_side=16, error_gain=2)
+    assert panel.shape == (3, 16, 64)
+    middle = gt[:, 2:18, 12:28]
+    assert torch.equal(panel[:, :, 32:48], middle)
+    assert torch.equal(panel[:, 1, 1], lq[:, 1, 6])
+    expected = ((pred.clamp(0, 1) - gt)[:, 2:18, 12:28] * 2).abs()
+    assert torch.allclose(panel[:, :, 48:], expected)
+
+
+def test_a_grey_reference_fits_into_a_panel() -> None:
+    assert draw_panel(
+        torch.rand(3, 2, 2), torch.rand(3, 4, 4), torch.rand(1, 4, 4), max_side=9, error_gain=1
+    ).shape == (
+        3,
+        4,
+        16,
+    )
+
+
+def test_a_sheet_shows_where_the_baseline_is_worst() -> None:
+    gt = torch.rand(3, 50, 60)
+    baseline, pred = gt.clone(), gt + 0.001
+    baseline[:, 31:35, 41:45] += 1
+    sheet = draw_sheet([baseline, pred, gt], side=4, zoom=2, gap=3)
+    assert sheet.shape == (3, 8, 3 * 8 + 2 * 3)
+    assert torch.equal(sheet[:, ::2, 22::2], gt[:, 31:35, 41:45])
+    assert torch.equal(sheet[:, 1::2, 1:8:2], baseline[:, 31:35, 41:45])
+    assert (sheet[:, :, 8:11] == 1).all()
