@@ -40,29 +40,18 @@ def _summary(result: dict[str, Any]) -> tuple[str, float, int]:
 
 def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path | None) -> dict[str, Any]:
     import torch
-    from lightning.pytorch import seed_everything
 
     from restore import checkpoint
 
     _quieten()
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
-    if cfg.seed < 0:
-        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
-    seed_everything(cfg.seed, verbose=False)
-    model = build(cfg.model, "model")
-    data = build(cfg.data, "data", seed=cfg.seed)
-    if cfg.init_from is not None:
-        report = model.init_from(checkpoint.network_weights(checkpoint.read(cfg.init_from), "ema"))
-        for key, names in report.items():
-            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
+    _seed(cfg)
+    model, data = _model_and_data(cfg)
     trainer, steps = _trainer(cfg, folder)
-    facts = {"device": str(trainer.strategy.root_device), "threads": torch.get_num_threads(), "data": data.check()}
+    device = str(trainer.strategy.root_device)
+    facts = {"device": device, "threads": torch.get_num_threads(), "data": data.check()}
     run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
     parameters = sum(p.numel() for p in model.network.parameters())
-    log.info(
-        "%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, facts["device"]
-    )
+    log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
     if resume is not None:
         log.info("resumed at step %d", checkpoint.resumable_step(resume, model, trainer.max_steps))
     started = time.perf_counter()
@@ -85,6 +74,31 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     }
     run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _seed(cfg: DictConfig) -> None:
+    import torch
+    from lightning.pytorch import seed_everything
+
+    if cfg.seed < 0:
+        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
+    if cfg.threads is not None:
+        if cfg.threads < 1:
+            raise ValueError(f"threads is {cfg.threads}, expected at least 1, or null for as many as torch takes")
+        torch.set_num_threads(cfg.threads)
+    seed_everything(cfg.seed, verbose=False)
+
+
+def _model_and_data(cfg: DictConfig) -> tuple[Any, Any]:
+    from restore import checkpoint
+
+    model = build(cfg.model, "model")
+    data = build(cfg.data, "data", seed=cfg.seed)
+    if cfg.init_from is not None:
+        report = model.init_from(checkpoint.network_weights(checkpoint.read(cfg.init_from), "ema"))
+        for key, names in report.items():
+            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
+    return model, data
 
 
 def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:

@@ -27,7 +27,7 @@ def predict(cfg: DictConfig) -> None:
     restorer = open_restorer(cfg.ckpt_path, scale=cfg.scale, inference=inference)
     jobs = plan(cfg.input, cfg.output, restorer.scale)
     many = Path(cfg.input).is_dir() or len(jobs) > 1
-    failed = _run(restorer, jobs, _settings(cfg) if many else None)
+    failed = _run(restorer, jobs, Record(cfg) if many else None)
     if failed:
         listed = "\n  ".join(failed)
         raise UserError(f"input: {len(failed)} of {len(jobs)} pictures could not be restored:\n  {listed}")
@@ -75,47 +75,62 @@ def _refuse_collisions(jobs: list[tuple[Path, Path]]) -> None:
         seen[target] = source
 
 
-def _settings(cfg: DictConfig) -> dict[str, Any]:
-    """What a result depends on; a file made with other settings is made again."""
-    from restore.checkpoint import sha256
+class Record:
+    """How each file of an output folder was made, kept there as ``predict.json``.
 
-    settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    is_file = Path(cfg.ckpt_path).is_file()
-    free = ("input", "output", "device", "ckpt_path")
-    return {key: value for key, value in settings.items() if key not in free} | {
-        "restorer": sha256(cfg.ckpt_path) if is_file else cfg.ckpt_path
-    }
+    A file made with the same settings from the same input is not made again, so an interrupted folder goes on.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        from restore.checkpoint import sha256
+
+        settings: Any = OmegaConf.to_container(cfg, resolve=True)
+        self.settings = {key: value for key, value in settings.items() if key not in ("input", "output", "device")}
+        if Path(cfg.ckpt_path).is_file():
+            self.settings["ckpt_path"] = sha256(cfg.ckpt_path)
+
+    def holds(self, source: Path, target: Path) -> bool:
+        """Whether ``target`` is there and was made of ``source`` as it is now."""
+        return target.exists() and self._read(target.parent).get(target.name) == self._entry(source)
+
+    def add(self, source: Path, target: Path) -> None:
+        """Note a finished file."""
+        entries = self._read(target.parent) | {target.name: self._entry(source)}
+        write_text(target.parent / RECORD, json.dumps(entries, indent=1) + "\n")
+
+    def _entry(self, source: Path) -> dict[str, Any]:
+        status = source.stat()
+        return {"input": [str(source.resolve()), status.st_size, status.st_mtime_ns]} | self.settings
+
+    def _read(self, folder: Path) -> dict[str, Any]:
+        path = folder / RECORD
+        return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def _run(restorer: "Restorer", jobs: list[tuple[Path, Path]], settings: dict[str, Any] | None) -> list[str]:
-    """Restore each; returns a sentence for each that failed. ``settings`` None: keep no record, skip nothing."""
+def _run(restorer: "Restorer", jobs: list[tuple[Path, Path]], record: Record | None) -> list[str]:
+    """Restore each; returns a sentence for each that failed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    failed, skipped = [], 0
+    waiting = [job for job in jobs if record is None or not record.holds(*job)]
+    failed = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:
-        pictures = bar.add_task("pictures", total=len(jobs))
-        pieces = bar.add_task("this picture", total=1)
-        for source, target in jobs:
-            made_of = None if settings is None else {"input": _stamp(source)} | settings
-            if made_of is not None and target.exists() and _record(target.parent).get(target.name) == made_of:
-                skipped += 1
+        pictures = bar.add_task("pictures", total=len(waiting))
+        pieces = bar.add_task("pieces", total=1)
+        for source, target in waiting:
+            bar.reset(pieces, description=source.name)
+            try:
+                _restore(restorer, source, target, lambda done, total: bar.update(pieces, completed=done, total=total))
+            except (ValueError, OSError) as error:
+                failed.append(str(error))
+                log.error("%s", error)
             else:
-                bar.reset(pieces, description=source.name)
-                try:
-                    _restore(
-                        restorer, source, target, lambda done, total: bar.update(pieces, completed=done, total=total)
-                    )
-                except (ValueError, OSError) as error:
-                    failed.append(str(error))
-                    log.error("%s", error)
-                else:
-                    if made_of is not None:
-                        _remember(target, made_of)
+                if record is not None:
+                    record.add(source, target)
             bar.advance(pictures)
-    done = len(jobs) - len(failed) - skipped
-    where = jobs[0][1] if settings is None else jobs[0][1].parent
-    log.info("%d restored, %d were done before, %d failed: %s", done, skipped, len(failed), where)
+    where = jobs[0][1] if record is None else jobs[0][1].parent
+    done, before = len(waiting) - len(failed), len(jobs) - len(waiting)
+    log.info("%d restored, %d were done before, %d failed: %s", done, before, len(failed), where)
     return failed
 
 
@@ -124,20 +139,6 @@ def _restore(restorer: "Restorer", source: Path, target: Path, progress: Any) ->
     from restore.restorers import restore_picture
 
     image.write(target, restore_picture(restorer, image.read(source), progress=progress))
-
-
-def _stamp(source: Path) -> list[Any]:
-    status = source.stat()
-    return [str(source.resolve()), status.st_size, status.st_mtime_ns]
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
-def _remember(target: Path, made_of: dict[str, Any]) -> None:
-    write_text(target.parent / RECORD, json.dumps(_record(target.parent) | {target.name: made_of}, indent=1) + "\n")
 
 
 main = command(predict, "predict")
