@@ -33,7 +33,13 @@ class Panels(Callback):
         """``outputs`` is the restored image, (1, 3, H, W)."""
         if trainer.sanity_checking or dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
-        panel = draw_panel(batch["lq"][0].cpu(), outputs[0].cpu(), batch["gt"][0].cpu(), self.max_side, self.error_gain)
+        panel = draw_panel(
+            batch["lq"][0].cpu(),
+            outputs[0].cpu(),
+            batch["gt"][0].cpu(),
+            max_side=self.max_side,
+            error_gain=self.error_gain,
+        )
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"
         image.write(target, image.picture(panel))
