@@ -37,8 +37,8 @@ class FitConfig:
     model: Any = MISSING
     data: Any = MISSING
     trainer: Any = MISSING
-    logger: Any = MISSING
-    callbacks: Any = MISSING
+    logger: Any = None
+    callbacks: Any = None
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = 0
     name: str = MISSING

@@ -24,12 +24,13 @@ def fit(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     cfg.run_token = run_folder.run_token(folder)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
-    checkpoint = run_folder.resume_point(folder, config, cfg.resume)
-    result = run_folder.result(folder)
-    if result is None:
-        result = _train(cfg, config, folder, checkpoint)
-    else:
-        log.info("this run is already finished")
+    with run_folder.locked(folder):
+        checkpoint = run_folder.resume_point(folder, config, cfg.resume)
+        result = run_folder.result(folder)
+        if result is None:
+            result = _train(cfg, config, folder, checkpoint)
+        else:
+            log.info("this run is already finished")
     log.info("%s = %.4f after %d steps; everything is in %s", *_summary(result), folder)
     return float(result["value"])
 
@@ -114,6 +115,8 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
         value = OmegaConf.select(cfg, key)
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{key} is {value}, expected a whole number, at least 1")
+    if settings.devices not in (1, "1"):
+        raise ValueError(f"trainer.devices is {settings.devices}, expected 1; several processes are not supported yet")
     steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
     callbacks = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,22 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; the lock goes with the process, however it ends.
+
+    Raises:
+        ValueError: another process is at work there.
+    """
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(
+            f"run_id: another process is training in {folder}; wait for it, or use another run_id"
+        ) from error
 
 
 def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:

@@ -14,6 +14,7 @@ import yaml
 
 from restore import checkpoint
 from restore.models.super_resolution import SuperResolution
+from restore.run_folder import locked
 from tests.conftest import TINY, Cli, photo
 
 FAST = (*TINY, "callbacks.panels=null", "val_every_steps=100")
@@ -45,6 +46,7 @@ def test_a_run_folder_describes_itself(cli: Cli, tmp_path: Path) -> None:
         "train.log",
         "result.json",
         "run_token",
+        "lock",
         "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
         *(f"panels/chelsea_{step:07d}.png" for step in (2, 4, 5)),
@@ -105,6 +107,23 @@ def test_resume_from_a_checkpoint_starts_a_new_run_there(cli: Cli, tmp_path: Pat
     assert "resumed at step 3" in outcome.out
     result = json.loads((run_folder(tmp_path, "b") / "result.json").read_text())
     assert (result["steps"], result["steps_run"]) == (5, 2)
+
+
+def test_a_second_process_is_kept_out_of_a_run_folder(cli: Cli, tmp_path: Path) -> None:
+    run_folder(tmp_path, "a").mkdir(parents=True)
+    with locked(run_folder(tmp_path, "a")):
+        outcome = cli("fit", *FAST, "run_id=a")
+    assert outcome.status == 1
+    assert "run_id: another process is training in" in outcome.err
+    assert cli("fit", *FAST, "run_id=a").status == 0
+
+
+def test_a_run_without_loggers_and_callbacks_works(cli: Cli, tmp_path: Path) -> None:
+    plain = [option for option in TINY if not option.startswith("callbacks")]
+    outcome = cli("fit", *plain, "~logger", "~callbacks", "val_every_steps=2", "run_id=a")
+    assert outcome.status == 0, outcome.err
+    assert "ema" not in last(tmp_path, "a")
+    assert not (run_folder(tmp_path, "a") / "metrics.csv").exists()
 
 
 def test_what_cannot_be_resumed_is_refused(cli: Cli, tmp_path: Path) -> None:

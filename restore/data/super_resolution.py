@@ -62,6 +62,10 @@ class SuperResolutionData(LightningDataModule):
             )
         if val_limit is not None and val_limit < 1:
             raise ValueError(f"data.val_limit is {val_limit}, expected at least 1 picture, or null for all")
+        if num_workers < 0 or cache_gb < 0:
+            raise ValueError(
+                f"data.num_workers is {num_workers} and data.cache_gb is {cache_gb}, expected at least 0 of each"
+            )
         self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
         self.num_workers, self.seed, self.degradations = num_workers, seed, degradations
         self.pictures = Pictures(cache_gb)
