@@ -25,6 +25,7 @@ demo: setup ## train on the embedded photos, compare with bicubic, enlarge one p
 	@echo 'enlarged photo:  outputs/demo/chelsea_x2.png'
 	@echo 'bicubic, restored, original side by side:  outputs/demo/evaluate/sheets/photos_held_out/'
 	@echo 'curves:  outputs/demo/demo/curves.png'
+	@echo 'to go on yourself:  . $(BIN)/activate'
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest

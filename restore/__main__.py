@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from restore import __version__
+
 COMMANDS = {
     "fit": "train a model",
     "evaluate": "score a checkpoint or a baseline on benchmark folders",
@@ -17,6 +19,9 @@ def main() -> None:
     if name in COMMANDS:
         del sys.argv[1]
         importlib.import_module(f"restore.{name}").main()
+        return
+    if name == "--version":
+        sys.stdout.write(f"restore {__version__}\n")
         return
     text = "usage: restore <command> [key=value ...]\n\n" + "".join(
         f"  {command:<10} {what}\n" for command, what in COMMANDS.items()

@@ -32,8 +32,11 @@ METHODS = {
 }
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
     """Read a checkpoint of ours, with ``weights_only=True``: a file cannot run code.
+
+    Args:
+        setting: named in the errors.
 
     Raises:
         FileNotFoundError: no such file.
@@ -42,23 +45,24 @@ def read(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"ckpt_path: {path} is not a file, expected a checkpoint, "
+            f"{setting}: {path} is not a file, expected a checkpoint, "
             "for example outputs/<name>/<run_id>/checkpoints/best.ckpt"
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except _LOADING_ERRORS as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"ckpt_path: {path} is damaged or not a checkpoint of this package ({reason})") from error
+        # torch's own words end in the advice to load without weights_only, which would let the file run code
+        kind = type(error).__name__
+        raise ValueError(f"{setting}: {path} is damaged or not a checkpoint of this package ({kind})") from error
     facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
     if not isinstance(facts, dict):
-        raise ValueError(f"ckpt_path: {path} was not written by this package; train one with `restore fit`")
+        raise ValueError(f"{setting}: {path} was not written by this package; train one with `restore fit`")
     kinds = {"format": int, "method": str, "arguments": dict}
     if "state_dict" not in checkpoint or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
-        raise ValueError(f"ckpt_path: {path} is damaged: it lacks what rebuilds its model; use another checkpoint")
+        raise ValueError(f"{setting}: {path} is damaged: it lacks what rebuilds its model; use another checkpoint")
     if facts["format"] > FORMAT or facts["method"] not in METHODS:
         raise ValueError(
-            f"ckpt_path: {path} holds method {facts['method']} in format {facts['format']}, "
+            f"{setting}: {path} holds method {facts['method']} in format {facts['format']}, "
             f"this version knows {', '.join(METHODS)} up to format {FORMAT}; update the package"
         )
     return dict(checkpoint)
@@ -90,23 +94,29 @@ def load_model(path: str | Path, weights: Weights = "ema") -> RestorationModel:
     return model.eval()
 
 
-def resumable_step(path: str | Path, model: RestorationModel, max_steps: int) -> int:
-    """The step a training goes on from.
+def resumable(path: str | Path, model: RestorationModel, accumulate: int) -> dict[str, Any]:
+    """Read a checkpoint that a training is to go on from.
+
+    Args:
+        accumulate: batches per step; a position in a run is counted in batches.
 
     Raises:
-        ValueError: the checkpoint holds another network, or is already at the last step.
+        ValueError: the checkpoint holds another network, or counts otherwise.
     """
-    checkpoint = read(path)
-    step = int(checkpoint["global_step"])
-    stored = {name: value.shape for name, value in network_weights(checkpoint, "raw").items()}
-    if stored != {name: value.shape for name, value in model.network.state_dict().items()}:
+    checkpoint = read(path, setting="resume")
+    stored, given = checkpoint["restore"]["arguments"], dict(model.hparams)
+    other = [key for key in sorted(given) if key not in model.training_settings and stored.get(key) != given[key]]
+    if other:
+        changes = ", ".join(f"{key}: {stored.get(key)!r} -> {given[key]!r}" for key in other)
         raise ValueError(
-            f"resume: {path} holds another network ({checkpoint['restore']['arguments']}); "
-            "set model.* to the same, or use init_from to take over what fits"
+            f"resume: {path} holds another network (model.{changes}); set the same, or use init_from to take what fits"
         )
-    if step >= max_steps:
-        raise ValueError(f"resume: {path} is at step {step}, trainer.max_steps is {max_steps}; set it higher")
-    return step
+    if checkpoint["restore"]["accumulate"] != accumulate:
+        raise ValueError(
+            f"resume: {path} accumulated {checkpoint['restore']['accumulate']} batches a step, "
+            f"trainer.accumulate_grad_batches is {accumulate}; set the same, or use init_from"
+        )
+    return checkpoint
 
 
 def sha256(path: str | Path) -> str:

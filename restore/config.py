@@ -1,22 +1,32 @@
 """Where the configuration comes from, what its root must look like, and how objects are built from it.
 
-With :mod:`restore.launch` and the commands this is the only file that knows Hydra. It imports nothing heavy, so that
+With the commands this is the only file that knows Hydra. It imports nothing heavy, so that
 ``--help`` and ``--cfg job`` answer at once.
 """
 
 import difflib
+import functools
 import inspect
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -69,7 +79,7 @@ class InferenceConfig:
 class EvaluateConfig(InferenceConfig):
     """Root of ``restore evaluate``."""
 
-    benchmarks: list[str] = MISSING
+    benchmarks: Any = MISSING
     protocol: str = "auto"
     baseline: str | None = "bicubic"
     num_workers: int = 0
@@ -108,11 +118,19 @@ for _name, _schema in {
 
 def _run_id(given: str | None) -> str:
     """The given id, else the cluster job's, else the time of start."""
+    if given and Path(given).name != given:
+        raise ValueError(f"run_id is {given}, expected a plain name without slashes")
     return given or os.environ.get("SLURM_JOB_ID") or time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _method(target: str) -> str:
+    """The method's stem in ``restore.models.<method>.<Class>``."""
+    return target.split(".")[-2]
 
 
 # cached: every interpolation of one process must see the same time
 OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("method", _method, replace=True)
 
 
 def conf_dir() -> str:
@@ -124,34 +142,59 @@ def conf_dir() -> str:
     raise FileNotFoundError(f"no conf folder in or beside {package}; reinstall the package")
 
 
+class UserError(Exception):
+    """Ends a command with its message and exit status 1."""
+
+
+# what a user can cause; anything else is a defect of ours and shows its traceback
+USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
+
+
 def command(task: Callable[[DictConfig], Any], config_name: str) -> Callable[[], None]:
     """Turn a function of a composed configuration into a command.
 
     Anything a user can get wrong ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
     traceback as well.
     """
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+    def fail(error: BaseException) -> NoReturn:
+        sys.stderr.write(f"{config_name}: {sentence(error)}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
+        sys.exit(1)
+
+    @functools.wraps(task)
+    def job(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except USER_ERRORS as error:
+            if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            fail(error)  # from here, because Hydra would first print all overrides
 
     def main() -> None:
-        full_error = os.environ.get("HYDRA_FULL_ERROR")
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its exceptions to us instead of printing them
-        try:
-            hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(task)()
-        except (HydraException, OmegaConfBaseException, ValueError, OSError, FloatingPointError, UserError) as error:
-            if full_error == "1":
-                raise
-            sys.stderr.write(f"{config_name}: {sentence(error)}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
-            sys.exit(1)
-        except KeyboardInterrupt as interrupt:
-            sys.stderr.write(f"{config_name}: interrupted. {interrupt}\n")
-            sys.exit(130)
-        finally:
-            os.environ.pop("HYDRA_FULL_ERROR") if full_error is None else os.environ.update(HYDRA_FULL_ERROR=full_error)
+        with _environment(HYDRA_FULL_ERROR="1"):  # Hydra then hands its exceptions to us instead of printing them
+            try:
+                hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
+            except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
+                if full_error:
+                    raise
+                fail(error)
+            except KeyboardInterrupt as interrupt:
+                sys.stderr.write(f"{config_name}: interrupted. {interrupt}\n")
+                sys.exit(130)
 
     return main
 
 
-class UserError(Exception):
-    """Ends a command with its message and exit status 1."""
+@contextmanager
+def _environment(**changes: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def sentence(error: BaseException) -> str:
@@ -164,6 +207,8 @@ def sentence(error: BaseException) -> str:
     inner = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
     if isinstance(error, MissingConfigException) and error.options:
         return f"there is no {error.missing_cfg_file}; choose one of {', '.join(error.options)}"
+    if isinstance(inner, OverrideParseException):
+        return f"{inner.override} cannot be read; quote what holds special characters: 'input=\"my photo (1).jpg\"'"
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key} is not set, and has no default; give it a value"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from restore import results
 from restore.config import UserError, command
@@ -26,17 +26,21 @@ def evaluate(cfg: DictConfig) -> None:
 
     from restore import checkpoint
     from restore.metrics import protocol
-    from restore.restorers import Inference, open_restorer, restorer_name
+    from restore.restorers import Inference, open_restorer
 
     inference = Inference(**{name: cfg[name] for name in Inference.names()})
     restorer = open_restorer(cfg.ckpt_path, scale=cfg.scale, inference=inference)
     name = restorer.protocol if cfg.protocol == "auto" else cfg.protocol
     columns = protocol(name).columns
-    folder = Path(cfg.output or f"outputs/evaluate/{restorer_name(cfg.ckpt_path)}_x{restorer.scale}")
-    sets, fingerprint = _open_benchmarks(cfg.benchmarks, restorer.scale)
+    folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale}")
+    folder.mkdir(parents=True, exist_ok=True)
+    roots = [cfg.benchmarks] if isinstance(cfg.benchmarks, str) else cfg.benchmarks
+    sets, fingerprint = _open_benchmarks(roots, restorer.scale)
     restorers = [restorer]
     if cfg.baseline is not None and cfg.baseline != cfg.ckpt_path:
         restorers.append(open_restorer(cfg.baseline, scale=restorer.scale, inference=inference))
+        if restorers[1].name == restorer.name:
+            raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
     images = folder / "images" if cfg.save_images else None
     rows = {each.name: _score(each, sets, name, cfg.num_workers, images) for each in restorers}
     if images is not None:
@@ -59,19 +63,21 @@ def evaluate(cfg: DictConfig) -> None:
     log.info("per image: %s", folder / "results.csv")
 
 
-def _open_benchmarks(roots: Sequence[str], scale: int) -> tuple[dict[str, Any], dict[str, str]]:
+def _open_benchmarks(roots: Any, scale: int) -> tuple[dict[str, Any], dict[str, str]]:
     from restore.data.paired_images import WholeImages
     from restore.data.pairs import check_pairs, find_pairs, set_name
 
-    if not roots:
-        raise UserError("benchmarks is empty, expected folders, for example benchmarks=[data/Set5,data/Set14]")
+    is_list = OmegaConf.is_list(roots) or isinstance(roots, list)
+    if not is_list or not roots:
+        shown = "empty" if is_list else roots
+        raise UserError(f"benchmarks is {shown}, expected folders, for example benchmarks=[data/Set5,data/Set14]")
     sets, fingerprint = {}, {}
     for root in roots:
         name = set_name(root)
         if name in sets:
             raise UserError(f"benchmarks names two folders called {name}; rename one, the name stands in the tables")
         pairs = find_pairs(root, scale, setting="benchmarks")
-        least, reason = 2 * scale + 1, "crop_border leaves nothing of a smaller one"
+        least, reason = 2 * scale + 11, "crop_border leaves less than SSIM's window of a smaller one"
         fingerprint[name] = check_pairs(pairs, scale, smallest_gt=least, reason=reason, setting="benchmarks")
         sets[name] = WholeImages(pairs, scale=scale)
     return sets, fingerprint

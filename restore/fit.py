@@ -2,8 +2,11 @@
 
 import json
 import logging
+import os
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,25 +21,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
 
 def fit(cfg: DictConfig) -> float:
     """Run one training job and return the monitored value."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    cfg.run_token = run_folder.run_token(folder)
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
     with run_folder.locked(folder):
-        checkpoint = run_folder.resume_point(folder, config, cfg.resume)
-        result = run_folder.result(folder)
-        if result is None:
-            result = _train(cfg, config, folder, checkpoint)
-        else:
-            log.info("this run is already finished")
-    log.info("%s = %.4f after %d steps; everything is in %s", *_summary(result), folder)
+        try:
+            cfg.run_token = run_folder.run_token(folder)
+            result = _resume_or_train(cfg, folder)
+        finally:
+            run_folder.discard_unused(folder)
+    where = os.path.relpath(folder)
+    log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], result["value"], result["steps"], where)
     return float(result["value"])
 
 
-def _summary(result: dict[str, Any]) -> tuple[str, float, int]:
-    return result["monitor"], result["value"], result["steps"]
+def _resume_or_train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    checkpoint = run_folder.resume_point(folder, config, cfg.resume)
+    result = run_folder.result(folder)
+    if result is None:
+        return _train(cfg, config, folder, checkpoint)
+    log.info("this run is already finished")
+    return result
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path | None) -> dict[str, Any]:
@@ -53,16 +62,27 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
     parameters = sum(p.numel() for p in model.network.parameters())
     log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
-    if resume is not None:
-        log.info("resumed at step %d", checkpoint.resumable_step(resume, model, trainer.max_steps))
+    stored = None if resume is None else checkpoint.resumable(resume, model, trainer.accumulate_grad_batches)
+    begin = 0 if stored is None else int(stored["global_step"])
+    is_own = resume is not None and resume.parent == folder / "checkpoints"
+    if begin >= trainer.max_steps and not is_own:
+        raise ValueError(
+            f"resume: {resume} is at step {begin}, trainer.max_steps is {trainer.max_steps}; set it higher"
+        )
     started = time.perf_counter()
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt("the same command with the same run_id goes on from the last checkpoint") from None
-    seconds = time.perf_counter() - started
-    best = checkpoint.load_model(folder / "checkpoints" / "best.ckpt")
-    scores = trainer.test(best, datamodule=data, verbose=False)
+    with _interruptions(folder):
+        if stored is not None:
+            log.info("resumed at step %d", begin)
+            model.best = stored["restore"]["best"]
+        if begin < trainer.max_steps:  # else the run was killed between its last step and its result
+            trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+        seconds = time.perf_counter() - started
+        best = checkpoint.load_model(folder / "checkpoints" / "best.ckpt")
+        scores = trainer.test(best, datamodule=data, verbose=False)
+    for logger in trainer.loggers:
+        finish = getattr(getattr(logger, "experiment", None), "finish", None)
+        if finish is not None:  # Weights & Biases: the next job of a sweep is another run
+            finish()
     result = {
         "monitor": f"best/{model.monitor}",
         "value": model.best,
@@ -75,6 +95,21 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     }
     run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+@contextmanager
+def _interruptions(folder: Path) -> Iterator[None]:
+    """Give Ctrl-C and SIGTERM, which Lightning turns into exits of its own, their usual status and a word."""
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    remedy = f"Start the same command with run_id={folder.name} again to go on from the last checkpoint"
+    try:
+        yield
+    except SIGTERMException:
+        log.warning("terminated. %s", remedy)
+        raise SystemExit(143) from None
+    except SystemExit:
+        raise KeyboardInterrupt(remedy) from None
 
 
 def _seed(cfg: DictConfig) -> None:
@@ -95,10 +130,14 @@ def _model_and_data(cfg: DictConfig) -> tuple[Any, Any]:
 
     model = build(cfg.model, "model")
     data = build(cfg.data, "data", seed=cfg.seed)
+    if data.scale != model.scale:
+        raise ValueError(f"data.scale is {data.scale}, model.scale is {model.scale}; leave data.scale out")
     if cfg.init_from is not None:
-        report = model.init_from(checkpoint.network_weights(checkpoint.read(cfg.init_from), "ema"))
+        weights = checkpoint.network_weights(checkpoint.read(cfg.init_from, setting="init_from"), "ema")
+        report = model.init_from(weights)
         for key, names in report.items():
-            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
+            if names:
+                log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
     return model, data
 
 
@@ -111,12 +150,7 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
     from restore.callbacks.step_log import StepLog
 
     settings = cfg.trainer
-    for key in ("trainer.max_steps", "trainer.accumulate_grad_batches", "val_every_steps"):
-        value = OmegaConf.select(cfg, key)
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{key} is {value}, expected a whole number, at least 1")
-    if settings.devices not in (1, "1"):
-        raise ValueError(f"trainer.devices is {settings.devices}, expected 1; several processes are not supported yet")
+    _check_settings(cfg)
     steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
     callbacks = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
@@ -149,6 +183,23 @@ def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
     return trainer, steps
 
 
+def _check_settings(cfg: DictConfig) -> None:
+    """Bounds of what Lightning would take, or refuse in its own words."""
+    for key in ("max_steps", "accumulate_grad_batches", "log_every_n_steps", "val_every_steps"):
+        place = key if key in cfg else f"trainer.{key}"
+        value = OmegaConf.select(cfg, place)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{place} is {value}, expected a whole number, at least 1")
+    trainer = cfg.trainer
+    if trainer.devices not in (1, "1"):
+        raise ValueError(f"trainer.devices is {trainer.devices}, expected 1; several processes are not supported yet")
+    if trainer.precision not in PRECISIONS:
+        raise ValueError(f"trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
+    clip = trainer.gradient_clip_val
+    if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
+        raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
+
+
 def _precision(wanted: str) -> str:
     import torch
 
@@ -162,6 +213,7 @@ def _quieten() -> None:
     for message in (
         ".*does not have many workers.*",
         ".*resuming from a checkpoint that ended before the epoch ended.*",  # ours resume exactly
+        ".*smaller than the logging interval.*",
         ".*Trying to infer the `batch_size`.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):

@@ -50,7 +50,8 @@ def plan(source: str, output: str | None, scale: int) -> list[tuple[Path, Path]]
     if path.is_file():
         files, folder = [path], path.parent
     elif path.is_dir():
-        files, folder = picture_files(path), path.with_name(f"{path.resolve().name}_x{scale}")
+        folder = path.resolve()  # "." has no name
+        files, folder = picture_files(path), folder.with_name(f"{folder.name}_x{scale}")
     else:
         files = sorted(Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES)
         folder = Path(f"restored_x{scale}")
@@ -123,7 +124,6 @@ def _run(restorer: "Restorer", jobs: list[tuple[Path, Path]], record: Record | N
                 _restore(restorer, source, target, lambda done, total: bar.update(pieces, completed=done, total=total))
             except (ValueError, OSError) as error:
                 failed.append(str(error))
-                log.error("%s", error)
             else:
                 if record is not None:
                     record.add(source, target)

@@ -146,7 +146,7 @@ class NetworkRestorer(Restorer):
     """
 
     def __init__(self, name: str, model: RestorationModel, inference: Inference) -> None:
-        self.name, self.inference = name, inference
+        self.name, self.inference = name + ("+ensemble" if inference.ensemble else ""), inference
         self.device = pick_device(inference.device)
         self.model = model.eval().to(self.device)
         self.scale, self.in_channels, self.input_kind = model.scale, model.in_channels, model.input_kind
@@ -278,12 +278,14 @@ def open_restorer(ckpt_path: str, *, scale: int | None = None, inference: Infere
 
 
 def restorer_name(ckpt_path: str) -> str:
-    """A short name for tables and folders: ``bicubic``, or the run folder's and the file's."""
+    """A short name for tables and folders: ``bicubic``, or the file's, after its run's name and id."""
     if ckpt_path in _OPENERS:
         return ckpt_path
     path = Path(ckpt_path).resolve()
-    in_run_folder = path.parent.name == "checkpoints"
-    return f"{path.parent.parent.name}_{path.stem}" if in_run_folder else path.stem
+    if path.parent.name != "checkpoints":
+        return path.stem
+    run = path.parent.parent
+    return f"{run.parent.name}_{run.name}_{path.stem}"
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,19 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 # settings that change neither what is learned nor what is measured, and so may differ when a run goes on
-FREE = ("resume", "run_id", "run_token", "data.num_workers", "data.cache_gb", "logger", "checkpoint", "threads")
+FREE = (
+    "resume",
+    "run_id",
+    "run_token",
+    "data.num_workers",
+    "data.cache_gb",
+    "logger",
+    "callbacks.progress",
+    "callbacks.panels",
+    "callbacks.throughput",
+    "checkpoint",
+    "threads",
+)
 _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
 
 
@@ -52,6 +64,16 @@ def locked(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def discard_unused(folder: Path) -> None:
+    """Remove the folder of a run that ended, on a wrong setting for example, before it was described."""
+    if (folder / "config.yaml").exists():
+        return
+    for name in ("train.log", "run_token", "lock"):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody else's files stay
+        folder.rmdir()
+
+
 def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:
     """Which checkpoint this start goes on from, or None for a fresh run.
 
@@ -60,12 +82,14 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
         resume: ``auto`` goes on from the folder's ``last.ckpt`` when there is one; a path starts a new run from it.
 
     Raises:
-        ValueError: the folder holds a run with another configuration, or one that ``resume=<path>`` would overwrite.
+        ValueError: the folder holds a run with another configuration, or is damaged.
         FileNotFoundError: no such checkpoint.
     """
     last = folder / "checkpoints" / "last.ckpt"
-    if last.exists():
-        old = yaml.safe_load((folder / "config.yaml").read_text())
+    if resume != "auto" and not Path(resume).is_file():
+        raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
+    if last.exists() or (folder / "result.json").exists():
+        old = _read(folder / "config.yaml")
         changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
         if changed:
             shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
@@ -73,12 +97,17 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
                 f"run_id: {folder} holds a run with other settings ({shown}); use another run_id, "
                 f"or resume={last} under another run_id to start from it"
             )
-        return last
-    if resume == "auto":
-        return None
-    if not Path(resume).is_file():
-        raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
-    return Path(resume)
+        return last if last.exists() else None
+    return None if resume == "auto" else Path(resume)
+
+
+def _read(path: Path) -> Any:
+    """A JSON or YAML file of the run folder (JSON is YAML)."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, OSError) as error:
+        kind = type(error).__name__
+        raise ValueError(f"{path} is damaged or missing ({kind}); remove the folder, or use another run_id") from error
 
 
 def _is_free(key: str) -> bool:
@@ -103,7 +132,7 @@ def _at(config: Any, key: str) -> Any:
 def result(folder: Path) -> dict[str, Any] | None:
     """The result of a finished run."""
     path = folder / "result.json"
-    return dict(json.loads(path.read_text())) if path.exists() else None
+    return dict(_read(path)) if path.exists() else None
 
 
 def run_token(folder: Path) -> str:
@@ -123,7 +152,7 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
     path = folder / "environment.json"
-    starts = json.loads(path.read_text())["starts"] if path.exists() else []
+    starts = _read(path)["starts"] if path.exists() else []
     for key in ("threads", "data"):
         if starts and starts[-1].get(key) != facts.get(key):
             log.warning("%s changed since the last start: the run goes on, but not bit for bit the same", key)

@@ -87,6 +87,16 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["data._target_=os.system"], ["data._target_", "os.system"]),
         (["init_from=nothing.ckpt"], ["nothing.ckpt", "not a file"]),
         (["resume=nothing.ckpt"], ["resume", "nothing.ckpt", "not a file"]),
+        (["trainer.log_every_n_steps=0"], ["trainer.log_every_n_steps", "0", "at least 1"]),
+        (["trainer.precision=64-true"], ["trainer.precision", "64-true", "32-true"]),
+        (["trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val", "-1", "above 0"]),
+        (["model.betas=[0.9]"], ["model.betas", "[0.9]", "two numbers"]),
+        (["data.root=[]"], ["data.root", "empty"]),
+        (["data.scale=3", "data.patch_size=33"], ["data.scale", "3", "model.scale is 2"]),
+        (["data.degradations=[blur]"], ["data.degradations", "blur"]),
+        (["data.benchmarks=[photos_held_out]"], ["data.benchmarks", "photos_held_out", "rename"]),
+        (["run_id=a/../b"], ["run_id", "without slashes"]),
+        (["data.root=a b(c"], ["quote"]),
         (["trainer.devices=2"], ["trainer.devices", "2", "expected 1"]),
         (["trainer.precision=foo"], ["trainer", "foo"]),
         (["threads=0"], ["threads", "0", "at least 1"]),
@@ -104,6 +114,14 @@ def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, override
     assert "Traceback" not in outcome.err
 
 
+def test_an_error_is_one_sentence_and_leaves_no_run_folder(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("fit", *TINY, "data.patch_size=33")
+    first, second = outcome.err.strip().splitlines()
+    assert first.startswith("fit: data.patch_size is 33, expected a multiple of the scale 2")
+    assert second == "(HYDRA_FULL_ERROR=1 shows where it happened)"
+    assert not [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+
+
 def test_every_bad_file_is_named_at_once(cli: Cli, tmp_path: Path) -> None:
     for k in range(4):
         photo(tmp_path / "set" / "HR" / f"{k}.jpg", 64, 64)
@@ -111,14 +129,12 @@ def test_every_bad_file_is_named_at_once(cli: Cli, tmp_path: Path) -> None:
     broken = tmp_path / "set" / "HR" / "1.jpg"
     broken.write_bytes(broken.read_bytes()[:700])
     photo(tmp_path / "set" / "LR_bicubic" / "X2" / "2x2.png", 30, 32)
+    (tmp_path / "set" / "LR_bicubic" / "X2" / "3x2.png").unlink()
     outcome = cli("fit", *TINY, "data=sr_folder", "data.root=set", "data.num_workers=0")
     assert outcome.status == 1
-    assert "2 problems" in outcome.err
+    assert "3 problems" in outcome.err
     assert "1.jpg: damaged or truncated" in outcome.err
     assert "2x2.png: 30x32 px, expected 32x32 px" in outcome.err
-    (tmp_path / "set" / "LR_bicubic" / "X2" / "3x2.png").unlink()
-    outcome = cli("fit", *TINY, "data=sr_folder", "data.root=set")
-    assert outcome.status == 1
     assert "3.jpg: has no partner" in outcome.err
 
 

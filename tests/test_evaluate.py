@@ -53,15 +53,15 @@ def test_a_checkpoint_is_scored_beside_bicubic_and_its_pictures_kept(cli: Cli, t
     assert cli("fit", *TINY, "run_id=a", "callbacks.panels=null").status == 0
     photo(tmp_path / "few" / "HR" / "one.png", 40, 44)
     Image.open(photo(tmp_path / "t.png", 30, 30)).convert("L").save(tmp_path / "few" / "HR" / "grey.png")
-    checkpoint = "outputs/super_resolution_tiny/a/checkpoints/best.ckpt"
+    checkpoint = "outputs/super_resolution/a/checkpoints/best.ckpt"
     options = [f"ckpt_path={checkpoint}", "benchmarks=[few]", "output=o", "save_images=true"]
     outcome = cli("evaluate", *options, "self_ensemble=true")
     assert outcome.status == 0, outcome.err
     assert "gain over bicubic" in outcome.out
     facts = json.loads((tmp_path / "o" / "results.json").read_text())
-    assert set(facts["means"]) == {"a_best", "bicubic"}
+    assert set(facts["means"]) == {"super_resolution_a_best+ensemble", "bicubic"}
     assert len(facts["sha256"]) == len(facts["data"]["few"]) == 64
-    for who in ("a_best", "bicubic"):
+    for who in ("super_resolution_a_best+ensemble", "bicubic"):
         assert Image.open(tmp_path / "o" / "images" / who / "few" / "one.png").size == (44, 40)
     assert Image.open(tmp_path / "o" / "sheets" / "few" / "one.png").size == (3 * 3 * 44 + 2 * 4, 3 * 40)
     header, first, *_ = (tmp_path / "o" / "results.csv").read_text().splitlines()
@@ -73,6 +73,27 @@ def test_a_checkpoint_is_scored_beside_bicubic_and_its_pictures_kept(cli: Cli, t
     assert (tmp_path / "o" / "seconds.csv").read_text().startswith("benchmark,image,seconds\n")
     assert cli("evaluate", *options, "protocol=sr_rgb").status == 0
     assert "psnr_rgb" in (tmp_path / "o" / "results.md").read_text()
+
+
+def test_two_checkpoints_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *TINY, "run_id=a", "callbacks.panels=null").status == 0
+    folder = tmp_path / "outputs" / "super_resolution" / "a" / "checkpoints"
+    twin = f"baseline={folder}/../checkpoints/best.ckpt"
+    outcome = cli("evaluate", f"ckpt_path={folder}/best.ckpt", twin)
+    assert outcome.status == 1
+    assert "baseline and ckpt_path are both called super_resolution_a_best" in outcome.err
+    other = cli("evaluate", f"ckpt_path={folder}/best.ckpt", f"baseline={folder}/last.ckpt", "output=o")
+    assert other.status == 0, other.err
+    means = json.loads((tmp_path / "o" / "results.json").read_text())["means"]
+    assert list(means) == ["super_resolution_a_best", "super_resolution_a_last"]
+
+
+def test_two_pictures_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "few" / "HR" / "1.png")
+    photo(tmp_path / "few" / "HR" / "1.jpg")
+    outcome = cli("evaluate", "ckpt_path=bicubic", "scale=2", "benchmarks=few")
+    assert outcome.status == 1
+    assert "1.jpg: has the name of 1.png" in outcome.err
 
 
 def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path: Path) -> None:
@@ -90,6 +111,7 @@ def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path:
         (["ckpt_path=gone.ckpt"], ["gone.ckpt", "not a file"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=[]"], ["benchmarks", "empty"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=[gone]"], ["benchmarks", "gone", "not a folder"]),
+        (["ckpt_path=bicubic", "scale=2", "benchmarks=3"], ["benchmarks", "3", "[data/Set5"]),
         (["ckpt_path=bicubic", "scale=2", "protocol=psnr"], ["protocol=psnr", "sr_y, sr_rgb"]),
         (["ckpt_path=bicubic", "scale=2", "device=tpu"], ["device", "tpu", "auto, cpu"]),
         (["ckpt_path=bicubic", "scale=2", "tile=-3"], ["tile", "-3", "auto, none"]),

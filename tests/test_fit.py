@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import json
 import re
@@ -13,6 +14,7 @@ import torch
 import yaml
 
 from restore import checkpoint
+from restore.callbacks.seed_steps import SeedSteps
 from restore.models.super_resolution import SuperResolution
 from restore.run_folder import locked
 from tests.conftest import TINY, Cli, photo
@@ -20,7 +22,7 @@ from tests.conftest import TINY, Cli, photo
 FAST = (*TINY, "callbacks.panels=null", "val_every_steps=100")
 
 
-def run_folder(tmp_path: Path, run_id: str, name: str = "super_resolution_tiny") -> Path:
+def run_folder(tmp_path: Path, run_id: str, name: str = "super_resolution") -> Path:
     return tmp_path / "outputs" / name / run_id
 
 
@@ -57,7 +59,7 @@ def test_a_run_folder_describes_itself(cli: Cli, tmp_path: Path) -> None:
     assert "trainer.max_steps=5" in yaml.safe_load((folder / "overrides.yaml").read_text())
     start = json.loads((folder / "environment.json").read_text())["starts"][0]
     assert start["device"] == "cpu"
-    assert set(start["data"]) == {"train", "photos_held_out"}
+    assert set(start["data"]) == {"training", "photos_held_out"}
     assert start["packages"]["torch"] == torch.__version__.split("+")[0]
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5]
@@ -126,15 +128,112 @@ def test_a_run_without_loggers_and_callbacks_works(cli: Cli, tmp_path: Path) -> 
     assert not (run_folder(tmp_path, "a") / "metrics.csv").exists()
 
 
+def crash_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Ends the next training as abruptly as a kill when it begins its ``batch``-th batch (from 0), or never (-1)."""
+
+    class Crash(BaseException):
+        pass
+
+    original = SeedSteps.on_train_batch_start
+
+    def crash(self: SeedSteps, trainer: Any, pl_module: Any, data: Any, batch_idx: int) -> None:
+        if self.batches == batch:
+            raise Crash
+        original(self, trainer, pl_module, data, batch_idx)
+
+    monkeypatch.setattr(SeedSteps, "on_train_batch_start", crash)
+
+
+def survive(cli: Cli, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], crashes: list[int]) -> None:
+    for batch in crashes:
+        with monkeypatch.context() as patch:
+            crash_at(patch, batch)
+            with contextlib.suppress(BaseException):
+                cli("fit", *options)
+    outcome = cli("fit", *options)
+    assert outcome.status == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("every", "validate", "crashes"),
+    [(4, 3, [8, 1]), (3, 3, [7, 1]), (3, 3, [9, 0, 1, 3]), (2, 5, [12, 1, 1]), (2, 4, [16, 1])],
+)
+def test_crashes_between_accumulated_batches_change_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, validate: int, crashes: list[int]
+) -> None:
+    steps = ["trainer.max_steps=9", "trainer.accumulate_grad_batches=2", f"checkpoint.every_steps={every}"]
+    options = (*TINY, "callbacks.panels=null", f"val_every_steps={validate}", *steps)
+    assert cli("fit", *options, "run_id=whole").status == 0
+    survive(cli, monkeypatch, (*options, "run_id=x"), crashes)
+    whole, crashed = last(tmp_path, "whole"), last(tmp_path, "x")
+    assert same_weights(whole, crashed)
+    moments = [state["optimizer_states"][0]["state"] for state in (whole, crashed)]
+    assert all(torch.equal(moments[0][k]["exp_avg_sq"], moments[1][k]["exp_avg_sq"]) for k in moments[0])
+    results = [json.loads((run_folder(tmp_path, r) / "result.json").read_text()) for r in ("whole", "x")]
+    assert results[0]["metrics"] == results[1]["metrics"]
+    assert results[0]["value"] == results[1]["value"]
+
+
+def test_a_run_killed_before_its_result_is_finished_by_the_same_command(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *FAST, "run_id=a").status == 0
+    file = run_folder(tmp_path, "a") / "result.json"
+    before = json.loads(file.read_text())
+    file.unlink()
+    outcome = cli("fit", *FAST, "run_id=a")
+    assert outcome.status == 0, outcome.err
+    after = json.loads(file.read_text())
+    assert (after["value"], after["metrics"]) == (before["value"], before["metrics"])
+    assert after["steps_run"] == 0
+
+
+@pytest.mark.parametrize(("steps", "validate"), [(4, 2), (3, 100)])
+def test_a_finished_run_can_be_prolonged_with_another_rate(cli: Cli, tmp_path: Path, steps: int, validate: int) -> None:
+    options = [*TINY, "callbacks.panels=null", f"val_every_steps={validate}"]
+    assert cli("fit", *options, "run_id=a", f"trainer.max_steps={steps}").status == 0
+    source = run_folder(tmp_path, "a") / "checkpoints" / "last.ckpt"
+    rate = ["model.lr=0.25", "model.schedule=halving", "model.betas=[0.5,0.6]"]
+    outcome = cli("fit", *options, *rate, "run_id=b", f"trainer.max_steps={steps + 2}", f"resume={source}")
+    assert outcome.status == 0, outcome.err
+    with (run_folder(tmp_path, "b") / "metrics.csv").open() as file:
+        rates = [float(row["train/lr"]) for row in csv.DictReader(file) if row["train/lr"]]
+    assert rates == [0.25, 0.25]
+    assert last(tmp_path, "b")["optimizer_states"][0]["param_groups"][0]["betas"] == (0.5, 0.6)
+    assert json.loads((run_folder(tmp_path, "b") / "result.json").read_text())["steps_run"] == 2
+
+
+def test_broken_weights_never_reach_a_checkpoint(cli: Cli, tmp_path: Path) -> None:
+    wild = ["model.lr=1e30", "model.schedule=halving", "checkpoint.every_steps=1", "trainer.max_steps=3"]
+    outcome = cli("fit", *FAST, "run_id=a", *wild)
+    assert outcome.status == 1
+    assert "not finite" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not list((run_folder(tmp_path, "a") / "checkpoints").glob("*"))
+
+
+def test_a_sweep_trains_every_point_in_its_own_folder(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("fit", "-m", *FAST, "seed=1,2", "logger=wandb", "logger.wandb.offline=true")
+    assert outcome.status == 0, outcome.err
+    results = list((tmp_path / "multirun" / "super_resolution").rglob("result.json"))
+    assert len(results) == 2
+    tokens = {(path.parent / "run_token").read_text() for path in results}
+    runs = {path.name.rsplit("-", 1)[1] for path in tmp_path.rglob("offline-run-*") if path.is_dir()}
+    assert runs == tokens
+    assert len(tokens) == 2
+
+
 def test_what_cannot_be_resumed_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert cli("fit", *FAST, "run_id=a", "trainer.max_steps=2", "callbacks.ema=null").status == 0
     source = run_folder(tmp_path, "a") / "checkpoints" / "last.ckpt"
     there = cli("fit", *FAST, "run_id=b", "trainer.max_steps=2", f"resume={source}")
     assert there.status == 1
     assert "is at step 2, trainer.max_steps is 2; set it higher" in there.err
-    other = cli("fit", *FAST, "run_id=c", "model.channels=8", f"resume={source}")
-    assert other.status == 1
-    assert "holds another network" in other.err
+    for change in ("model.channels=8", "model.attention=self"):
+        other = cli("fit", *FAST, "run_id=c", change, f"resume={source}")
+        assert other.status == 1
+        assert "holds another network (model." in other.err
+    counted = cli("fit", *FAST, "run_id=c", "trainer.accumulate_grad_batches=2", f"resume={source}")
+    assert counted.status == 1
+    assert "accumulated 1 batches a step, trainer.accumulate_grad_batches is 2" in counted.err
     averaged = cli("fit", *FAST, "run_id=d", "trainer.max_steps=3", f"resume={source}")
     assert averaged.status == 0, averaged.err
     assert "ema" in last(tmp_path, "d")
@@ -156,7 +255,7 @@ def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) 
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(cli: Cli, tmp_path: Path) -> None:
-    huge = ["model.lr=1e25", "trainer.max_steps=20", "checkpoint.every_steps=1", "model.schedule=halving"]
+    huge = ["model.lr=1e10", "trainer.max_steps=20", "checkpoint.every_steps=1", "model.schedule=halving"]
     outcome = cli("fit", *FAST, "run_id=a", *huge)
     assert outcome.status == 1
     found = re.search(r"the loss is not finite at step (\d+), on the pictures (\w+), (\w+);", outcome.err)
@@ -300,7 +399,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     out = running.communicate(timeout=60)[0]
     assert running.returncode == 130, out
-    assert "interrupted. the same command with the same run_id goes on" in out
+    assert "interrupted. Start the same command with run_id=x again" in out
     assert checkpoint.read(file)["global_step"] >= EVERY
 
 

@@ -2,6 +2,7 @@ import sys
 
 import pytest
 
+import restore
 from restore.__main__ import COMMANDS, main
 
 
@@ -10,6 +11,9 @@ def test_the_top_command_lists_and_refuses(monkeypatch: pytest.MonkeyPatch, caps
     main()
     out = capsys.readouterr().out
     assert all(f"  {command} " in out for command in COMMANDS)
+    monkeypatch.setattr(sys, "argv", ["restore", "--version"])
+    main()
+    assert capsys.readouterr().out == f"restore {restore.__version__}\n"
     monkeypatch.setattr(sys, "argv", ["restore", "train"])
     with pytest.raises(SystemExit) as end:
         main()

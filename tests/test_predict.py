@@ -21,6 +21,13 @@ def test_a_file_goes_next_to_itself(cli: Cli, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "in").iterdir()) == ["a.png", "a_x2.png"]
 
 
+def test_the_folder_one_stands_in_works(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo(tmp_path / "in" / "a.png")
+    monkeypatch.chdir(tmp_path / "in")
+    assert cli("predict", *BICUBIC, "input=.").status == 0
+    assert (tmp_path / "in_x2" / "a_x2.png").exists()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2)])
 def test_the_smallest_pictures_work(cli: Cli, tmp_path: Path, size: tuple[int, int]) -> None:
     photo(tmp_path / "a.png", *size)

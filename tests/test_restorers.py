@@ -250,7 +250,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(tmp_path: 
 def test_a_run_folder_gives_its_checkpoint_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "run7" / "checkpoints"
     folder.mkdir(parents=True)
-    assert open_on_cpu(save(folder / "best.ckpt", content())).name == "run7_best"
+    assert open_on_cpu(save(folder / "best.ckpt", content())).name == f"{tmp_path.name}_run7_best"
     assert open_on_cpu(ckpt(tmp_path)).name == "tiny"
     assert restorers.restorer_name("bicubic") == "bicubic"
 

@@ -7,8 +7,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from restore.networks.information_gain import InformationGainNetwork
-
 
 class FeatureEntropy(Callback):
     """Logs ``entropy/<k>`` in bits at each validation: k = 0 is the first convolution, then the groups in order.
@@ -36,11 +34,11 @@ class FeatureEntropy(Callback):
     ) -> None:
         """Look at the first pictures."""
         network = pl_module.network
-        if not isinstance(network, InformationGainNetwork):
-            raise ValueError("callbacks.entropy looks at information-gain networks; set callbacks=default")
+        if not hasattr(network, "features"):
+            raise ValueError("callbacks.entropy needs a network that shows its features; set callbacks=default")
         if dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
-        entropies = torch.stack([entropy(maps, self.bins) for maps in network.features(batch["lq"])])
+        entropies = torch.stack([entropy(maps, self.bins) for maps in network.features(batch["lq"])])  # type: ignore[operator]
         self._sums = entropies if self._sums is None else self._sums + entropies
         self._seen += 1
 

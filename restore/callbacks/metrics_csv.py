@@ -20,6 +20,7 @@ class MetricsCSV(Logger):
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self._rows: list[dict[str, str]] | None = None
+        self._columns: list[str] = []
 
     @property
     def name(self) -> str:
@@ -42,17 +43,29 @@ class MetricsCSV(Logger):
         if self._rows is None:
             kept = read_metrics(self.path) if self.path.exists() else []
             self._rows = [row for row in kept if int(row["step"]) < number]
-        if not self._rows or int(self._rows[-1]["step"]) != number:
+            self._write()
+        row = {key: repr(float(value)) for key, value in metrics.items()}
+        is_new = not self._rows or int(self._rows[-1]["step"]) != number
+        if is_new:
             self._rows.append({"step": str(number)})
-        self._rows[-1].update({key: repr(float(value)) for key, value in metrics.items()})
-        self._write()  # at once: a killed run must not lose the rows of steps it will not do again
+        self._rows[-1].update(row)
+        # at once: a killed run must not lose the rows of steps it will not do again
+        if is_new and row.keys() <= set(self._columns):
+            self._append()
+        else:
+            self._write()
+
+    def _append(self) -> None:
+        rows = self._rows or []
+        with open(self.path, "a", newline="") as file:
+            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(rows[-1])
 
     def _write(self) -> None:
         rows = self._rows or []
-        columns = ["step", *sorted({key for row in rows for key in row} - {"step"})]
+        self._columns = ["step", *sorted({key for row in rows for key in row} - {"step"})]
         temporary = self.path.with_suffix(".tmp")
         with open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         os.replace(temporary, self.path)
@@ -60,5 +73,5 @@ class MetricsCSV(Logger):
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """Rows of a ``metrics.csv``; a value that was not logged at a step is the empty string."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    whole, _, _ = path.read_text().rpartition("\n")  # a killed process may have left half a line
+    return list(csv.DictReader(whole.splitlines()))

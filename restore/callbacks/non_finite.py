@@ -12,6 +12,20 @@ class NonFiniteLoss(FloatingPointError):
     """The loss became infinite or not a number."""
 
 
+def refuse_non_finite_weights(trainer: Trainer) -> None:
+    """Keep broken weights out of a checkpoint: a finite loss says nothing about the update that followed it.
+
+    Raises:
+        NonFiniteLoss: a weight is infinite or not a number.
+    """
+    norms = torch._foreach_norm([p.detach() for p in trainer.lightning_module.parameters()])
+    if not torch.stack([norm.float() for norm in norms]).isfinite().all():
+        raise NonFiniteLoss(
+            f"the weights are not finite after step {trainer.global_step}, so no checkpoint was written; lower "
+            "model.lr or set trainer.gradient_clip_val, then start again from the last checkpoint with resume=<ckpt>"
+        )
+
+
 class StopOnNonFinite(Callback):
     """Raises at the first step whose loss is not finite, with the batch saved as ``non_finite.pt`` for replay.
 

@@ -10,6 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from restore.callbacks.non_finite import refuse_non_finite_weights
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint under a temporary name in the same folder and then moves it.
@@ -30,6 +32,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
+        except OSError as error:
+            reason = error.strerror or error
+            raise OSError(f"{target} could not be written ({reason}); what was there before is untouched") from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -50,6 +55,10 @@ class RunCheckpoint(Checkpoint):
         self.every_steps = every_steps
         self._saved = 0
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """A longer run from a finished one's checkpoint: what was the last batch there is not the last here."""
+        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A new run that starts from another run's checkpoint has no best of its own yet."""
         if not (self._folder(trainer) / "best.ckpt").exists():
@@ -69,12 +78,15 @@ class RunCheckpoint(Checkpoint):
         if trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.current.ready:
             return
         if pl_module.is_best:
-            trainer.save_checkpoint(self._folder(trainer) / "best.ckpt")
+            self._save(trainer, "best.ckpt")
         if self._due(trainer) or trainer.global_step >= trainer.max_steps:
             self._save_last(trainer)
 
     def _due(self, trainer: Trainer) -> bool:
-        return trainer.global_step % self.every_steps == 0 and trainer.global_step > self._saved
+        # inside a step, between two accumulated batches, a checkpoint would lose the gradients so far
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        finished = batches % trainer.accumulate_grad_batches == 0
+        return finished and trainer.global_step % self.every_steps == 0 and trainer.global_step > self._saved
 
     def _validates_next(self, trainer: Trainer) -> bool:
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
@@ -82,7 +94,11 @@ class RunCheckpoint(Checkpoint):
 
     def _save_last(self, trainer: Trainer) -> None:
         self._saved = trainer.global_step
-        trainer.save_checkpoint(self._folder(trainer) / "last.ckpt")
+        self._save(trainer, "last.ckpt")
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        refuse_non_finite_weights(trainer)
+        trainer.save_checkpoint(self._folder(trainer) / name)
 
     def _folder(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "checkpoints"

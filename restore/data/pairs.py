@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from torch import Tensor
@@ -71,7 +72,7 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
 
     Raises:
         FileNotFoundError: no such folder.
-        DataProblem: no picture in it, or sharp pictures without their prepared partner.
+        DataProblem: no picture in it, or two of one name. A missing partner is left to :func:`check_pairs`.
     """
     if root in EMBEDDED:
         return [Pair(file.stem, file) for file in embedded(root)]
@@ -79,14 +80,15 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
     files = picture_files(sharp)
     if not files:
         raise DataProblem(setting, [f"{sharp} holds no picture ({', '.join(image.SUFFIXES)})"])
+    twice = [f"{a}: has the name of {b.name}" for a, b in pairwise(files) if a.stem == b.stem]
+    if twice:  # results go by name
+        raise DataProblem(setting, twice)
     if prepared is None:
         return [Pair(file.stem, file) for file in files]
     partners = {file.stem: file for file in picture_files(prepared)}
-    pairs = [Pair(f.stem, f, partners.get(f.stem) or partners.get(f"{f.stem}x{scale}")) for f in files]
-    missing = [f"{pair.gt}: has no partner in {prepared}" for pair in pairs if pair.lq is None]
-    if missing:
-        raise DataProblem(setting, missing)
-    return pairs
+    return [
+        Pair(f.stem, f, partners.get(f.stem) or partners.get(f"{f.stem}x{scale}") or prepared / f.name) for f in files
+    ]
 
 
 def _folders(root: Path, scale: int, setting: str) -> tuple[Path, Path | None]:
@@ -161,6 +163,9 @@ def _look(pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictu
     sizes, problems = [], []
     digest = hashlib.sha256(pair.name.encode())
     for file in pair.files:
+        if not file.is_file():
+            problems.append(f"{pair.gt}: has no partner {file}" if file != pair.gt else f"{file}: no such file")
+            continue
         try:
             pixels = image.read_rgb8(file)
         except (ValueError, OSError) as error:

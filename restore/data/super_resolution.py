@@ -70,19 +70,30 @@ class SuperResolutionData(LightningDataModule):
         self.num_workers, self.seed, self.degradations = num_workers, seed, degradations
         self.pictures = Pictures(cache_gb)
         roots = [root] if isinstance(root, str) else root
+        if not roots:
+            raise ValueError("data.root is empty, expected a folder or a list of folders")
+        if not isinstance(degradations, Sequence) or not all(callable(each) for each in degradations):
+            raise ValueError(f"data.degradations is {degradations}, expected a list of _target_s, or []")
         if validation is None:
             validation = str(next(Path(roots[0]).glob("*_valid_HR"), Path(roots[0]) / "*_valid_HR"))
         self.train_pairs, held_out = self._split(roots, validation)
         name = set_name(validation) if isinstance(validation, str) else f"{set_name(roots[0])}_held_out"
         self.validation_sets = {name: held_out[:val_limit]}
-        self.test_sets = self.validation_sets | {
-            set_name(folder): find_pairs(folder, scale, setting="data.benchmarks") for folder in benchmarks
-        }
+        self.test_sets = dict(self.validation_sets)
+        for folder in benchmarks:
+            if set_name(folder) in self.test_sets:
+                raise ValueError(f"data.benchmarks: {folder} has another set's name; rename one, results go by name")
+            self.test_sets[set_name(folder)] = find_pairs(folder, scale, setting="data.benchmarks")
 
     def _split(self, roots: list[str], validation: str | int) -> tuple[list[Pair], list[Pair]]:
         pairs = [pair for root in roots for pair in find_pairs(root, self.scale)]
         if isinstance(validation, str):
             return pairs, find_pairs(validation, self.scale, setting="data.validation")
+        if len(pairs) < 2:
+            raise ValueError(
+                f"data.root={','.join(roots)} holds one picture, expected at least two, one of them to hold out; "
+                "or set data.validation to a folder or to photos_held_out"
+            )
         if not 1 <= validation < len(pairs):
             raise ValueError(
                 f"data.validation is {validation}, expected a folder, or 1 to {len(pairs) - 1} pictures to hold out "
@@ -106,11 +117,11 @@ class SuperResolutionData(LightningDataModule):
         Returns:
             Each set's fingerprint.
         """
-        least = (2 * self.scale + 1, "crop_border leaves nothing of a smaller one")
         fingerprint, problems = {}, []
-        for name, pairs in {"train": self.train_pairs, **self.test_sets}.items():
-            side, reason = (self.patch_size, "data.patch_size") if name == "train" else least
-            pictures = self.pictures if name == "train" else None
+        crop = (self.patch_size, "data.patch_size", self.pictures)
+        whole = (2 * self.scale + 11, "crop_border leaves less than SSIM's window of a smaller one", None)
+        sets = [("training", self.train_pairs, crop)] + [(name, p, whole) for name, p in self.test_sets.items()]
+        for name, pairs, (side, reason, pictures) in sets:
             try:
                 fingerprint[name] = check_pairs(
                     pairs, self.scale, smallest_gt=side, reason=reason, pictures=pictures, setting="data"

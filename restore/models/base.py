@@ -23,6 +23,8 @@ class RestorationModel(LightningModule):
 
     Attributes:
         method: the stem shared by ``conf/model/<method>.yaml`` and ``restore/models/<method>.py``.
+        training_settings: arguments that say how to train, not what the network is; they may change when a new
+            run starts from a checkpoint.
         network: maps lq (N, in_channels, H, W), [0, 1], to pred (N, 3, scale H, scale W), not clamped.
         scale: output side / input side.
         in_channels, input_kind: channels of lq, and whether they are colours or labels.
@@ -34,6 +36,7 @@ class RestorationModel(LightningModule):
     """
 
     method: ClassVar[str]
+    training_settings: ClassVar[tuple[str, ...]]
     monitor: ClassVar[str] = "psnr_y"
     network: nn.Module
     scale: int
@@ -65,7 +68,9 @@ class RestorationModel(LightningModule):
 
     def _start_scores(self, names: list[str]) -> None:
         # every process makes every set's score, also of a set it has no image of: computing one is a collective call
-        self.scores = {name: MeanScore(self.protocol, self.scale).to(self.device) for name in names}
+        # Apple's GPUs have no float64
+        device = "cpu" if self.device.type == "mps" else self.device
+        self.scores = {name: MeanScore(self.protocol, self.scale).to(device) for name in names}
 
     def _data(self) -> Any:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -73,7 +78,8 @@ class RestorationModel(LightningModule):
         return data
 
     def _score(self, batch: dict[str, Any], dataloader_idx: int) -> Tensor:
-        pred = self.restore_whole(batch["lq"])
+        with torch.autocast(self.device.type, enabled=False):  # scores agree with `restore evaluate`
+            pred = self.restore_whole(batch["lq"].float())
         list(self.scores.values())[dataloader_idx].update(pred[0], batch["gt"][0])
         return pred
 
@@ -113,7 +119,9 @@ class RestorationModel(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log ``test/<set>/<column>``."""
-        self.log_dict({f"test/{key}": value for key, value in self._means().items()})
+        means = self._means()
+        self.log_dict({f"test/{key}": value for key, value in means.items()})
+        log.info("best weights: %s", ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
 
     # --- training ---
 
@@ -151,6 +159,7 @@ class RestorationModel(LightningModule):
             "method": self.method,
             "arguments": dict(self.hparams),
             "best": self.best,
+            "accumulate": self.trainer.accumulate_grad_batches,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ class SuperResolution(RestorationModel):
 
     method = "super_resolution"
     protocol = "sr_y"
+    training_settings = ("lr", "betas", "schedule", "warmup_steps", "halve_every", "frequency_weight", "compile")
     network: InformationGainNetwork
 
     def __init__(
@@ -56,7 +57,7 @@ class SuperResolution(RestorationModel):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        _check(lr, schedule, warmup_steps, halve_every)
+        _check(lr, betas, schedule, warmup_steps, halve_every)
         self.save_hyperparameters()
         self.scale = scale
         network = InformationGainNetwork(
@@ -91,6 +92,14 @@ class SuperResolution(RestorationModel):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Learning rate and betas are this run's, also where it starts from another run's checkpoint."""
+        super().on_load_checkpoint(checkpoint)
+        lr, factor = self.hparams["lr"], self._lr_factor()(checkpoint["global_step"])
+        for group in checkpoint["optimizer_states"][0]["param_groups"]:
+            group.update(lr=lr * factor, initial_lr=lr, betas=tuple(self.hparams["betas"]))
+        checkpoint["lr_schedulers"][0]["base_lrs"] = [lr]
+
     def _lr_factor(self) -> Callable[[int], float]:
         warmup, halve_every = self.hparams["warmup_steps"], self.hparams["halve_every"]
         # never estimated_stepping_batches: reading it makes Lightning forget a resumed run's position
@@ -104,9 +113,13 @@ class SuperResolution(RestorationModel):
         return factor
 
 
-def _check(lr: float, schedule: str, warmup_steps: int, halve_every: int) -> None:
-    if not lr > 0:
+def _check(
+    lr: float, betas: list[float] | tuple[float, float], schedule: str, warmup_steps: int, halve_every: int
+) -> None:
+    if not 0 < lr < float("inf"):
         raise ValueError(f"model.lr is {lr}, expected a number above 0")
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"model.betas is {list(betas)}, expected two numbers, at least 0 and below 1")
     if schedule not in ("cosine", "halving"):
         raise ValueError(f"model.schedule is {schedule}, expected cosine or halving")
     if warmup_steps < 0 or halve_every < 1:

@@ -164,7 +164,7 @@ class InformationGainNetwork(nn.Module):
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped; any H, W >= 1."""
         shallow: Tensor = self.head(lq - self.mean)
         deep = shallow
-        for group in self.groups:
+        for group in self.groups:  # as in features(), which keeps every map alive
             deep = group(deep)
         pred: Tensor = self.tail(self.upsampler(deep + shallow))
         if self.image_skip == "bicubic":

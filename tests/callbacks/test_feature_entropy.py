@@ -22,6 +22,6 @@ def test_entropy_agrees_with_scipy_and_has_its_bounds() -> None:
 def test_it_is_logged_per_group_on_request(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("fit", *TINY, "callbacks=entropy", "callbacks.panels=null", "run_id=a")
     assert outcome.status == 0, outcome.err
-    with (tmp_path / "outputs" / "super_resolution_tiny" / "a" / "metrics.csv").open() as file:
+    with (tmp_path / "outputs" / "super_resolution" / "a" / "metrics.csv").open() as file:
         last = list(csv.DictReader(file))[-1]
     assert all(0 < float(last[f"entropy/{k}"]) < 8 for k in range(3))
