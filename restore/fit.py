@@ -4,11 +4,8 @@ import json
 import logging
 import os
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -16,12 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from restore import run_folder
 from restore.config import build, command
 
-if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
-
 log = logging.getLogger(__name__)
-
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 
 def fit(cfg: DictConfig) -> float:
@@ -49,40 +41,23 @@ def _resume_or_train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path | None) -> dict[str, Any]:
-    import torch
+    from restore import checkpoint, training
 
-    from restore import checkpoint
-
-    _quieten()
+    training.quieten()
     _seed(cfg)
     model, data = _model_and_data(cfg)
-    trainer, steps = _trainer(cfg, folder)
-    device = str(trainer.strategy.root_device)
-    facts = {"device": device, "threads": torch.get_num_threads(), "data": data.check()}
-    run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
-    parameters = sum(p.numel() for p in model.network.parameters())
-    log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
-    stored = None if resume is None else checkpoint.resumable(resume, model, trainer.accumulate_grad_batches)
-    begin = 0 if stored is None else int(stored["global_step"])
-    is_own = resume is not None and resume.parent == folder / "checkpoints"
-    if begin >= trainer.max_steps and not is_own:
-        raise ValueError(
-            f"resume: {resume} is at step {begin}, trainer.max_steps is {trainer.max_steps}; set it higher"
-        )
+    trainer, steps = training.make_trainer(cfg, folder)
+    begin = _begin(model, trainer, folder, resume)
+    _describe(cfg, config, folder, model, trainer, data)
+    if resume is not None:
+        log.info("resumed at step %d", begin)
     started = time.perf_counter()
-    with _interruptions(folder):
-        if stored is not None:
-            log.info("resumed at step %d", begin)
-            model.best = stored["restore"]["best"]
+    with training.interruptions(folder), training.finishing(trainer):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         seconds = time.perf_counter() - started
         best = checkpoint.load_model(folder / "checkpoints" / "best.ckpt")
         scores = trainer.test(best, datamodule=data, verbose=False)
-    for logger in trainer.loggers:
-        finish = getattr(getattr(logger, "experiment", None), "finish", None)
-        if finish is not None:  # Weights & Biases: the next job of a sweep is another run
-            finish()
     result = {
         "monitor": f"best/{model.monitor}",
         "value": model.best,
@@ -97,19 +72,28 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     return result
 
 
-@contextmanager
-def _interruptions(folder: Path) -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM, which Lightning turns into exits of its own, their usual status and a word."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
+def _begin(model: Any, trainer: Any, folder: Path, resume: Path | None) -> int:
+    """The step the run begins at."""
+    from restore import checkpoint
 
-    remedy = f"Start the same command with run_id={folder.name} again to go on from the last checkpoint"
-    try:
-        yield
-    except SIGTERMException:
-        log.warning("terminated. %s", remedy)
-        raise SystemExit(143) from None
-    except SystemExit:
-        raise KeyboardInterrupt(remedy) from None
+    if resume is None:
+        return 0
+    stored = checkpoint.resumable(resume, model, trainer.accumulate_grad_batches)
+    begin, last = int(stored["global_step"]), trainer.max_steps
+    if begin >= last and resume.parent != folder / "checkpoints":
+        raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
+    model.best = stored["restore"]["best"]
+    return begin
+
+
+def _describe(cfg: DictConfig, config: dict[str, Any], folder: Path, model: Any, trainer: Any, data: Any) -> None:
+    import torch
+
+    device = str(trainer.strategy.root_device)
+    facts = {"device": device, "threads": torch.get_num_threads(), "data": data.check()}
+    run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
+    parameters = sum(p.numel() for p in model.network.parameters())
+    log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
 
 
 def _seed(cfg: DictConfig) -> None:
@@ -139,88 +123,6 @@ def _model_and_data(cfg: DictConfig) -> tuple[Any, Any]:
             if names:
                 log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
     return model, data
-
-
-def _trainer(cfg: DictConfig, folder: Path) -> tuple["Trainer", Any]:
-    """The Trainer, with what makes a run resumable, and the callback that counts its batches."""
-    from restore.callbacks.curves import Curves
-    from restore.callbacks.non_finite import StopOnNonFinite
-    from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
-    from restore.callbacks.seed_steps import SeedSteps
-    from restore.callbacks.step_log import StepLog
-
-    settings = cfg.trainer
-    _check_settings(cfg)
-    steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
-    callbacks = {
-        key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
-    }
-    loggers = [build(node, f"logger.{key}") for key, node in (cfg.logger or {}).items() if node is not None]
-    trainer = build(
-        settings,
-        "trainer",
-        precision=_precision(settings.precision),
-        default_root_dir=str(folder),
-        logger=loggers,
-        callbacks=[
-            *callbacks.values(),
-            steps,
-            StopOnNonFinite(every_steps=every),
-            StepLog(),
-            Curves(),
-            RunCheckpoint(every_steps=every),
-        ],
-        plugins=[AtomicCheckpointIO()],
-        # the whole run is one epoch, so that a position in it is one number
-        max_epochs=1,
-        use_distributed_sampler=False,
-        check_val_every_n_epoch=None,
-        val_check_interval=cfg.val_every_steps * settings.accumulate_grad_batches,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        enable_progress_bar="progress" in callbacks,
-    )
-    return trainer, steps
-
-
-def _check_settings(cfg: DictConfig) -> None:
-    """Bounds of what Lightning would take, or refuse in its own words."""
-    for key in ("max_steps", "accumulate_grad_batches", "log_every_n_steps", "val_every_steps"):
-        place = key if key in cfg else f"trainer.{key}"
-        value = OmegaConf.select(cfg, place)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{place} is {value}, expected a whole number, at least 1")
-    trainer = cfg.trainer
-    if trainer.devices not in (1, "1"):
-        raise ValueError(f"trainer.devices is {trainer.devices}, expected 1; several processes are not supported yet")
-    if trainer.precision not in PRECISIONS:
-        raise ValueError(f"trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
-    clip = trainer.gradient_clip_val
-    if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
-        raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
-
-
-def _precision(wanted: str) -> str:
-    import torch
-
-    if wanted != "auto":
-        return str(wanted)
-    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
-
-
-def _quieten() -> None:
-    """Silence advice that does not fit how these runs work."""
-    for message in (
-        ".*does not have many workers.*",
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # ours resume exactly
-        ".*smaller than the logging interval.*",
-        ".*Trying to infer the `batch_size`.*",
-        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-    ):
-        warnings.filterwarnings("ignore", message)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).handlers.clear()  # ours are at the root; with both, every line came twice
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 main = command(fit, "fit")

@@ -1,6 +1,7 @@
 import contextlib
 import csv
 import json
+import random
 import re
 import signal
 import subprocess
@@ -358,6 +359,7 @@ def kill_after_two_saves(process: subprocess.Popen[str], folder: Path) -> None:
         if file.exists():
             saves.add(file.stat().st_mtime_ns)
         time.sleep(0.001)
+    time.sleep(random.uniform(0, 0.4))  # any step, any moment of it
     process.send_signal(signal.SIGKILL)
     process.wait()
 

@@ -27,7 +27,8 @@ ALLOWED = {
     "callbacks": {"callbacks", "image", "drawing", "metrics"},
     "checkpoint": {"models"},
     "restorers": {"checkpoint", "models", "data", "tiling", "resize", "image"},
-    "fit": {"config", "run_folder", "checkpoint", "callbacks"},
+    "training": {"config", "callbacks"},
+    "fit": {"config", "run_folder", "checkpoint", "training"},
     "evaluate": {
         "config",
         "run_folder",

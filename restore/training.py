@@ -1,0 +1,129 @@
+"""Builds the Trainer of a run: with it the run is one epoch that can be cut anywhere and goes on exactly."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from restore.callbacks.curves import Curves
+from restore.callbacks.non_finite import StopOnNonFinite
+from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
+from restore.callbacks.seed_steps import SeedSteps
+from restore.callbacks.step_log import StepLog
+from restore.config import build
+
+log = logging.getLogger(__name__)
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+
+def make_trainer(cfg: Any, folder: Path) -> tuple[Trainer, SeedSteps]:
+    """The Trainer, with what makes a run resumable, and the callback that counts its batches.
+
+    Args:
+        cfg: the root of ``restore fit``.
+        folder: of the run.
+
+    Raises:
+        ValueError: a setting out of its bounds.
+    """
+    settings = cfg.trainer
+    _check_settings(cfg)
+    steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
+    callbacks = {
+        key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
+    }
+    loggers = [build(node, f"logger.{key}") for key, node in (cfg.logger or {}).items() if node is not None]
+    trainer = build(
+        settings,
+        "trainer",
+        precision=_precision(settings.precision),
+        default_root_dir=str(folder),
+        logger=loggers,
+        callbacks=[
+            *callbacks.values(),
+            steps,
+            StopOnNonFinite(every_steps=every),
+            StepLog(),
+            Curves(),
+            RunCheckpoint(every_steps=every),
+        ],
+        plugins=[AtomicCheckpointIO()],
+        # the whole run is one epoch, so that a position in it is one number
+        max_epochs=1,
+        use_distributed_sampler=False,
+        check_val_every_n_epoch=None,
+        val_check_interval=cfg.val_every_steps * settings.accumulate_grad_batches,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        enable_progress_bar="progress" in callbacks,
+    )
+    return trainer, steps
+
+
+def _check_settings(cfg: Any) -> None:
+    """Bounds of what Lightning would take, or refuse in its own words."""
+    for key in ("max_steps", "accumulate_grad_batches", "log_every_n_steps", "val_every_steps"):
+        place, value = (key, cfg[key]) if key in cfg else (f"trainer.{key}", cfg.trainer[key])
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{place} is {value}, expected a whole number, at least 1")
+    trainer = cfg.trainer
+    if trainer.devices not in (1, "1"):
+        raise ValueError(f"trainer.devices is {trainer.devices}, expected 1; several processes are not supported yet")
+    if trainer.precision not in PRECISIONS:
+        raise ValueError(f"trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
+    clip = trainer.gradient_clip_val
+    if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
+        raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
+
+
+def _precision(wanted: str) -> str:
+    if wanted != "auto":
+        return str(wanted)
+    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def quieten() -> None:
+    """Silence advice that does not fit how these runs work."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # ours resume exactly
+        ".*smaller than the logging interval.*",
+        ".*Trying to infer the `batch_size`.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()  # ours are at the root; with both, every line came twice
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def interruptions(folder: Path) -> Iterator[None]:
+    """Give Ctrl-C and SIGTERM, which Lightning turns into exits of its own, their usual status and a word."""
+    remedy = f"Start the same command with run_id={folder.name} again to go on from the last checkpoint"
+    try:
+        yield
+    except SIGTERMException:
+        log.warning("terminated. %s", remedy)
+        raise SystemExit(143) from None
+    except SystemExit:
+        raise KeyboardInterrupt(remedy) from None
+
+
+@contextmanager
+def finishing(trainer: Trainer) -> Iterator[None]:
+    """End the loggers' runs, however it ends: for Weights & Biases the next job of a sweep is another run."""
+    try:
+        yield
+    finally:
+        for logger in trainer.loggers:
+            finish = getattr(getattr(logger, "experiment", None), "finish", None)
+            if finish is not None:
+                finish()
