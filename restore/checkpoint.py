@@ -52,8 +52,8 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except _LOADING_ERRORS as error:
         # torch's own words end in the advice to load without weights_only, which would let the file run code
-        kind = type(error).__name__
-        raise ValueError(f"{setting}: {path} is damaged or not a checkpoint of this package ({kind})") from error
+        reason = f"damaged or not a checkpoint of this package ({type(error).__name__})"
+        raise ValueError(f"{setting}: {path} is {reason}; use another") from error
     facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
     if not isinstance(facts, dict):
         raise ValueError(f"{setting}: {path} was not written by this package; train one with `restore fit`")

@@ -6,6 +6,7 @@ With the commands this is the only file that knows Hydra. It imports nothing hea
 
 import difflib
 import functools
+import hashlib
 import inspect
 import os
 import sys
@@ -128,9 +129,16 @@ def _method(target: str) -> str:
     return target.split(".")[-2]
 
 
+def _folder_name(overrides: str) -> str:
+    """The folder of a sweep's point: its overrides, made one short name."""
+    name = overrides.replace("/", "_") or "point"
+    return name if len(name) <= 100 else f"{name[:90]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 # cached: every interpolation of one process must see the same time
 OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("method", _method, replace=True)
+OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
 
 
 def conf_dir() -> str:
@@ -209,6 +217,8 @@ def sentence(error: BaseException) -> str:
         return f"there is no {error.missing_cfg_file}; choose one of {', '.join(error.options)}"
     if isinstance(inner, OverrideParseException):
         return f"{inner.override} cannot be read; quote what holds special characters: 'input=\"my photo (1).jpg\"'"
+    if "group override must be a string or a list" in str(inner):
+        return "a group cannot be null; leave it out with a tilde, for example ~logger"
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key} is not set, and has no default; give it a value"

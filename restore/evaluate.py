@@ -33,7 +33,8 @@ def evaluate(cfg: DictConfig) -> None:
     name = restorer.protocol if cfg.protocol == "auto" else cfg.protocol
     columns = protocol(name).columns
     folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale}")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_file():
+        raise UserError(f"output: {folder} is a file, expected a folder")
     roots = [cfg.benchmarks] if isinstance(cfg.benchmarks, str) else cfg.benchmarks
     sets, fingerprint = _open_benchmarks(roots, restorer.scale)
     restorers = [restorer]

@@ -42,12 +42,19 @@ def _resume_or_train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path | None) -> dict[str, Any]:
     from restore import checkpoint, training
+    from restore.callbacks.metrics_csv import MetricsCSV
 
     training.quieten()
     _seed(cfg)
-    model, data = _model_and_data(cfg)
-    trainer, steps = training.make_trainer(cfg, folder)
-    begin = _begin(model, trainer, folder, resume)
+    is_new_run = resume is None or resume.parent != folder / "checkpoints"
+    model, data = _model_and_data(cfg, is_resumed=resume is not None)
+    trainer, steps = training.make_trainer(cfg, folder, is_new_run=is_new_run)
+    begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
+    if is_new_run:
+        run_folder.clear(folder)
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsCSV):
+            logger.begin_at(begin)
     _describe(cfg, config, folder, model, trainer, data)
     if resume is not None:
         log.info("resumed at step %d", begin)
@@ -56,8 +63,10 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         seconds = time.perf_counter() - started
-        best = checkpoint.load_model(folder / "checkpoints" / "best.ckpt")
-        scores = trainer.test(best, datamodule=data, verbose=False)
+        best = folder / "checkpoints" / "best.ckpt"
+        if not best.exists():
+            raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
+        scores = trainer.test(checkpoint.load_model(best), datamodule=data, verbose=False)
     result = {
         "monitor": f"best/{model.monitor}",
         "value": model.best,
@@ -72,17 +81,16 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     return result
 
 
-def _begin(model: Any, trainer: Any, folder: Path, resume: Path | None) -> int:
-    """The step the run begins at."""
+def _begin(model: Any, trainer: Any, resume: Path, *, is_new_run: bool) -> int:
+    """The step a resumed run begins at."""
     from restore import checkpoint
 
-    if resume is None:
-        return 0
     stored = checkpoint.resumable(resume, model, trainer.accumulate_grad_batches)
     begin, last = int(stored["global_step"]), trainer.max_steps
-    if begin >= last and resume.parent != folder / "checkpoints":
+    if begin >= last and is_new_run:
         raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
-    model.best = stored["restore"]["best"]
+    if not is_new_run:
+        model.best = stored["restore"]["best"]
     return begin
 
 
@@ -109,14 +117,14 @@ def _seed(cfg: DictConfig) -> None:
     seed_everything(cfg.seed, verbose=False)
 
 
-def _model_and_data(cfg: DictConfig) -> tuple[Any, Any]:
+def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
     from restore import checkpoint
 
     model = build(cfg.model, "model")
     data = build(cfg.data, "data", seed=cfg.seed)
     if data.scale != model.scale:
         raise ValueError(f"data.scale is {data.scale}, model.scale is {model.scale}; leave data.scale out")
-    if cfg.init_from is not None:
+    if cfg.init_from is not None and not is_resumed:
         weights = checkpoint.network_weights(checkpoint.read(cfg.init_from, setting="init_from"), "ema")
         report = model.init_from(weights)
         for key, names in report.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config import UserError, command
-from restore.run_folder import write_text
+from restore.run_folder import read_mapping, write_text
 
 if TYPE_CHECKING:
     from restore.restorers import Restorer
@@ -105,7 +105,7 @@ class Record:
 
     def _read(self, folder: Path) -> dict[str, Any]:
         path = folder / RECORD
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return read_mapping(path) if path.exists() else {}
 
 
 def _run(restorer: "Restorer", jobs: list[tuple[Path, Path]], record: Record | None) -> list[str]:

@@ -12,7 +12,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -66,12 +66,19 @@ def locked(folder: Path) -> Iterator[None]:
 
 def discard_unused(folder: Path) -> None:
     """Remove the folder of a run that ended, on a wrong setting for example, before it was described."""
-    if (folder / "config.yaml").exists():
+    described = ("config.yaml", "environment.json", "metrics.csv", "result.json", "checkpoints")
+    if any((folder / name).exists() for name in described):
         return
     for name in ("train.log", "run_token", "lock"):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):  # somebody else's files stay
         folder.rmdir()
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier start, killed before its first ``last.ckpt``, left for a run that begins anew."""
+    for name in ("checkpoints/best.ckpt", "metrics.csv", "non_finite.pt"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:
@@ -86,10 +93,8 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
         FileNotFoundError: no such checkpoint.
     """
     last = folder / "checkpoints" / "last.ckpt"
-    if resume != "auto" and not Path(resume).is_file():
-        raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
     if last.exists() or (folder / "result.json").exists():
-        old = _read(folder / "config.yaml")
+        old = read_mapping(folder / "config.yaml", ("model", "data", "trainer"))
         changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
         if changed:
             shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
@@ -98,16 +103,26 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
                 f"or resume={last} under another run_id to start from it"
             )
         return last if last.exists() else None
-    return None if resume == "auto" else Path(resume)
+    if resume == "auto":
+        return None
+    if not Path(resume).is_file():
+        raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
+    return Path(resume)
 
 
-def _read(path: Path) -> Any:
-    """A JSON or YAML file of the run folder (JSON is YAML)."""
+def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """A JSON or YAML file (JSON is YAML) that holds a mapping with at least ``keys``.
+
+    Raises:
+        ValueError: damaged, missing, or something else.
+    """
     try:
-        return yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, OSError) as error:
-        kind = type(error).__name__
-        raise ValueError(f"{path} is damaged or missing ({kind}); remove the folder, or use another run_id") from error
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or missing ({type(error).__name__}); remove it and start again") from error
+    if not isinstance(content, dict) or not all(key in content for key in keys):
+        raise ValueError(f"{path} is damaged: it lacks what it should hold; remove it and start again")
+    return content
 
 
 def _is_free(key: str) -> bool:
@@ -132,7 +147,7 @@ def _at(config: Any, key: str) -> Any:
 def result(folder: Path) -> dict[str, Any] | None:
     """The result of a finished run."""
     path = folder / "result.json"
-    return dict(_read(path)) if path.exists() else None
+    return read_mapping(path, ("monitor", "value", "steps")) if path.exists() else None
 
 
 def run_token(folder: Path) -> str:
@@ -152,7 +167,7 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
     path = folder / "environment.json"
-    starts = _read(path)["starts"] if path.exists() else []
+    starts = read_mapping(path, ("starts",))["starts"] if path.exists() else []
     for key in ("threads", "data"):
         if starts and starts[-1].get(key) != facts.get(key):
             log.warning("%s changed since the last start: the run goes on, but not bit for bit the same", key)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -23,12 +24,13 @@ log = logging.getLogger(__name__)
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 
-def make_trainer(cfg: Any, folder: Path) -> tuple[Trainer, SeedSteps]:
+def make_trainer(cfg: Any, folder: Path, *, is_new_run: bool) -> tuple[Trainer, SeedSteps]:
     """The Trainer, with what makes a run resumable, and the callback that counts its batches.
 
     Args:
         cfg: the root of ``restore fit``.
         folder: of the run.
+        is_new_run: false when the run goes on from its own checkpoint.
 
     Raises:
         ValueError: a setting out of its bounds.
@@ -52,9 +54,10 @@ def make_trainer(cfg: Any, folder: Path) -> tuple[Trainer, SeedSteps]:
             StopOnNonFinite(every_steps=every),
             StepLog(),
             Curves(),
-            RunCheckpoint(every_steps=every),
+            RunCheckpoint(every_steps=every, is_new_run=is_new_run),
         ],
-        plugins=[AtomicCheckpointIO()],
+        # LightningEnvironment: on Slurm Lightning would otherwise save and requeue in its own way, in mid-step
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         # the whole run is one epoch, so that a position in it is one number
         max_epochs=1,
         use_distributed_sampler=False,
@@ -107,7 +110,9 @@ def quieten() -> None:
 @contextmanager
 def interruptions(folder: Path) -> Iterator[None]:
     """Give Ctrl-C and SIGTERM, which Lightning turns into exits of its own, their usual status and a word."""
-    remedy = f"Start the same command with run_id={folder.name} again to go on from the last checkpoint"
+    # a point of a sweep has its settings as its name, and goes on with the whole sweep
+    with_id = "" if "=" in folder.name else f" with run_id={folder.name}"
+    remedy = f"Start the same command{with_id} again to go on from the last checkpoint"
     try:
         yield
     except SIGTERMException:
@@ -120,10 +125,12 @@ def interruptions(folder: Path) -> Iterator[None]:
 @contextmanager
 def finishing(trainer: Trainer) -> Iterator[None]:
     """End the loggers' runs, however it ends: for Weights & Biases the next job of a sweep is another run."""
+    status = 1
     try:
         yield
+        status = 0
     finally:
         for logger in trainer.loggers:
             finish = getattr(getattr(logger, "experiment", None), "finish", None)
             if finish is not None:
-                finish()
+                finish(exit_code=status)

@@ -95,6 +95,7 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["data.scale=3", "data.patch_size=33"], ["data.scale", "3", "model.scale is 2"]),
         (["data.degradations=[blur]"], ["data.degradations", "blur"]),
         (["data.benchmarks=[photos_held_out]"], ["data.benchmarks", "photos_held_out", "rename"]),
+        (["logger=null"], ["~logger"]),
         (["run_id=a/../b"], ["run_id", "without slashes"]),
         (["data.root=a b(c"], ["quote"]),
         (["trainer.devices=2"], ["trainer.devices", "2", "expected 1"]),
@@ -151,6 +152,14 @@ def test_targets_outside_the_allow_list_are_refused() -> None:
     node = OmegaConf.create({"a": {"_target_": "subprocess.run", "args": ["true"]}})
     with pytest.raises(ValueError, match=r"part\.a\._target_ is subprocess\.run"):
         config.build(node, "part")
+
+
+def test_a_sweeps_folders_are_short_and_flat() -> None:
+    assert config._folder_name("model.lr=0.1,seed=2") == "model.lr=0.1,seed=2"
+    assert config._folder_name("data.root=/a/b") == "data.root=_a_b"
+    long = [config._folder_name(f"{'key=value,' * 30}seed={seed}") for seed in (1, 2)]
+    assert len(set(long)) == 2
+    assert all(len(name) <= 100 for name in long)
 
 
 def test_run_id_is_given_or_the_jobs_or_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

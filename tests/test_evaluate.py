@@ -91,9 +91,10 @@ def test_two_checkpoints_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> No
 def test_two_pictures_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> None:
     photo(tmp_path / "few" / "HR" / "1.png")
     photo(tmp_path / "few" / "HR" / "1.jpg")
+    photo(tmp_path / "few" / "HR" / "1.k.png")
     outcome = cli("evaluate", "ckpt_path=bicubic", "scale=2", "benchmarks=few")
     assert outcome.status == 1
-    assert "1.jpg: has the name of 1.png" in outcome.err
+    assert "1.png: has the name of 1.jpg" in outcome.err
 
 
 def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path: Path) -> None:
@@ -112,6 +113,7 @@ def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path:
         (["ckpt_path=bicubic", "scale=2", "benchmarks=[]"], ["benchmarks", "empty"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=[gone]"], ["benchmarks", "gone", "not a folder"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=3"], ["benchmarks", "3", "[data/Set5"]),
+        (["ckpt_path=bicubic", "scale=2", "output=plain"], ["output", "plain", "a file"]),
         (["ckpt_path=bicubic", "scale=2", "protocol=psnr"], ["protocol=psnr", "sr_y, sr_rgb"]),
         (["ckpt_path=bicubic", "scale=2", "device=tpu"], ["device", "tpu", "auto, cpu"]),
         (["ckpt_path=bicubic", "scale=2", "tile=-3"], ["tile", "-3", "auto, none"]),
@@ -119,7 +121,8 @@ def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path:
         (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Integer"]),
     ],
 )
-def test_bad_settings_are_named(cli: Cli, overrides: list[str], parts: list[str]) -> None:
+def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
+    (tmp_path / "plain").write_text("")
     outcome = cli("evaluate", *overrides)
     assert outcome.status == 1
     assert all(part in outcome.err for part in parts), outcome.err

@@ -17,7 +17,7 @@ import yaml
 from restore import checkpoint
 from restore.callbacks.seed_steps import SeedSteps
 from restore.models.super_resolution import SuperResolution
-from restore.run_folder import locked
+from restore.run_folder import locked, read_mapping
 from tests.conftest import TINY, Cli, photo
 
 FAST = (*TINY, "callbacks.panels=null", "val_every_steps=100")
@@ -179,12 +179,58 @@ def test_a_run_killed_before_its_result_is_finished_by_the_same_command(cli: Cli
     assert cli("fit", *FAST, "run_id=a").status == 0
     file = run_folder(tmp_path, "a") / "result.json"
     before = json.loads(file.read_text())
+    table = (file.parent / "metrics.csv").read_text()
     file.unlink()
     outcome = cli("fit", *FAST, "run_id=a")
     assert outcome.status == 0, outcome.err
     after = json.loads(file.read_text())
     assert (after["value"], after["metrics"]) == (before["value"], before["metrics"])
     assert after["steps_run"] == 0
+    assert (file.parent / "metrics.csv").read_text() == table
+
+
+def test_a_new_run_never_takes_over_another_runs_best(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("fit", *FAST, "run_id=a", "trainer.max_steps=6", "val_every_steps=6").status == 0
+    source = run_folder(tmp_path, "a") / "checkpoints" / "last.ckpt"
+    worse = ["model.lr=0.3", "model.schedule=halving", "trainer.max_steps=10", "checkpoint.every_steps=50"]
+    options = (*TINY, "callbacks.panels=null", "val_every_steps=2", *worse, f"resume={source}")
+    assert cli("fit", *options, "run_id=whole").status == 0
+    survive(cli, monkeypatch, (*options, "run_id=x"), [3])  # behind its first best.ckpt, before its first last.ckpt
+    results = [json.loads((run_folder(tmp_path, r) / "result.json").read_text()) for r in ("a", "whole", "x")]
+    assert results[1]["value"] < results[0]["value"]
+    assert results[2]["value"] == results[1]["value"]
+    assert results[2]["metrics"]["test/photos_held_out/psnr_y"] == pytest.approx(results[2]["value"], abs=1e-4)
+
+
+def test_slurm_variables_change_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"NTASKS": "1", "JOB_ID": "41", "JOB_NAME": "train", "LOCALID": "0", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SLURM_NODEID", "0")
+    before = signal.getsignal(signal.SIGUSR1)
+    assert cli("fit", *FAST).status == 0
+    assert (run_folder(tmp_path, "41") / "result.json").exists()
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "result.json", "environment.json"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe\x00", b'{"a'])
+def test_damaged_files_of_a_run_folder_are_named_and_nothing_is_lost(
+    cli: Cli, tmp_path: Path, name: str, content: bytes
+) -> None:
+    folder = run_folder(tmp_path, "a")
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
+    (folder / "run_token").write_text("12345678")
+    (folder / name).write_bytes(content)
+    outcome = cli("fit", *FAST, "run_id=a")
+    assert outcome.status == 1
+    assert "config.yaml is damaged" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert (folder / "run_token").read_text() == "12345678"
+    with pytest.raises(ValueError, match=rf"{name} is damaged"):
+        read_mapping(folder / name, ("starts",))
 
 
 @pytest.mark.parametrize(("steps", "validate"), [(4, 2), (3, 100)])

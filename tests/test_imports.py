@@ -28,7 +28,7 @@ ALLOWED = {
     "checkpoint": {"models"},
     "restorers": {"checkpoint", "models", "data", "tiling", "resize", "image"},
     "training": {"config", "callbacks"},
-    "fit": {"config", "run_folder", "checkpoint", "training"},
+    "fit": {"config", "run_folder", "checkpoint", "training", "callbacks"},
     "evaluate": {
         "config",
         "run_folder",

@@ -13,13 +13,13 @@ from lightning.pytorch.utilities import rank_zero_only
 class MetricsCSV(Logger):
     """Writes every logged value to ``<folder>/metrics.csv``; columns appear as they come.
 
-    A resumed run drops the rows of steps it does again. (Lightning's CSVLogger deletes the whole file.)
+    A resumed run calls :meth:`begin_at` first, which keeps the rows so far. (Lightning's CSVLogger deletes the file.)
     """
 
     def __init__(self, *, folder: str) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
-        self._rows: list[dict[str, str]] | None = None
+        self._rows: list[dict[str, str]] = []
         self._columns: list[str] = []
 
     @property
@@ -36,14 +36,15 @@ class MetricsCSV(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Nothing: the run folder holds the whole configuration."""
 
+    def begin_at(self, step: int) -> None:
+        """Keep the rows up to ``step``, where a resumed run begins; those behind it are done again."""
+        kept = read_metrics(self.path) if self.path.exists() else []
+        self._rows = [row for row in kept if int(row["step"]) <= step]
+
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Merge values into the step's row; repeated steps of a resumed run replace their old rows."""
+        """Merge values into the step's row."""
         number = step or 0
-        if self._rows is None:
-            kept = read_metrics(self.path) if self.path.exists() else []
-            self._rows = [row for row in kept if int(row["step"]) < number]
-            self._write()
         row = {key: repr(float(value)) for key, value in metrics.items()}
         is_new = not self._rows or int(self._rows[-1]["step"]) != number
         if is_new:
@@ -56,18 +57,16 @@ class MetricsCSV(Logger):
             self._write()
 
     def _append(self) -> None:
-        rows = self._rows or []
         with open(self.path, "a", newline="") as file:
-            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(rows[-1])
+            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(self._rows[-1])
 
     def _write(self) -> None:
-        rows = self._rows or []
-        self._columns = ["step", *sorted({key for row in rows for key in row} - {"step"})]
+        self._columns = ["step", *sorted({key for row in self._rows for key in row} - {"step"})]
         temporary = self.path.with_suffix(".tmp")
         with open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, self._columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(self._rows)
         os.replace(temporary, self.path)
 
 

@@ -47,12 +47,13 @@ class RunCheckpoint(Checkpoint):
 
     Args:
         every_steps: between two saves of ``last.ckpt``; the last step is always saved.
+        is_new_run: a new run that starts from another run's checkpoint has no best of its own yet.
     """
 
-    def __init__(self, *, every_steps: int) -> None:
+    def __init__(self, *, every_steps: int, is_new_run: bool) -> None:
         if every_steps < 1:
             raise ValueError(f"checkpoint.every_steps is {every_steps}, expected at least 1 step")
-        self.every_steps = every_steps
+        self.every_steps, self.is_new_run = every_steps, is_new_run
         self._saved = 0
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -60,8 +61,8 @@ class RunCheckpoint(Checkpoint):
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A new run that starts from another run's checkpoint has no best of its own yet."""
-        if not (self._folder(trainer) / "best.ckpt").exists():
+        """Forget another run's best."""
+        if self.is_new_run:
             pl_module.best = float("-inf")  # type: ignore[assignment]
 
     def on_train_batch_end(

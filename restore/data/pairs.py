@@ -13,7 +13,6 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from torch import Tensor
@@ -55,8 +54,9 @@ class DataProblem(ValueError):
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The picture files of a folder, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in image.SUFFIXES and not p.name.startswith("."))
+    """The picture files of a folder, sorted by name; hidden ones are left out."""
+    named = (p for p in folder.iterdir() if p.suffix.lower() in image.SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in named if not p.is_dir())
 
 
 def set_name(root: str) -> str:
@@ -80,15 +80,23 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
     files = picture_files(sharp)
     if not files:
         raise DataProblem(setting, [f"{sharp} holds no picture ({', '.join(image.SUFFIXES)})"])
-    twice = [f"{a}: has the name of {b.name}" for a, b in pairwise(files) if a.stem == b.stem]
-    if twice:  # results go by name
-        raise DataProblem(setting, twice)
+    _refuse_one_name(files, setting)
     if prepared is None:
         return [Pair(file.stem, file) for file in files]
-    partners = {file.stem: file for file in picture_files(prepared)}
+    small = picture_files(prepared)
+    _refuse_one_name(small, setting)
+    partners = {file.stem: file for file in small}
     return [
         Pair(f.stem, f, partners.get(f.stem) or partners.get(f"{f.stem}x{scale}") or prepared / f.name) for f in files
     ]
+
+
+def _refuse_one_name(files: Sequence[Path], setting: str) -> None:
+    """Results, and partners, go by the name without its suffix."""
+    first: dict[str, Path] = {}
+    twice = [f"{f}: has the name of {first[f.stem].name}" for f in files if first.setdefault(f.stem, f) != f]
+    if twice:
+        raise DataProblem(setting, twice)
 
 
 def _folders(root: Path, scale: int, setting: str) -> tuple[Path, Path | None]:

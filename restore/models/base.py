@@ -120,7 +120,7 @@ class RestorationModel(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log ``test/<set>/<column>``."""
         means = self._means()
-        self.log_dict({f"test/{key}": value for key, value in means.items()})
+        self.log_dict({f"test/{key}": value for key, value in means.items()} | {"step": float(self.trainer.max_steps)})
         log.info("best weights: %s", ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
 
     # --- training ---
