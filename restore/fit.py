@@ -50,12 +50,12 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     model, data = _model_and_data(cfg, is_resumed=resume is not None)
     trainer, steps = training.make_trainer(cfg, folder, is_new_run=is_new_run)
     begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
-    if is_new_run:
+    _describe(cfg, config, folder, model, trainer, data)
+    if is_new_run:  # only now that settings and data were found sound
         run_folder.clear(folder)
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
             logger.begin_at(begin)
-    _describe(cfg, config, folder, model, trainer, data)
     if resume is not None:
         log.info("resumed at step %d", begin)
     started = time.perf_counter()

@@ -75,6 +75,11 @@ class Picture:
         """Float32, (3, H, W), [0, 1]; grey is repeated three times."""
         return to_float(self.pixels).expand(3, -1, -1)
 
+    def rgb8(self) -> Tensor:
+        """uint8, (3, H, W); 16 bit is rounded to 8, grey is repeated three times."""
+        pixels = _quantise(to_float(self.pixels), 255) if self.peak > 255 else self.pixels
+        return torch.as_tensor(pixels).expand(3, -1, -1)
+
     def like(self, rgb: Tensor, alpha: Tensor | None) -> "Picture":
         """A picture of this one's kind (bit depth, greyness, profile) from other pixels.
 
@@ -131,9 +136,7 @@ def read(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 def read_rgb8(path: str | Path) -> Tensor:
     """Read a picture as training data: uint8, (3, H, W); transparency dropped, 16 bit rounded to 8."""
-    picture = read(path)
-    pixels = _quantise(to_float(picture.pixels), 255) if picture.peak > 255 else picture.pixels
-    return torch.as_tensor(pixels).expand(3, -1, -1)
+    return read(path).rgb8()
 
 
 def read_labels(path: str | Path) -> Tensor:

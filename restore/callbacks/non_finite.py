@@ -34,7 +34,8 @@ class StopOnNonFinite(Callback):
     a sample is a function of (seed, number) it can be made again.
 
     Args:
-        every_steps: those at which a checkpoint is written, so that none is ever made of broken weights.
+        every_steps: between two looks on a GPU; those at which a checkpoint is written, so that the loss's names come
+            before the refusal to write broken weights.
     """
 
     def __init__(self, *, every_steps: int) -> None:

@@ -110,6 +110,6 @@ class WholeImages(Dataset[Sample]):
         if pair.lq is not None:
             lq, word = image.read(pair.lq).rgb(), "prepared"
         else:
-            pixels = image.read_rgb8(pair.gt)[:, :height, :width]
+            pixels = gt.rgb8()[:, :height, :width]
             lq, word = degrade(pixels, self.scale, self.degradations, generator_of_sample(self.seed, i))
         return {"lq": lq, "gt": reference, "name": pair.name, "degradation": word}
