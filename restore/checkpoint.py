@@ -1,4 +1,4 @@
-"""Opens a checkpoint: its method, its arguments and its weights, without any configuration file."""
+"""Opens a checkpoint, or weights with a card: method, arguments and weights, without any configuration file."""
 
 import hashlib
 import importlib
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from restore import card
 from restore.models.base import FORMAT, RestorationModel
 
 Weights = Literal["ema", "raw"]
@@ -32,28 +33,30 @@ METHODS = {
 }
 
 
+def locate(path: str | Path) -> Path:
+    """The file meant: one that comes with the package, by its name, or any by its path."""
+    return card.shipped().get(str(path), Path(path))
+
+
 def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
-    """Read a checkpoint of ours, with ``weights_only=True``: a file cannot run code.
+    """Read a checkpoint of ours, or weights with a card, in a way that no file can run code.
 
     Args:
+        path: of a checkpoint or a safetensors file, or the name of weights that come with the package.
         setting: named in the errors.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: damaged, written by something else, or by a later version of this package.
     """
-    path = Path(path)
+    path = locate(path)
     if not path.is_file():
+        names = "".join(f", or {name}" for name in card.shipped())
         raise FileNotFoundError(
             f"{setting}: {path} is not a file, expected a checkpoint, "
-            "for example outputs/<name>/<run_id>/checkpoints/best.ckpt"
+            f"for example outputs/<name>/<run_id>/checkpoints/best.ckpt{names}"
         )
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except _LOADING_ERRORS as error:
-        # torch's own words end in the advice to load without weights_only, which would let the file run code
-        reason = f"damaged or not a checkpoint of this package ({type(error).__name__})"
-        raise ValueError(f"{setting}: {path} is {reason}; use another") from error
+    checkpoint = card.read(path, setting=setting) if path.suffix == ".safetensors" else _load(path, setting)
     facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
     if not isinstance(facts, dict):
         raise ValueError(f"{setting}: {path} was not written by this package; train one with `restore fit`")
@@ -68,10 +71,22 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
     return dict(checkpoint)
 
 
+def _load(path: Path, setting: str) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _LOADING_ERRORS as error:
+        # torch's own words end in the advice to load without weights_only, which would let the file run code
+        reason = f"damaged or not a checkpoint of this package ({type(error).__name__})"
+        raise ValueError(f"{setting}: {path} is {reason}; use another") from error
+
+
 def network_weights(checkpoint: dict[str, Any], weights: Weights) -> dict[str, Tensor]:
     """The network's state: the moving average where there is one, unless ``raw`` is asked for."""
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights is {weights}, expected ema or raw")
+    only = checkpoint["restore"].get("weights", weights)
+    if weights != only:
+        raise ValueError(f"weights is {weights}, but the file holds the {only} ones alone; set weights={only}")
     if weights == "ema" and "ema" in checkpoint:
         return dict(checkpoint["ema"])
     prefix = "network."
@@ -104,6 +119,8 @@ def resumable(path: str | Path, model: RestorationModel, accumulate: int) -> dic
         ValueError: the checkpoint holds another network, or counts otherwise.
     """
     checkpoint = read(path, setting="resume")
+    if "global_step" not in checkpoint:
+        raise ValueError(f"resume: {path} holds weights and no position in a run; use init_from={path} instead")
     stored, given = checkpoint["restore"]["arguments"], dict(model.hparams)
     other = [key for key in sorted(given) if key not in model.training_settings and stored.get(key) != given[key]]
     if other:
@@ -119,6 +136,7 @@ def resumable(path: str | Path, model: RestorationModel, accumulate: int) -> dic
     return checkpoint
 
 
-def sha256(path: str | Path) -> str:
-    """Hash of a file's content, in hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def sha256(path: str | Path) -> str | None:
+    """Hash of the content of a checkpoint or of shipped weights, in hexadecimal; None for what is not a file."""
+    file = locate(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None

@@ -73,6 +73,7 @@ class InferenceConfig:
     tile: str = "auto"
     tile_overlap: int = 32
     memory_gb: float = 4.0
+    pool_window: int | None = None
     self_ensemble: str = "auto"
 
 

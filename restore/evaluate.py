@@ -50,7 +50,7 @@ def evaluate(cfg: DictConfig) -> None:
     table = results.markdown(means, columns, restorer.scale, name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
-        "sha256": checkpoint.sha256(cfg.ckpt_path) if Path(cfg.ckpt_path).is_file() else None,
+        "sha256": checkpoint.sha256(cfg.ckpt_path),
         "scale": restorer.scale,
         "protocol": name,
         "self_ensemble": inference.ensemble,

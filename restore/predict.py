@@ -87,8 +87,7 @@ class Record:
 
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         self.settings = {key: value for key, value in settings.items() if key not in ("input", "output", "device")}
-        if Path(cfg.ckpt_path).is_file():
-            self.settings["ckpt_path"] = sha256(cfg.ckpt_path)
+        self.settings["ckpt_path"] = sha256(cfg.ckpt_path) or cfg.ckpt_path
 
     def holds(self, source: Path, target: Path) -> bool:
         """Whether ``target`` is there and was made of ``source`` as it is now."""

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from restore import checkpoint, tiling
+from restore import card, checkpoint, tiling
 from restore.image import Picture, to_float
 from restore.models.base import RestorationModel
 from restore.resize import resize, resize_8bit
@@ -38,6 +38,8 @@ class Inference:
         tile_overlap: lq pixels around a tile, blended with the neighbours, for a network whose output depends on
             the whole image; one with a finite receptive radius gets exactly that instead.
         memory_gb: budget in GiB.
+        pool_window: lq pixels; a network that takes means over the whole image takes them over so many pixels around
+            each position instead, best over the side of its training crops. None: the whole image.
         self_ensemble: ``true`` averages over 8 flips and turns; ``auto`` is the method's habit, ``false`` here.
     """
 
@@ -47,6 +49,7 @@ class Inference:
     tile: str | int = "auto"
     tile_overlap: int = 32
     memory_gb: float = 4.0
+    pool_window: int | None = None
     self_ensemble: bool | str = "auto"
 
     def __post_init__(self) -> None:
@@ -258,7 +261,7 @@ _OPENERS: dict[str, Callable[[int | None, Inference], Restorer]] = {
 
 
 def open_restorer(ckpt_path: str, *, scale: int | None = None, inference: Inference | None = None) -> Restorer:
-    """Open a checkpoint file, or one of ``bicubic`` and ``identity`` by name.
+    """Open a checkpoint file, or by name weights that come with the package, ``bicubic`` or ``identity``.
 
     Args:
         scale: needed by ``bicubic``; for a checkpoint it must be the trained one, or None.
@@ -270,6 +273,8 @@ def open_restorer(ckpt_path: str, *, scale: int | None = None, inference: Infere
     if ckpt_path in _OPENERS:
         return _OPENERS[ckpt_path](scale, inference)
     model = checkpoint.load_model(ckpt_path, inference.weights)
+    if inference.pool_window is not None:
+        model.pool_locally(inference.pool_window)
     if scale not in (None, model.scale):
         raise ValueError(
             f"scale is {scale}, but {ckpt_path} was trained for {model.scale}; leave scale out or train another"
@@ -279,7 +284,7 @@ def open_restorer(ckpt_path: str, *, scale: int | None = None, inference: Infere
 
 def restorer_name(ckpt_path: str) -> str:
     """A short name for tables and folders: ``bicubic``, or the file's, after its run's name and id."""
-    if ckpt_path in _OPENERS:
+    if ckpt_path in _OPENERS or ckpt_path in card.shipped():
         return ckpt_path
     path = Path(ckpt_path).resolve()
     if path.parent.name != "checkpoints":

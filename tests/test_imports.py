@@ -25,8 +25,9 @@ ALLOWED = {
     "models": {"models", "networks", "losses", "metrics", "tiling", "resize", "degradations"},
     "data": {"data", "image", "resize", "degradations"},
     "callbacks": {"callbacks", "image", "drawing", "metrics"},
-    "checkpoint": {"models"},
-    "restorers": {"checkpoint", "models", "data", "tiling", "resize", "image"},
+    "card": set(),
+    "checkpoint": {"card", "models"},
+    "restorers": {"card", "checkpoint", "models", "data", "tiling", "resize", "image"},
     "training": {"config", "callbacks"},
     "fit": {"config", "run_folder", "checkpoint", "training", "callbacks"},
     "evaluate": {

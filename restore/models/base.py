@@ -64,6 +64,14 @@ class RestorationModel(LightningModule):
         """``forward`` for any size: padded as the network needs it, and cropped back."""
         return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
 
+    def pool_locally(self, window: int) -> None:
+        """Replace means over the whole image by means over ``window`` lq pixels, for methods that have such means.
+
+        Raises:
+            ValueError: this one has none.
+        """
+        raise ValueError(f"pool_window is {window}, but {self.method} takes no mean over the image; leave it out")
+
     # --- validation and test: whole images, one at a time, scored by protocol ---
 
     def _start_scores(self, names: list[str]) -> None:

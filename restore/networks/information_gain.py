@@ -42,24 +42,44 @@ class AttentionGenerator(nn.Module):
     """One weight in (0, 1) per channel, from features whose spatial size falls stage by stage.
 
     conv - pool - conv - global pool - fully connected - squash, as the method prescribes.
+
+    Attributes:
+        window: None pools over the whole map; a number of pixels pools around each position instead, so that a large
+            image sees means over as much as a training crop held (Chu et al., "Improving Image Restoration by
+            Revisiting Global Information Aggregation", ECCV 2022).
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.window: int | None = None
         self.stages = nn.Sequential(
             nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False),
             nn.PReLU(),
             nn.MaxPool2d(2, ceil_mode=True),  # ceil: a map 1 px wide stays 1 px wide
             nn.Conv2d(channels // 2, channels // 4, 3, padding=1, bias=False),
             nn.PReLU(),
-            nn.AdaptiveAvgPool2d(1),
         )
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.squash = nn.Linear(channels // 4, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
-        weight = torch.sigmoid(self.squash(self.stages(x).flatten(1)))
-        return weight[:, :, None, None]
+        """(N, C, H, W) -> (N, C, 1, 1), or (N, C, H, W) when pooled around each position."""
+        seen: Tensor = self.stages(x)
+        if self.window is None:
+            weight = torch.sigmoid(self.squash(self.pool(seen).flatten(1)))
+            return weight[:, :, None, None]
+        local = _local_mean(seen, self.window // 2)  # // 2: behind the max-pool
+        weight = torch.sigmoid(self.squash(local.movedim(1, -1)).movedim(-1, 1))
+        return F.interpolate(weight, scale_factor=2, mode="nearest")[..., : x.shape[-2], : x.shape[-1]]
+
+
+def _local_mean(maps: Tensor, window: int) -> Tensor:
+    """Mean over a square around each position, moved inwards at the borders: (N, C, H, W) -> the same shape."""
+    height, width = maps.shape[-2:]
+    tall, wide = min(window, height), min(window, width)
+    means = F.avg_pool2d(F.avg_pool2d(maps, (tall, 1), stride=1), (1, wide), stride=1)
+    left, top = (wide - 1) // 2, (tall - 1) // 2
+    return F.pad(means, (left, wide - 1 - left, top, tall - 1 - top), mode="replicate")
 
 
 class ResidualGroup(nn.Module):
@@ -133,11 +153,31 @@ class InformationGainNetwork(nn.Module):
         self.groups = nn.ModuleList(ResidualGroup(channels, blocks, attention) for _ in range(groups))
         self.upsampler = Upsampler(scale, channels)
         self.tail = nn.Conv2d(channels, 3, 3, padding=1)
-        self.halo = self._radius(groups, blocks) if attention == "none" else None
+        self.convolutions = 2 * blocks + 1  # in a row, in each group
+        self.pool_window: int | None = None
+        self.halo = self._radius(0) if attention == "none" else None
 
-    def _radius(self, groups: int, blocks: int) -> int:
-        """Receptive radius in lq pixels without attention: 3x3 convolutions count 1, later ones less by their zoom."""
-        radius = 1.0 + groups * (2 * blocks + 1)
+    def pool_locally(self, window: int) -> None:
+        """Let the attention see means over ``window`` lq pixels around each position instead of the whole image.
+
+        The output then depends on ``halo`` lq pixels around it, on a grid of 2.
+
+        Raises:
+            ValueError: for a window below 2, or a kind of attention without such means.
+        """
+        if window < 2 or window % 2:
+            raise ValueError(f"pool_window is {window}, expected an even number of at least 2 lq pixels")
+        for group in self.groups:
+            if not isinstance(group.attention, AttentionGenerator):
+                raise ValueError(f"pool_window is {window}, but attention={group.kind} has no mean; leave it out")
+            group.attention.window = window
+        self.pool_window = window
+        # two convolutions, one of them behind the max-pool, its cell, and half the window
+        self.halo = self._radius(1 + 2 + 1 + 2 * (window // 4))
+
+    def _radius(self, attention: int) -> int:
+        """Receptive radius in lq pixels: 3x3 convolutions count 1, later ones less by their zoom."""
+        radius = 1.0 + len(self.groups) * (self.convolutions + attention)
         zoom = 1
         for layer in self.upsampler:
             if isinstance(layer, nn.PixelShuffle):
@@ -151,7 +191,8 @@ class InformationGainNetwork(nn.Module):
         """Floats alive at the peak of an inference, per lq pixel: in the groups, or around the last PixelShuffle."""
         grown = self.channels * self.scale**2
         last_input = self.channels if self.scale == 3 else grown // 4
-        return max(6 * self.channels, 2 * self.channels + last_input + 2 * grown) + 6 * self.scale**2
+        in_group = (6 if self.pool_window is None else 8) * self.channels
+        return max(in_group, 2 * self.channels + last_input + 2 * grown) + 6 * self.scale**2
 
     def features(self, lq: Tensor) -> list[Tensor]:
         """Head's and every group's output, (N, C, H, W) each: shallow first."""

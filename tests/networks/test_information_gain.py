@@ -235,7 +235,7 @@ def test_features_are_the_maps_the_prediction_is_made_of() -> None:
 def test_the_spatial_size_falls_at_every_stage(size: tuple[int, int]) -> None:
     generator = AttentionGenerator(16)
     shapes: list[tuple[str, torch.Size]] = []
-    for stage in generator.stages:
+    for stage in [*generator.stages, generator.pool]:
         stage.register_forward_hook(lambda module, _, out: shapes.append((type(module).__name__, out.shape)))
     x = torch.rand(1, 16, *size)
     generator(x)

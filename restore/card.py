@@ -1,0 +1,60 @@
+"""Weights to give away: a safetensors file with a JSON card of the same stem beside it.
+
+The card holds what rebuilds the model (method, arguments, format), what the weights were trained on and by which
+commit, and the scores they reach. Cards and weights under ``restore/weights`` come with the package and are opened by
+name.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of the weights that come with the package."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+def read(path: Path, *, setting: str) -> dict[str, Any]:
+    """Weights and card, in the form of a checkpoint of ours: ``restore`` (the card) and ``state_dict``.
+
+    Args:
+        path: of the safetensors file. setting: named in the errors.
+
+    Raises:
+        FileNotFoundError: no card beside the weights.
+        ValueError: either is damaged.
+    """
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        raise FileNotFoundError(f"{setting}: {path} has no card {beside.name} beside it, which says what network it is")
+    try:
+        card = json.loads(beside.read_text(encoding="utf-8"))
+        weights = load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ValueError(f"{setting}: {path} or its card is damaged ({type(error).__name__}); use another") from error
+    return {"restore": card, "state_dict": {f"network.{name}": value for name, value in weights.items()}}
+
+
+def write(path: Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write both files, each under a temporary name first; the card last.
+
+    Args:
+        path: of the safetensors file.
+        facts: the card; ``format``, ``method`` and ``arguments`` are what :func:`read` needs.
+        weights: of the network, by name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file({name: value.detach().contiguous() for name, value in weights.items()}, temporary)
+    os.replace(temporary, path)
+    temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path.with_suffix(".json"))
