@@ -100,6 +100,23 @@ def _training_step(cfg: DictConfig, *, channels_last: bool, bf16: bool = False, 
     return work
 
 
+def inference(cfg: DictConfig) -> Iterator[Line]:
+    """One picture through the network with each kind of attention, as a ratio in this run."""
+    import torch
+
+    lq = torch.rand(1, 3, cfg.side, cfg.side)
+    first = 0.0
+    for kind in ("gain", "self", "second_order", "none"):
+        model = build(cfg.model, "model", attention=kind).eval()
+        with torch.inference_mode():
+            seconds = _median_seconds(lambda model=model: model(lq))  # type: ignore[misc]
+        first = first or seconds
+        yield (
+            f"picture of {cfg.side}x{cfg.side} px, attention {kind}",
+            f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first",
+        )
+
+
 def memory(cfg: DictConfig) -> Iterator[Line]:
     """Peak memory of restoring a picture against what ``tile=auto`` reckons with, in fresh processes."""
     model = build(cfg.model, "model")
@@ -157,6 +174,7 @@ MEASUREMENTS: dict[str, Callable[[DictConfig], Iterator[Line]]] = {
     "startup": startup,
     "data": data,
     "step": step,
+    "inference": inference,
     "memory": memory,
     "peak": peak,
     "tiles": tiles,

@@ -1,0 +1,31 @@
+"""Keeps the tables of a study's README equal to what its CSV files say.
+
+A table stands between `<!-- table: name -->` and `<!-- end -->`; a test fails when it differs.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def filled(text: str, tables: Mapping[str, str]) -> str:
+    """The text with every marked table replaced.
+
+    Raises:
+        ValueError: a table has no place, or a place no table.
+    """
+    places = re.findall(r"<!-- table: (\w+) -->", text)
+    if sorted(places) != sorted(tables):
+        raise ValueError(f"the README marks {sorted(places)}, the script makes {sorted(tables)}")
+    for name, table in tables.items():
+        start = text.index(f"<!-- table: {name} -->\n") + len(f"<!-- table: {name} -->\n")
+        text = f"{text[:start]}{table}\n{text[text.index('<!-- end -->', start) :]}"
+    return text
+
+
+def fill(path: Path, tables: Mapping[str, str], *, write: bool) -> None:
+    """Print the tables, and put them into the README if asked to."""
+    for name, table in tables.items():
+        print(f"{name}\n\n{table}\n")
+    if write:
+        path.write_text(filled(path.read_text(encoding="utf-8"), tables), encoding="utf-8")

@@ -1,0 +1,89 @@
+"""Makes weights that may be given away from a finished run: safetensors, and a card with where they come from.
+
+    python -m experiments.release outputs/super_resolution_x2/main super_resolution_x2 Set5 Set14
+
+Trained on photos whose terms allow it (`data=photos_free`); the card names each. Scores are those of `restore evaluate`
+on $RESTORE_DATA/benchmarks/<name>, with and without self-ensemble.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from restore import card, checkpoint
+
+DATA = Path(os.environ["RESTORE_DATA"])
+EMBEDDED = [
+    {"name": "astronaut", "terms": "public domain", "attribution": "NASA, in scikit-image"},
+    {"name": "rocket", "terms": "CC0", "attribution": "SpaceX, in scikit-image"},
+    {"name": "motorcycle_left, motorcycle_right", "terms": "CC0", "attribution": "in scikit-image"},
+]
+KODAK = {"name": "kodak24 (kodim01 to kodim24)", "terms": "unrestricted use", "attribution": "Eastman Kodak Company"}
+
+
+def main() -> None:
+    """Write the weights, score them, write the card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("name", help="of the weights in the package")
+    parser.add_argument("benchmarks", nargs="+", help="folders under $RESTORE_DATA/benchmarks")
+    given = parser.parse_args()
+    stored = checkpoint.read(given.run / "checkpoints/best.ckpt")
+    facts = {key: stored["restore"][key] for key in ("format", "method", "arguments")}
+    facts |= {"weights": "ema", "training": training(given.run)}
+    path = card.SHIPPED / f"{given.name}.safetensors"
+    card.write(path, facts, checkpoint.network_weights(stored, "ema"))
+    results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in (False, True)]
+    facts |= {"sha256": checkpoint.sha256(path), "results": results}
+    card.write(path, facts, checkpoint.network_weights(stored, "ema"))
+
+
+def training(run: Path) -> dict[str, Any]:
+    """How the run was made, from its own folder."""
+    start = json.loads((run / "environment.json").read_text())["starts"][0]
+    result = json.loads((run / "result.json").read_text())
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    return {
+        "command": "restore fit " + " ".join(yaml.safe_load((run / "overrides.yaml").read_text())),
+        "commit": start["git"]["commit"],
+        "device": start["device"],
+        "threads": start["threads"],
+        "steps": result["steps"],
+        "seed": config["seed"],
+        "seconds": result["seconds"],
+        "data": [KODAK, *shared_photos(), *EMBEDDED],
+    }
+
+
+def shared_photos() -> list[dict[str, str]]:
+    """Names, terms and authors of the Creative Commons photos."""
+    with (DATA / "photos_cc/ATTRIBUTION.csv").open(encoding="utf-8") as file:
+        return [
+            {"name": row["file"], "terms": row["licence"], "attribution": f"{row['author']}; {row['source']}"}
+            for row in csv.DictReader(file)
+        ]
+
+
+def score(name: str, benchmarks: list[str], *, ensemble: bool) -> dict[str, Any]:
+    """Means of `restore evaluate` on the CPU, in a process of its own."""
+    folders = ",".join(str(DATA / "benchmarks" / each) for each in benchmarks)
+    with tempfile.TemporaryDirectory() as output:
+        argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={name}", f"benchmarks=[{folders}]"]
+        argv += [f"output={output}", "baseline=null", "device=cpu", f"self_ensemble={str(ensemble).lower()}"]
+        subprocess.run(argv, check=True)
+        found = json.loads((Path(output) / "results.json").read_text())
+    (means,) = found["means"].values()
+    rounded = {each: {column: round(value, 4) for column, value in scores.items()} for each, scores in means.items()}
+    return {"protocol": found["protocol"], "self_ensemble": ensemble, "means": rounded}
+
+
+if __name__ == "__main__":
+    main()
