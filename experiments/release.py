@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("name", help="of the weights in the package")
     parser.add_argument("benchmarks", nargs="+", help="folders under $RESTORE_DATA/benchmarks")
     given = parser.parse_args()
-    stored = checkpoint.read(given.run / "checkpoints/best.ckpt")
+    stored = checkpoint.read(given.run / "checkpoints/last.ckpt")
     facts = {key: stored["restore"][key] for key in ("format", "method", "arguments")}
     facts |= {"weights": "ema", "training": training(given.run)}
     path = card.SHIPPED / f"{given.name}.safetensors"

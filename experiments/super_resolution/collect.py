@@ -41,7 +41,7 @@ def ablation(folders: list[Path]) -> None:
         config = yaml.safe_load((folder / "config.yaml").read_text())
         run = {"attention": config["model"]["attention"], "seed": config["seed"]}
         benchmarks = [DATA / "bsds/images/test", DATA / "benchmarks/Set14"]
-        scored = evaluate(str(folder / "checkpoints/best.ckpt"), folder / "evaluate", benchmarks)
+        scored = evaluate(str(folder / "checkpoints/last.ckpt"), folder / "evaluate", benchmarks)
         rows += [run | row for row in scored]
         logged = list(csv.DictReader((folder / "metrics.csv").open()))
         last = next(row for row in reversed(logged) if row.get("entropy/0"))
