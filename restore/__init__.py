@@ -14,7 +14,8 @@ def load(ckpt_path: str, **settings: Any) -> "Restorer":
     ``restore.load("best.ckpt").restore(image)`` takes and gives float (3, H, W) in [0, 1]. Settings are those of
     :class:`restore.restorers.Inference`. Imported lazily, so ``import restore`` stays cheap.
     """
-    from restore.restorers import Inference, open_restorer
+    from restore.inference import Inference
+    from restore.restorers import open_restorer
 
     scale = settings.pop("scale", None)
     return open_restorer(ckpt_path, scale=scale, inference=Inference(**settings))

@@ -153,8 +153,9 @@ def tiles(cfg: DictConfig) -> Iterator[Line]:
     """How far blended tiles are from the whole image, for a network whose output depends on all of it."""
     from restore import image
     from restore.data.photos import embedded
+    from restore.inference import Inference
     from restore.metrics import psnr, to_8bit
-    from restore.restorers import Inference, open_restorer
+    from restore.restorers import open_restorer
 
     if cfg.ckpt_path is None:
         raise UserError("ckpt_path is not given, expected a checkpoint whose tiles are to be measured")

@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,8 +65,8 @@ class FitConfig:
 class InferenceConfig:
     """What ``evaluate`` and ``predict`` share."""
 
-    ckpt_path: str = MISSING
-    scale: int | None = None
+    ckpt_path: str = "zero_shot"
+    scale: float | None = None
     weights: str = "ema"
     device: str = "auto"
     precision: str = "32"
@@ -75,6 +75,9 @@ class InferenceConfig:
     memory_gb: float = 4.0
     pool_window: int | None = None
     self_ensemble: str = "auto"
+    seed: int = 0
+    max_seconds: float | None = None
+    zero_shot: Any = MISSING
 
 
 @dataclass
@@ -263,6 +266,27 @@ def build(node: Any, path: str, **extra: Any) -> Any:
         if isinstance(cause, ValueError | OSError | ImportError):
             raise cause from None  # "from error" would close a circle of causes
         raise ValueError(f"{path}: {str(cause or error).splitlines()[0]}") from error
+
+
+def arguments(node: DictConfig, path: str, *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The checked constructor arguments of a part of the configuration, for who builds the object later and often."""
+    given = OmegaConf.masked_copy(node, [str(key) for key in node if key not in ("_target_", *without)])
+    _check_types(hydra.utils.get_object(node["_target_"]), given, path)
+    plain: Any = OmegaConf.to_container(given, resolve=True)
+    return dict(plain)
+
+
+def inference_settings(cfg: DictConfig) -> dict[str, Any]:
+    """What ``evaluate`` and ``predict`` hand to ``open_restorer``."""
+    from restore.inference import Adaptation, Inference
+
+    model = arguments(cfg.zero_shot.model, "zero_shot.model", without=["scale"])
+    data = arguments(cfg.zero_shot.data, "zero_shot.data", without=["image", "scale"])
+    adaptation = Adaptation(
+        max_steps=cfg.zero_shot.max_steps, max_seconds=cfg.max_seconds, seed=cfg.seed, model=model, data=data
+    )
+    inference = Inference(**{name: cfg[name] for name in Inference.names()})
+    return {"scale": cfg.scale, "inference": inference, "adaptation": adaptation}
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:

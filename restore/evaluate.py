@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
 from restore import results
-from restore.config import UserError, command
+from restore.config import UserError, command, inference_settings
 from restore.results import Row
 from restore.run_folder import git_state
+from restore.signals import stopping
 
 if TYPE_CHECKING:
     from restore.restorers import Restorer
@@ -26,40 +27,46 @@ def evaluate(cfg: DictConfig) -> None:
 
     from restore import checkpoint
     from restore.metrics import protocol
-    from restore.restorers import Inference, open_restorer
+    from restore.restorers import open_restorer
 
-    inference = Inference(**{name: cfg[name] for name in Inference.names()})
-    restorer = open_restorer(cfg.ckpt_path, scale=cfg.scale, inference=inference)
+    settings = inference_settings(cfg)
+    restorer = open_restorer(cfg.ckpt_path, **settings)
     name = restorer.protocol if cfg.protocol == "auto" else cfg.protocol
     columns = protocol(name).columns
-    folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale}")
+    folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale:g}")
     if folder.is_file():
         raise UserError(f"output: {folder} is a file, expected a folder")
     roots = [cfg.benchmarks] if isinstance(cfg.benchmarks, str) else cfg.benchmarks
-    sets, fingerprint = _open_benchmarks(roots, restorer.scale)
+    if restorer.scale != int(restorer.scale):
+        raise UserError(f"scale is {restorer.scale:g}, expected a whole number: protocols know no other")
+    sets, fingerprint = _open_benchmarks(roots, int(restorer.scale))
     restorers = [restorer]
     if cfg.baseline is not None and cfg.baseline != cfg.ckpt_path:
-        restorers.append(open_restorer(cfg.baseline, scale=restorer.scale, inference=inference))
+        restorers.append(open_restorer(cfg.baseline, **settings | {"scale": restorer.scale}))
         if restorers[1].name == restorer.name:
             raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
     images = folder / "images" if cfg.save_images else None
-    rows = {each.name: _score(each, sets, name, cfg.num_workers, images) for each in restorers}
+    partial = results.Partial(folder / "partial.json", _dependencies(cfg, fingerprint))
+    with stopping() as signalled:
+        rows = {each.name: _score(each, sets, name, cfg.num_workers, images, partial, signalled) for each in restorers}
     if images is not None:
         _draw_sheets(images, [each.name for each in reversed(restorers)], sets, folder / "sheets")
     means = {who: results.means(scored, columns) for who, scored in rows.items()}
-    table = results.markdown(means, columns, restorer.scale, name)
+    table = results.markdown(means, columns, int(restorer.scale), name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
         "sha256": checkpoint.sha256(cfg.ckpt_path),
         "scale": restorer.scale,
         "protocol": name,
-        "self_ensemble": inference.ensemble,
+        "self_ensemble": restorer.ensemble,
         "tile": str(cfg.tile),
         "data": fingerprint,
         "means": means,
+        "notes": {f"{row['benchmark']}/{row['image']}": row["notes"] for row in rows[restorer.name] if row["notes"]},
         "git": git_state(),
     }
     results.write(folder, rows[restorer.name], columns, facts, table)
+    partial.forget()
     Console().print(Markdown(table))
     log.info("per image: %s", folder / "results.csv")
 
@@ -84,8 +91,24 @@ def _open_benchmarks(roots: Any, scale: int) -> tuple[dict[str, Any], dict[str, 
     return sets, fingerprint
 
 
+def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:
+    """What a picture's score depends on."""
+    from restore.checkpoint import sha256
+
+    given: Any = OmegaConf.to_container(cfg, resolve=True)
+    free = ("benchmarks", "output", "num_workers", "save_images", "device")
+    settings = {key: value for key, value in given.items() if key not in free}
+    return settings | {"data": fingerprint, "sha256": [sha256(cfg.ckpt_path), sha256(cfg.baseline or "")]}
+
+
 def _score(
-    restorer: "Restorer", sets: dict[str, Any], protocol_name: str, num_workers: int, images: Path | None
+    restorer: "Restorer",
+    sets: dict[str, Any],
+    protocol_name: str,
+    num_workers: int,
+    images: Path | None,
+    partial: results.Partial,
+    signalled: Callable[[], int],
 ) -> list[Row]:
     from rich.progress import track
     from torch.utils.data import DataLoader
@@ -98,14 +121,26 @@ def _score(
     for benchmark, dataset in sets.items():
         loader = DataLoader(dataset, batch_size=None, num_workers=num_workers, worker_init_fn=one_thread)
         for sample in track(loader, f"{restorer.name} on {benchmark}", total=len(dataset), transient=True):
-            started = time.perf_counter()
-            pred = restorer.restore(sample["lq"])
-            seconds = time.perf_counter() - started
-            row = {"benchmark": benchmark, "image": sample["name"], "scale": restorer.scale, "protocol": protocol_name}
-            rows.append(row | score(pred, sample["gt"], scale=restorer.scale) | {"seconds": seconds})
-            if images is not None:
-                image.write(images / restorer.name / benchmark / f"{sample['name']}.png", image.picture(pred))
+            key = f"{restorer.name}/{benchmark}/{sample['name']}"
+            file = None if images is None else images / f"{key}.png"
+            if key not in partial.rows or (file is not None and not file.exists()):
+                started = time.perf_counter()
+                pred = restorer.restore(sample["lq"], cancel=lambda: bool(signalled()))
+                seconds = time.perf_counter() - started
+                if signalled():
+                    _stop(signalled(), partial)
+                row = {"benchmark": benchmark, "image": sample["name"], "scale": int(restorer.scale)}
+                row |= {"protocol": protocol_name, "seconds": seconds, "notes": dict(restorer.notes)}
+                if file is not None:
+                    image.write(file, image.picture(pred))
+                partial.add(key, row | score(pred, sample["gt"], scale=int(restorer.scale)))
+            rows.append(partial.rows[key])
     return rows
+
+
+def _stop(signal: int, partial: results.Partial) -> NoReturn:
+    log.warning("interrupted after %d pictures; the same command goes on from there", len(partial.rows))
+    raise SystemExit(128 + signal)
 
 
 def _draw_sheets(images: Path, names: Sequence[str], sets: dict[str, Any], folder: Path) -> None:

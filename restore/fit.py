@@ -43,8 +43,9 @@ def _resume_or_train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path | None) -> dict[str, Any]:
     from restore import checkpoint, training
     from restore.callbacks.metrics_csv import MetricsCSV
+    from restore.quieten import quieten
 
-    training.quieten()
+    quieten()
     _seed(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = _model_and_data(cfg, is_resumed=resume is not None)

@@ -64,8 +64,9 @@ def _resize_axis(image: Tensor, dim: int, new_length: int, scale: float, edges: 
     return total
 
 
-def _new_length(length: int, scale: float) -> int:
-    # ceil, as MATLAB does; the small allowance keeps 3 * (1 / 3) from becoming 2 through float error
+def new_length(length: int, scale: float) -> int:
+    """A side after resizing: rounded up, as MATLAB does, at least 1."""
+    # the small allowance keeps 3 * (1 / 3) from becoming 2 through float error
     return max(1, int(-(-(length * scale - 1e-9) // 1)))
 
 
@@ -87,7 +88,7 @@ def resize(image: Tensor, scale: float, *, size: tuple[int, int] | None = None, 
     if not image.is_floating_point():
         raise ValueError(f"resize: got {image.dtype}, expected a float image; use resize_8bit() for uint8")
     _check_scale(scale)
-    height, width = size or (_new_length(image.shape[-2], scale), _new_length(image.shape[-1], scale))
+    height, width = size or (new_length(image.shape[-2], scale), new_length(image.shape[-1], scale))
     image = _resize_axis(image, image.dim() - 2, height, scale, edges)
     return _resize_axis(image, image.dim() - 1, width, scale, edges)
 
@@ -116,6 +117,6 @@ def resize_8bit(image: Tensor, scale: float, *, edges: Edges = "mirror") -> Tens
     if image.dtype != torch.uint8:
         raise ValueError(f"resize_8bit: got {image.dtype}, expected torch.uint8; use resize() for float images")
     _check_scale(scale)
-    height, width = _new_length(image.shape[-2], scale), _new_length(image.shape[-1], scale)
+    height, width = new_length(image.shape[-2], scale), new_length(image.shape[-1], scale)
     tall = _round_8bit(_resize_axis(image.double(), image.dim() - 2, height, scale, edges))
     return _round_8bit(_resize_axis(tall, image.dim() - 1, width, scale, edges)).to(torch.uint8)

@@ -6,9 +6,9 @@ rows of one table.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from restore import card, checkpoint, tiling
 from restore.image import Picture, to_float
+from restore.inference import Adaptation, Inference
 from restore.models.base import RestorationModel
 from restore.resize import resize, resize_8bit
 
@@ -26,73 +27,22 @@ class Interrupted(Exception):
     """A restoration was cancelled or ran past its deadline; nothing was returned."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inference:
-    """How a network is run.
-
-    Attributes:
-        weights: ``ema`` (where there is one) or ``raw``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        precision: ``32`` or ``bf16``.
-        tile: ``auto`` (the largest that fits ``memory_gb``; the whole image when it does), ``none``, or lq pixels.
-        tile_overlap: lq pixels around a tile, blended with the neighbours, for a network whose output depends on
-            the whole image; one with a finite receptive radius gets exactly that instead.
-        memory_gb: budget in GiB.
-        pool_window: lq pixels; a network that takes means over the whole image takes them over so many pixels around
-            each position instead, best over the side of its training crops. None: the whole image.
-        self_ensemble: ``true`` averages over 8 flips and turns; ``auto`` is the method's habit, ``false`` here.
-    """
-
-    weights: checkpoint.Weights = "ema"
-    device: str = "auto"
-    precision: str = "32"
-    tile: str | int = "auto"
-    tile_overlap: int = 32
-    memory_gb: float = 4.0
-    pool_window: int | None = None
-    self_ensemble: bool | str = "auto"
-
-    def __post_init__(self) -> None:
-        choices = {
-            "device": ("auto", "cpu", "cuda", "mps"),
-            "precision": ("32", "bf16"),
-            "self_ensemble": ("auto", "true", "false"),
-            "weights": ("ema", "raw"),
-        }
-        for name, known in choices.items():
-            value = getattr(self, name)
-            # a boolean arrives as such from Python, and as "True" from YAML
-            if (str(value).lower() if name == "self_ensemble" else value) not in known:
-                raise ValueError(f"{name} is {value}, expected {', '.join(known)}")
-        if self.tile not in ("auto", "none") and (not str(self.tile).isdigit() or int(self.tile) < 1):
-            raise ValueError(f"tile is {self.tile}, expected auto, none or a side in lq pixels")
-        if self.tile_overlap < 0 or not self.memory_gb > 0:
-            raise ValueError(
-                f"tile_overlap is {self.tile_overlap} and memory_gb is {self.memory_gb}, "
-                "expected at least 0 and above 0"
-            )
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """Names of the settings."""
-        return [field.name for field in fields(cls)]
-
-    @property
-    def ensemble(self) -> bool:
-        """Whether to average over flips and turns."""
-        return str(self.self_ensemble).lower() == "true"
-
-
 class Restorer(ABC):
     """What can be asked to restore.
 
     Attributes:
         name: for tables and file names.
         scale, in_channels, input_kind, multiple_of, min_size, halo, protocol: as of :class:`RestorationModel`.
+        ensemble: whether it takes 8 views of each picture.
+        phase: what it is doing, for a progress bar.
+        notes: what should be known about the picture last restored, beside the picture.
     """
 
     name: str
-    scale: int
+    scale: float
+    ensemble: bool = False
+    phase: str = "restoring"
+    notes: Mapping[str, str] = MappingProxyType({})
     in_channels: int = 3
     input_kind: Literal["rgb", "labels"] = "rgb"
     multiple_of: int = 1
@@ -117,7 +67,7 @@ class Restorer(ABC):
             cancel: asked between pieces.
 
         Returns:
-            float, (3, scale H, scale W), on the CPU, not clamped.
+            float, (3, scale H, scale W) rounded up, on the CPU, not clamped.
 
         Raises:
             Interrupted: cancelled or too late.
@@ -148,8 +98,11 @@ class NetworkRestorer(Restorer):
         inference: how to run it.
     """
 
+    scale: int
+
     def __init__(self, name: str, model: RestorationModel, inference: Inference) -> None:
-        self.name, self.inference = name + ("+ensemble" if inference.ensemble else ""), inference
+        self.ensemble = inference.ensemble(default=False)
+        self.name, self.inference = name + ("+ensemble" if self.ensemble else ""), inference
         self.device = pick_device(inference.device)
         self.model = model.eval().to(self.device)
         self.scale, self.in_channels, self.input_kind = model.scale, model.in_channels, model.input_kind
@@ -173,7 +126,7 @@ class NetworkRestorer(Restorer):
         )
 
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
-        views = 8 if self.inference.ensemble else 1
+        views = 8 if self.ensemble else 1
         seen = 0
 
         def forward(image: Tensor) -> Tensor:
@@ -185,7 +138,7 @@ class NetworkRestorer(Restorer):
         use_bf16 = self.inference.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
             batch = lq[None].to(torch.float32)
-            return (tiling.self_ensemble(forward, batch) if self.inference.ensemble else forward(batch))[0]
+            return (tiling.self_ensemble(forward, batch) if self.ensemble else forward(batch))[0]
 
     def _run(self, image: Tensor, report: Progress) -> Tensor:
         tile = self.tile_for((image.shape[-2], image.shape[-1]))
@@ -210,15 +163,15 @@ class Bicubic(Restorer):
     """MATLAB's bicubic enlargement, the baseline of every super-resolution table.
 
     Args:
-        scale: a whole number, at least 1.
+        scale: at least 1, whole or not.
     """
 
     name = "bicubic"
     halo = 2
 
-    def __init__(self, scale: int) -> None:
-        if scale < 1:
-            raise ValueError(f"scale is {scale}, expected a whole number of at least 1")
+    def __init__(self, scale: float) -> None:
+        if not 1 <= scale < float("inf"):
+            raise ValueError(f"scale is {scale:g}, expected at least 1")
         self.scale = scale
 
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
@@ -242,44 +195,73 @@ class Identity(Restorer):
         return lq
 
 
-def _open_bicubic(scale: int | None, inference: Inference) -> Restorer:
+def _open_zero_shot(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
+    from restore.adaptation import ZeroShotRestorer
+
+    return ZeroShotRestorer(_given(scale, "zero_shot"), inference, adaptation)
+
+
+def _open_bicubic(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
+    return Bicubic(_given(scale, "bicubic"))
+
+
+def _given(scale: float | None, ckpt_path: str) -> float:
     if scale is None:
-        raise ValueError("scale is not given, and ckpt_path=bicubic has none of its own; set scale=2, for example")
-    return Bicubic(scale)
+        raise ValueError(f"scale is not given, and ckpt_path={ckpt_path} has none of its own; set scale=2, for example")
+    return scale
 
 
-def _open_identity(scale: int | None, inference: Inference) -> Restorer:
+def _open_identity(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
     if scale not in (None, 1):
-        raise ValueError(f"scale is {scale}, but ckpt_path=identity changes nothing; set scale=1 or leave it out")
+        raise ValueError(f"scale is {scale:g}, but ckpt_path=identity changes nothing; set scale=1 or leave it out")
     return Identity()
 
 
-_OPENERS: dict[str, Callable[[int | None, Inference], Restorer]] = {
+_OPENERS: dict[str, Callable[[float | None, Inference, Adaptation], Restorer]] = {
+    "zero_shot": _open_zero_shot,
     "bicubic": _open_bicubic,
     "identity": _open_identity,
 }
 
 
-def open_restorer(ckpt_path: str, *, scale: int | None = None, inference: Inference | None = None) -> Restorer:
-    """Open a checkpoint file, or by name weights that come with the package, ``bicubic`` or ``identity``.
+def open_restorer(
+    ckpt_path: str,
+    *,
+    scale: float | None = None,
+    inference: Inference | None = None,
+    adaptation: Adaptation | None = None,
+) -> Restorer:
+    """Open a checkpoint file, or what has a name: shipped weights, ``zero_shot``, ``bicubic``, ``identity``.
 
     Args:
-        scale: needed by ``bicubic``; for a checkpoint it must be the trained one, or None.
+        scale: needed by ``zero_shot`` and ``bicubic``; for a checkpoint it must be the trained one, or None.
+        inference: how a network is run. adaptation: how ``zero_shot`` trains.
 
     Raises:
         ValueError, FileNotFoundError: what was given cannot restore, or not at that scale.
     """
     inference = inference or Inference()
+    scale = int(scale) if scale is not None and scale == round(scale) else scale  # 2.0 is a 2 on a command line
     if ckpt_path in _OPENERS:
-        return _OPENERS[ckpt_path](scale, inference)
+        return _OPENERS[ckpt_path](scale, inference, adaptation or Adaptation())
     model = checkpoint.load_model(ckpt_path, inference.weights)
     if inference.pool_window is not None:
         model.pool_locally(inference.pool_window)
     if scale not in (None, model.scale):
         raise ValueError(
-            f"scale is {scale}, but {ckpt_path} was trained for {model.scale}; leave scale out or train another"
+            f"scale is {scale:g}, but {ckpt_path} was trained for {model.scale:g}; leave scale out or train another"
         )
-    return NetworkRestorer(restorer_name(ckpt_path), model, inference)
+    return _restorer_of(restorer_name(ckpt_path), model, inference)
+
+
+def _restorer_of(name: str, model: RestorationModel, inference: Inference) -> Restorer:
+    if model.method != "zero_shot":
+        return NetworkRestorer(name, model, inference)
+    from restore.adaptation import AdaptedRestorer
+    from restore.models.zero_shot import ZeroShotSuperResolution
+
+    assert isinstance(model, ZeroShotSuperResolution)
+    return AdaptedRestorer(name, model, inference)
 
 
 def restorer_name(ckpt_path: str) -> str:
@@ -308,11 +290,17 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def restore_picture(restorer: Restorer, picture: Picture, *, progress: Progress | None = None) -> Picture:
+def restore_picture(
+    restorer: Restorer,
+    picture: Picture,
+    *,
+    progress: Progress | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> Picture:
     """Restore a picture and keep its kind: greyness, bit depth, colour profile and transparency.
 
     The transparency is enlarged bicubically; it is a mask, and networks are trained on photos.
     """
-    pred = restorer.restore(picture.rgb(), progress=progress)
+    pred = restorer.restore(picture.rgb(), progress=progress, cancel=cancel)
     alpha = None if picture.alpha is None else resize(to_float(picture.alpha), restorer.scale)
     return picture.like(pred, alpha)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from restore.run_folder import write_text
+from restore.run_folder import read_mapping, write_text
 
 Row = dict[str, Any]
 
@@ -51,6 +51,29 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
     write_text(folder / "results.json", json.dumps(facts, indent=2) + "\n")
     write_text(folder / "results.md", table)
+
+
+class Partial:
+    """Rows of an unfinished evaluation, kept in a file, so that one that was interrupted goes on.
+
+    Args:
+        path: of the file.
+        settings: what the rows depend on; rows made with others are forgotten.
+    """
+
+    def __init__(self, path: Path, settings: Row) -> None:
+        self.path, self.settings = path, settings
+        kept = read_mapping(path) if path.exists() else {}
+        self.rows: dict[str, Row] = kept.get("rows", {}) if kept.get("settings") == settings else {}
+
+    def add(self, key: str, row: Row) -> None:
+        """Keep a finished row."""
+        self.rows[key] = row
+        write_text(self.path, json.dumps({"settings": self.settings, "rows": self.rows}) + "\n")
+
+    def forget(self) -> None:
+        """All is done."""
+        self.path.unlink(missing_ok=True)
 
 
 def _csv(rows: list[Row], columns: Sequence[str]) -> str:

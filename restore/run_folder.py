@@ -111,13 +111,15 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
 
 
 def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """A JSON or YAML file (JSON is YAML) that holds a mapping with at least ``keys``.
+    """A JSON or YAML file that holds a mapping with at least ``keys``.
 
     Raises:
         ValueError: damaged, missing, or something else.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        text = path.read_text()
+        # not by the YAML reader: to YAML 1.1 the number 1e-06 is a word
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (yaml.YAMLError, OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged or missing ({type(error).__name__}); remove it and start again") from error
     if not isinstance(content, dict) or not all(key in content for key in keys):

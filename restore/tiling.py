@@ -147,17 +147,23 @@ def largest_tile(
     return tile
 
 
-def self_ensemble(forward: Forward, image: Tensor) -> Tensor:
-    """Mean over the 8 flips and turns of a square (Timofte, Rothe, Van Gool, CVPR 2016, section 3.6).
+def self_ensemble(forward: Forward, image: Tensor, *, median: bool = False) -> Tensor:
+    """Mean over the 8 flips and turns of a square (Timofte, Rothe, Van Gool, CVPR 2016, section 3.6), or the median.
 
-    ``forward`` must not change its answer with the orientation of the scale, which holds for any network here.
+    ``forward`` must not change its answer with the orientation of the scale, which holds for any network here. The
+    median (of an even number: the mean of the two in the middle) keeps all 8 answers in memory.
     """
-    total: Tensor | None = None
-    for turns in range(4):
-        for flip in (False, True):
-            view = torch.rot90(image, turns, (-2, -1))
-            pred = forward(view.flip(-1) if flip else view)
-            pred = torch.rot90(pred.flip(-1) if flip else pred, -turns, (-2, -1))
-            total = pred if total is None else total + pred
-    assert total is not None
+    preds = (_turned(forward, image, turns, flip=flip) for turns in range(4) for flip in (False, True))
+    if median:
+        ordered = torch.stack(list(preds)).sort(0).values
+        return (ordered[3] + ordered[4]) / 2
+    total = next(preds)
+    for pred in preds:
+        total = total + pred
     return total / 8
+
+
+def _turned(forward: Forward, image: Tensor, turns: int, *, flip: bool) -> Tensor:
+    view = torch.rot90(image, turns, (-2, -1))
+    pred = forward(view.flip(-1) if flip else view)
+    return torch.rot90(pred.flip(-1) if flip else pred, -turns, (-2, -1))

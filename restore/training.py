@@ -1,7 +1,6 @@
 """Builds the Trainer of a run: with it the run is one epoch that can be cut anywhere and goes on exactly."""
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,21 +89,6 @@ def _precision(wanted: str) -> str:
     if wanted != "auto":
         return str(wanted)
     return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
-
-
-def quieten() -> None:
-    """Silence advice that does not fit how these runs work."""
-    for message in (
-        ".*does not have many workers.*",
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # ours resume exactly
-        ".*smaller than the logging interval.*",
-        ".*Trying to infer the `batch_size`.*",
-        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-    ):
-        warnings.filterwarnings("ignore", message)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).handlers.clear()  # ours are at the root; with both, every line came twice
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextmanager

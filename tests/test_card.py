@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from restore import card, checkpoint
+from restore.inference import Inference
 from restore.models.super_resolution import SuperResolution
-from restore.restorers import Inference, open_restorer
+from restore.restorers import open_restorer
 from tests.conftest import TINY, Cli
 
 SMALL = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}

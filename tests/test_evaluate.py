@@ -118,7 +118,7 @@ def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path:
         (["ckpt_path=bicubic", "scale=2", "device=tpu"], ["device", "tpu", "auto, cpu"]),
         (["ckpt_path=bicubic", "scale=2", "tile=-3"], ["tile", "-3", "auto, none"]),
         (["ckpt_path=identity", "scale=2"], ["scale", "2", "identity"]),
-        (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Integer"]),
+        (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Float"]),
     ],
 )
 def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:

@@ -11,7 +11,7 @@ COMMANDS = {"fit", "evaluate", "predict", "benchmark"}
 
 # part of the house -> the parts of ours it may import
 ALLOWED = {
-    "config": set(),
+    "config": {"inference"},
     "run_folder": set(),
     "results": {"run_folder"},
     "image": set(),
@@ -22,14 +22,19 @@ ALLOWED = {
     "drawing": set(),
     "degradations": {"resize"},
     "networks": {"networks"},
-    "models": {"models", "networks", "losses", "metrics", "tiling", "resize", "degradations"},
+    "models": {"models", "networks", "losses", "lr_policy", "metrics", "tiling", "resize", "degradations"},
     "data": {"data", "image", "resize", "degradations"},
     "callbacks": {"callbacks", "image", "drawing", "metrics"},
     "card": set(),
+    "signals": set(),
+    "inference": set(),
+    "lr_policy": set(),
+    "quieten": set(),
+    "adaptation": {"quieten", "data", "inference", "models", "networks", "restorers", "tiling"},
     "checkpoint": {"card", "models"},
-    "restorers": {"card", "checkpoint", "models", "data", "tiling", "resize", "image"},
+    "restorers": {"adaptation", "card", "checkpoint", "inference", "models", "data", "tiling", "resize", "image"},
     "training": {"config", "callbacks"},
-    "fit": {"config", "run_folder", "checkpoint", "training", "callbacks"},
+    "fit": {"quieten", "config", "run_folder", "checkpoint", "training", "callbacks"},
     "evaluate": {
         "config",
         "run_folder",
@@ -41,10 +46,11 @@ ALLOWED = {
         "image",
         "drawing",
         "data",
+        "signals",
     },
-    "predict": {"config", "run_folder", "checkpoint", "restorers", "metrics", "tiling", "image", "data"},
-    "benchmark": {"config", "restorers", "metrics", "resize", "losses", "image", "data"},
-    "__init__": {"restorers"},
+    "predict": {"config", "run_folder", "checkpoint", "restorers", "image", "data", "signals"},
+    "benchmark": {"config", "inference", "restorers", "metrics", "resize", "losses", "image", "data"},
+    "__init__": {"inference", "restorers"},
     "__main__": set(),
 }
 

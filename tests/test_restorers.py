@@ -14,9 +14,10 @@ from torch import Tensor
 import restore
 from restore import checkpoint, restorers
 from restore.image import Picture
+from restore.inference import Inference
 from restore.models.super_resolution import SuperResolution
 from restore.resize import resize, resize_8bit
-from restore.restorers import Inference, Interrupted, NetworkRestorer, Restorer, open_restorer, restore_picture
+from restore.restorers import Interrupted, NetworkRestorer, Restorer, open_restorer, restore_picture
 
 TINY = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -18,9 +18,10 @@ from torch import Tensor
 from restore import image
 from restore.data.paired_images import WholeImages
 from restore.data.pairs import find_pairs
+from restore.inference import Inference
 from restore.metrics import protocol
 from restore.resize import resize_8bit
-from restore.restorers import Inference, Restorer, open_restorer
+from restore.restorers import Restorer, open_restorer
 
 DATA = Path(os.environ["RESTORE_DATA"])
 LARGE = "gopro/test/GOPR0372_07_00/sharp"  # its first frame
@@ -41,7 +42,7 @@ def main() -> None:
         "tiles, local pooling": Inference(tile=given.tile, **pooled),
     }
     restorers = {way: open_restorer(given.ckpt_path, inference=each) for way, each in settings.items()}
-    scale = restorers["whole"].scale
+    scale = int(restorers["whole"].scale)
     print(f"| tiles of {given.tile} px, windows of {given.window} px | pictures | psnr_y | largest deviation |")
     print("|---|---|---|---|")
     for name, pictures in {"Set14": list(benchmark("Set14", scale)), "large photo": [large(scale)]}.items():

@@ -14,6 +14,7 @@ class EMA(Callback):
     Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, with their ramp: the decay of update
     t is min(decay, t / (t + 10)), so that a short run does not average in its random start. Raw and averaged weights
     are both in the checkpoint. Only the network is averaged: a model's discriminator or frozen feature network is not.
+    A model that is not ``is_averaged`` is left alone.
 
     Args:
         decay: share of the old average in the new one.
@@ -29,22 +30,23 @@ class EMA(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start from the network as it stands."""
-        if stage == "fit" and self.average is None:
+        if stage == "fit" and self.average is None and pl_module.is_averaged:
             self.average = copy.deepcopy(self._network(pl_module)).requires_grad_(False)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Follow the network to its device."""
-        self._averaged().to(pl_module.device)
+        if self.average is not None:
+            self.average.to(pl_module.device)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Average in the weights of a finished step; with gradient accumulation some batches finish none."""
-        if trainer.global_step == self._updates:
+        if self.average is None or trainer.global_step == self._updates:
             return
         self._updates = trainer.global_step
         decay = min(self.decay, self._updates / (self._updates + 10))
-        average, current = self._averaged(), self._network(pl_module)
+        average, current = self.average, self._network(pl_module)
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - decay)
             for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
@@ -64,14 +66,17 @@ class EMA(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the average beside the raw weights."""
-        checkpoint["ema"] = self._averaged().state_dict()
+        if self.average is not None:
+            checkpoint["ema"] = self.average.state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on from the stored average; a run without one starts it from its weights."""
+        if self.average is None:
+            return
         prefix = "network."
         raw = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
         average: dict[str, Tensor] = checkpoint.get("ema", raw)
-        self._averaged().load_state_dict(average)
+        self.average.load_state_dict(average)
         self._updates = checkpoint["global_step"]
 
     def _swap(self, model: LightningModule, *, lend: bool) -> None:
@@ -86,7 +91,3 @@ class EMA(Callback):
         network = model.network
         assert isinstance(network, nn.Module)
         return network
-
-    def _averaged(self) -> nn.Module:
-        assert self.average is not None, "setup() makes the average before anything uses it"
-        return self.average

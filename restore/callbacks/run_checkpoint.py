@@ -70,8 +70,10 @@ class RunCheckpoint(Checkpoint):
     ) -> None:
         """Save, unless a validation follows; ask for one behind the last step."""
         if trainer.global_step >= trainer.max_steps:
-            trainer.should_stop = True  # Lightning then validates even if the interval does not divide max_steps
-        elif self._due(trainer) and not self._validates_next(trainer):
+            trainer.should_stop = True
+        if trainer.should_stop:
+            return  # Lightning then validates even if the interval does not divide max_steps
+        if self._due(trainer) and not self._validates_next(trainer):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -80,7 +82,7 @@ class RunCheckpoint(Checkpoint):
             return
         if pl_module.is_best:
             self._save(trainer, "best.ckpt")
-        if self._due(trainer) or trainer.global_step >= trainer.max_steps:
+        if self._due(trainer) or trainer.should_stop:
             self._save_last(trainer)
 
     def _due(self, trainer: Trainer) -> bool:

@@ -30,6 +30,11 @@ def generator_of_sample(seed: int, i: int) -> np.random.Generator:
     return np.random.default_rng([seed, 1, i])
 
 
+def generator_of_batch(seed: int, batch: int) -> np.random.Generator:
+    """The random numbers that all samples of a batch share."""
+    return np.random.default_rng([seed, 2, batch])
+
+
 def flip_and_turn(image: Tensor, code: int) -> Tensor:
     """One of the 8 symmetries of a square: ``code`` in 0..7; (..., H, W), sides swap for turns by 90 degrees."""
     if code & 1:

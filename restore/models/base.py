@@ -4,6 +4,7 @@ Nothing of training lives here; each method writes its own step, optimisers and 
 """
 
 import logging
+import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -32,12 +33,14 @@ class RestorationModel(LightningModule):
         halo: receptive radius in lq pixels, or None when the output depends on the whole image.
         protocol: the metrics it is judged by.
         monitor: the column of the protocol that chooses the best checkpoint; larger is better.
+        is_averaged: whether a moving average of the weights makes sense for it.
         bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
     """
 
     method: ClassVar[str]
     training_settings: ClassVar[tuple[str, ...]]
     monitor: ClassVar[str] = "psnr_y"
+    is_averaged: ClassVar[bool] = True
     network: nn.Module
     scale: int
     in_channels: int = 3
@@ -78,7 +81,7 @@ class RestorationModel(LightningModule):
         # every process makes every set's score, also of a set it has no image of: computing one is a collective call
         # Apple's GPUs have no float64
         device = "cpu" if self.device.type == "mps" else self.device
-        self.scores = {name: MeanScore(self.protocol, self.scale).to(device) for name in names}
+        self.scores = {name: MeanScore(self.protocol, math.ceil(self.scale)).to(device) for name in names}
 
     def _data(self) -> Any:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -1,0 +1,184 @@
+"""Restores with zero-shot super-resolution: a network trained on the very picture, or one that was."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from restore import tiling
+from restore.data.single_image import SingleImageData
+from restore.inference import Adaptation, Inference
+from restore.models.zero_shot import ZeroShotSuperResolution
+from restore.networks.zssr import ZSSRNetwork
+from restore.quieten import quieten
+from restore.restorers import Bicubic, Progress, Restorer, pick_device
+
+log = logging.getLogger(__name__)
+
+SMALLEST = 3  # lq pixels; a smaller picture holds nothing to learn from
+
+
+class AdaptedRestorer(Restorer):
+    """Enlarges with networks that were trained on one picture: scale steps, ensemble median, back-projection.
+
+    Args:
+        name: for tables and file names.
+        model: after its training.
+        inference: how to run it; ``tile`` is in lq pixels.
+    """
+
+    def __init__(self, name: str, model: ZeroShotSuperResolution, inference: Inference) -> None:
+        self.name, self.inference = name, inference
+        self.device = pick_device(inference.device)
+        self.model = model.eval().to(self.device)
+        self.scale, self.in_channels, self.halo = model.scale, model.in_channels, model.halo
+        self.ensemble = inference.ensemble(default=True) and model.steps.has_time_for_ensemble
+
+    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
+        self.phase = "enlarging"
+        use_bf16 = self.inference.precision == "bf16"
+        batch = lq[None].to(self.device, torch.float32)
+        seen, steps = 0, len(self.model.factors)
+
+        def run(network: ZSSRNetwork, enlarged: Tensor) -> Tensor:
+            nonlocal seen
+            seen += 1
+            return self._run(network, enlarged, lambda done, total: report((seen - 1) * total + done, steps * total))
+
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+            pred = self.model.enlarge(batch, run=run, ensemble=self.ensemble)[0]
+        return pred.to("cpu", torch.float32)
+
+    def _run(self, network: ZSSRNetwork, enlarged: Tensor, report: Progress) -> Tensor:
+        """Tiles of the enlarged image, with the network's radius as their halo: exactly the whole."""
+        tile = self._tile((enlarged.shape[-2], enlarged.shape[-1]))
+        if tile is None:
+            pred: Tensor = network(enlarged).float()
+            report(1, 1)
+            return pred
+        return tiling.tiled(network, enlarged, scale=1, tile=tile, halo=self.model.radius, progress=report).float()
+
+    def _tile(self, size: tuple[int, int]) -> int | None:
+        """In pixels of the enlarged image."""
+        choice = str(self.inference.tile)
+        if choice == "none":
+            return None
+        if choice != "auto":
+            return max(1, round(int(choice) * self.scale))
+        return tiling.largest_tile(
+            size,
+            bytes_per_pixel=self.model.bytes_per_enlarged_pixel,
+            memory_gb=self.inference.memory_gb,
+            halo=self.model.radius,
+        )
+
+
+class ZeroShotRestorer(Restorer):
+    """Trains on each picture it is given, then enlarges it. Cancelled or late, it gives the best it has so far.
+
+    Args:
+        scale: above 1, whole or not.
+        inference: how to run the network. adaptation: how to train it.
+
+    Attributes:
+        notes: what a result file should say about the picture last restored.
+    """
+
+    name = "zero_shot"
+
+    def __init__(self, scale: float, inference: Inference, adaptation: Adaptation) -> None:
+        self.scale, self.inference, self.adaptation = scale, inference, adaptation
+        self.device = pick_device(inference.device)
+        self.ensemble = inference.ensemble(default=True)
+        model = self._model()  # so that bad settings are named before the first picture
+        SingleImageData(image=torch.zeros(3, 8, 8), **adaptation.data)
+        self.halo = model.halo
+
+    def _model(self) -> ZeroShotSuperResolution:
+        with torch.random.fork_rng():
+            torch.manual_seed(self.adaptation.seed)
+            return ZeroShotSuperResolution(scale=self.scale, **self.adaptation.model)
+
+    def restore(
+        self,
+        lq: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """As :meth:`Restorer.restore`, but nothing is raised: who stops it gets the best so far."""
+        self.notes = {}
+        if min(lq.shape[1:]) < SMALLEST:
+            log.warning("a picture of %dx%d px is too small to learn from; bicubic is used", *lq.shape[1:])
+            self.notes = {"fell_back": "too small"}
+            return Bicubic(self.scale).restore(lq)
+        if self.adaptation.max_seconds is not None:
+            deadline = min(deadline or float("inf"), time.monotonic() + self.adaptation.max_seconds)
+        model = self._train(lq, progress, deadline, cancel)
+        if model.steps.fell_back:
+            self.notes = {"fell_back": f"scale step {', '.join(map(str, model.steps.fell_back))}"}
+        if len(model.steps.fell_back) == len(model.factors):
+            return Bicubic(self.scale).restore(lq)
+        adapted = AdaptedRestorer(self.name, model, self.inference)
+        if model.steps.halt:
+            adapted.ensemble = False
+        self.phase = adapted.phase = "enlarging"
+        return adapted.restore(lq, progress=progress)
+
+    def _train(
+        self,
+        lq: Tensor,
+        progress: Progress | None,
+        deadline: float | None,
+        cancel: Callable[[], bool] | None,
+    ) -> ZeroShotSuperResolution:
+        self.phase = "training"
+        quieten()
+        model = self._model()
+        model.steps.deadline = deadline
+        data = SingleImageData(image=lq.float(), scale=self.scale, seed=self.adaptation.seed, **self.adaptation.data)
+        trainer = Trainer(
+            accelerator=self.device.type,
+            devices=1,
+            precision="bf16-mixed" if self.inference.precision == "bf16" else "32-true",
+            max_steps=self.adaptation.max_steps * len(model.factors),
+            max_epochs=1,
+            logger=False,
+            callbacks=[_Watch(progress, cancel)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+            plugins=[LightningEnvironment()],  # one picture is one process's, on a cluster too
+        )
+        trainer.fit(model, datamodule=data)
+        return model
+
+    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
+        return self.restore(lq, progress=report)
+
+
+class _Watch(Callback):
+    """Reports the steps, and asks whether to go on."""
+
+    def __init__(self, progress: Progress | None, cancel: Callable[[], bool] | None) -> None:
+        self.progress, self.cancel = progress, cancel
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Before a step, so that the step that is stopped after still ends its scale step."""
+        assert isinstance(pl_module, ZeroShotSuperResolution)
+        pl_module.steps.halt = self.cancel is not None and self.cancel()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The bar of steps."""
+        if self.progress is not None:
+            self.progress(trainer.global_step, int(trainer.max_steps))

@@ -1,0 +1,232 @@
+"""The gradual scale steps of a zero-shot training: when each ends, and what it hands to the next."""
+
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from restore import lr_policy
+from restore.resize import resize
+
+if TYPE_CHECKING:
+    from restore.models.zero_shot import ZeroShotSuperResolution
+
+log = logging.getLogger(__name__)
+
+ERROR_EVERY = 50  # steps between two looks at the whole image's reconstruction
+BETWEEN_DROPS = 256  # least number of steps at one learning rate
+CHECKED_SIDE = 512  # the error of a larger image is that of its middle
+CLEAR_GAIN = 0.02  # of the squared error; on pictures without structure a network gains less, by damping
+
+
+def equal_steps(scale: float) -> list[float]:
+    """Factors of about two: 2 -> [2], 3 -> [1.73, 1.73], 4 -> [2, 2], 8 -> [2, 2, 2]."""
+    count = max(1, round(math.log2(scale)))
+    root = scale ** (1 / count)
+    return [float(round(root)) if math.isclose(root, round(root), rel_tol=1e-9) else root] * count
+
+
+@dataclass
+class ScaleStep:
+    """One scale step while it is trained.
+
+    Attributes:
+        begin: optimiser step at which it began. from_batch: batch from which its fathers are in force.
+        father: the result of the step before, float (3, H, W); None in the first.
+        lr: by the policy, before annealing. dropped: step of the last drop.
+        steps, errors: reconstruction errors (mean square, whole image) and when they were taken.
+        bicubic: the error of interpolation alone.
+        best: weights of the least error.
+        ended, fell_back: whether it is over, and whether interpolation won.
+    """
+
+    begin: int
+    from_batch: int
+    father: Tensor | None
+    lr: float
+    dropped: int
+    bicubic: float = math.inf
+    steps: list[int] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    ended: bool = False
+    fell_back: bool = False
+
+
+class ScaleSteps(Callback):
+    """Watches the reconstruction error, lowers the learning rate, ends scale steps and begins the next.
+
+    The image is shrunk, enlarged by the network and held against itself. The policy is Shocher et al.'s (CVPR 2018,
+    section 3.2); in addition the learning rate is annealed at the end of the budget, the weights of the least error
+    are kept, and where they do not clearly beat interpolation, interpolation is what remains.
+
+    Args:
+        model: whose networks are trained.
+
+    Attributes:
+        deadline: on the clock ``time.monotonic``; training ends early enough to leave time for enlarging.
+        halt: asked after every step; true ends all scale steps.
+    """
+
+    def __init__(self, model: "ZeroShotSuperResolution") -> None:
+        self.model, self.records = model, list[ScaleStep]()
+        self.deadline: float | None = None
+        self.halt = False
+        self.has_time_for_ensemble = True
+        self._pair: tuple[Tensor, Tensor] | None = None  # the checked part of the image, and its son enlarged
+        self._began, self._seconds = 0.0, math.inf  # of this scale step: time of start, and how long it may train
+
+    @property
+    def stage(self) -> int:
+        """Number of the present scale step."""
+        return max(0, len(self.records) - 1)
+
+    @property
+    def fell_back(self) -> list[int]:
+        """Scale steps, counted from 1, in which interpolation won."""
+        return [k + 1 for k, record in enumerate(self.records) if record.fell_back]
+
+    def state(self) -> list[dict[str, Any]]:
+        """For a checkpoint."""
+        return [asdict(record) for record in self.records]
+
+    def load(self, state: list[dict[str, Any]]) -> None:
+        """From a checkpoint."""
+        self.records = [ScaleStep(**record) for record in state]
+
+    # --- hooks ---
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin, or hand the fathers of a resumed run to the data again."""
+        if not self.records:
+            self._begin(trainer, 0, None, from_batch=0)
+            return
+        for k, record in enumerate(self.records):
+            self._add(trainer, k, record)
+        trainer.should_stop = trainer.should_stop or self._is_finished
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate."""
+        lr = self.records[-1].lr * min(1.0, self._left(trainer) / max(self._setting("anneal"), 1e-9))
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = lr
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look, lower, end."""
+        record, step = self.records[-1], trainer.global_step
+        done, over = step - record.begin, self._is_over(trainer)
+        if done % ERROR_EVERY == 0 or over:
+            self._look(trainer, record)
+        if done % self._setting("lr_decay_step") == 0 and self._has_flattened(record, step):
+            record.lr, record.dropped = record.lr * self._setting("lr_decay"), step
+            over = over or record.lr <= self._setting("lr_stop") * (1 + 1e-9)
+        if over:
+            self._end(trainer, record, batch_idx)
+
+    # --- the policy ---
+
+    def _has_flattened(self, record: ScaleStep, step: int) -> bool:
+        recent = [k for k, at in enumerate(record.steps) if at > step - self._setting("lr_decay_range")]
+        if step - record.dropped < BETWEEN_DROPS or len(recent) < 3:
+            return False
+        steps, errors = ([values[k] for k in recent] for values in (record.steps, record.errors))
+        return lr_policy.has_flattened(steps, errors, ratio=self._setting("lr_decay_ratio"))
+
+    def _left(self, trainer: Trainer) -> float:
+        """Share of this scale step's budget, of steps or of time, that is left."""
+        record = self.records[-1]
+        by_steps = 1 - (trainer.global_step - record.begin) / self._budget(trainer)
+        return min(by_steps, 1 - (time.monotonic() - self._began) / self._seconds)
+
+    def _budget(self, trainer: Trainer) -> int:
+        return max(1, trainer.max_steps // len(self.model.factors))
+
+    def _is_over(self, trainer: Trainer) -> bool:
+        return self.halt or self._left(trainer) <= 0 or trainer.global_step >= trainer.max_steps
+
+    @property
+    def _is_finished(self) -> bool:
+        return self.halt or (len(self.records) == len(self.model.factors) and self.records[-1].ended)
+
+    # --- one scale step ---
+
+    def _begin(self, trainer: Trainer, k: int, father: Tensor | None, *, from_batch: int) -> None:
+        step = trainer.global_step
+        self.records.append(ScaleStep(step, from_batch, father, self._setting("lr"), step))
+        self._add(trainer, k, self.records[-1])
+        if self.deadline is not None:
+            self._share_time(trainer, k)
+
+    def _share_time(self, trainer: Trainer, k: int) -> None:
+        """Divide what is left between this and later scale steps, less what enlarging will take."""
+        assert self._pair is not None
+        assert self.deadline is not None
+        self._began = time.monotonic()
+        with torch.no_grad():
+            self.model.network.steps[k](self._pair[1])
+        per_pixel = (time.monotonic() - self._began) / self._pair[1][0, 0].numel()
+        pixels = trainer.datamodule.image[0].numel()  # type: ignore[attr-defined]
+        totals = [math.prod(self.model.factors[: j + 1]) for j in range(k, len(self.model.factors))]
+        enlarging = 8 * per_pixel * pixels * sum(total**2 for total in totals)
+        left = self.deadline - self._began
+        self.has_time_for_ensemble = enlarging < left / 2
+        spare = left - (enlarging if self.has_time_for_ensemble else enlarging / 8)
+        self._seconds = max(spare / len(totals), 1e-3)
+
+    def _add(self, trainer: Trainer, k: int, record: ScaleStep) -> None:
+        """Give the data the fathers of scale step ``k``, and prepare the pair its error is measured on."""
+        factor, data = self.model.factors[k], trainer.datamodule  # type: ignore[attr-defined]
+        found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
+        data.add(found, lambda image: self.model.shrink(image, factor), factor, from_batch=record.from_batch)
+        # an odd corner: the son has another phase than those trained on, so knowing them by heart does not help
+        top, left = (max(0, length - CHECKED_SIDE) // 2 | 1 for length in data.image.shape[1:])
+        part = data.image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
+        son = self.model.shrink(part, factor)
+        enlarged = resize(son, factor, size=(part.shape[-2], part.shape[-1]))
+        record.bicubic = float((enlarged - part).square().mean())
+        device = self.model.device
+        self._pair = part.to(device), enlarged.to(device).contiguous(memory_format=torch.channels_last)
+
+    def _look(self, trainer: Trainer, record: ScaleStep) -> None:
+        assert self._pair is not None
+        gt, enlarged = self._pair
+        network = self.model.network.steps[self.stage]
+        with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
+            error = float((network(enlarged) - gt).square().mean())
+        if error < min(record.errors, default=math.inf):
+            record.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        record.steps.append(trainer.global_step)
+        record.errors.append(error)
+
+    def _end(self, trainer: Trainer, record: ScaleStep, batch_idx: int) -> None:
+        k, network = self.stage, self.model.network.steps[self.stage]
+        network.load_state_dict(record.best or network.state_dict())
+        record.fell_back = not min(record.errors, default=math.inf) < (1 - CLEAR_GAIN) * record.bicubic
+        record.ended = True
+        record.best = {}
+        if record.fell_back:
+            words = "training did not clearly beat bicubic on the picture itself; bicubic is used"
+            log.warning("scale step %d of %d: %s", k + 1, len(self.model.factors), words)
+            network.interpolate_only()
+        if self._is_finished or not record.fell_back:
+            self.model.network.hand_on(k)
+        if self._is_finished:
+            trainer.should_stop = True
+            return
+        with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
+            image = trainer.datamodule.image[None].to(self.model.device)  # type: ignore[attr-defined]
+            result = self.model.enlarge(
+                image, run=lambda network, part: network(part), ensemble=self.has_time_for_ensemble, stages=k + 1
+            )
+        # the loader has read one batch ahead
+        self._begin(trainer, k + 1, result[0].cpu(), from_batch=batch_idx + 2)
+
+    def _setting(self, name: str) -> Any:
+        return self.model.hparams[name]

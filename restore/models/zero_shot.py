@@ -1,0 +1,212 @@
+"""Zero-shot super-resolution: an image trains its own network."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from restore import losses, tiling
+from restore.models.base import RestorationModel
+from restore.models.scale_steps import ScaleSteps, equal_steps
+from restore.networks.zssr import ZSSRNetwork, ZSSRStages
+from restore.resize import new_length, resize
+
+Run = Callable[[ZSSRNetwork, Tensor], Tensor]
+
+
+class ZeroShotSuperResolution(RestorationModel):
+    """Enlarges one image with a network trained on that image alone.
+
+    Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning", CVPR 2018. The scale is reached
+    in steps of about two; each has a network that starts from the one before, and each result joins the fathers that
+    the next one trains on (:class:`ScaleSteps`). Trained with L1 and Adam on crops of the image's pyramid
+    (:class:`restore.data.single_image.SingleImageData`).
+
+    Args:
+        scale: output side / input side, above 1, whole or not.
+        scale_steps: factors whose product is ``scale``; null: t equal ones, t = max(1, round(log2 scale)).
+        in_channels, width, depth, kernel_size: see :class:`ZSSRNetwork`.
+        lr: of Adam, at the start of every scale step.
+        lr_decay: the learning rate is multiplied by this when the reconstruction error has flattened.
+        lr_decay_ratio: flattened means -ratio * slope < standard error of the slope.
+        lr_decay_range: the slope is fitted to the errors of the last so many steps.
+        lr_decay_step: steps between two such looks.
+        lr_stop: a scale step ends when the learning rate has fallen to this.
+        anneal: share of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
+        back_projection: rounds of iterative back-projection on each result (Irani and Peleg, CVGIP 53(3), 1991); 0 for
+            noisy pictures.
+
+    Raises:
+        ValueError: for a value outside these.
+    """
+
+    method = "zero_shot"
+    protocol = "sr_y"
+    is_averaged = False  # it keeps the weights of the least reconstruction error
+    training_settings = (
+        "lr",
+        "lr_decay",
+        "lr_decay_ratio",
+        "lr_decay_range",
+        "lr_decay_step",
+        "lr_stop",
+        "anneal",
+        "back_projection",
+    )
+    network: ZSSRStages
+    scale: float  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        scale: float = 2.0,
+        scale_steps: list[float] | None = None,
+        in_channels: int = 3,
+        width: int = 64,
+        depth: int = 8,
+        kernel_size: int = 3,
+        lr: float = 1e-3,
+        lr_decay: float = 0.1,
+        lr_decay_ratio: float = 1.5,
+        lr_decay_range: int = 256,
+        lr_decay_step: int = 60,
+        lr_stop: float = 1e-6,
+        anneal: float = 0.2,
+        back_projection: int = 8,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check(dict(self.hparams))
+        self.scale, self.in_channels = scale, in_channels
+        self.factors = list(scale_steps) if scale_steps else equal_steps(scale)
+        settings = {"channels": in_channels, "width": width, "depth": depth, "kernel_size": kernel_size}
+        self.network = ZSSRStages([ZSSRNetwork(**settings) for _ in self.factors])
+        self.network.to(memory_format=torch.channels_last)
+        self.network.hand_on(0)
+        self.radius = self.network.steps[0].radius
+        self.halo = _halo(self.factors, self.radius)
+        # hidden maps, and the 8 answers of the ensemble
+        self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width + 24 * in_channels))
+        self.bytes_per_pixel = math.ceil(self.bytes_per_enlarged_pixel * scale**2)
+        self.steps = ScaleSteps(self)
+
+    # --- enlarging ---
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W) rounded up; clamped between the scale steps only."""
+        pred = lq
+        for k, network in enumerate(self.network.steps):
+            pred = network(self._enlarged(pred.clamp(0, 1) if k else pred, k, lq))
+        return pred
+
+    def restore_whole(self, lq: Tensor) -> Tensor:
+        """``forward``; any size fits."""
+        pred: Tensor = self(lq)
+        return pred
+
+    def enlarge(self, lq: Tensor, *, run: Run, ensemble: bool, stages: int | None = None) -> Tensor:
+        """The best result: per scale step the median of 8 flips and turns, back-projected, clamped.
+
+        Args:
+            lq: float, (1, C, H, W), [0, 1].
+            run: applies a network to an enlarged image, whole or tile by tile.
+            ensemble: else one view.
+            stages: only so many scale steps; None for all.
+
+        Returns:
+            float, (1, C, h, w), [0, 1].
+        """
+        pred: Tensor = lq
+        for k, network in enumerate(self.network.steps[:stages]):
+            enlarged = self._enlarged(pred, k, lq)
+            pred = self._views(network, enlarged, run, ensemble=ensemble)
+            pred = self._back_projected(pred, lq, math.prod(self.factors[: k + 1])).clamp(0, 1)
+        return pred
+
+    def _views(self, network: ZSSRNetwork, enlarged: Tensor, run: Run, *, ensemble: bool) -> Tensor:
+        if not ensemble:
+            return run(network, enlarged)
+
+        def median(image: Tensor) -> Tensor:
+            return tiling.self_ensemble(network, image, median=True)
+
+        return run(median, enlarged)  # type: ignore[arg-type]
+
+    def _enlarged(self, pred: Tensor, k: int, lq: Tensor) -> Tensor:
+        """``pred`` after k scale steps, interpolated to the size of the next."""
+        total = math.prod(self.factors[: k + 1])
+        size = (new_length(lq.shape[-2], total), new_length(lq.shape[-1], total))
+        return resize(pred, self.factors[k], size=size).contiguous(memory_format=torch.channels_last)
+
+    def _back_projected(self, pred: Tensor, lq: Tensor, total: float) -> Tensor:
+        for _ in range(self.hparams["back_projection"]):
+            missing = lq - self.shrink(pred, total, (lq.shape[-2], lq.shape[-1]))
+            pred = pred + resize(missing, total, size=(pred.shape[-2], pred.shape[-1]))
+        return pred
+
+    def shrink(self, image: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
+        """How sons are made of fathers, and what back-projection holds the result against."""
+        return resize(image, 1 / factor, size=size)
+
+    # --- training ---
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What changes between steps happens before the checkpoint of the step."""
+        return [self.steps]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One batch of the present scale step; ``lq`` is already enlarged to the size of ``gt``."""
+        lq = batch["lq"].contiguous(memory_format=torch.channels_last)
+        loss = losses.l1(self.network.steps[self.steps.stage](lq), batch["gt"])
+        self.log_training(loss)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam; networks of later scale steps get no gradient yet, so their moments begin with their step."""
+        return torch.optim.Adam(self.network.parameters(), self.hparams["lr"])
+
+    def on_validation_epoch_end(self) -> None:
+        """The newest state holds the best weights of every scale step so far, so it is the best."""
+        super().on_validation_epoch_end()
+        self.is_best = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the scale steps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["scale_steps"] = self.steps.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back."""
+        super().on_load_checkpoint(checkpoint)
+        self.steps.load(checkpoint["scale_steps"])
+
+
+def _halo(factors: list[float], radius: int) -> int:
+    """Receptive radius in lq pixels: a network's, and two for the cubic kernel, once for each scale step."""
+    halo = 0
+    for factor in reversed(factors):
+        halo = math.ceil((halo + radius) / factor) + 2
+    return halo
+
+
+def _check(given: dict[str, Any]) -> None:
+    steps, scale = given["scale_steps"], given["scale"]
+    if not 1 < scale <= 16:
+        raise ValueError(f"model.scale is {scale}, expected above 1 and at most 16")
+    if steps is not None and (min(steps, default=0) <= 1 or not math.isclose(math.prod(steps), scale, rel_tol=1e-6)):
+        raise ValueError(f"model.scale_steps is {steps}, expected factors above 1 with the product scale={scale:g}")
+    for name in ("lr", "lr_stop", "lr_decay_ratio"):
+        if not 0 < given[name] < float("inf"):
+            raise ValueError(f"model.{name} is {given[name]}, expected a number above 0")
+    for name in ("lr_decay_range", "lr_decay_step"):
+        if given[name] < 1:
+            raise ValueError(f"model.{name} is {given[name]}, expected at least 1 step")
+    if not 0 < given["lr_decay"] < 1 or not 0 <= given["anneal"] <= 1 or given["back_projection"] < 0:
+        raise ValueError(
+            f"model.lr_decay is {given['lr_decay']}, model.anneal is {given['anneal']}, model.back_projection is "
+            f"{given['back_projection']}, expected between 0 and 1, 0 to 1, and at least 0"
+        )

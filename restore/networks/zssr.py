@@ -1,0 +1,80 @@
+"""The small residual network that zero-shot super-resolution trains on one image.
+
+Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning", CVPR 2018, section 3.2: the image is
+interpolated to the output size first, eight hidden layers of 64 channels with ReLU learn what that lacks.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class ZSSRNetwork(nn.Module):
+    """Convolutions with ReLU between them, added to the input.
+
+    He initialisation (He et al., ICCV 2015, eq. 10, fan-in), the output layer's scaled by 0.1 so that training starts
+    near the interpolated image; an output layer of zeros was tried and did not learn.
+
+    Args:
+        channels, width: of the image and of the hidden layers.
+        depth: hidden layers; one convolution more makes the output.
+        kernel_size: odd, of every convolution.
+
+    Raises:
+        ValueError: for a value outside these.
+    """
+
+    def __init__(self, *, channels: int = 3, width: int = 64, depth: int = 8, kernel_size: int = 3) -> None:
+        super().__init__()
+        for name, value in {"in_channels": channels, "width": width, "depth": depth}.items():
+            if value < 1:
+                raise ValueError(f"model.{name} is {value}, expected at least 1")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"model.kernel_size is {kernel_size}, expected an odd number")
+        self.radius = (depth + 1) * (kernel_size // 2)  # receptive, in pixels of the enlarged image
+        sizes = [channels, *[width] * depth, channels]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers[:-1])
+        self._initialise()
+
+    def _initialise(self) -> None:
+        convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d)]
+        for convolution in convolutions:
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            convolutions[-1].weight.mul_(0.1)
+
+    def interpolate_only(self) -> None:
+        """Add nothing from now on."""
+        output = self.layers[-1]
+        assert isinstance(output, nn.Conv2d)
+        nn.init.zeros_(output.weight)
+        nn.init.zeros_(output.bias)  # type: ignore[arg-type]
+
+    def forward(self, enlarged: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), not clamped."""
+        pred: Tensor = enlarged + self.layers(enlarged)
+        return pred
+
+
+class ZSSRStages(nn.Module):
+    """One network for each of the gradual steps of a total scale; later ones start from the one before."""
+
+    def __init__(self, networks: Sequence[ZSSRNetwork]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    @property
+    def steps(self) -> list[ZSSRNetwork]:
+        """The networks in order."""
+        return list(self.networks)  # type: ignore[arg-type]
+
+    def hand_on(self, k: int) -> None:
+        """Give the weights of step ``k`` to all later steps."""
+        for later in self.steps[k + 1 :]:
+            later.load_state_dict(self.steps[k].state_dict())

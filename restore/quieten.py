@@ -1,0 +1,19 @@
+"""Keeps Lightning's advice out of our logs."""
+
+import logging
+import warnings
+
+
+def quieten() -> None:
+    """Silence advice that does not fit how these runs work."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # ours resume exactly
+        ".*smaller than the logging interval.*",
+        ".*Trying to infer the `batch_size`.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()  # ours are at the root; with both, every line came twice
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,212 @@
+"""Zero-shot super-resolution: the contract, one scale step after the other, and the guard."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from restore import image, tiling
+from restore.data.photos import embedded
+from restore.data.single_image import SingleImageData
+from restore.models.zero_shot import ZeroShotSuperResolution
+from restore.resize import new_length, resize
+
+SMALL: dict[str, Any] = {"width": 8, "depth": 2}
+
+
+def photo(side: int = 48) -> Tensor:
+    return image.read(embedded("photos_held_out")[0]).rgb()[:, 100 : 100 + side, 150 : 150 + side].contiguous()
+
+
+def trained(lq: Tensor, steps: int, *, halt_at: int | None = None, **settings: Any) -> ZeroShotSuperResolution:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(**SMALL | settings)
+    data = SingleImageData(image=lq, scale=model.scale, patch_size=24)
+    if halt_at is not None:
+        before = model.training_step
+
+        def training_step(batch: dict[str, Any], batch_idx: int) -> Tensor:
+            model.steps.halt = batch_idx >= halt_at
+            return before(batch, batch_idx)
+
+        model.training_step = training_step  # type: ignore[method-assign]
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(model, datamodule=data)
+    return model.eval()
+
+
+def whole(network: Any, enlarged: Tensor) -> Tensor:
+    pred: Tensor = network(enlarged)
+    return pred
+
+
+# --- the contract ---
+
+
+@pytest.mark.parametrize(("scale", "halo"), [(2.0, 7), (3.0, None), (2.5, 6), (8.0, None)])
+def test_halo_is_the_radius_over_the_scale_plus_two(scale: float, halo: int | None) -> None:
+    model = ZeroShotSuperResolution(scale=scale, width=4)
+    if len(model.factors) == 1:
+        assert model.halo == halo == math.ceil(9 / scale) + 2
+    else:
+        assert model.halo is not None
+        assert model.halo >= math.ceil(9 / model.factors[0]) + 2
+
+
+@pytest.mark.parametrize("scale", [2.0, 4.0])
+def test_nothing_farther_than_the_halo_is_seen(scale: float) -> None:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(scale=scale, width=4, depth=2).double()
+    halo, centre = model.halo, 20
+    lq = torch.rand(1, 3, 41, 41, dtype=torch.float64, requires_grad=True)
+    first = int(scale) * centre
+    model(lq)[..., first : first + int(scale), first : first + int(scale)].sum().backward()
+    assert lq.grad is not None
+    seen = torch.nonzero(lq.grad[0].abs().sum(0))
+    assert halo is not None
+    assert int(seen.min()) >= centre - halo
+    assert int(seen.max()) <= centre + halo
+
+
+@pytest.mark.parametrize(("scale", "tile"), [(2.0, 7), (4.0, 10)])
+def test_tiled_is_the_whole_before_back_projection(scale: float, tile: int) -> None:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(scale=scale, width=8).eval()
+    lq = photo(37)[None]
+    assert model.halo is not None
+    with torch.inference_mode():
+        tiles = tiling.tiled(model, lq, scale=int(scale), tile=tile, halo=model.halo)
+        assert (tiles - model(lq)).abs().max() < 1e-5
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 9), width=st.integers(1, 9), scale=st.sampled_from([1.3, 2.0, 2.5, 3.0, 4.0]))
+def test_every_size_is_enlarged_to_the_scale_rounded_up(height: int, width: int, scale: float) -> None:
+    model = ZeroShotSuperResolution(scale=scale, **SMALL).eval()
+    lq = torch.rand(1, 3, height, width)
+    with torch.inference_mode():
+        for pred in (model(lq), model.enlarge(lq, run=whole, ensemble=True)):
+            assert pred.shape == (1, 3, new_length(height, scale), new_length(width, scale))
+            assert pred.isfinite().all()
+
+
+def test_back_projection_makes_the_result_shrink_to_the_input() -> None:
+    lq = photo(24)[None]
+    far, near = (ZeroShotSuperResolution(scale=2.0, back_projection=rounds, **SMALL).eval() for rounds in (0, 8))
+    near.load_state_dict(far.state_dict())
+    with torch.inference_mode():
+        errors = [(resize(m.enlarge(lq, run=whole, ensemble=False), 0.5) - lq).abs().mean() for m in (far, near)]
+    assert errors[1] < errors[0] / 5
+
+
+def test_the_ensemble_is_the_median_of_eight_turns() -> None:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(scale=2.0, back_projection=0, **SMALL).eval()
+    lq = photo(12)[None]
+    network, enlarged = model.network.steps[0], resize(lq, 2)
+    views = []
+    with torch.inference_mode():
+        for turns in range(4):
+            for flip in (False, True):
+                view = enlarged.rot90(turns, (2, 3))
+                pred = network(view.flip(3) if flip else view)
+                views.append((pred.flip(3) if flip else pred).rot90(-turns, (2, 3)))
+        expected = torch.quantile(torch.stack(views), 0.5, dim=0).clamp(0, 1)
+        assert torch.allclose(model.enlarge(lq, run=whole, ensemble=True), expected, atol=1e-6)
+
+
+# --- training ---
+
+
+def test_every_scale_step_trains_its_own_network_and_hands_it_on() -> None:
+    torch.manual_seed(0)
+    start = ZeroShotSuperResolution(scale=4.0, **SMALL).network.state_dict()
+    model = trained(photo(32), 60, scale=4.0)
+    first, second = (step.state_dict()["layers.0.weight"] for step in model.network.steps)
+    assert not torch.equal(first, start["networks.0.layers.0.weight"])
+    assert not torch.equal(first, second)
+    assert [record.begin for record in model.steps.records] == [0, 30]
+    assert model.steps.records[1].father is not None
+    assert model.steps.records[1].father.shape == (3, 64, 64)  # the first step's result is a father of the second
+
+
+def test_the_least_error_is_what_remains() -> None:
+    model = trained(photo(), 150)
+    (record,) = model.steps.records
+    gt = photo()[None]
+    with torch.inference_mode():
+        gt = gt[..., 1:, 1:]  # another phase than the sons it was trained on
+        enlarged = resize(resize(gt, 0.5), 2, size=(47, 47))
+        error = float((model.network.steps[0](enlarged) - gt).square().mean())
+    assert error == pytest.approx(min(record.errors), rel=1e-4)
+    assert error < 0.98 * record.bicubic
+    assert not record.fell_back
+
+
+def test_a_step_ends_when_the_learning_rate_has_fallen() -> None:
+    model = trained(photo(24), 100, lr_stop=1e-3, lr_decay_ratio=1e-9)
+    assert model.steps.records[0].steps[-1] == 100  # no drop within 256 steps
+    model = trained(photo(24), 1000, lr_stop=1e-3, lr_decay_ratio=1e-9)
+    assert model.steps.records[0].steps[-1] in (300, 360, 420, 480)
+
+
+def test_white_noise_falls_back_to_bicubic(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(1)
+    noise = torch.rand(3, 48, 48)
+    model = trained(noise, 100)
+    assert model.steps.fell_back == [1]
+    assert "did not clearly beat bicubic" in caplog.text
+    with torch.inference_mode():
+        assert torch.equal(model(noise[None]), resize(noise[None], 2))
+
+
+def test_stopped_at_once_it_is_bicubic_and_later_it_is_the_best_so_far() -> None:
+    lq = photo(32)
+    at_once = trained(lq, 4000, halt_at=0, scale=4.0)
+    assert len(at_once.steps.records) == 1
+    with torch.inference_mode():
+        assert torch.allclose(at_once(lq[None]), resize(resize(lq[None], 2).clamp(0, 1), 2), atol=1e-6)
+    later = trained(lq, 4000, halt_at=200, scale=4.0)
+    assert later.steps.records[0].steps[-1] == 201
+    assert later.steps.fell_back == []
+    first, second = (step.state_dict() for step in later.network.steps)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("scale", 1.0),
+        ("scale", 17.0),
+        ("scale", float("nan")),
+        ("scale_steps", [2.0, 2.0]),
+        ("scale_steps", []),
+        ("scale_steps", [4.0, 0.5]),
+        ("lr", 0.0),
+        ("lr_stop", -1.0),
+        ("lr_decay", 1.0),
+        ("lr_decay_ratio", 0.0),
+        ("lr_decay_range", 0),
+        ("lr_decay_step", 0),
+        ("anneal", 2.0),
+        ("back_projection", -1),
+    ],
+)
+def test_bad_values_are_named(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"model\.{setting} is "):
+        ZeroShotSuperResolution(**{setting: value})
