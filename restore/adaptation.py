@@ -1,6 +1,8 @@
 """Restores with zero-shot super-resolution: a network trained on the very picture, or one that was."""
 
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -170,6 +172,12 @@ class _Watch(Callback):
 
     def __init__(self, progress: Progress | None, cancel: Callable[[], bool] | None) -> None:
         self.progress, self.cancel = progress, cancel
+        self._sigterm = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the caller's handler back: Lightning's would end the program without a result."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._sigterm)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Before a step, so that the step that is stopped after still ends its scale step."""

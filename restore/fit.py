@@ -63,6 +63,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     with training.interruptions(folder), training.finishing(trainer):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+        done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
         seconds = time.perf_counter() - started
         best = folder / "checkpoints" / "best.ckpt"
         if not best.exists():
@@ -73,7 +74,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         "value": model.best,
         "protocol": model.protocol,
         "metrics": {key: float(value) for score in scores for key, value in score.items()},
-        "steps": trainer.max_steps,
+        "steps": done,
         "steps_run": steps.batches // trainer.accumulate_grad_batches,
         "seconds": round(seconds, 1),
         "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),

@@ -1,0 +1,244 @@
+"""Zero-shot super-resolution through the commands, as people meet it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from restore import adaptation, checkpoint, image
+from restore.data.photos import embedded
+from tests.conftest import Cli, photo
+from tests.test_fit import same_weights, survive
+
+TINY = (
+    "zero_shot.max_steps=20",
+    "zero_shot.model.width=4",
+    "zero_shot.model.depth=1",
+    "zero_shot.data.patch_size=16",
+    "zero_shot.model.back_projection=2",
+    "device=cpu",
+)
+FIT = (
+    "model=zero_shot",
+    "data=single_image",
+    "data.image=lq.png",
+    "data.patch_size=16",
+    "model.width=4",
+    "model.depth=1",
+    "model.scale=4",
+    "model.back_projection=1",
+    "trainer=smoke",
+    "trainer.max_steps=24",
+    "val_every_steps=5",
+    "callbacks.progress=null",
+    "callbacks.panels=null",
+)
+
+
+def ramp(height: int, width: int, channels: int, peak: int = 255) -> np.ndarray[Any, Any]:
+    rows, columns = np.mgrid[:height, :width]
+    planes = [(rows + columns * (k + 1)) * peak // max(1, height + width * 4) for k in range(channels)]
+    return np.stack(planes, 2).astype(np.uint8 if peak == 255 else np.uint16)
+
+
+# --- predict ---
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (3, 3), (5, 12)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_any_size_and_kind_is_enlarged_and_keeps_its_kind(cli: Cli, size: tuple[int, int], mode: str) -> None:
+    channels = {"RGB": 3, "L": 1, "RGBA": 4, "P": 3}[mode]
+    pixels = ramp(*size, channels)
+    made = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    (made.convert("P") if mode == "P" else made).save("in.png")
+    outcome = cli("predict", *TINY, "input=in.png", "output=out.png", "scale=2")
+    assert outcome.status == 0, outcome.err
+    with Image.open("out.png") as out:
+        assert (out.height, out.width) == (2 * size[0], 2 * size[1])
+        assert out.mode == {"P": "RGB"}.get(mode, mode)
+    assert ("is too small to learn from; bicubic is used" in " ".join(outcome.out.split())) == (min(size) < 3)
+
+
+def test_16_bit_and_orientation_are_kept(cli: Cli) -> None:
+    image.write("deep.png", image.Picture(torch.from_numpy(ramp(9, 6, 3, 65535).transpose(2, 0, 1).copy())))
+    assert cli("predict", *TINY, "input=deep.png", "output=out.png", "scale=2").status == 0
+    assert image.read("out.png").peak == 65535
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.fromarray(ramp(6, 9, 3)).save("turned.jpg", exif=exif)
+    assert cli("predict", *TINY, "input=turned.jpg", "output=out2.png", "scale=2").status == 0
+    assert image.read("out2.png").pixels.shape == (3, 18, 12)
+
+
+@pytest.mark.parametrize("scale", ["2.5", "3", "4", "8"])
+def test_other_scales_whole_or_not(cli: Cli, tmp_path: Path, scale: str) -> None:
+    photo(tmp_path / "in.png", 11, 9)
+    assert cli("predict", *TINY, "input=in.png", f"scale={scale}").status == 0
+    with Image.open(f"in_x{scale}.png") as out:
+        assert (out.height, out.width) == (int(np.ceil(11 * float(scale))), int(np.ceil(9 * float(scale))))
+
+
+def test_one_seed_gives_the_same_bytes_and_another_not(cli: Cli, tmp_path: Path) -> None:
+    cat = image.read(embedded("photos_held_out")[0])
+    image.write("in.png", image.Picture(cat.pixels[:, 100:132, 150:190]))
+    easy = (*TINY, "zero_shot.max_steps=100", "zero_shot.model.width=16", "input=in.png", "scale=2")
+    for name, seed in {"a": 0, "b": 0, "c": 1}.items():
+        assert cli("predict", *easy, f"output={name}.png", f"seed={seed}").status == 0
+    a, b, c = (Path(f"{name}.png").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.parametrize("scale", ["2", "3"])
+def test_tiles_are_the_whole(cli: Cli, tmp_path: Path, scale: str) -> None:
+    photo(tmp_path / "in.png", 33, 26)
+    wide = (*TINY, "zero_shot.max_steps=60", "zero_shot.model.width=16", "input=in.png", f"scale={scale}")
+    assert cli("predict", *wide, "tile=none", "output=whole.png").status == 0
+    assert cli("predict", *wide, "tile=9", "output=tiles.png").status == 0
+    whole, tiles = (image.read(name).rgb() for name in ("whole.png", "tiles.png"))
+    assert (whole - tiles).abs().max() <= 1.01 / 255  # rounding may fall the other way
+    assert (whole != tiles).float().mean() < 0.001
+
+
+def test_no_structure_falls_back_to_bicubic_and_the_record_says_so(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "in" / "noise.png")
+    photo(tmp_path / "in" / "photo.png", 24, 24)
+    outcome = cli("predict", *TINY, "zero_shot.max_steps=40", "input=in", "scale=2")
+    assert outcome.status == 0, outcome.err
+    assert "did not clearly beat bicubic" in " ".join(outcome.out.split())
+    record = json.loads(Path("in_x2/predict.json").read_text())
+    assert record["noise_x2.png"]["notes"] == {"fell_back": "scale step 1"}
+    assert cli("predict", "ckpt_path=bicubic", "scale=2", "input=in/noise.png", "output=b.png").status == 0
+    assert Path("b.png").read_bytes() == Path("in_x2/noise_x2.png").read_bytes()
+    again = cli("predict", *TINY, "zero_shot.max_steps=40", "input=in", "scale=2")
+    assert "0 restored, 2 were done before" in again.out
+
+
+def test_when_time_is_over_the_best_so_far_is_given(cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "in.png", 20, 20)
+    limited = (*TINY, "zero_shot.max_steps=10000000", "input=in.png", "scale=4", "max_seconds=0.5")
+    outcome = cli("predict", *limited)
+    assert outcome.status == 0, outcome.err
+    assert image.read("in_x4.png").pixels.shape == (3, 80, 80)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_cancelling_leaves_the_best_so_far(number: int, status: int, tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png", 40, 40)
+    photo(tmp_path / "in" / "b.png", 40, 40)
+    argv = [sys.executable, "-u", "-m", "restore.predict", *TINY, "zero_shot.max_steps=1000000"]
+    argv += ["input=in", "scale=2", "zero_shot.model.lr_decay_ratio=1000000"]  # never flat: it would train for hours
+    running = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    marker, deadline = tmp_path / "outputs", time.monotonic() + 20
+    while time.monotonic() < deadline and not marker.exists():  # long enough to be in the middle of the first picture
+        time.sleep(0.5)
+    running.send_signal(number)
+    out = running.communicate(timeout=60)[0]
+    assert running.returncode == status, out
+    assert sorted(path.name for path in (tmp_path / "in_x2").iterdir()) == ["a_x2.png"]
+    assert image.read(tmp_path / "in_x2" / "a_x2.png").pixels.shape == (3, 80, 80)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["scale=1"], "model.scale is 1"),
+        ([], "scale is not given, and ckpt_path=zero_shot has none of its own"),
+        (["scale=2", "zero_shot.max_steps=0"], "zero_shot.max_steps is 0"),
+        (["scale=2", "max_seconds=0"], "max_seconds is 0"),
+        (["scale=2", "zero_shot.model.width=wide"], "zero_shot.model.width is 'wide'"),
+        (["scale=2", "zero_shot.model.depht=3"], "did you mean zero_shot.model.depth"),
+        (["scale=2", "zero_shot.data.patch_size=0"], "data.patch_size is 0"),
+        (["scale=2", "zero_shot.model.lr=0.0"], "model.lr is 0"),
+    ],
+)
+def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], words: str) -> None:
+    photo(tmp_path / "in.png")
+    outcome = cli("predict", "input=in.png", *overrides)
+    assert outcome.status == 1
+    assert words in " ".join(outcome.err.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png"]
+
+
+# --- evaluate ---
+
+
+def test_an_interrupted_evaluation_goes_on_from_its_last_picture(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        photo(tmp_path / "set" / "HR" / f"{name}.png", 34, 40, seed=ord(name))
+    options = (*TINY, "ckpt_path=zero_shot", "scale=2", "benchmarks=[set]")
+    assert cli("evaluate", *options, "output=whole").status == 0
+    restore, seen = adaptation.ZeroShotRestorer.restore, []
+
+    def interrupted(self: Any, lq: Any, **rest: Any) -> Any:
+        seen.append(lq)
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return restore(self, lq, **rest)
+
+    monkeypatch.setattr(adaptation.ZeroShotRestorer, "restore", interrupted)
+    stopped = cli("evaluate", *options, "output=cut")
+    assert stopped.status == 143
+    assert "interrupted after 2 pictures; the same command goes on from there" in " ".join(stopped.out.split())
+    assert cli("evaluate", *options, "output=cut").status == 0
+    assert len(seen) == 4  # two, the interrupted one, and that one again
+    assert Path("cut/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
+    assert not Path("cut/partial.json").exists()
+
+
+def test_a_fractional_scale_is_refused_by_the_protocols(cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "set" / "a.png", 60, 60)
+    outcome = cli("evaluate", "ckpt_path=zero_shot", "scale=2.5", "benchmarks=[set]")
+    assert outcome.status == 1
+    assert "scale is 2.5, expected a whole number" in outcome.err
+
+
+# --- fit ---
+
+
+@pytest.mark.parametrize("crashes", [[7], [13, 2], [11, 3, 1]])
+def test_crashes_on_either_side_of_a_scale_step_change_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashes: list[int]
+) -> None:
+    photo(tmp_path / "lq.png", 40, 44)
+    options = (*FIT, "checkpoint.every_steps=4")
+    whole = cli("fit", *options, "run_id=whole")
+    assert whole.status == 0, whole.err
+    survive(cli, monkeypatch, (*options, "run_id=x"), crashes)
+    runs = [tmp_path / "outputs" / "zero_shot" / run for run in ("whole", "x")]
+    states = [checkpoint.read(run / "checkpoints" / "last.ckpt") for run in runs]
+    assert same_weights(*states)
+    assert [record["begin"] for record in states[0]["scale_steps"]] == [0, 12]
+    results = [json.loads((run / "result.json").read_text()) for run in runs]
+    assert results[0]["metrics"] == results[1]["metrics"]
+
+
+def test_a_training_that_ends_early_is_finished_and_its_checkpoint_enlarges(cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "lq.png", 40, 44)
+    flat = ("trainer.max_steps=2000", "model.scale=2", "model.lr_stop=1e-3", "model.lr_decay_ratio=1e-9")
+    options = (*FIT, *flat, "val_every_steps=100", "checkpoint.every_steps=100", "run_id=a")
+    outcome = cli("fit", *options)
+    assert outcome.status == 0, outcome.err
+    run = tmp_path / "outputs" / "zero_shot" / "a"
+    steps = json.loads((run / "result.json").read_text())["steps"]
+    assert 300 <= steps < 1000
+    assert checkpoint.read(run / "checkpoints" / "last.ckpt")["global_step"] == steps
+    (run / "result.json").unlink()  # killed between its last step and its result
+    assert cli("fit", *options).status == 0
+    assert json.loads((run / "result.json").read_text())["steps"] == steps
+    done = cli("predict", f"ckpt_path={run}/checkpoints/best.ckpt", "input=lq.png", "output=out.png")
+    assert done.status == 0, done.err
+    assert image.read("out.png").pixels.shape == (3, 80, 88)
