@@ -8,14 +8,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(ckpt_path: str, **settings: Any) -> "Restorer":
-    """Open anything that restores: a checkpoint, or ``bicubic`` with ``scale=...``.
+def load(ckpt_path: str, *, scale: float | None = None, zero_shot: Any = None, **settings: Any) -> "Restorer":
+    """Open anything that restores: a checkpoint, shipped weights by name, ``zero_shot`` or ``bicubic``.
 
-    ``restore.load("best.ckpt").restore(image)`` takes and gives float (3, H, W) in [0, 1]. Settings are those of
-    :class:`restore.restorers.Inference`. Imported lazily, so ``import restore`` stays cheap.
+    ``restore.load("best.ckpt").restore(image)`` takes and gives float (3, H, W) in [0, 1]. Imported lazily, so
+    ``import restore`` stays cheap.
+
+    Args:
+        scale: needed by ``zero_shot`` and ``bicubic``.
+        zero_shot: how ``zero_shot`` trains, a dict of :class:`restore.inference.Adaptation`'s settings.
+        settings: those of :class:`restore.inference.Inference`.
     """
-    from restore.inference import Inference
+    from restore.inference import Adaptation, Inference
     from restore.restorers import open_restorer
 
-    scale = settings.pop("scale", None)
-    return open_restorer(ckpt_path, scale=scale, inference=Inference(**settings))
+    adaptation = Adaptation(**(zero_shot or {}))
+    return open_restorer(ckpt_path, scale=scale, inference=Inference(**settings), adaptation=adaptation)
