@@ -16,6 +16,8 @@ ALLOWED = {
     "results": {"run_folder"},
     "image": set(),
     "resize": set(),
+    "kernels": set(),
+    "kernel_estimation": {"kernels", "networks", "resize"},
     "tiling": set(),
     "metrics": set(),
     "losses": set(),
