@@ -6,9 +6,9 @@ direction's own strength, so what falls faster is the blur; a Gaussian is fitted
 Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019 (KernelGAN), in patches:
 a deep linear generator, started at that Gaussian, shrinks the image until a discriminator cannot tell the patches.
 
-Where this departs from the paper, because measured kernels came out too narrow (the variance less than half):
-the image's own patches are blurred first, by the kernel at 1 / scale of its size squared, as the shrunk ones have been
-blurred twice; and the kernel's rim and small values are held to the first estimate instead of to 0.
+Where this departs from the paper, because measured kernels came out too narrow (less than half the variance): the
+image's own patches are blurred a little first, because the shrunk ones have been blurred twice; and the kernel's rim
+and small values are held to the first estimate instead of to 0.
 """
 
 import math
