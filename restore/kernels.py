@@ -102,6 +102,17 @@ def centre_of_mass(kernel: Tensor) -> tuple[float, float]:
     return float(kernel.sum(1) @ rows), float(kernel.sum(0) @ columns)
 
 
+def widths(kernel: Tensor) -> tuple[float, float]:
+    """Standard deviations of a kernel along its long and its short axis, px."""
+    kernel = _checked(kernel).cpu()
+    rows, columns = (torch.arange(side, dtype=torch.float64) for side in kernel.shape)
+    row, column = centre_of_mass(kernel)
+    y, x = (rows - row)[:, None], (columns - column)[None, :]
+    yy, xx, xy = (float((kernel * product).sum()) for product in (y * y, x * x, y * x))
+    middle, spread = (yy + xx) / 2, math.hypot((yy - xx) / 2, xy)
+    return math.sqrt(max(0.0, middle + spread)), math.sqrt(max(0.0, middle - spread))
+
+
 def centred(kernel: Tensor) -> Tensor:
     """The same blur with its centre of mass in the middle of an odd-sized array, to a fraction of a pixel.
 

@@ -104,6 +104,7 @@ class ScaleSteps(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin, or hand the fathers of a resumed run to the data again."""
         if not self.records:
+            self.model.look_at(trainer.datamodule.image)  # type: ignore[attr-defined]
             self._begin(trainer, 0, None, from_batch=0)
             return
         for k, record in enumerate(self.records):

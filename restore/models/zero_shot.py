@@ -1,5 +1,6 @@
 """Zero-shot super-resolution: an image trains its own network."""
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +10,17 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from restore import losses, tiling
+from restore import kernels, losses, tiling
+from restore.kernel_estimation import estimate_kernel
+from restore.kernels import read_kernel
 from restore.models.base import RestorationModel
 from restore.models.scale_steps import ScaleSteps, equal_steps
 from restore.networks.zssr import ZSSRNetwork, ZSSRStages
 from restore.resize import new_length, resize
+
+log = logging.getLogger(__name__)
+
+KERNEL_STEPS = 0  # of the generator; more were measured to be no better than the spectrum's Gaussian
 
 Run = Callable[[ZSSRNetwork, Tensor], Tensor]
 
@@ -39,6 +46,9 @@ class ZeroShotSuperResolution(RestorationModel):
         anneal: share of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
         back_projection: rounds of iterative back-projection on each result (Irani and Peleg, CVGIP 53(3), 1991); 0 for
             noisy pictures.
+        kernel: how the picture was shrunk: null for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself, or
+            ``estimate``, from the picture (:mod:`restore.kernel_estimation`). Sons are then made with it, in one scale
+            step of a whole number.
 
     Raises:
         ValueError: for a value outside these.
@@ -56,6 +66,7 @@ class ZeroShotSuperResolution(RestorationModel):
         "lr_stop",
         "anneal",
         "back_projection",
+        "kernel",
     )
     network: ZSSRStages
     scale: float  # type: ignore[assignment]
@@ -77,12 +88,20 @@ class ZeroShotSuperResolution(RestorationModel):
         lr_stop: float = 1e-6,
         anneal: float = 0.2,
         back_projection: int = 8,
+        kernel: str | list[list[float]] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         _check(dict(self.hparams))
         self.scale, self.in_channels = scale, in_channels
         self.factors = list(scale_steps) if scale_steps else equal_steps(scale)
+        self.kernel: Tensor | None = None
+        if kernel is not None:
+            self.factors = [_whole(scale, scale_steps)]
+        if kernel is not None and kernel != "estimate":
+            self.kernel = (
+                read_kernel(kernel, setting="model.kernel") if isinstance(kernel, str) else torch.tensor(kernel)
+            )
         settings = {"channels": in_channels, "width": width, "depth": depth, "kernel_size": kernel_size}
         self.network = ZSSRStages([ZSSRNetwork(**settings) for _ in self.factors])
         self.network.to(memory_format=torch.channels_last)
@@ -149,8 +168,28 @@ class ZeroShotSuperResolution(RestorationModel):
         return pred
 
     def shrink(self, image: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
-        """How sons are made of fathers, and what back-projection holds the result against."""
-        return resize(image, 1 / factor, size=size)
+        """How sons are made of fathers, and what back-projection holds the result against.
+
+        Args:
+            image: float, (..., C, H, W). factor: above 1.
+            size: of the result; by default the sides divided by ``factor``, rounded up.
+        """
+        if self.kernel is None:
+            return resize(image, 1 / factor, size=size)
+        return kernels.shrink(image, self.kernel, round(factor))
+
+    def look_at(self, image: Tensor, *, seed: int = 0) -> None:
+        """Estimate the kernel from the picture that is about to be learnt, where that is asked for.
+
+        Args:
+            image: float, (C, H, W), [0, 1].
+
+        Raises:
+            ValueError: the picture is too small, or holds no detail.
+        """
+        if self.hparams["kernel"] == "estimate" and self.kernel is None:
+            self.kernel = estimate_kernel(image, round(self.scale), steps=KERNEL_STEPS, seed=seed)
+            log.info("the kernel's standard deviations are %.2f and %.2f px", *kernels.widths(self.kernel))
 
     # --- training ---
 
@@ -178,11 +217,15 @@ class ZeroShotSuperResolution(RestorationModel):
         """Add the scale steps."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["scale_steps"] = self.steps.state()
+        if self.kernel is not None:  # the matrix, for the file may not be there any more
+            checkpoint["restore"]["arguments"]["kernel"] = self.kernel.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back."""
         super().on_load_checkpoint(checkpoint)
         self.steps.load(checkpoint["scale_steps"])
+        stored = checkpoint["restore"]["arguments"]["kernel"]
+        self.kernel = None if stored is None else torch.tensor(stored, dtype=torch.float64)
 
 
 def _halo(factors: list[float], radius: int) -> int:
@@ -191,6 +234,15 @@ def _halo(factors: list[float], radius: int) -> int:
     for factor in reversed(factors):
         halo = math.ceil((halo + radius) / factor) + 2
     return halo
+
+
+def _whole(scale: float, scale_steps: list[float] | None) -> float:
+    if scale != round(scale) or scale_steps is not None:
+        raise ValueError(
+            f"model.scale is {scale:g} and model.scale_steps is {scale_steps}, but a kernel belongs to one step of a "
+            "whole scale; set a whole scale and leave scale_steps out, or leave kernel out"
+        )
+    return scale
 
 
 def _check(given: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from torch import Tensor
 from restore import image, tiling
 from restore.data.photos import embedded
 from restore.data.single_image import SingleImageData
+from restore.kernels import gaussian_kernel, shrink, widths
 from restore.models.zero_shot import ZeroShotSuperResolution
 from restore.resize import new_length, resize
 
@@ -210,3 +212,47 @@ def test_stopped_at_once_it_is_bicubic_and_later_it_is_the_best_so_far() -> None
 def test_bad_values_are_named(setting: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"model\.{setting} is "):
         ZeroShotSuperResolution(**{setting: value})
+
+
+# --- kernels ---
+
+
+def test_a_known_kernel_makes_the_sons_and_the_back_projection(tmp_path: Any) -> None:
+    kernel = gaussian_kernel(2.0, 1.0, 0.5, 13)
+    numpy.save(tmp_path / "kernel.npy", kernel.roll(2, 0).numpy())  # off its centre
+    model = ZeroShotSuperResolution(scale=4.0, kernel=str(tmp_path / "kernel.npy"), **SMALL).eval()
+    assert model.factors == [4.0]
+    lq = photo(12)[None]
+    assert torch.allclose(model.shrink(photo(), 4.0), shrink(photo(), kernel, 4), atol=1e-4)
+    with torch.inference_mode():
+        pred = model.enlarge(lq, run=whole, ensemble=False)
+        errors = [float((again - lq).abs().mean()) for again in (shrink(pred, kernel, 4), resize(pred, 0.25))]
+    assert errors[0] < errors[1] / 2
+
+
+def test_the_kernel_is_kept_in_the_checkpoint_and_not_its_file(tmp_path: Any) -> None:
+    numpy.save(tmp_path / "kernel.npy", gaussian_kernel(1.5, 1.0, 0.0, 9).numpy())
+    model = ZeroShotSuperResolution(scale=2.0, kernel=str(tmp_path / "kernel.npy"), **SMALL)
+    rebuilt = ZeroShotSuperResolution(**dict(model.hparams) | {"kernel": model.kernel.tolist()})  # type: ignore[union-attr]
+    assert rebuilt.kernel is not None
+    assert model.kernel is not None
+    assert torch.allclose(rebuilt.kernel, model.kernel)
+
+
+def test_the_kernel_is_estimated_from_the_picture() -> None:
+    sharp = image.read(embedded("photos_held_out")[0]).rgb()[:, 40:296, 100:356]
+    model = trained(shrink(sharp, gaussian_kernel(2.2, 1.0, 0.0, 21), 2), 3, kernel="estimate")
+    assert model.kernel is not None
+    long, short = widths(model.kernel)
+    assert long > 1.3 * short
+
+
+@pytest.mark.parametrize("changes", [{"scale": 2.5}, {"scale": 4.0, "scale_steps": [2.0, 2.0]}])
+def test_a_kernel_belongs_to_one_whole_step(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="but a kernel belongs to one step of a whole scale"):
+        ZeroShotSuperResolution(kernel="estimate", **changes)
+
+
+def test_a_missing_kernel_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"model\.kernel=nowhere\.npy is not a file"):
+        ZeroShotSuperResolution(kernel="nowhere.npy")
