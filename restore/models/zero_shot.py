@@ -98,10 +98,10 @@ class ZeroShotSuperResolution(RestorationModel):
         self.kernel: Tensor | None = None
         if kernel is not None:
             self.factors = [_whole(scale, scale_steps)]
-        if kernel is not None and kernel != "estimate":
-            self.kernel = (
-                read_kernel(kernel, setting="model.kernel") if isinstance(kernel, str) else torch.tensor(kernel)
-            )
+        if isinstance(kernel, list):
+            self.kernel = torch.tensor(kernel, dtype=torch.float64)
+        elif kernel is not None and kernel != "estimate":
+            self.kernel = read_kernel(kernel, setting="model.kernel")
         settings = {"channels": in_channels, "width": width, "depth": depth, "kernel_size": kernel_size}
         self.network = ZSSRStages([ZSSRNetwork(**settings) for _ in self.factors])
         self.network.to(memory_format=torch.channels_last)

