@@ -1,0 +1,118 @@
+"""PSNR-Y against seconds: ours at several budgets, and the listing as it trains.
+
+    python -m experiments.zero_shot.curve bird butterfly
+
+Writes curve.csv and draws curve.png. Let nothing else run meanwhile. Seconds are of training and enlarging, of one
+process with as many threads as torch takes; opening the program is not counted.
+"""
+
+import argparse
+import csv
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from experiments.zero_shot import listing
+from restore import image
+from restore.inference import Adaptation
+from restore.metrics import protocol
+from restore.restorers import open_restorer
+
+HERE, SET5 = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "benchmarks/Set5"
+SCALE = 2
+STEPS = (25, 50, 100, 200, 400, 800, 1500)
+
+
+def main() -> None:
+    """Measure, write, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", help="pictures of Set5")
+    names = parser.parse_args().names
+    rows = [row for name in names for row in (*ours(name), *theirs(name))]
+    with (HERE / "curve.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", "who", "steps", "seconds", "psnr_y"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(rows)
+
+
+def pair(name: str) -> tuple[Tensor, Tensor]:
+    """lq, gt."""
+    gt = image.read(SET5 / "HR" / f"{name}.png").rgb()
+    height, width = (side // SCALE * SCALE for side in gt.shape[1:])
+    return image.read(SET5 / f"LR_bicubic/X{SCALE}/{name}.png").rgb(), gt[:, :height, :width]
+
+
+def score(pred: Tensor, gt: Tensor) -> str:
+    """PSNR-Y."""
+    return f"{protocol('sr_y').score(pred, gt, scale=SCALE)['psnr_y']:.3f}"
+
+
+def row(name: str, who: str, steps: int, seconds: float, psnr_y: str) -> dict[str, str]:
+    """A line of the table."""
+    return {"image": name, "who": who, "steps": str(steps), "seconds": f"{seconds:.1f}", "psnr_y": psnr_y}
+
+
+def ours(name: str) -> Iterator[dict[str, str]]:
+    """One training per budget."""
+    lq, gt = pair(name)
+    for steps in STEPS:
+        restorer = open_restorer("zero_shot", scale=SCALE, adaptation=Adaptation(max_steps=steps))
+        started = time.perf_counter()
+        pred = restorer.restore(lq)
+        seconds = time.perf_counter() - started
+        yield {
+            "image": name,
+            "who": "restore",
+            "steps": str(steps),
+            "seconds": f"{seconds:.1f}",
+            "psnr_y": score(pred, gt),
+        }
+
+
+def theirs(name: str) -> Iterator[dict[str, str]]:
+    """One training, looked at on its way."""
+    lq, gt = pair(name)
+    for network, step, seconds in listing.training(lq, SCALE, STEPS[-1], seed=0):
+        if step not in STEPS:
+            continue
+        started = time.perf_counter()
+        pred = listing.enlarge(network, lq, SCALE, 1)
+        seconds += time.perf_counter() - started
+        yield {
+            "image": name,
+            "who": "listing",
+            "steps": str(step),
+            "seconds": f"{seconds:.1f}",
+            "psnr_y": score(pred, gt),
+        }
+
+
+def draw(rows: list[dict[str, str]]) -> None:
+    """Means over the pictures."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for who, style in {"restore": "o-", "listing": "s--"}.items():
+        own = [row for row in rows if row["who"] == who]
+        steps = sorted({int(row["steps"]) for row in own})
+        by_step = [[row for row in own if int(row["steps"]) == step] for step in steps]
+        seconds = [mean(float(row["seconds"]) for row in each) for each in by_step]
+        axes.plot(seconds, [mean(float(row["psnr_y"]) for row in each) for each in by_step], style, label=who)
+    axes.set(
+        xscale="log",
+        xlabel="seconds",
+        ylabel=f"PSNR-Y, Set5 x{SCALE}",
+        title=", ".join(dict.fromkeys(r["image"] for r in rows)),
+    )
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(HERE / "curve.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
