@@ -29,6 +29,7 @@ _LOADING_ERRORS = (
 # method -> its class; a fifth method adds its line here
 METHODS = {
     "super_resolution": "restore.models.super_resolution.SuperResolution",
+    "deblur": "restore.models.deblur.Deblur",
 }
 
 

@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch import Tensor
+
+from restore import losses
+from restore.models.deblur import Deblur
+
+
+def tiny(**settings: object) -> Deblur:
+    torch.manual_seed(0)
+    return Deblur(**{"width": 4, "modules": 1} | settings)  # type: ignore[arg-type]
+
+
+def test_the_network_overfits_two_blurred_patches() -> None:
+    random = torch.Generator().manual_seed(0)
+    gt = torch.rand(2, 3, 8, 8, generator=random).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    lq = torch.nn.functional.avg_pool2d(gt, (1, 5), 1, (0, 2), count_include_pad=False)
+    network = tiny(width=8).network
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
+    history = []
+    for _ in range(150):
+        loss = losses.charbonnier(network(lq), gt)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert sum(history[-5:]) / 5 < history[0] / 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("lr", 0.0),
+        ("schedule", "linear"),
+        ("warmup_steps", -1),
+        ("weight_decay", -0.1),
+        ("loss", "l2"),
+        ("scale", 2),
+        ("width", 0),
+    ],
+)
+def test_bad_values_are_named(setting: str, value: float | str) -> None:
+    with pytest.raises(ValueError, match=rf"model\.{setting} is {value}.*expected"):
+        tiny(**{setting: value})
+
+
+@pytest.mark.parametrize("name", ["mse_gradient", "charbonnier", "l1"])
+def test_the_loss_is_the_named_one_and_the_frequency_term_comes_on_top(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = {"lq": torch.rand(1, 3, 8, 8), "gt": torch.rand(1, 3, 8, 8)}
+    terms: dict[str, Tensor] = {}
+    monkeypatch.setattr(Deblur, "log_training", lambda self, loss, parts: terms.update(parts))
+    expected = getattr(losses, name)(batch["lq"], batch["gt"])  # an untrained network returns its input
+    assert torch.equal(tiny(loss=name).training_step(batch, 0), expected)
+    assert list(terms) == [name]
+    total = tiny(loss=name, frequency_weight=0.1).training_step(batch, 0)
+    assert torch.allclose(total, expected + 0.1 * terms["frequency"])
+    assert terms["frequency"] > 0
+
+
+def test_the_contract_is_published() -> None:
+    exact, global_ = Deblur(), tiny(attention="channel_spatial")
+    assert exact.halo == 190
+    assert global_.halo is None
+    for model in (exact, global_):
+        assert (model.scale, model.in_channels, model.multiple_of, model.min_size) == (1, 3, 4, 1)
+        assert (model.protocol, model.monitor) == ("deblur_rgb", "psnr_rgb")
+        assert all(
+            p.is_contiguous(memory_format=torch.channels_last) for p in model.network.parameters() if p.dim() == 4
+        )
+
+
+def test_a_720p_picture_is_reckoned_to_fit_whole_into_the_memory_promised() -> None:
+    assert Deblur().bytes_per_pixel * 720 * 1280 < 1.2 * 2**30
+
+
+def test_compiling_leaves_no_mark_in_the_checkpoint() -> None:
+    model = tiny(compile=True)
+    plain = set(model.network.state_dict())
+    model.setup("fit")
+    assert set(model.network.state_dict()) == plain
