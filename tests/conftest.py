@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads only wait for each other
@@ -93,3 +93,19 @@ def photo(path: Path, height: int = 40, width: int = 50, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.astype(np.uint8)).save(path)
     return path
+
+
+def blurred_pair(
+    folder: Path,
+    name: str,
+    *,
+    height: int = 40,
+    width: int = 50,
+    seed: int = 0,
+    folders: tuple[str, str] = ("blur", "sharp"),
+) -> None:
+    """A small picture and its blurred partner."""
+    sharp = photo(folder / folders[1] / f"{name}.png", height, width, seed)
+    (folder / folders[0]).mkdir(exist_ok=True)
+    with Image.open(sharp) as file:
+        file.filter(ImageFilter.BoxBlur(1)).save(folder / folders[0] / f"{name}.png")
