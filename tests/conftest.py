@@ -23,6 +23,16 @@ TINY = (
     "data.val_limit=1",
 )
 
+TINY_DEBLUR = (
+    "trainer=smoke",
+    "model=deblur_tiny",
+    "data=synthetic_blur",
+    "callbacks.progress=null",
+    "data.batch_size=2",
+    "data.patch_size=32",
+    "data.val_limit=1",
+)
+
 
 def required(resource: str, there: bool) -> None:
     """Skips a test whose resource is missing, or fails it where RESTORE_REQUIRE names the resource."""
