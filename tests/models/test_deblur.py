@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore import losses
+from restore import checkpoint, losses
 from restore.models.deblur import Deblur
+from restore.restorers import Inference, NetworkRestorer
 
 
 def tiny(**settings: object) -> Deblur:
@@ -75,8 +76,35 @@ def test_a_720p_picture_is_reckoned_to_fit_whole_into_the_memory_promised() -> N
     assert Deblur().bytes_per_pixel * 720 * 1280 < 1.2 * 2**30
 
 
-def test_compiling_leaves_no_mark_in_the_checkpoint() -> None:
-    model = tiny(compile=True)
-    plain = set(model.network.state_dict())
-    model.setup("fit")
-    assert set(model.network.state_dict()) == plain
+def opened(**inference: object) -> NetworkRestorer:
+    model = tiny(width=8, global_residual=False)
+    return NetworkRestorer("tiny", model, Inference(device="cpu", **inference))  # type: ignore[arg-type]
+
+
+def test_a_memory_budget_changes_the_pieces_and_not_the_picture() -> None:
+    lq = torch.rand(3, 222, 303)
+    budget = 210**2 * tiny(width=8).bytes_per_pixel / 2**30
+    whole, tiled = opened(tile="none"), opened(memory_gb=budget)
+    assert whole.tile_for((222, 303)) is None
+    tile = tiled.tile_for((222, 303))
+    assert tile is not None
+    assert tile % 4 == 0
+    assert 210 - 4 < tile + 2 * 80 <= 210  # the halo of 78, on the network's grid
+    pieces: list[tuple[int, int]] = []
+    pred = tiled.restore(lq, progress=lambda done, total: pieces.append((done, total)))
+    assert len(pieces) > 1
+    assert (pred - whole.restore(lq)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 23), (9, 1), (37, 50)])
+def test_any_size_is_restored_and_the_ensemble_turns_with_the_picture(size: tuple[int, int]) -> None:
+    lq = torch.rand(3, *size)
+    assert opened().restore(lq).shape == lq.shape
+    ensemble = opened(self_ensemble=True)
+    padded = torch.rand(3, 16, 24)
+    turned = ensemble.restore(padded.rot90(1, (-2, -1)))
+    assert torch.allclose(turned, ensemble.restore(padded).rot90(1, (-2, -1)), atol=1e-5)
+
+
+def test_the_table_of_methods_names_the_class() -> None:
+    assert checkpoint.METHODS["deblur"] == f"{Deblur.__module__}.{Deblur.__qualname__}"
