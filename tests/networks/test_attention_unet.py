@@ -196,8 +196,8 @@ def test_channel_attention_sees_the_whole_picture_and_has_no_halo() -> None:
 
 
 @pytest.mark.parametrize("kind", ["spatial", "none"])
-@pytest.mark.parametrize("tile", [32, 50])
-def test_tiles_give_the_whole_picture(kind: Attention, tile: int) -> None:
+def test_tiles_give_the_whole_picture(kind: Attention) -> None:
+    tile = 50  # not a multiple of 4
     network = tiny(width=8, attention=kind, global_residual=False).eval()
     assert network.halo is not None
     lq = torch.rand(1, 3, 201, 303)
