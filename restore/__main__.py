@@ -9,6 +9,7 @@ COMMANDS = {
     "fit": "train a model",
     "evaluate": "score a checkpoint or a baseline on benchmark folders",
     "predict": "restore a picture, a folder or a glob",
+    "average_frames": "make blurred and sharp pairs from the frames of a sharp video",
     "benchmark": "measure start-up, data path, training step and memory",
 }
 
@@ -24,7 +25,7 @@ def main() -> None:
         sys.stdout.write(f"restore {__version__}\n")
         return
     text = "usage: restore <command> [key=value ...]\n\n" + "".join(
-        f"  {command:<10} {what}\n" for command, what in COMMANDS.items()
+        f"  {command:<14} {what}\n" for command, what in COMMANDS.items()
     )
     if name in ("-h", "--help"):
         sys.stdout.write(text + "\nrestore <command> --help lists its settings\n")

@@ -6,8 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from restore.config import UserError, build, command
@@ -65,13 +67,15 @@ def data(cfg: DictConfig) -> Iterator[Line]:
 def step(cfg: DictConfig) -> Iterator[Line]:
     """Training steps: memory layout, precision, and kinds of attention, each as a ratio in this run."""
     first = _median_seconds(_training_step(cfg, channels_last=True))
+    known = get_args(get_type_hints(get_object(cfg.model._target_).__init__)["attention"])
     yield "training step, channels_last, 32 bit", f"{1e3 * first:.0f} ms, {cfg.batch_size / first:.1f} samples/s"
     others = {
         "default layout": _training_step(cfg, channels_last=False),
         "bf16": _training_step(cfg, channels_last=True, bf16=True),
     } | {
         f"attention {kind}": _training_step(cfg, channels_last=True, attention=kind)
-        for kind in ("self", "second_order", "none")
+        for kind in known
+        if kind != cfg.model.attention
     }
     for name, work in others.items():
         seconds = _median_seconds(work)
@@ -121,14 +125,41 @@ def memory(cfg: DictConfig) -> Iterator[Line]:
     """Peak memory of restoring a picture against what ``tile=auto`` reckons with, in fresh processes."""
     model = build(cfg.model, "model")
     for side in (256, 512):
-        argv = [sys.executable, "-m", "restore.benchmark", "what=[peak]", f"side={side}"]
-        argv += [
-            f"model.{key}={value}" for key, value in cfg.model.items() if key in ("scale", "channels", "attention")
-        ]
-        done = subprocess.run(argv, check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
-        peak = float(done.stdout.split("MiB")[0].split()[-1])
+        added = _fresh_process("peak", f"side={side}").split()[-2]
         reckoned = side * side * model.bytes_per_pixel / 2**20
-        yield f"inference at {side}x{side}", f"{peak:.0f} MiB, reckoned {reckoned:.0f} MiB"
+        yield f"inference at {side}x{side}", f"{added} MiB, reckoned {reckoned:.0f} MiB"
+
+
+def budgets(cfg: DictConfig) -> Iterator[Line]:
+    """A 1280x720 picture under the budgets of 0.5, 1 and 2 GiB: the tile chosen, seconds, and peak memory."""
+    for memory_gb in (0.5, 1, 2):
+        yield f"1280x720 with memory_gb={memory_gb:g}", _fresh_process("budget", f"memory_gb={memory_gb:g}")
+
+
+def _fresh_process(what: str, *overrides: str) -> str:
+    """The result of one line that another process, with this one's model, measures."""
+    model = [each for each in HydraConfig.get().overrides.task if each.lstrip("+~").startswith("model")]
+    argv = [sys.executable, "-m", "restore.benchmark", f"what=[{what}]", *model, *overrides]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+    return done.stdout.strip().splitlines()[-1].split("  ")[-1].strip()
+
+
+def budget(cfg: DictConfig) -> Iterator[Line]:
+    """One 1280x720 picture within ``memory_gb``, in this process (Linux)."""
+    import torch
+
+    from restore.inference import Inference
+    from restore.restorers import NetworkRestorer
+
+    inference = Inference(device="cpu", memory_gb=cfg.memory_gb)
+    restorer = NetworkRestorer("untrained", build(cfg.model, "model"), inference)
+    restorer.restore(torch.rand(3, 8, 8))
+    before = _reset_high_water_mib()
+    started = time.perf_counter()
+    restorer.restore(torch.rand(3, 720, 1280))
+    seconds, tile = time.perf_counter() - started, restorer.tile_for((720, 1280))
+    tiles = "whole" if tile is None else f"tiles of {tile} px"
+    yield "budget", f"{tiles}, {seconds:.1f} s, {_high_water_mib() - before:.0f} MiB"
 
 
 def peak(cfg: DictConfig) -> Iterator[Line]:
@@ -138,10 +169,14 @@ def peak(cfg: DictConfig) -> Iterator[Line]:
     model = build(cfg.model, "model").eval()
     with torch.inference_mode():
         model.restore_whole(torch.rand(1, 3, 8, 8))
-        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark; the import's is higher
-        before = _high_water_mib()
+        before = _reset_high_water_mib()
         model.restore_whole(torch.rand(1, 3, cfg.side, cfg.side))
     yield f"added by {cfg.side}x{cfg.side}", f"{_high_water_mib() - before:.0f} MiB"
+
+
+def _reset_high_water_mib() -> float:
+    Path("/proc/self/clear_refs").write_text("5")  # the import's own mark is higher
+    return _high_water_mib()
 
 
 def _high_water_mib() -> float:
@@ -178,6 +213,8 @@ MEASUREMENTS: dict[str, Callable[[DictConfig], Iterator[Line]]] = {
     "inference": inference,
     "memory": memory,
     "peak": peak,
+    "budgets": budgets,
+    "budget": budget,
     "tiles": tiles,
 }
 

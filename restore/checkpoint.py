@@ -30,6 +30,7 @@ _LOADING_ERRORS = (
 # method -> its class; a fifth method adds its line here
 METHODS = {
     "super_resolution": "restore.models.super_resolution.SuperResolution",
+    "deblur": "restore.models.deblur.Deblur",
     "zero_shot": "restore.models.zero_shot.ZeroShotSuperResolution",
 }
 

@@ -86,7 +86,7 @@ class EvaluateConfig(InferenceConfig):
 
     benchmarks: Any = MISSING
     protocol: str = "auto"
-    baseline: str | None = "bicubic"
+    baseline: str | None = "auto"
     num_workers: int = 0
     output: str | None = None
     save_images: bool = False
@@ -101,6 +101,15 @@ class PredictConfig(InferenceConfig):
 
 
 @dataclass
+class AverageFramesConfig:
+    """Root of ``restore average_frames``."""
+
+    input: str = MISSING
+    output: str = MISSING
+    frames: int = 7
+
+
+@dataclass
 class BenchmarkConfig:
     """Root of ``restore benchmark``."""
 
@@ -109,6 +118,7 @@ class BenchmarkConfig:
     batch_size: int = 16
     patch_size: int = 96
     side: int = 256
+    memory_gb: float = 4.0
     ckpt_path: str | None = None
 
 
@@ -117,6 +127,7 @@ for _name, _schema in {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "benchmark": BenchmarkConfig,
+    "average_frames": AverageFramesConfig,
 }.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)
 

@@ -14,7 +14,8 @@ from torch import Tensor
 Degradation = Callable[[Tensor, np.random.Generator], tuple[Tensor, str]]
 
 
-def _check_range(name: str, low: float, high: float, least: float, most: float) -> None:
+def check_range(name: str, low: float, high: float, least: float, most: float) -> None:
+    """Raise ValueError unless least <= low <= high <= most."""
     if not least <= low <= high <= most:
         raise ValueError(f"degradation {name} has the range {low} to {high}, expected {least} <= low <= high <= {most}")
 
@@ -23,7 +24,7 @@ class GaussianBlur:
     """Isotropic Gaussian blur, sigma drawn evenly from [``low``, ``high``] lq pixels."""
 
     def __init__(self, *, low: float = 0.2, high: float = 2.0) -> None:
-        _check_range("blur", low, high, 0.01, 20)
+        check_range("blur", low, high, 0.01, 20)
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
@@ -39,7 +40,7 @@ class GaussianNoise:
     """Additive white noise, standard deviation drawn evenly from [``low``, ``high``] of the range [0, 1]."""
 
     def __init__(self, *, low: float = 0.0, high: float = 0.05) -> None:
-        _check_range("noise", low, high, 0, 1)
+        check_range("noise", low, high, 0, 1)
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
@@ -53,7 +54,7 @@ class Jpeg:
     """JPEG compression, quality drawn evenly from the whole numbers [``low``, ``high``]."""
 
     def __init__(self, *, low: int = 40, high: int = 95) -> None:
-        _check_range("jpeg", low, high, 1, 100)
+        check_range("jpeg", low, high, 1, 100)
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
@@ -71,6 +72,7 @@ class RandomOrder:
 
     def __init__(self, *, steps: Sequence[Degradation]) -> None:
         self.steps = steps
+        self.margin = sum(getattr(step, "margin", 0) for step in steps)
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
         """Degrade one image; see the module's text."""

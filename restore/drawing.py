@@ -1,5 +1,6 @@
 """Pictures that put restorations side by side; pure functions on float (3, H, W) images in [0, 1]."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,24 +8,63 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, *, max_side: int, error_gain: float) -> Tensor:
+def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, *, max_side: int, error_gain: float, zoom: int = 1) -> Tensor:
     """Four pictures in a row: lq enlarged to gt's size, pred, gt, and the amplified absolute error.
 
     Args:
         lq: float, (3, h, w). pred: float, (3, H, W). gt: float, (3 or 1, H, W).
         max_side: a larger picture is cut to its middle, in gt pixels.
         error_gain: the absolute error is multiplied by this to be seen.
+        zoom: above 1 a second row enlarges the part where pred is farthest from gt, so many times smaller.
 
     Returns:
-        float, (3, H', 4 W'), with sides of at most ``max_side`` and 4 ``max_side``.
+        float, (3, H', 4 W'), with sides of at most ``max_side`` and 4 ``max_side``; nearly twice as high with a zoom.
     """
     height, width = gt.shape[1:]
     enlarged = F.interpolate(lq[None], size=(height, width), mode="nearest")[0]
     pred, gt = pred.clamp(0, 1), gt.expand(3, -1, -1)
     error = ((pred - gt).abs() * error_gain).clamp(max=1)
+    whole = [enlarged, pred, gt, error]
     top, left = max(0, (height - max_side) // 2), max(0, (width - max_side) // 2)
-    parts = [part[:, top : top + max_side, left : left + max_side] for part in (enlarged, pred, gt, error)]
-    return torch.cat(parts, dim=2)
+    parts = [part[:, top : top + max_side, left : left + max_side] for part in whole]
+    if zoom == 1:
+        return torch.cat(parts, dim=2)
+    window = (max(1, parts[0].shape[1] // zoom), max(1, parts[0].shape[2] // zoom))
+    top, left = _worst_place(pred, gt, window)
+    close = [_enlarged(part, top, left, window, zoom) for part in whole]
+    below = F.pad(torch.cat(close, 2), (0, 4 * (parts[0].shape[2] - close[0].shape[2])), value=1.0)
+    return torch.cat([torch.cat(parts, 2), below], 1)
+
+
+def _worst_place(picture: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:
+    """Top left corner of the window whose mean error is largest."""
+    error = (picture - reference).abs().mean(0)[None, None]
+    means = F.avg_pool2d(error, window, stride=1)[0, 0]
+    return divmod(int(means.argmax()), means.shape[1])
+
+
+def _enlarged(picture: Tensor, top: int, left: int, window: tuple[int, int], zoom: int) -> Tensor:
+    part = picture[:, top : top + window[0], left : left + window[1]]
+    return part.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+
+
+def draw_weights(lq: Tensor, weights: Tensor) -> Tensor:
+    """A picture beside the weights a network gives to its places, stretched from black (least) to white.
+
+    Args:
+        lq: float, (3, H, W).
+        weights: float, (1, h, w), any range, of the padded picture or of its half, quarter and so on; enlarged by
+            repeating, and cut.
+
+    Returns:
+        float, (3, H, 2 W).
+    """
+    height, width = lq.shape[1:]
+    low, high = weights.min(), weights.max()
+    stretched = (weights - low) / (high - low).clamp(min=1e-12)
+    factor = 2 ** max(0, math.ceil(math.log2(max(height, width) / max(weights.shape[1:]))))
+    large = stretched.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[:, :height, :width]
+    return torch.cat([lq, large.expand(3, -1, -1)], dim=2)
 
 
 def draw_sheet(pictures: Sequence[Tensor], *, side: int = 96, zoom: int = 3, gap: int = 4) -> Tensor:
@@ -42,12 +82,9 @@ def draw_sheet(pictures: Sequence[Tensor], *, side: int = 96, zoom: int = 3, gap
     """
     height, width = pictures[0].shape[1:]
     window = (min(side, height), min(side, width))
-    error = (pictures[0] - pictures[-1]).abs().mean(0)[None, None]
-    means = F.avg_pool2d(error, window, stride=1)[0, 0]
-    top, left = divmod(int(means.argmax()), means.shape[1])
+    top, left = _worst_place(pictures[0], pictures[-1], window)
     row: list[Tensor] = []
     for picture in pictures:
-        part = picture[:, top : top + window[0], left : left + window[1]]
-        part = part.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+        part = _enlarged(picture, top, left, window, zoom)
         row += [part] if not row else [part.new_ones(3, part.shape[1], gap), part]
     return torch.cat(row, dim=2)

@@ -15,9 +15,12 @@ from restore.run_folder import git_state
 from restore.signals import stopping
 
 if TYPE_CHECKING:
+    from restore.data.pairs import Pair
     from restore.restorers import Restorer
 
 log = logging.getLogger(__name__)
+
+Benchmark = tuple[str, list["Pair"], tuple[int, str]]  # name, pairs, the least side and what asks for it
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -39,10 +42,12 @@ def evaluate(cfg: DictConfig) -> None:
     roots = [cfg.benchmarks] if isinstance(cfg.benchmarks, str) else cfg.benchmarks
     if restorer.scale != int(restorer.scale):
         raise UserError(f"scale is {restorer.scale:g}, expected a whole number: protocols know no other")
-    sets, fingerprint = _open_benchmarks(roots, int(restorer.scale))
+    sets, fingerprint = _open_benchmarks(roots, int(restorer.scale), name)
     restorers = [restorer]
-    if cfg.baseline is not None and cfg.baseline != cfg.ckpt_path:
-        restorers.append(open_restorer(cfg.baseline, **settings | {"scale": restorer.scale}))
+    natural = "identity" if restorer.scale == 1 else "bicubic"
+    baseline = natural if cfg.baseline == "auto" else cfg.baseline
+    if baseline is not None and baseline != cfg.ckpt_path:
+        restorers.append(open_restorer(baseline, **settings | {"scale": restorer.scale}))
         if restorers[1].name == restorer.name:
             raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
     images = folder / "images" if cfg.save_images else None
@@ -71,24 +76,41 @@ def evaluate(cfg: DictConfig) -> None:
     log.info("per image: %s", folder / "results.csv")
 
 
-def _open_benchmarks(roots: Any, scale: int) -> tuple[dict[str, Any], dict[str, str]]:
+def _open_benchmarks(roots: Any, scale: int, protocol_name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    from restore.data.checks import check_pairs
     from restore.data.paired_images import WholeImages
-    from restore.data.pairs import check_pairs, find_pairs, set_name
 
     is_list = OmegaConf.is_list(roots) or isinstance(roots, list)
     if not is_list or not roots:
         shown = "empty" if is_list else roots
         raise UserError(f"benchmarks is {shown}, expected folders, for example benchmarks=[data/Set5,data/Set14]")
     sets, fingerprint = {}, {}
+    find = _find_blurred if protocol_name.startswith("deblur_") else _find_small
     for root in roots:
-        name = set_name(root)
+        name, pairs, (least, reason) = find(root, scale)
         if name in sets:
             raise UserError(f"benchmarks names two folders called {name}; rename one, the name stands in the tables")
-        pairs = find_pairs(root, scale, setting="benchmarks")
-        least, reason = 2 * scale + 11, "crop_border leaves less than SSIM's window of a smaller one"
-        fingerprint[name] = check_pairs(pairs, scale, smallest_gt=least, reason=reason, setting="benchmarks")
+        checked = check_pairs(pairs, scale, smallest_gt=least, reason=reason, setting="benchmarks")
+        fingerprint[name] = checked.fingerprint
         sets[name] = WholeImages(pairs, scale=scale)
     return sets, fingerprint
+
+
+def _find_small(root: str, scale: int) -> Benchmark:
+    from restore.data.pairs import find_pairs, set_name
+
+    least = 2 * scale + 11, "crop_border leaves less than SSIM's window of a smaller one"
+    return set_name(root), find_pairs(root, scale, setting="benchmarks"), least
+
+
+def _find_blurred(root: str, scale: int) -> Benchmark:
+    from restore.data.deblur import DeblurData
+    from restore.data.sequences import find_sequences, set_name, split_folder
+
+    if scale != 1:
+        raise UserError(f"protocol is one of deblurring, but the scale is {scale}, expected 1; set protocol=sr_y")
+    folder = split_folder(root, ("test",))
+    return set_name(str(folder)), find_sequences(folder, setting="benchmarks"), DeblurData.smallest_whole
 
 
 def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:

@@ -78,6 +78,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         "steps_run": steps.batches // trainer.accumulate_grad_batches,
         "seconds": round(seconds, 1),
         "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),
+        "warnings": data.warnings,
     }
     run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
@@ -100,7 +101,8 @@ def _describe(cfg: DictConfig, config: dict[str, Any], folder: Path, model: Any,
     import torch
 
     device = str(trainer.strategy.root_device)
-    facts = {"device": device, "threads": torch.get_num_threads(), "data": data.check()}
+    fingerprints = data.check()  # finds the warnings on the way
+    facts = {"device": device, "threads": torch.get_num_threads(), "data": fingerprints, "warnings": data.warnings}
     run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
     parameters = sum(p.numel() for p in model.network.parameters())
     log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
@@ -126,6 +128,11 @@ def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
     data = build(cfg.data, "data", seed=cfg.seed)
     if data.scale != model.scale:
         raise ValueError(f"data.scale is {data.scale}, model.scale is {model.scale}; leave data.scale out")
+    if data.patch_size // data.scale % model.multiple_of:
+        raise ValueError(
+            f"data.patch_size is {data.patch_size}, expected a multiple of {model.multiple_of * data.scale}, "
+            f"because {model.method} halves its input on the way"
+        )
     if cfg.init_from is not None and not is_resumed:
         weights = checkpoint.network_weights(checkpoint.read(cfg.init_from, setting="init_from"), "ema")
         report = model.init_from(weights)

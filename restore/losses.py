@@ -9,6 +9,25 @@ def l1(pred: Tensor, gt: Tensor) -> Tensor:
     return (pred - gt).abs().mean()
 
 
+def charbonnier(pred: Tensor, gt: Tensor, *, epsilon: float = 1e-3) -> Tensor:
+    """Mean of sqrt(error^2 + epsilon^2): an L1 that is smooth at zero, where its value is ``epsilon``.
+
+    Charbonnier et al., ICIP 1994; for restoration Lai et al., LapSRN, CVPR 2017, section 3.3.
+    """
+    return ((pred - gt).square() + epsilon**2).sqrt().mean()
+
+
+def mse_gradient(pred: Tensor, gt: Tensor, *, weight: float = 2.5) -> Tensor:
+    """Mean squared error, plus ``weight`` times that of the grey image's horizontal and vertical differences.
+
+    What the deblurring network was trained with (Xu et al., CVIU 205, 2021). Grey is ITU-R BT.601 luma; both sides
+    at least 2 pixels, 3 channels.
+    """
+    error = pred - gt
+    grey = (error * error.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
+    return error.square().mean() + weight * (grey.diff(dim=-1).square().mean() + grey.diff(dim=-2).square().mean())
+
+
 def frequency_l1(pred: Tensor, gt: Tensor) -> Tensor:
     """Mean absolute difference of the two-dimensional spectra (Cho et al., MIMO-UNet, ICCV 2021, eq. 4).
 

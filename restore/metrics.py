@@ -40,6 +40,27 @@ def psnr(pred: Tensor, gt: Tensor) -> float:
     return float(10 * torch.log10(255**2 / (pred - gt).square().mean()))
 
 
+def _window() -> Tensor:
+    window = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
+    return window / window.sum()
+
+
+def _blur(x: Tensor) -> Tensor:
+    """(C, H, W) -> (C, H - 10, W - 10): the Gaussian window where it lies inside."""
+    window = _window()
+    x = F.conv2d(x[:, None], window.view(1, 1, 11, 1))
+    return F.conv2d(x, window.view(1, 1, 1, 11))[:, 0]
+
+
+def _similarity(pred: Tensor, gt: Tensor, blur: Callable[[Tensor], Tensor]) -> float:
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mu_p, mu_g = blur(pred), blur(gt)
+    var_p, var_g = blur(pred * pred) - mu_p**2, blur(gt * gt) - mu_g**2
+    cov = blur(pred * gt) - mu_p * mu_g
+    value = (2 * mu_p * mu_g + c1) * (2 * cov + c2) / ((mu_p**2 + mu_g**2 + c1) * (var_p + var_g + c2))
+    return float(value.mean())
+
+
 def ssim(pred: Tensor, gt: Tensor) -> float:
     """Structural similarity (Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004, eq. 13).
 
@@ -53,19 +74,33 @@ def ssim(pred: Tensor, gt: Tensor) -> float:
     """
     if min(pred.shape[-2:]) < 11:
         return float("nan")
-    window = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
-    window = window / window.sum()
+    return _similarity(pred, gt, _blur)
+
+
+def ssim_volume(pred: Tensor, gt: Tensor) -> float:
+    """What MATLAB's ``ssim`` returns for a colour picture, which it takes for a volume of H x W x 3.
+
+    The Gaussian window has 11x11x11 places, so every channel is compared through all three; beyond its borders the
+    volume repeats its outermost values, and every position counts. A grey picture has no third axis: there the
+    window has 11x11 places.
+
+    Args:
+        pred, gt: float64, (3 or 1, H, W), 0..255, any H, W >= 1.
+
+    Returns:
+        The mean, at most 1.
+    """
+    channels = pred.shape[0]
+    offsets = torch.arange(channels)[:, None] + torch.arange(-5, 6)
+    # a window over 3 values that repeat at both ends is a 3x3 matrix: the weights of each value's places added up
+    mix = torch.zeros(channels, channels, dtype=torch.float64)
+    mix.scatter_add_(1, offsets.clamp(0, channels - 1), _window().expand(channels, -1))
 
     def blur(x: Tensor) -> Tensor:
-        x = F.conv2d(x[:, None], window.view(1, 1, 11, 1))
-        return F.conv2d(x, window.view(1, 1, 1, 11))[:, 0]
+        mixed = torch.einsum("dc,chw->dhw", mix, x)
+        return _blur(F.pad(mixed[None], (5, 5, 5, 5), mode="replicate")[0])
 
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mu_p, mu_g = blur(pred), blur(gt)
-    var_p, var_g = blur(pred * pred) - mu_p**2, blur(gt * gt) - mu_g**2
-    cov = blur(pred * gt) - mu_p * mu_g
-    value = (2 * mu_p * mu_g + c1) * (2 * cov + c2) / ((mu_p**2 + mu_g**2 + c1) * (var_p + var_g + c2))
-    return float(value.mean())
+    return _similarity(pred, gt, blur)
 
 
 def _crop(image: Tensor, border: int) -> Tensor:
@@ -108,6 +143,27 @@ def sr_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
     return {"psnr_rgb": psnr(pred, gt)}
 
 
+def deblur_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
+    """Protocol of deblurring tables: PSNR over all channels, SSIM averaged over them, no border left out.
+
+    Args:
+        pred: float, (3, H, W), [0, 1]; clamped and rounded to 8 bit first.
+        gt: float, (3, H, W), or (1, H, W) for a grey file, whose prediction is the mean of the channels.
+        scale: not used; the arguments are every protocol's.
+
+    Returns:
+        ``{"psnr_rgb": dB, "ssim_rgb": at most 1}``.
+    """
+    pred, gt = _prepare(pred, gt, 0)
+    return {"psnr_rgb": psnr(pred, gt), "ssim_rgb": ssim(pred, gt)}
+
+
+def deblur_matlab3d(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
+    """As deblur_rgb with SSIM over the colour volume, only to compare with papers that used MATLAB's ``ssim``."""
+    pred, gt = _prepare(pred, gt, 0)
+    return {"psnr_rgb": psnr(pred, gt), "ssim_matlab3d": ssim_volume(pred, gt)}
+
+
 class Protocol(NamedTuple):
     """A named way to score one image: ``score(pred, gt, scale=...)`` returns one number for each of ``columns``."""
 
@@ -119,6 +175,8 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         "sr_y": Protocol(("psnr_y", "ssim_y"), sr_y),
         "sr_rgb": Protocol(("psnr_rgb",), sr_rgb),
+        "deblur_rgb": Protocol(("psnr_rgb", "ssim_rgb"), deblur_rgb),
+        "deblur_matlab3d": Protocol(("psnr_rgb", "ssim_matlab3d"), deblur_matlab3d),
     }
 )
 

@@ -51,21 +51,21 @@ def plan(source: str, output: str | None, scale: float) -> list[tuple[Path, Path
     from restore.data.pairs import picture_files
     from restore.image import SUFFIXES
 
-    path = Path(source)
+    path, label = Path(source), f"x{scale}" if scale > 1 else "restored"
     if path.is_file():
         files, folder = [path], path.parent
     elif path.is_dir():
         folder = path.resolve()  # "." has no name
-        files, folder = picture_files(path), folder.with_name(f"{folder.name}_x{scale:g}")
+        files, folder = picture_files(path), folder.with_name(f"{folder.name}_{label}")
     else:
         files = sorted(Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES)
-        folder = Path(f"restored_x{scale:g}")
+        folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
     if not files:
         raise UserError(f"input: {source} matches no picture; give a file, a folder or a glob ({', '.join(SUFFIXES)})")
     if output is not None and Path(output).suffix.lower() in SUFFIXES and not Path(output).is_dir():
         jobs = [(file, Path(output)) for file in files]
     else:
-        jobs = [(file, (Path(output) if output else folder) / f"{file.stem}_x{scale:g}.png") for file in files]
+        jobs = [(file, (Path(output) if output else folder) / f"{file.stem}_{label}.png") for file in files]
     _refuse_collisions(jobs)
     return jobs
 

@@ -189,6 +189,7 @@ class Identity(Restorer):
     name = "identity"
     scale = 1
     halo = 0
+    protocol = "deblur_rgb"
 
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
         report(1, 1)

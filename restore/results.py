@@ -15,12 +15,22 @@ Row = dict[str, Any]
 
 
 def means(rows: list[Row], columns: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Benchmark -> column -> mean of the images' scores."""
-    found: dict[str, dict[str, float]] = {}
+    """Benchmark -> column -> mean of the images' scores; behind a benchmark its sequences, where it has several."""
+    groups: dict[str, list[Row]] = {}
     for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == benchmark]
-        found[benchmark] = {column: sum(row[column] for row in own) / len(own) for column in columns}
-    return found
+        sequences = list(dict.fromkeys(_sequence(row) for row in own))
+        groups[benchmark] = own
+        for sequence in sequences if len(sequences) > 1 else []:
+            groups[f"{benchmark}/{sequence}"] = [row for row in own if _sequence(row) == sequence]
+    return {
+        name: {column: sum(row[column] for row in own) / len(own) for column in columns} for name, own in groups.items()
+    }
+
+
+def _sequence(row: Row) -> str:
+    """What stands before the slash in a frame's name; pictures without one belong together."""
+    return str(row["image"]).rpartition("/")[0]
 
 
 def markdown(means: dict[str, dict[str, dict[str, float]]], columns: Sequence[str], scale: int, name: str) -> str:

@@ -33,6 +33,7 @@ FREE = (
     "logger",
     "callbacks.progress",
     "callbacks.panels",
+    "callbacks.attention",
     "callbacks.throughput",
     "checkpoint",
     "threads",

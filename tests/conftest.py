@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads only wait for each other
@@ -21,6 +21,28 @@ TINY = (
     "data.batch_size=2",
     "data.patch_size=32",
     "data.val_limit=1",
+)
+
+TINY_DEBLUR = (
+    "trainer=smoke",
+    "model=deblur_tiny",
+    "data=synthetic_blur",
+    "callbacks.progress=null",
+    "data.batch_size=2",
+    "data.patch_size=32",
+    "data.val_limit=1",
+)
+
+TINY_ZERO_SHOT = (
+    "trainer=smoke",
+    "model=zero_shot",
+    "model.width=4",
+    "model.depth=1",
+    "model.scale=4",
+    "model.back_projection=1",
+    "callbacks.progress=null",
+    "data=single_image",
+    "data.patch_size=16",
 )
 
 
@@ -93,3 +115,19 @@ def photo(path: Path, height: int = 40, width: int = 50, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.astype(np.uint8)).save(path)
     return path
+
+
+def blurred_pair(
+    folder: Path,
+    name: str,
+    *,
+    height: int = 40,
+    width: int = 50,
+    seed: int = 0,
+    folders: tuple[str, str] = ("blur", "sharp"),
+) -> None:
+    """A small picture and its blurred partner."""
+    sharp = photo(folder / folders[1] / f"{name}.png", height, width, seed)
+    (folder / folders[0]).mkdir(exist_ok=True)
+    with Image.open(sharp) as file:
+        file.filter(ImageFilter.BoxBlur(1)).save(folder / folders[0] / f"{name}.png")

@@ -106,6 +106,20 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["data.val_limit=0"], ["data.val_limit", "0", "at least 1"]),
         (["callbacks.ema.decay=1.5"], ["callbacks.ema.decay", "1.5"]),
         (["data.validation=9"], ["data.validation", "9", "4 in data.root"]),
+        (["model=deblur_tiny"], ["data.scale is 1", "data=synthetic_blur", "data=gopro"]),
+        (["data=synthetic_blur"], ["data.scale is 2", "model=deblur"]),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "data.patch_size=30"],
+            ["data.patch_size is 30", "multiple of 4"],
+        ),
+        (["model=deblur_tiny", "data=gopro"], ["data.root", "data/GoPro", "not a folder"]),
+        (["model=deblur_tiny", "model.scale=2", "data=synthetic_blur"], ["model.scale is 2", "expected 1"]),
+        (["callbacks=attention"], ["callbacks.attention", "callbacks=default"]),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "callbacks=attention"],
+            ["callbacks.attention.module is a6.2", "a6.0"],
+        ),
+        (["callbacks.panels.zoom=0"], ["callbacks.panels.zoom is 0", "at least 1"]),
     ],
 )
 def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from restore.drawing import draw_panel, draw_sheet
+from restore.drawing import draw_panel, draw_sheet, draw_weights
 
 
 def test_a_panel_holds_lq_pred_gt_and_error_of_the_middle() -> None:
@@ -34,3 +35,27 @@ def test_a_sheet_shows_where_the_baseline_is_worst() -> None:
     assert torch.equal(sheet[:, ::2, 22::2], gt[:, 31:35, 41:45])
     assert torch.equal(sheet[:, 1::2, 1:8:2], baseline[:, 31:35, 41:45])
     assert (sheet[:, :, 8:11] == 1).all()
+
+
+def test_a_zoom_shows_the_worst_part_of_a_panel_below() -> None:
+    gt = torch.rand(3, 40, 50) / 2
+    pred = gt.clone()
+    pred[:, 30:34, 40:44] += 0.5
+    panel = draw_panel(gt, pred, gt, max_side=16, error_gain=2, zoom=4)
+    assert panel.shape == (3, 32, 64)
+    assert torch.equal(panel[:, 16::4, 32:48:4], gt[:, 30:34, 40:44])
+    assert torch.equal(panel[:, 17::4, 17:32:4], pred[:, 30:34, 40:44])
+    assert torch.equal(panel[:, :16], draw_panel(gt, pred, gt, max_side=16, error_gain=2))
+    assert draw_panel(gt[:, :3, :2], pred[:, :3, :2], gt[:, :3, :2], max_side=9, error_gain=1, zoom=4).shape[2] == 8
+
+
+def test_weights_are_stretched_and_laid_over_their_places() -> None:
+    lq, weights = torch.rand(3, 13, 18), torch.tensor([[[0.2, 0.3], [0.4, 0.6]]]).repeat_interleave(2, 1)
+    large = weights.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    drawn = draw_weights(lq[:, :5, :4], torch.cat([large] * 2, 2)[:, :8])
+    assert drawn.shape == (3, 5, 8)
+    assert torch.equal(drawn[:, :, :4], lq[:, :5, :4])
+    half = draw_weights(lq[:, :7, :4], weights[:, :, :2])
+    assert half[0, 0, 4:].tolist() == pytest.approx([0, 0, 0.25, 0.25])
+    assert half[0, 6, 4:].tolist() == pytest.approx([0.5, 0.5, 1, 1])
+    assert torch.isfinite(draw_weights(lq, torch.full((1, 16, 20), 0.5))).all()

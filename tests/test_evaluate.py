@@ -3,10 +3,11 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import TINY, Cli, photo
+from tests.conftest import TINY, TINY_DEBLUR, Cli, blurred_pair, photo
 
 # PROTOCOLS: bicubic enlargement, PSNR-Y / SSIM-Y
 GOLDEN = {
@@ -97,9 +98,54 @@ def test_two_pictures_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> None:
     assert "1.png: has the name of 1.jpg" in outcome.err
 
 
+def test_deblurring_is_scored_per_sequence_and_in_all_beside_the_blurred_input(cli: Cli, tmp_path: Path) -> None:
+    for sequence, frames in (("one", 2), ("two", 1)):
+        for k in range(frames):
+            blurred_pair(tmp_path / "set" / "test" / sequence, f"{k}", height=33, seed=10 * k + frames)
+    trained = [*TINY_DEBLUR, "data.root=set/test", "data.validation=1", "data.degradations=[]", "run_id=a"]
+    assert cli("fit", *trained, "callbacks.panels=null").status == 0
+    options = ["ckpt_path=outputs/deblur/a/checkpoints/best.ckpt", "output=o", "save_images=true"]
+    outcome = cli("evaluate", *options, "benchmarks=[set]")
+    assert outcome.status == 0, outcome.err
+    facts = json.loads((tmp_path / "o" / "results.json").read_text())
+    assert facts["protocol"] == "deblur_rgb"
+    assert list(facts["means"]) == ["deblur_a_best", "identity"]
+    means = facts["means"]["identity"]
+    assert list(means) == ["set_test", "set_test/one", "set_test/two"]
+    both = 2 * means["set_test/one"]["psnr_rgb"] + means["set_test/two"]["psnr_rgb"]
+    assert means["set_test"]["psnr_rgb"] == pytest.approx(both / 3)
+    header, first, *rest = (tmp_path / "o" / "results.csv").read_text().splitlines()
+    assert header == "benchmark,image,scale,protocol,psnr_rgb,ssim_rgb"
+    assert first.startswith("set_test,one/0,1,deblur_rgb,")
+    assert len(rest) == 2
+    assert Image.open(tmp_path / "o" / "sheets" / "set_test" / "one" / "0.png").size[1] == 3 * 33
+    outcome = cli("evaluate", *options, "benchmarks=[set/test]", "protocol=deblur_matlab3d", "baseline=null")
+    assert outcome.status == 0, outcome.err
+    assert "ssim_matlab3d" in (tmp_path / "o" / "results.md").read_text()
+
+
+def test_identity_gives_the_score_of_the_blurred_frames_at_hand(cli: Cli, shared_data: Path, tmp_path: Path) -> None:
+    folder, scores = shared_data / "gopro" / "test" / "GOPR0372_07_00", []
+    for frame in ("000120.png", "000128.png"):
+        levels = []
+        for part in ("blur", "sharp"):
+            target = tmp_path / "gopro" / "test" / folder.name / part / frame
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(folder / part / frame)
+            levels.append(np.asarray(Image.open(target)).astype(float))
+        scores.append(10 * math.log10(255**2 / ((levels[0] - levels[1]) ** 2).mean()))
+    outcome = cli("evaluate", "ckpt_path=identity", "benchmarks=[gopro/test]", "output=o")
+    assert outcome.status == 0, outcome.err
+    means = json.loads((tmp_path / "o" / "results.json").read_text())["means"]
+    assert list(means) == ["identity"]
+    assert means["identity"]["gopro_test"]["psnr_rgb"] == pytest.approx(sum(scores) / 2)
+    rows = list(csv.DictReader((tmp_path / "o" / "results.csv").open()))
+    assert [float(row["psnr_rgb"]) for row in rows] == pytest.approx(scores, abs=1e-5)
+
+
 def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path: Path) -> None:
     photo(tmp_path / "few" / "one.png")
-    outcome = cli("evaluate", "ckpt_path=identity", "benchmarks=[few]", "output=o", "baseline=null")
+    outcome = cli("evaluate", "ckpt_path=identity", "benchmarks=[few]", "output=o", "baseline=null", "protocol=sr_y")
     assert outcome.status == 0, outcome.err
     assert math.isinf(json.loads((tmp_path / "o" / "results.json").read_text())["means"]["identity"]["few"]["psnr_y"])
     assert "inf" in outcome.out
@@ -118,6 +164,8 @@ def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path:
         (["ckpt_path=bicubic", "scale=2", "device=tpu"], ["device", "tpu", "auto, cpu"]),
         (["ckpt_path=bicubic", "scale=2", "tile=-3"], ["tile", "-3", "auto, none"]),
         (["ckpt_path=identity", "scale=2"], ["scale", "2", "identity"]),
+        (["ckpt_path=identity"], ["benchmarks", "photos_held_out", "blurred and sharp"]),
+        (["ckpt_path=bicubic", "scale=2", "protocol=deblur_rgb"], ["protocol", "scale is 2", "expected 1"]),
         (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Float"]),
     ],
 )

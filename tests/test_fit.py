@@ -1,6 +1,7 @@
 import contextlib
 import csv
 import json
+import math
 import random
 import re
 import signal
@@ -18,9 +19,30 @@ from restore import checkpoint
 from restore.callbacks.seed_steps import SeedSteps
 from restore.models.super_resolution import SuperResolution
 from restore.run_folder import locked, read_mapping
-from tests.conftest import TINY, Cli, photo
+from tests.conftest import TINY, TINY_DEBLUR, TINY_ZERO_SHOT, Cli, blurred_pair, photo
 
-FAST = (*TINY, "callbacks.panels=null", "val_every_steps=100")
+QUICK = ("callbacks.panels=null", "val_every_steps=100")
+FAST = (*TINY, *QUICK)
+
+# what every method's runs must stand: small settings of each whose samples have much drawn at random
+METHODS = {
+    "super_resolution": (*TINY, *QUICK, "data=photos_degraded"),
+    "deblur": (*TINY_DEBLUR, *QUICK, "data.root=photos", "data.validation=1"),
+    "zero_shot": (*TINY_ZERO_SHOT, *QUICK, "data.image=photos/0.png"),
+}
+IN_PROCESS = {"zero_shot"}  # read without loader workers: the fathers change while it trains
+every_method = pytest.mark.parametrize("method", METHODS)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> None:
+    """Three pictures small enough to be blurred and validated often."""
+    for k in range(3):
+        photo(tmp_path / "photos" / f"{k}.png", seed=k)
+
+
+def test_every_method_is_among_those_tested() -> None:
+    assert set(METHODS) == set(checkpoint.METHODS)
 
 
 def run_folder(tmp_path: Path, run_id: str, name: str = "super_resolution") -> Path:
@@ -86,20 +108,19 @@ def test_a_finished_run_answers_at_once_and_a_changed_one_is_refused(cli: Cli, t
     assert "model.lr: 0.001 -> 0.5" in changed.err
 
 
-def test_loader_workers_change_nothing_and_seeds_do(cli: Cli, tmp_path: Path) -> None:
-    degraded = ("data=photos_degraded",)
-    for run_id, extra in {
-        "w0": ["data.num_workers=0"],
-        "w1": ["data.num_workers=1"],
-        "w3": ["data.num_workers=3"],
-        "s1": ["seed=1"],
-    }.items():
-        outcome = cli("fit", *FAST, *degraded, f"run_id={run_id}", *extra)
+@every_method
+@pytest.mark.usefixtures("photos")
+def test_loader_workers_change_nothing_and_seeds_do(cli: Cli, tmp_path: Path, method: str) -> None:
+    workers = {"w0": ["data.num_workers=0"], "w1": ["data.num_workers=1"], "w3": ["data.num_workers=3"]}
+    if method in IN_PROCESS:
+        workers = {run_id: [] for run_id in workers}
+    for run_id, extra in {**workers, "s1": ["seed=1"]}.items():
+        outcome = cli("fit", *METHODS[method], f"run_id={run_id}", *extra)
         assert outcome.status == 0, outcome.err
-    first = last(tmp_path, "w0")
-    assert same_weights(first, last(tmp_path, "w1"))
-    assert same_weights(first, last(tmp_path, "w3"))
-    assert not same_weights(first, last(tmp_path, "s1"))
+    first = last(tmp_path, "w0", name=method)
+    assert same_weights(first, last(tmp_path, "w1", name=method))
+    assert same_weights(first, last(tmp_path, "w3", name=method))
+    assert not same_weights(first, last(tmp_path, "s1", name=method))
 
 
 def test_resume_from_a_checkpoint_starts_a_new_run_there(cli: Cli, tmp_path: Path) -> None:
@@ -301,6 +322,45 @@ def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) 
     assert "init_from: 2 missing weights upsampler.2.weight, upsampler.2.bias" in " ".join(outcome.out.split())
 
 
+def test_deblurring_runs_describe_themselves_and_keep_the_warnings_of_their_data(cli: Cli, tmp_path: Path) -> None:
+    for k in range(4):
+        blurred_pair(tmp_path / "set" / "train" / "scene", f"{k}", seed=k)
+    data = ["data=deblur_folder", "data.root=set", "data.validation=last_frames", "data.num_workers=0"]
+    options = [*TINY_DEBLUR, *data, "callbacks=attention", "callbacks.attention.module=a6.0", "val_every_steps=4"]
+    outcome = cli("fit", *options, "run_id=a")
+    assert outcome.status == 0, outcome.err
+    folder = run_folder(tmp_path, "a", name="deblur")
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["monitor"], result["protocol"]) == ("best/psnr_rgb", "deblur_rgb")
+    assert set(result["metrics"]) >= {"test/set_last_frames/psnr_rgb", "test/set_last_frames/ssim_rgb"}
+    assert ["scene is in training and in set_last_frames" in warning for warning in result["warnings"]] == [True]
+    start = json.loads((folder / "environment.json").read_text())["starts"][0]
+    assert start["warnings"] == result["warnings"]
+    panels = {path.relative_to(folder / "panels").as_posix() for path in (folder / "panels").rglob("*.png")}
+    assert panels == {"scene/3_0000004.png", "scene/3_attention_0000004.png"}
+
+
+@pytest.mark.usefixtures("photos")
+def test_the_schedules_of_deblurring_end_at_zero_and_a_prolonged_run_takes_its_own(cli: Cli, tmp_path: Path) -> None:
+    rate = ["model.lr=0.001", "trainer.max_steps=4"]
+    for schedule in ("polynomial", "cosine"):
+        outcome = cli("fit", *METHODS["deblur"], *rate, f"model.schedule={schedule}", f"run_id={schedule}")
+        assert outcome.status == 0, outcome.err
+
+    def rates(run_id: str) -> list[float]:
+        with (run_folder(tmp_path, run_id, name="deblur") / "metrics.csv").open() as file:
+            return [float(row["train/lr"]) for row in csv.DictReader(file)]
+
+    assert rates("polynomial") == pytest.approx([0.001 * (1 - k / 4) ** 0.3 for k in range(4)])
+    assert rates("cosine") == pytest.approx([0.001 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)])
+    source = run_folder(tmp_path, "cosine", name="deblur") / "checkpoints" / "last.ckpt"
+    other = ["model.weight_decay=0.5", "model.loss=l1", "trainer.max_steps=5", f"resume={source}"]
+    outcome = cli("fit", *METHODS["deblur"], *other, "run_id=longer")
+    assert outcome.status == 0, outcome.err
+    group = last(tmp_path, "longer", name="deblur")["optimizer_states"][0]["param_groups"][0]
+    assert group["weight_decay"] == 0.5
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(cli: Cli, tmp_path: Path) -> None:
     huge = ["model.lr=1e10", "trainer.max_steps=20", "checkpoint.every_steps=1", "model.schedule=halving"]
     outcome = cli("fit", *FAST, "run_id=a", *huge)
@@ -376,22 +436,29 @@ def test_every_experiment_runs_a_step(
 ) -> None:
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
     for k in range(2):
-        photo(tmp_path / "set" / f"{k}.png", 96, 96, seed=k)
+        photo(tmp_path / "set" / f"{k}.png", 192, 192, seed=k)
+        blurred_pair(tmp_path / "set" / "train" / f"{k}", "0", seed=k)
     small = ["data.root=set", "data.validation=1", "data.batch_size=1", "data.num_workers=0", "data.benchmarks=[]"]
     once = ["trainer.max_steps=1", "trainer.accelerator=cpu", "callbacks.progress=null", "name=e", "run_id=a"]
-    outcome = cli("fit", f"experiment={experiment}", *small, *once)
+    crop = ["data.patch_size=32"] if experiment.startswith("deblur") else []
+    outcome = cli("fit", f"experiment={experiment}", *small, *once, *crop)
     assert outcome.status == 0, outcome.err
     assert json.loads((run_folder(tmp_path, "a", name="e") / "result.json").read_text())["steps_run"] == 1
 
 
 # --- killed and resumed ---
 
-KILLED = (*FAST, "trainer.max_steps=60", "trainer.accumulate_grad_batches=2", "val_every_steps=7")
 EVERY = 4
+KILLED = (
+    "trainer.max_steps=60",
+    "trainer.accumulate_grad_batches=2",
+    f"checkpoint.every_steps={EVERY}",
+    "val_every_steps=7",
+)
 
 
 def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "restore.fit", *KILLED, f"checkpoint.every_steps={EVERY}", *options]
+    argv = [sys.executable, "-m", "restore.fit", *options]
     return subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -411,26 +478,33 @@ def kill_after_two_saves(process: subprocess.Popen[str], folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_run_goes_on_and_ends_bit_identical(cli: Cli, tmp_path: Path, workers: int) -> None:
-    whole = cli("fit", *KILLED, f"checkpoint.every_steps={EVERY}", "run_id=whole")
+@pytest.mark.usefixtures("photos")
+@pytest.mark.parametrize(
+    ("method", "workers"), [("super_resolution", 0), ("super_resolution", 2), ("deblur", 2), ("zero_shot", None)]
+)
+def test_a_killed_run_goes_on_and_ends_bit_identical(
+    cli: Cli, tmp_path: Path, method: str, workers: int | None
+) -> None:
+    options = (*METHODS[method], *KILLED)
+    loader = [] if workers is None else [f"data.num_workers={workers}"]
+    whole = cli("fit", *options, "run_id=whole")
     assert whole.status == 0, whole.err
-    killed = start(tmp_path, "run_id=x", f"data.num_workers={workers}")
-    folder = run_folder(tmp_path, "x")
+    killed = start(tmp_path, *options, "run_id=x", *loader)
+    folder = run_folder(tmp_path, "x", name=method)
     kill_after_two_saves(killed, folder)
     assert not (folder / "result.json").exists()
-    step = last(tmp_path, "x")["global_step"]
+    step = last(tmp_path, "x", name=method)["global_step"]
     assert step >= EVERY
-    again = start(tmp_path, "run_id=x", f"data.num_workers={workers}")
+    again = start(tmp_path, *options, "run_id=x", *loader)
     out = again.communicate(timeout=200)[0]
     assert again.returncode == 0, out
     assert f"resumed at step {step}" in " ".join(out.split())
     result = json.loads((folder / "result.json").read_text())
     assert result["steps_run"] == 60 - step
-    assert same_weights(last(tmp_path, "whole"), last(tmp_path, "x"))
+    assert same_weights(last(tmp_path, "whole", name=method), last(tmp_path, "x", name=method))
 
     def table(run_id: str) -> list[dict[str, str]]:
-        with (run_folder(tmp_path, run_id) / "metrics.csv").open() as file:
+        with (run_folder(tmp_path, run_id, name=method) / "metrics.csv").open() as file:
             rows = list(csv.DictReader(file))
         clocks = ("samples_per_s", "data_share")
         return [{key: value for key, value in row.items() if key not in clocks} for row in rows]
@@ -440,7 +514,7 @@ def test_a_killed_run_goes_on_and_ends_bit_identical(cli: Cli, tmp_path: Path, w
 
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
-    running = start(tmp_path, "run_id=x", "trainer.max_steps=100000")
+    running = start(tmp_path, *FAST, *KILLED, "run_id=x", "trainer.max_steps=100000")
     file, deadline = run_folder(tmp_path, "x") / "checkpoints" / "last.ckpt", time.monotonic() + 120
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "restore"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-COMMANDS = {"fit", "evaluate", "predict", "benchmark"}
+COMMANDS = {"fit", "evaluate", "predict", "benchmark", "average_frames"}
 
 # part of the house -> the parts of ours it may import
 ALLOWED = {
@@ -24,6 +24,7 @@ ALLOWED = {
     "losses": set(),
     "drawing": set(),
     "degradations": {"resize"},
+    "synthetic_blur": {"degradations"},
     "networks": {"networks"},
     "models": {
         "kernels",
@@ -64,6 +65,7 @@ ALLOWED = {
     },
     "predict": {"config", "run_folder", "checkpoint", "restorers", "image", "data", "signals"},
     "benchmark": {"config", "inference", "restorers", "metrics", "resize", "losses", "image", "data"},
+    "average_frames": {"config", "image", "data", "synthetic_blur"},
     "__init__": {"inference", "restorers"},
     "__main__": set(),
 }

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,19 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from restore import metrics
-from restore.metrics import MeanScore, luma, protocol, psnr, sr_rgb, sr_y, ssim, to_8bit
+from restore.metrics import (
+    MeanScore,
+    deblur_matlab3d,
+    deblur_rgb,
+    luma,
+    protocol,
+    psnr,
+    sr_rgb,
+    sr_y,
+    ssim,
+    ssim_volume,
+    to_8bit,
+)
 
 Array = NDArray[Any]
 
@@ -128,6 +141,65 @@ def test_sr_rgb_is_psnr_over_all_channels_inside_the_border(scale: int) -> None:
     inner = slice(scale, -scale)
     expected = skimage_psnr(pred[:, inner, inner], gt[:, inner, inner])
     assert sr_rgb(image(pred), image(gt), scale=scale) == {"psnr_rgb": pytest.approx(expected, abs=1e-9)}
+
+
+# --- deblurring ---
+
+
+def volume_ssim(a: Array, b: Array) -> float:
+    """MATLAB's ssim of an H x W x 3 array as it is defined: an 11x11x11 Gaussian, all borders repeated."""
+    axis = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
+    window = axis[:, None, None] * axis[:, None] * axis
+    window /= window.sum()
+
+    def blur(x: Array) -> Array:
+        return np.asarray(scipy.ndimage.correlate(x, window, mode="nearest"))
+
+    mu_a, mu_b = blur(a), blur(b)
+    var_a, var_b, cov = blur(a * a) - mu_a**2, blur(b * b) - mu_b**2, blur(a * b) - mu_a * mu_b
+    c1, c2 = 6.5025, 58.5225
+    top = (2 * mu_a * mu_b + c1) * (2 * cov + c2)
+    return float((top / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))).mean())
+
+
+@pytest.mark.parametrize("size", [(14, 17), (5, 30), (1, 1), (1, 12)])
+def test_ssim_of_a_volume_equals_a_three_dimensional_filter(size: tuple[int, int]) -> None:
+    pred, gt = pair(*size)
+    expected = volume_ssim(pred.transpose(1, 2, 0), gt.transpose(1, 2, 0))
+    assert ssim_volume(torch.from_numpy(pred), torch.from_numpy(gt)) == pytest.approx(expected, abs=1e-10)
+
+
+def test_ssim_of_a_grey_volume_is_two_dimensional() -> None:
+    pred, gt = pair(16, 18, 1)
+    inner = skimage_ssim(np.pad(pred[0], 5, mode="edge"), np.pad(gt[0], 5, mode="edge"))
+    assert ssim_volume(torch.from_numpy(pred), torch.from_numpy(gt)) == pytest.approx(inner, abs=1e-10)
+
+
+def test_deblur_protocols_follow_their_definition_without_a_border() -> None:
+    pred, gt = pair(24, 31)
+    psnr_rgb = skimage_psnr(pred, gt)
+    ssim_rgb = np.mean([skimage_ssim(p, g) for p, g in zip(pred, gt, strict=True)])
+    expected = {"psnr_rgb": pytest.approx(psnr_rgb, abs=1e-9), "ssim_rgb": pytest.approx(ssim_rgb, abs=1e-9)}
+    assert deblur_rgb(image(pred), image(gt), scale=1) == expected
+    volume = volume_ssim(pred.transpose(1, 2, 0), gt.transpose(1, 2, 0))
+    expected = {"psnr_rgb": pytest.approx(psnr_rgb, abs=1e-9), "ssim_matlab3d": pytest.approx(volume, abs=1e-9)}
+    assert deblur_matlab3d(image(pred), image(gt), scale=1) == expected
+
+
+def test_the_two_ssims_of_deblurring_are_not_the_same_number() -> None:
+    pred, gt = pair(32, 32)
+    both = deblur_rgb(image(pred), image(gt), scale=1), deblur_matlab3d(image(pred), image(gt), scale=1)
+    assert abs(both[0]["ssim_rgb"] - both[1]["ssim_matlab3d"]) > 0.001
+    same = deblur_matlab3d(image(gt), image(gt), scale=1)
+    assert same == {"psnr_rgb": math.inf, "ssim_matlab3d": pytest.approx(1, abs=1e-12)}
+
+
+def test_deblurring_rounds_first_and_takes_the_mean_of_the_channels_for_a_grey_file() -> None:
+    gt = image(levels(3, 24, 24))
+    assert deblur_rgb(gt + 0.4 / 255, gt, scale=1)["psnr_rgb"] == math.inf
+    pred, grey = image(levels(3, 16, 16)), image(levels(1, 16, 16, seed=2))
+    mean = deblur_rgb(pred, grey, scale=1)
+    assert mean["psnr_rgb"] == pytest.approx(skimage_psnr(to_8bit(pred).mean(0).numpy(), to_8bit(grey)[0].numpy()))
 
 
 def test_luma_has_the_range_of_matlab() -> None:

@@ -21,6 +21,15 @@ def test_a_file_goes_next_to_itself(cli: Cli, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "in").iterdir()) == ["a.png", "a_x2.png"]
 
 
+def test_what_keeps_its_size_is_named_after_what_was_done(cli: Cli, tmp_path: Path) -> None:
+    source = photo(tmp_path / "in" / "a.png")
+    one = ("ckpt_path=identity",)
+    for given in ("in", "in/*.png", str(source)):
+        assert cli("predict", *one, f"input={given}").status == 0
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*_restored.png")}
+    assert made == {"in_restored/a_restored.png", "restored/a_restored.png", "in/a_restored.png"}
+
+
 def test_the_folder_one_stands_in_works(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo(tmp_path / "in" / "a.png")
     monkeypatch.chdir(tmp_path / "in")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from restore import adaptation, checkpoint, image
 from restore.data.photos import embedded
-from tests.conftest import Cli, photo
+from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
 
 TINY = (
@@ -26,21 +26,7 @@ TINY = (
     "zero_shot.model.back_projection=2",
     "device=cpu",
 )
-FIT = (
-    "model=zero_shot",
-    "data=single_image",
-    "data.image=lq.png",
-    "data.patch_size=16",
-    "model.width=4",
-    "model.depth=1",
-    "model.scale=4",
-    "model.back_projection=1",
-    "trainer=smoke",
-    "trainer.max_steps=24",
-    "val_every_steps=5",
-    "callbacks.progress=null",
-    "callbacks.panels=null",
-)
+FIT = (*TINY_ZERO_SHOT, "data.image=lq.png", "trainer.max_steps=24", "val_every_steps=5", "callbacks.panels=null")
 
 
 def ramp(height: int, width: int, channels: int, peak: int = 255) -> np.ndarray[Any, Any]:

@@ -2,8 +2,8 @@
 
     python -m experiments.zero_shot.blur [--steps 500]
 
-Writes blur.csv. Eight photos, the middle 384 px of kodak24's first odd numbers, x2; the kernels' standard deviations are
-drawn between 0.8 and 2.5 px. Protocol sr_y.
+Writes blur.csv. Eight photos, the middle 384 px of kodak24's first odd numbers, x2; the kernels' standard deviations
+are drawn between 0.8 and 2.5 px. Protocol sr_y.
 """
 
 import argparse

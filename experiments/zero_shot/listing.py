@@ -1,10 +1,10 @@
 """The baseline: zero-shot super-resolution as an article's listing does it, written anew from a description of it.
 
-It is not ours and not the paper's method. Fathers are not smaller: level k + 1 is level k shrunk with antialiased bilinear
-interpolation and enlarged back, and the blurriest levels are drawn most often. The learning rate is looked at every
-`lr_decay_range` steps, by a line with swapped axes through the losses of single crops, and drops when the residuals'
-standard deviation exceeds the slope. One network serves all zoom steps. Tiles do not overlap. Values are truncated to 8
-bit. Its settings are the article's; the number of levels is not given there, here 4.
+It is not ours and not the paper's method. Fathers are not smaller: level k + 1 is level k shrunk with antialiased
+bilinear interpolation and enlarged back, and the blurriest levels are drawn most often. The learning rate is looked at
+every `lr_decay_range` steps, by a line with swapped axes through the losses of single crops, and drops when the
+residuals' standard deviation exceeds the slope. One network serves all zoom steps. Tiles do not overlap. Values are
+truncated to 8 bit. Its settings are the article's; the number of levels is not given there, here 4.
 """
 
 import time

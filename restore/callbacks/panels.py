@@ -16,10 +16,16 @@ class Panels(Callback):
         images: how many pictures of the first validation set.
         max_side: a larger panel is cut to its middle, in gt pixels.
         error_gain: the absolute error is multiplied by this to be seen.
+        zoom: how many times the worst part is enlarged in a second row; 1 for none.
+
+    Raises:
+        ValueError: a zoom below 1.
     """
 
-    def __init__(self, *, images: int = 2, max_side: int = 256, error_gain: float = 4.0) -> None:
-        self.images, self.max_side, self.error_gain = images, max_side, error_gain
+    def __init__(self, *, images: int = 2, max_side: int = 256, error_gain: float = 4.0, zoom: int = 1) -> None:
+        if zoom < 1:
+            raise ValueError(f"callbacks.panels.zoom is {zoom}, expected at least 1, which is none")
+        self.images, self.max_side, self.error_gain, self.zoom = images, max_side, error_gain, zoom
 
     def on_validation_batch_end(
         self,
@@ -39,6 +45,7 @@ class Panels(Callback):
             batch["gt"][0].cpu(),
             max_side=self.max_side,
             error_gain=self.error_gain,
+            zoom=self.zoom,
         )
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"

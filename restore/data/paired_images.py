@@ -50,6 +50,9 @@ class TrainingCrops(Dataset[Sample]):
         pairs: a prepared lq is cropped; without one it is made from the crop.
         patch_size: side of the crop in gt pixels.
         count: samples of the run.
+
+    Where lq is made at scale 1, the degradations see as much around the crop as the widest of them asks for
+    (``margin``) and the picture has, so that what moves in from outside is real.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class TrainingCrops(Dataset[Sample]):
     ) -> None:
         self.pairs, self.scale, self.patch_size, self.count, self.seed = pairs, scale, patch_size, count, seed
         self.degradations = degradations
+        self.margin = max((getattr(each, "margin", 0) for each in degradations), default=0) if scale == 1 else 0
         self.pictures = pictures or Pictures()
 
     def __len__(self) -> int:
@@ -73,22 +77,39 @@ class TrainingCrops(Dataset[Sample]):
     def __getitem__(self, i: int) -> Sample:
         pair = self.pairs[image_of_sample(self.seed, i, len(self.pairs))]
         random = generator_of_sample(self.seed, i)
-        gt = self.pictures.read(pair.gt)
         symmetry = int(random.integers(8))
-        if pair.lq is None:
-            top = int(random.integers(gt.shape[1] - self.patch_size + 1))
-            left = int(random.integers(gt.shape[2] - self.patch_size + 1))
-            crop = flip_and_turn(gt[:, top : top + self.patch_size, left : left + self.patch_size], symmetry)
-            lq, word = degrade(crop, self.scale, self.degradations, random)
-        else:  # the corner is drawn in lq pixels, so that both crops show the same place
-            small, side = self.pictures.read(pair.lq), self.patch_size // self.scale
-            top = int(random.integers(small.shape[1] - side + 1))
-            left = int(random.integers(small.shape[2] - side + 1))
-            lq = image.to_float(flip_and_turn(small[:, top : top + side, left : left + side], symmetry))
-            top, left = top * self.scale, left * self.scale
-            crop = flip_and_turn(gt[:, top : top + self.patch_size, left : left + self.patch_size], symmetry)
-            word = "prepared"
-        return {"lq": lq, "gt": image.to_float(crop), "name": pair.name, "degradation": word}
+        lq, gt, word = self._made(pair, symmetry, random) if pair.lq is None else self._prepared(pair, symmetry, random)
+        return {"lq": lq, "gt": image.to_float(gt), "name": pair.name, "degradation": word}
+
+    def _made(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
+        whole = self.pictures.read(pair.gt)
+        margin = min(self.margin, (min(whole.shape[1:]) - self.patch_size) // 2)
+        side = self.patch_size + 2 * margin
+        crop = flip_and_turn(_cut(whole, *_corner(whole, side, random), side), symmetry)
+        lq, word = degrade(crop, self.scale, self.degradations, random)
+        return _inner(lq, margin), _inner(crop, margin), word
+
+    def _prepared(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
+        assert pair.lq is not None
+        whole, small = self.pictures.read(pair.gt), self.pictures.read(pair.lq)
+        # the corner is drawn in lq pixels, so that both crops show the same place
+        top, left = _corner(small, self.patch_size // self.scale, random)
+        lq = _cut(small, top, left, self.patch_size // self.scale)
+        gt = _cut(whole, top * self.scale, left * self.scale, self.patch_size)
+        return image.to_float(flip_and_turn(lq, symmetry)), flip_and_turn(gt, symmetry), "prepared"
+
+
+def _corner(whole: Tensor, side: int, random: np.random.Generator) -> tuple[int, int]:
+    height, width = whole.shape[1:]
+    return int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
+
+
+def _cut(whole: Tensor, top: int, left: int, side: int) -> Tensor:
+    return whole[:, top : top + side, left : left + side]
+
+
+def _inner(crop: Tensor, margin: int) -> Tensor:
+    return _cut(crop, margin, margin, crop.shape[1] - 2 * margin)
 
 
 class WholeImages(Dataset[Sample]):

@@ -1,4 +1,4 @@
-"""Finds the picture pairs of a data set folder and looks at every file before a long job starts.
+"""Finds the picture pairs of a super-resolution data set folder; :mod:`restore.data.sequences` those of deblurring.
 
 Folder layouts of super-resolution data::
 
@@ -9,9 +9,7 @@ Folder layouts of super-resolution data::
     photos_train, photos_held_out   embedded pictures (:mod:`restore.data.photos`)
 """
 
-import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +26,15 @@ class Pair:
     """A sharp picture and, where it was prepared, its degraded one.
 
     Attributes:
-        name: file stem of the sharp picture.
+        name: file stem of the sharp picture, after its sequence's folder and a slash where there is one.
         gt, lq: files; ``lq`` is None when it is to be made from ``gt``.
+        sequence: frames of one are near-duplicates; None for a picture that stands alone.
     """
 
     name: str
     gt: Path
     lq: Path | None = None
+    sequence: str | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -72,7 +72,7 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
 
     Raises:
         FileNotFoundError: no such folder.
-        DataProblem: no picture in it, or two of one name. A missing partner is left to :func:`check_pairs`.
+        DataProblem: no picture in it, or two of one name. A missing partner is left to ``check_pairs``.
     """
     if root in EMBEDDED:
         return [Pair(file.stem, file) for file in embedded(root)]
@@ -80,19 +80,19 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
     files = picture_files(sharp)
     if not files:
         raise DataProblem(setting, [f"{sharp} holds no picture ({', '.join(image.SUFFIXES)})"])
-    _refuse_one_name(files, setting)
+    refuse_one_name(files, setting)
     if prepared is None:
         return [Pair(file.stem, file) for file in files]
     small = picture_files(prepared)
-    _refuse_one_name(small, setting)
+    refuse_one_name(small, setting)
     partners = {file.stem: file for file in small}
     return [
         Pair(f.stem, f, partners.get(f.stem) or partners.get(f"{f.stem}x{scale}") or prepared / f.name) for f in files
     ]
 
 
-def _refuse_one_name(files: Sequence[Path], setting: str) -> None:
-    """Results, and partners, go by the name without its suffix."""
+def refuse_one_name(files: Sequence[Path], setting: str) -> None:
+    """Raise DataProblem where two files of a folder differ in their suffix alone; partners and results go by stem."""
     first: dict[str, Path] = {}
     twice = [f"{f}: has the name of {first[f.stem].name}" for f in files if first.setdefault(f.stem, f) != f]
     if twice:
@@ -136,62 +136,3 @@ class Pictures:
         if path not in self._kept and pixels.nbytes <= self._room:
             self._room -= pixels.nbytes
             self._kept[path] = pixels
-
-
-def check_pairs(
-    pairs: Sequence[Pair],
-    scale: int,
-    *,
-    smallest_gt: int = 1,
-    reason: str = "",
-    pictures: Pictures | None = None,
-    setting: str,
-) -> str:
-    """Decode every file once and complain about all bad ones together.
-
-    Args:
-        smallest_gt, reason: the least side of a sharp picture, and what asks for it.
-        pictures: filled with what was decoded.
-
-    Returns:
-        The data's fingerprint: SHA-256 over names and contents.
-
-    Raises:
-        DataProblem: with one line for each unreadable file and each size that does not fit.
-    """
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        looked = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, reason, pictures), pairs))
-    problems = [line for lines, _ in looked for line in lines]
-    if problems:
-        raise DataProblem(setting, problems)
-    return hashlib.sha256("".join(digest for _, digest in looked).encode()).hexdigest()
-
-
-def _look(pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictures | None) -> tuple[list[str], str]:
-    sizes, problems = [], []
-    digest = hashlib.sha256(pair.name.encode())
-    for file in pair.files:
-        if not file.is_file():
-            problems.append(f"{pair.gt}: has no partner {file}" if file != pair.gt else f"{file}: no such file")
-            continue
-        try:
-            pixels = image.read_rgb8(file)
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        if pictures is not None:
-            pictures.keep(file, pixels)
-        digest.update(file.read_bytes())
-        sizes.append((pixels.shape[1], pixels.shape[2]))
-    if problems:
-        return problems, ""
-    height, width = sizes[0]
-    if min(height, width) < smallest_gt:
-        problems.append(f"{pair.gt}: {height}x{width} px, expected sides of at least {smallest_gt} px ({reason})")
-    if len(sizes) == 2 and sizes[1] != (height // scale, width // scale):
-        got = "x".join(map(str, sizes[1]))
-        expected = f"{height // scale}x{width // scale}"
-        problems.append(
-            f"{pair.lq}: {got} px, expected {expected} px, which is {pair.gt.name} divided by scale={scale}"
-        )
-    return problems, digest.hexdigest()

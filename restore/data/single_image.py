@@ -51,6 +51,9 @@ class SingleImageData(LightningDataModule):
         noise: standard deviation of Gaussian noise on the sons, for photos that are not clean (the paper: 0.0125).
         seed: of levels, crops, turns and noise.
 
+    Attributes:
+        warnings: none, so far.
+
     Raises:
         ValueError, FileNotFoundError: a setting out of its bounds, or a file that is no picture.
     """
@@ -75,6 +78,7 @@ class SingleImageData(LightningDataModule):
         self.stem = Path(image).stem if isinstance(image, str) else "image"
         self.image = _read(image) if isinstance(image, str) else image
         self.scale, self.patch_size, self.batch_size, self.noise, self.seed = scale, patch_size, batch_size, noise, seed
+        self.warnings: list[str] = []
         self.pairs = InternalPairs(patch_size=patch_size, batch_size=batch_size, noise=noise, seed=seed)
 
     @property

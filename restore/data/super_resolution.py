@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
-
-from restore.data.paired_images import Sample, TrainingCrops, WholeImages
-from restore.data.pairs import DataProblem, Pair, Pictures, check_pairs, find_pairs, set_name
-from restore.data.sampling import RunSampler, ShareSampler, one_thread
+from restore.data.base import PairedData
+from restore.data.pairs import Pair, find_pairs, set_name
 
 if TYPE_CHECKING:  # see paired_images
     from restore.degradations import Degradation
 
 
-class SuperResolutionData(LightningDataModule):
+class SuperResolutionData(PairedData):
     """Training crops and whole validation images of LR/HR data.
 
     Folder layouts: see :mod:`restore.data.pairs`. Without prepared small pictures lq is the bicubic shrink of the
@@ -54,26 +50,30 @@ class SuperResolutionData(LightningDataModule):
         cache_gb: float = 4.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            scale=scale,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            degradations=degradations,
+            val_limit=val_limit,
+            num_workers=num_workers,
+            cache_gb=cache_gb,
+            seed=seed,
+        )
+        if scale < 2 and not degradations:
+            raise ValueError(
+                f"data.scale is {scale} and nothing else degrades the pictures; to deblur, choose data=synthetic_blur, "
+                "data=gopro or data=deblur_folder"
+            )
         if patch_size < scale or patch_size % scale:
             nearest = max(1, round(patch_size / scale)) * scale
             raise ValueError(
                 f"data.patch_size is {patch_size}, expected a multiple of the scale {scale}, for example {nearest}"
             )
-        if val_limit is not None and val_limit < 1:
-            raise ValueError(f"data.val_limit is {val_limit}, expected at least 1 picture, or null for all")
-        if num_workers < 0 or cache_gb < 0:
-            raise ValueError(
-                f"data.num_workers is {num_workers} and data.cache_gb is {cache_gb}, expected at least 0 of each"
-            )
-        self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
-        self.num_workers, self.seed, self.degradations = num_workers, seed, degradations
-        self.pictures = Pictures(cache_gb)
+        self.smallest_whole = 2 * scale + 11, "crop_border leaves less than SSIM's window of a smaller one"
         roots = [root] if isinstance(root, str) else root
         if not roots:
             raise ValueError("data.root is empty, expected a folder or a list of folders")
-        if not isinstance(degradations, Sequence) or not all(callable(each) for each in degradations):
-            raise ValueError(f"data.degradations is {degradations}, expected a list of _target_s, or []")
         if validation is None:
             validation = str(next(Path(roots[0]).glob("*_valid_HR"), Path(roots[0]) / "*_valid_HR"))
         self.train_pairs, held_out = self._split(roots, validation)
@@ -100,76 +100,3 @@ class SuperResolutionData(LightningDataModule):
                 f"of the {len(pairs)} in data.root={','.join(roots)}"
             )
         return pairs[:-validation], pairs[-validation:]
-
-    @property
-    def validation_names(self) -> list[str]:
-        """Names of the validation sets, in the order of their loaders."""
-        return list(self.validation_sets)
-
-    @property
-    def test_names(self) -> list[str]:
-        """Names of the sets scored at the end: validation first, then the benchmarks."""
-        return list(self.test_sets)
-
-    def check(self) -> dict[str, str]:
-        """Decode every file once, keep the training pictures in memory while they fit.
-
-        Returns:
-            Each set's fingerprint.
-        """
-        fingerprint, problems = {}, []
-        crop = (self.patch_size, "data.patch_size", self.pictures)
-        whole = (2 * self.scale + 11, "crop_border leaves less than SSIM's window of a smaller one", None)
-        sets = [("training", self.train_pairs, crop)] + [(name, p, whole) for name, p in self.test_sets.items()]
-        for name, pairs, (side, reason, pictures) in sets:
-            try:
-                fingerprint[name] = check_pairs(
-                    pairs, self.scale, smallest_gt=side, reason=reason, pictures=pictures, setting="data"
-                )
-            except DataProblem as error:
-                problems += error.problems
-        if problems:
-            raise DataProblem("data", problems)
-        return fingerprint
-
-    def train_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the whole run, starting where a resumed run stopped."""
-        trainer: Any = self.trainer
-        batches = trainer.max_steps * trainer.accumulate_grad_batches
-        crops = TrainingCrops(
-            self.train_pairs,
-            scale=self.scale,
-            patch_size=self.patch_size,
-            count=batches * self.batch_size,
-            seed=self.seed,
-            degradations=self.degradations,
-            pictures=self.pictures,
-        )
-        sampler = RunSampler(
-            batches,
-            self.batch_size,
-            start=trainer.fit_loop.epoch_loop.batch_progress.current.ready,
-            rank=trainer.global_rank,
-            world=trainer.world_size,
-        )
-        return self._loader(crops, batch_sampler=sampler)
-
-    def val_dataloader(self) -> list[DataLoader[Sample]]:
-        """One loader per validation set, whole images one by one."""
-        return [self._whole(pairs) for pairs in self.validation_sets.values()]
-
-    def test_dataloader(self) -> list[DataLoader[Sample]]:
-        """One loader per test set."""
-        return [self._whole(pairs) for pairs in self.test_sets.values()]
-
-    def _whole(self, pairs: list[Pair]) -> DataLoader[Sample]:
-        images = WholeImages(pairs, scale=self.scale, seed=self.seed, degradations=self.degradations)
-        trainer: Any = self.trainer
-        return self._loader(
-            images, sampler=ShareSampler(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
-        )
-
-    def _loader(self, dataset: Dataset[Sample], **order: Any) -> DataLoader[Sample]:
-        trainer: Any = self.trainer
-        on_gpu = trainer.strategy.root_device.type == "cuda"
-        return DataLoader(dataset, num_workers=self.num_workers, pin_memory=on_gpu, worker_init_fn=one_thread, **order)

@@ -120,7 +120,9 @@ class ScaleSteps(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look, lower, end."""
+        """Look, lower, end; with gradient accumulation some batches finish no step."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
         record, step = self.records[-1], trainer.global_step
         done, over = step - record.begin, self._is_over(trainer)
         if done % ERROR_EVERY == 0 or over:

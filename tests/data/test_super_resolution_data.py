@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from restore.data.checks import check_pairs
 from restore.data.paired_images import TrainingCrops, WholeImages
-from restore.data.pairs import DataProblem, Pair, Pictures, check_pairs, find_pairs, set_name
+from restore.data.pairs import DataProblem, Pair, Pictures, find_pairs, set_name
 from restore.data.photos import EMBEDDED, embedded
 from restore.data.super_resolution import SuperResolutionData
 from restore.resize import resize_8bit
@@ -103,7 +104,7 @@ def test_pictures_keeps_what_fits(tmp_path: Path) -> None:
     paths = [photo(tmp_path / f"{k}.png", 30, 30) for k in range(3)]
     pairs = [Pair(path.stem, path) for path in paths]
     kept = Pictures(cache_gb=2.5 * 30 * 30 * 3 / 2**30)
-    fingerprint = check_pairs(pairs, 2, pictures=kept, setting="data.root")
+    fingerprint = check_pairs(pairs, 2, pictures=kept, setting="data.root").fingerprint
     before = [kept.read(path) for path in paths]
     for path in paths:
         path.unlink()
@@ -120,7 +121,7 @@ def test_pictures_keeps_what_fits(tmp_path: Path) -> None:
 
 def test_a_fingerprint_follows_content_and_names(tmp_path: Path) -> None:
     def fingerprint() -> str:
-        return check_pairs(find_pairs(str(tmp_path / "s"), 2), 2, setting="data.root")
+        return check_pairs(find_pairs(str(tmp_path / "s"), 2), 2, setting="data.root").fingerprint
 
     photo(tmp_path / "s" / "a.png")
     first = fingerprint()

@@ -21,7 +21,7 @@ def drops(series: Callable[[int], float], judge: Judge = lr_policy.has_flattened
     model = ZeroShotSuperResolution(width=4, depth=1, **settings)
     steps, found = model.steps, []
     steps.records = [ScaleStep(begin=0, from_batch=0, father=None, lr=1e-3, dropped=0)]
-    trainer: Any = SimpleNamespace(global_step=0, max_steps=10_000, should_stop=False)
+    trainer: Any = SimpleNamespace(global_step=0, max_steps=10_000, should_stop=False, accumulate_grad_batches=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lr_policy, "has_flattened", judge)
         patch.setattr(ScaleSteps, "_look", lambda self, trainer, record: _look(record, trainer.global_step, series))

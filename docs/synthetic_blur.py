@@ -1,0 +1,33 @@
+"""Draws docs/synthetic_blur.png: 24 random examples of data=synthetic_blur, each sharp above and blurred below.
+
+python docs/synthetic_blur.py
+"""
+
+from pathlib import Path
+
+import torch
+
+from restore import image
+from restore.data.paired_images import TrainingCrops
+from restore.data.pairs import find_pairs
+from restore.synthetic_blur import MotionBlur
+
+COLUMNS, EXAMPLES, SIDE, GAP = 8, 24, 128, 4
+
+
+def sheet() -> torch.Tensor:
+    """Float, (3, H, W), [0, 1]."""
+    pairs = find_pairs("photos_train", 1) + find_pairs("photos_held_out", 1)
+    blur = MotionBlur()
+    crops = TrainingCrops(pairs, scale=1, patch_size=SIDE, count=EXAMPLES, seed=0, degradations=[blur])
+    cells = []
+    for k in range(EXAMPLES):
+        sample = crops[k]
+        cell = torch.cat([sample["gt"], sample["lq"]], 1)
+        cells.append(torch.nn.functional.pad(cell, (0, GAP, 0, GAP), value=1.0))
+    rows = [torch.cat(cells[k : k + COLUMNS], 2) for k in range(0, EXAMPLES, COLUMNS)]
+    return torch.cat(rows, 1)
+
+
+if __name__ == "__main__":
+    image.write(Path(__file__).with_suffix(".png"), image.picture(sheet()))

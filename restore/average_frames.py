@@ -1,0 +1,71 @@
+"""``restore average_frames``: sharp frames of a fast video to blurred and sharp pairs, as GoPro was made.
+
+Nah, Kim, Lee, "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring", CVPR 2017, section 2.
+"""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from restore.config import UserError, command
+
+log = logging.getLogger(__name__)
+
+
+def average_frames(cfg: DictConfig) -> None:
+    """Average each run of neighbouring frames, and put it beside the one in its middle."""
+    from rich.progress import track
+
+    if cfg.frames < 3 or cfg.frames % 2 == 0:
+        raise UserError(f"frames is {cfg.frames}, expected an odd number of at least 3, so that one is in the middle")
+    source, target = Path(cfg.input).resolve(), Path(cfg.output).resolve()
+    folder = target / source.name
+    if folder == source or source in folder.parents:
+        raise UserError(f"output: {target} would put the pairs into the input {source}; name another folder")
+    files = _frames(source, cfg.frames)
+    runs = [files[k : k + cfg.frames] for k in range(0, len(files) - cfg.frames + 1, cfg.frames)]
+    for run in track(runs, source.name, transient=True):
+        _write_pair(run, folder)
+    left = len(files) - len(runs) * cfg.frames
+    log.info("%d pairs, %d frames left over at the end: %s", len(runs), left, folder)
+
+
+def _frames(source: Path, frames: int) -> list[Path]:
+    from restore.data.pairs import picture_files, refuse_one_name
+    from restore.image import SUFFIXES
+
+    if not source.is_dir():
+        raise UserError(
+            f"input: {source} is not a folder, expected the frames of one video as pictures, sorted by name"
+        )
+    files = picture_files(source)
+    if len(files) < frames:
+        kinds = ", ".join(SUFFIXES)
+        raise UserError(f"input: {source} holds {len(files)} pictures ({kinds}), expected at least frames={frames}")
+    refuse_one_name(files, "input")
+    return files
+
+
+def _write_pair(run: list[Path], folder: Path) -> None:
+    """Average in linear light, as light adds up on a sensor."""
+    import torch
+
+    from restore import image
+    from restore.synthetic_blur import GAMMA
+
+    frames = [image.to_float(image.read_rgb8(file)) for file in run]
+    for file, frame in zip(run, frames, strict=True):
+        if frame.shape != frames[0].shape:
+            got, expected = ("x".join(map(str, each.shape[1:])) for each in (frame, frames[0]))
+            raise UserError(f"input: {file} has {got} px, expected {expected} px as {run[0].name}; remove it")
+    blurred = torch.stack(frames).pow(GAMMA).mean(0).pow(1 / GAMMA)
+    name = f"{run[len(run) // 2].stem}.png"
+    image.write(folder / "blur" / name, image.picture(blurred))
+    image.write(folder / "sharp" / name, image.picture(frames[len(run) // 2]))
+
+
+main = command(average_frames, "average_frames")
+
+if __name__ == "__main__":
+    main()

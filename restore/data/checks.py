@@ -1,0 +1,116 @@
+"""Looks at every file of a data set before a long job starts."""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from restore import image
+from restore.data.pairs import DataProblem, Pair, Pictures
+
+
+class Checked(NamedTuple):
+    """What a look at every file of a set found.
+
+    Attributes:
+        fingerprint: SHA-256 over names and contents.
+        contents: SHA-256 of each file, and the file.
+        sharper: pairs of equal sizes whose lq has the stronger edges.
+    """
+
+    fingerprint: str
+    contents: dict[str, Path]
+    sharper: list[Pair]
+
+
+class _Look(NamedTuple):
+    problems: list[str]
+    digest: str
+    contents: dict[str, Path]
+    is_sharper: bool
+
+
+def check_pairs(
+    pairs: Sequence[Pair],
+    scale: int,
+    *,
+    smallest_gt: int = 1,
+    reason: str = "",
+    pictures: Pictures | None = None,
+    setting: str,
+) -> Checked:
+    """Decode every file once and complain about all bad ones together.
+
+    Args:
+        smallest_gt, reason: the least side of a sharp picture, and what asks for it.
+        pictures: filled with what was decoded.
+
+    Raises:
+        DataProblem: with one line for each unreadable file and each size that does not fit.
+    """
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        looks = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, reason, pictures), pairs))
+    problems = [line for look in looks for line in look.problems]
+    if problems:
+        raise DataProblem(setting, problems)
+    return Checked(
+        hashlib.sha256("".join(look.digest for look in looks).encode()).hexdigest(),
+        {digest: file for look in looks for digest, file in look.contents.items()},
+        [pair for pair, look in zip(pairs, looks, strict=True) if look.is_sharper],
+    )
+
+
+def _look(pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictures | None) -> _Look:
+    decoded: list[Tensor] = []
+    contents: dict[str, Path] = {}
+    problems: list[str] = []
+    whole = hashlib.sha256(pair.name.encode())
+    for file in pair.files:
+        if not file.is_file():
+            problems.append(_missing(file, pair))
+            continue
+        try:
+            pixels = image.read_rgb8(file)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        if pictures is not None:
+            pictures.keep(file, pixels)
+        data = file.read_bytes()
+        whole.update(data)
+        contents[hashlib.sha256(data).hexdigest()] = file
+        decoded.append(pixels)
+    problems = problems or _size_problems(pair, decoded, scale, smallest_gt, reason)
+    is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(decoded[1]) > sharpness(decoded[0])
+    return _Look(problems, whole.hexdigest(), contents, is_sharper)
+
+
+def _missing(file: Path, pair: Pair) -> str:
+    there = [other for other in pair.files if other.is_file()]
+    return f"{there[0]}: has no partner {file}" if there else f"{file}: no such file"
+
+
+def _size_problems(pair: Pair, decoded: Sequence[Tensor], scale: int, smallest_gt: int, reason: str) -> list[str]:
+    problems = []
+    height, width = decoded[0].shape[1:]
+    if min(height, width) < smallest_gt:
+        problems.append(f"{pair.gt}: {height}x{width} px, expected sides of at least {smallest_gt} px ({reason})")
+    if len(decoded) == 2 and decoded[1].shape[1:] != (height // scale, width // scale):
+        got = "x".join(map(str, decoded[1].shape[1:]))
+        expected = f"{height // scale}x{width // scale}"
+        ratio = f"which is {pair.gt.name} divided by scale={scale}" if scale > 1 else f"as its partner {pair.gt}"
+        problems.append(f"{pair.lq}: {got} px, expected {expected} px, {ratio}")
+    return problems
+
+
+def sharpness(pixels: Tensor) -> float:
+    """Mean absolute difference between neighbours of the grey picture; ``nan`` where a side has one pixel.
+
+    Args:
+        pixels: uint8, (3, H, W).
+    """
+    grey = pixels.float().mean(0)
+    return float(grey.diff(dim=0).abs().mean() + grey.diff(dim=1).abs().mean())

@@ -1,0 +1,117 @@
+"""Blurred and sharp data for deblurring."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from restore.data import sequences
+from restore.data.base import PairedData
+from restore.data.checks import Checked
+from restore.data.pairs import Pair, find_pairs, set_name
+from restore.data.photos import EMBEDDED
+
+if TYPE_CHECKING:  # see paired_images
+    from restore.degradations import Degradation
+
+
+class DeblurData(PairedData):
+    """Training crops and whole validation images of blurred/sharp data; motion or defocus, the layout is the same.
+
+    Folder layouts: see :mod:`restore.data.sequences`. With ``degradations`` a folder of sharp pictures will do, and
+    their blurred partners are made on the fly.
+
+    Args:
+        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of such; with
+            degradations also folders of sharp pictures and embedded sets.
+        scale: 1; comes from the model.
+        patch_size: side of a training crop.
+        batch_size: samples of one step over all processes.
+        validation: folder to validate on (its ``val`` or ``test`` part); or the number of sequences of ``root`` to
+            hold out (the last by name); or ``last_frames``, the last tenth of each sequence, which flatters.
+        val_limit: validate on the first so many pictures of it only; null for all.
+        benchmarks: folders (their ``test`` part) scored once, after training.
+        degradations: make lq where it was not prepared, in training and validation.
+        num_workers: loader processes; changes nothing but speed.
+        cache_gb: decoded training pictures are kept in memory up to this many GiB.
+        seed: of order, crops, flips and degradations.
+
+    Raises:
+        ValueError, FileNotFoundError: settings that do not fit, and everything wrong with the files, at once.
+    """
+
+    smallest_whole = 11, "SSIM's window"
+
+    def __init__(
+        self,
+        *,
+        root: str | list[str],
+        scale: int = 1,
+        patch_size: int = 128,
+        batch_size: int = 8,
+        validation: str | int = 1,
+        val_limit: int | None = None,
+        benchmarks: Sequence[str] = (),
+        degradations: "Sequence[Degradation]" = (),
+        num_workers: int = 0,
+        cache_gb: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            scale=scale,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            degradations=degradations,
+            val_limit=val_limit,
+            num_workers=num_workers,
+            cache_gb=cache_gb,
+            seed=seed,
+        )
+        if scale != 1:
+            raise ValueError(
+                f"data.scale is {scale}, but blurred and sharp pictures have one size; choose model=deblur"
+            )
+        if patch_size < 2:
+            raise ValueError(f"data.patch_size is {patch_size}, expected at least 2 pixels")
+        roots = [root] if isinstance(root, str) else root
+        if not roots:
+            raise ValueError("data.root is empty, expected a folder or a list of folders")
+        pairs = [pair for each in roots for pair in self._find(each, ("train",), "data.root")[1]]
+        self.train_pairs, name, held_out = self._split(pairs, validation, _stem(roots[0]))
+        self.validation_sets = {name: held_out[:val_limit]}
+        self.test_sets = dict(self.validation_sets)
+        for folder in benchmarks:
+            name, found = self._find(folder, ("test",), "data.benchmarks")
+            if name in self.test_sets:
+                raise ValueError(f"data.benchmarks: {folder} has another set's name; rename one, results go by name")
+            self.test_sets[name] = found
+
+    def _find(self, root: str, splits: Sequence[str], setting: str) -> tuple[str, list[Pair]]:
+        """A set's name and its pairs."""
+        folder = sequences.split_folder(root, splits)
+        if self.degradations and (root in EMBEDDED or not sequences.is_paired(folder)):
+            return set_name(root), find_pairs(root, 1, setting=setting)
+        return sequences.set_name(str(folder)), sequences.find_sequences(folder, setting=setting)
+
+    def _split(self, pairs: list[Pair], validation: str | int, stem: str) -> tuple[list[Pair], str, list[Pair]]:
+        if validation == "last_frames":
+            train, held_out = sequences.hold_out_frames(pairs)
+            return train, f"{stem}_last_frames", held_out
+        if isinstance(validation, str):
+            return pairs, *self._find(validation, ("val", "test"), "data.validation")
+        train, held_out = sequences.hold_out_sequences(pairs, validation)
+        return train, f"{stem}_held_out", held_out
+
+    def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
+        """Warn of sequences in several sets and of blurred files that are sharper; refuse a file in two sets."""
+        sequences.refuse_shared_files(checked)
+        sets = {"training": self.train_pairs} | self.test_sets
+        return sequences.shared_sequences(sets) + [
+            f"{name}: {len(each.sharper)} of {len(sets[name])} blurred pictures are sharper than the sharp ones, "
+            f"the first is {each.sharper[0].lq}; see that the folders are not the wrong way round"
+            for name, each in checked.items()
+            if each.sharper
+        ]
+
+
+def _stem(root: str) -> str:
+    return root if root in EMBEDDED else sequences.set_name(str(Path(root))).removesuffix("_train")

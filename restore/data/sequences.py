@@ -1,0 +1,152 @@
+"""Finds blurred and sharp pictures, and keeps the frames of one sequence on one side of a split.
+
+Folder layouts of deblurring data, and of pairs with and without defocus::
+
+    <root>/{train,val,test}/<sequence>/{blur,sharp}/*.png         (GoPro)
+    <root>/{train,val,test}/{input,target}/*.png
+
+``root`` may also be one of the split folders, or one sequence. Neighbouring frames are near-duplicates, so what is
+held out are whole sequences; the pictures of one ``{input,target}`` folder count as one.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from restore.data.checks import Checked
+from restore.data.pairs import DataProblem, Pair, picture_files, refuse_one_name
+
+LAYOUTS = (("blur", "sharp"), ("input", "target"))
+SPLITS = ("train", "val", "test")
+
+
+def set_name(root: str) -> str:
+    """What a set is called in logs and tables: the folder's name, after its parent's where it is that of a split."""
+    folder = Path(root).resolve()
+    return f"{folder.parent.name}_{folder.name}" if folder.name in SPLITS else folder.name
+
+
+def split_folder(root: str, splits: Sequence[str]) -> Path:
+    """The first of the split folders that ``root`` has, or ``root`` itself."""
+    return next((Path(root) / split for split in splits if (Path(root) / split).is_dir()), Path(root))
+
+
+def _layouts(folder: Path) -> list[tuple[Path, Path]]:
+    """The pairs of folders inside ``folder``; one of the two may be missing."""
+    found = [(folder / lq, folder / gt) for lq, gt in LAYOUTS]
+    return [pair for pair in found if any(each.is_dir() for each in pair)]
+
+
+def is_paired(folder: Path) -> bool:
+    """Whether the folder is laid out as the module's text says."""
+    return folder.is_dir() and any(_layouts(each) for each in (folder, *folder.glob("*/")))
+
+
+def find_sequences(folder: Path, *, setting: str) -> list[Pair]:
+    """The pairs of a split folder or a sequence, by sequence and frame.
+
+    Args:
+        setting: named in the errors.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        DataProblem: no picture in it, or two of one name. A missing partner is left to ``check_pairs``.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{setting}: {folder} is not a folder; set {setting} to one of blurred and sharp pictures"
+        )
+    pairs = _frames(folder, set_name(str(folder)), "", setting)
+    for sequence in sorted(each for each in folder.iterdir() if each.is_dir()):
+        pairs += _frames(sequence, sequence.name, f"{sequence.name}/", setting)
+    if not pairs:
+        expected = "<sequence>/{blur,sharp} or {input,target} with pictures"
+        raise DataProblem(setting, [f"{folder} holds no pairs, expected {expected}; data=synthetic_blur needs none"])
+    return pairs
+
+
+def _frames(folder: Path, sequence: str, prefix: str, setting: str) -> list[Pair]:
+    pairs = []
+    for folders in _layouts(folder):
+        files = [picture_files(each) if each.is_dir() else [] for each in folders]
+        for each in files:
+            refuse_one_name(each, setting)
+        blurred, sharp = ({file.stem: file for file in each} for each in files)
+        for stem in sorted(blurred.keys() | sharp.keys()):
+            gt = sharp.get(stem) or folders[1] / blurred[stem].name
+            pairs.append(Pair(f"{prefix}{stem}", gt, blurred.get(stem) or folders[0] / gt.name, sequence))
+    return pairs
+
+
+def hold_out_sequences(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], list[Pair]]:
+    """Training pairs, and those of the last ``count`` sequences; a picture that stands alone is one.
+
+    Raises:
+        ValueError: there are not more sequences than that.
+    """
+    names = list(dict.fromkeys(_sequence(pair) for pair in pairs))
+    if len(names) < 2:
+        raise ValueError(
+            f"data.validation is {count}, but data.root holds the one sequence {names[0]}, whose frames are "
+            "near-duplicates; set data.validation to a folder, or to last_frames to hold out its last ones all the same"
+        )
+    if not 1 <= count < len(names):
+        raise ValueError(
+            f"data.validation is {count}, expected a folder, last_frames, or 1 to {len(names) - 1} sequences to hold "
+            f"out of the {len(names)} in data.root"
+        )
+    held_out = set(names[-count:])
+    return (
+        [pair for pair in pairs if _sequence(pair) not in held_out],
+        [pair for pair in pairs if _sequence(pair) in held_out],
+    )
+
+
+def hold_out_frames(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """Training pairs, and the last tenth, at least one, of the frames of each sequence that has several.
+
+    Raises:
+        ValueError: no sequence has several.
+    """
+    train: list[Pair] = []
+    held_out: list[Pair] = []
+    for name in dict.fromkeys(_sequence(pair) for pair in pairs):
+        own = [pair for pair in pairs if _sequence(pair) == name]
+        count = max(1, len(own) // 10) if len(own) > 1 else 0
+        train += own[: len(own) - count]
+        held_out += own[len(own) - count :]
+    if not held_out:
+        raise ValueError(
+            "data.validation is last_frames, but no sequence in data.root has more than one frame; set it to a folder "
+            "or to a number of sequences"
+        )
+    return train, held_out
+
+
+def _sequence(pair: Pair) -> str:
+    return pair.sequence or str(pair.gt)
+
+
+def shared_sequences(sets: Mapping[str, Sequence[Pair]]) -> list[str]:
+    """A sentence for each sequence whose name stands in several sets."""
+    where: dict[str, list[str]] = {}
+    for name, pairs in sets.items():
+        for sequence in dict.fromkeys(pair.sequence for pair in pairs if pair.sequence):
+            where.setdefault(sequence, []).append(name)
+    return [
+        f"sequence {sequence} is in {' and in '.join(names)}: frames of one scene are near-duplicates, scores flatter"
+        for sequence, names in where.items()
+        if len(names) > 1
+    ]
+
+
+def refuse_shared_files(sets: Mapping[str, Checked]) -> None:
+    """Raise DataProblem with every file of a set whose content is also in a set before it."""
+    first: dict[str, tuple[str, Path]] = {}
+    problems = []
+    for name, checked in sets.items():
+        for digest, file in checked.contents.items():
+            other, twin = first.setdefault(digest, (name, file))
+            if other != name:
+                problems.append(f"{file} ({name}): has the content of {twin} ({other})")
+    if problems:
+        raise DataProblem("data", problems)

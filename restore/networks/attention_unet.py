@@ -1,0 +1,182 @@
+"""Attention network for motion deblurring.
+
+Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", Computer Vision and Image
+Understanding 205:103169, 2021. The idea: motion in a scene is not uniform, so a weight that varies over positions
+tells every module where there is something to restore.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Attention = Literal["spatial", "channel_spatial", "none"]
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 5, stride, padding=2)
+
+
+def _relu(x: Tensor) -> Tensor:
+    return F.relu(x, inplace=True)
+
+
+class SpatialAttention(nn.Module):
+    """One weight in (0, 1) per position, from two 1x1 convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(1, channels // 16)
+        self.conv1 = nn.Conv2d(channels, squeezed, 1)
+        self.conv2 = nn.Conv2d(squeezed, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 1, H, W)."""
+        return torch.sigmoid(self.conv2(_relu(self.conv1(x))))
+
+
+class ChannelAttention(nn.Module):
+    """One weight in (0, 1) per channel (Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, fig. 2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(1, channels // 16)
+        self.conv1 = nn.Conv2d(channels, squeezed, 1)
+        self.conv2 = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        mean = x.mean((2, 3), keepdim=True)
+        return torch.sigmoid(self.conv2(_relu(self.conv1(mean))))
+
+
+class AttentionModule(nn.Module):
+    """conv5 - ReLU - conv5, weighted, plus the input; a 1x1 projection where the number of channels changes.
+
+    With both kinds of attention the channels are weighted first (Woo et al., CBAM, ECCV 2018, section 3).
+    """
+
+    def __init__(self, inputs: int, outputs: int, attention: Attention) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, outputs)
+        self.conv2 = _conv(outputs, outputs)
+        self.channel = ChannelAttention(outputs) if attention == "channel_spatial" else None
+        self.spatial = SpatialAttention(outputs) if attention != "none" else None
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        branch: Tensor = self.conv2(_relu(self.conv1(x)))
+        if self.channel is not None:
+            branch = branch * self.channel(branch)
+        if self.spatial is not None:
+            branch = branch * self.spatial(branch)
+        branch += self.skip(x)  # in place: one large map less, and no gradient needs what was there
+        return branch
+
+
+class AttentionUNet(nn.Module):
+    """Encoder and decoder of 5x5 convolutions with attention modules at three sizes, joined by concatenation.
+
+    conv1 - a1 - conv2 (stride 2) - a2 - conv3 (stride 2) - a3 | a4 - up - conv4 - a5 - up - conv5 - a6 - conv6, where
+    a5 also sees a2's output and a6 also a1's. The sides of its input must be multiples of 4.
+
+    Args:
+        width: feature channels at full size, published 32; twice and four times as many below.
+        modules: attention modules in each of a1 to a6, published 3.
+        attention: ``spatial`` (the method), ``channel_spatial`` (as in the paper) or ``none``.
+        global_residual: add the input to the output, and begin with an output of zero, so that a training starts
+            at the blurred picture's score; the published network does without.
+
+    Raises:
+        ValueError: for a value outside these.
+    """
+
+    multiple_of = 4
+
+    def __init__(
+        self, *, width: int = 32, modules: int = 3, attention: Attention = "spatial", global_residual: bool = False
+    ) -> None:
+        super().__init__()
+        _check(width, modules, attention)
+        self.width, self.modules_per_level, self.global_residual = width, modules, global_residual
+
+        def level(inputs: int, outputs: int) -> nn.Sequential:
+            sizes = [inputs] + [outputs] * (modules - 1)
+            return nn.Sequential(*(AttentionModule(size, outputs, attention) for size in sizes))
+
+        self.conv1, self.a1 = _conv(3, width), level(width, width)
+        self.conv2, self.a2 = _conv(width, 2 * width, stride=2), level(2 * width, 2 * width)
+        self.conv3, self.a3 = _conv(2 * width, 4 * width, stride=2), level(4 * width, 4 * width)
+        self.a4 = level(4 * width, 4 * width)
+        self.conv4, self.a5 = _conv(4 * width, 2 * width), level(4 * width, 2 * width)
+        self.conv5, self.a6 = _conv(2 * width, width), level(2 * width, width)
+        self.conv6 = _conv(width, 3)
+        self._initialise()
+        self.halo = None if attention == "channel_spatial" else self._radius()
+
+    def _initialise(self) -> None:
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.xavier_uniform_(layer.weight)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+        if self.global_residual:
+            nn.init.zeros_(self.conv6.weight)
+
+    def _radius(self) -> int:
+        """Receptive radius in pixels: the farthest input pixel that any of 4x4 neighbouring outputs depends on."""
+        deep = 4 * self.modules_per_level  # what the two convolutions of each module of a level reach, in its pixels
+        farthest = 0
+        for position in range(4):  # the grid of the smallest size is 4 pixels wide
+            low, high = position - 2 - deep - 2, position + 2 + deep + 2  # conv6, a6, conv5
+            low, high = _enlarged_from(low, high)
+            low, high = low - deep - 2, high + deep + 2  # a5, conv4
+            low, high = _enlarged_from(low, high)
+            low, high = low - 2 * deep, high + 2 * deep  # a4, a3
+            for _ in range(2):  # conv3, a2; conv2, a1
+                low, high = 2 * low - 2 - deep, 2 * high + 2 + deep
+            low, high = low - 2, high + 2  # conv1
+            farthest = max(farthest, position - low, high - position)
+        return farthest
+
+    @property
+    def floats_per_pixel(self) -> int:
+        """Floats held at the peak of an inference, per pixel.
+
+        At conv5 four and a half times the width are alive; the rest is what the allocator keeps of smaller maps.
+        """
+        return 7 * self.width + 8
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clamped; H and W multiples of 4."""
+        skips = [self.a1(_relu(self.conv1(lq)))]
+        skips.append(self.a2(_relu(self.conv2(skips[-1]))))
+        x = self.a4(self.a3(_relu(self.conv3(skips[-1]))))
+        x = _relu(self.conv4(_enlarge(x)))
+        x = torch.cat([skips.pop(), x], 1)  # popped, so that a large picture's map is freed here
+        x = self.a5(x)
+        x = _relu(self.conv5(_enlarge(x)))
+        x = torch.cat([skips.pop(), x], 1)
+        for module in self.a6:  # not self.a6(x), which would keep its large input until the end
+            x = module(x)
+        pred: Tensor = self.conv6(x)
+        return pred + lq if self.global_residual else pred
+
+
+def _enlarge(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+def _enlarged_from(low: int, high: int) -> tuple[int, int]:
+    """The pixels that [low, high] are enlarged from: each lies between two of them."""
+    return math.floor((low - 0.5) / 2), math.floor((high - 0.5) / 2) + 1
+
+
+def _check(width: int, modules: int, attention: str) -> None:
+    if width < 1 or modules < 1:
+        raise ValueError(f"model.width is {width} and model.modules is {modules}, expected at least 1 of each")
+    if attention not in ("spatial", "channel_spatial", "none"):
+        raise ValueError(f"model.attention is {attention}, expected spatial, channel_spatial or none")

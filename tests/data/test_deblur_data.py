@@ -1,0 +1,311 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from restore.data import sequences
+from restore.data.checks import check_pairs, sharpness
+from restore.data.deblur import DeblurData
+from restore.data.paired_images import TrainingCrops, WholeImages
+from restore.data.pairs import DataProblem, Pair, find_pairs
+from restore.image import read_rgb8
+from restore.synthetic_blur import MotionBlur
+from tests.conftest import blurred_pair, photo
+
+
+def gopro(root: Path, train: int = 2, test: int = 1, frames: int = 3) -> Path:
+    """A small GoPro: every frame another picture."""
+    for part, count in (("train", train), ("test", test)):
+        for s in range(count):
+            for k in range(frames):
+                seed = 100 * s + k + (5000 if part == "test" else 0)
+                blurred_pair(root / part / f"{part}{s}", f"{k:06d}", seed=seed)
+    return root
+
+
+def data(folder: Path, **settings: Any) -> DeblurData:
+    arguments: dict[str, Any] = {"root": str(folder), "patch_size": 16} | settings
+    return DeblurData(**arguments)
+
+
+# --- layouts ---
+
+
+def test_a_root_a_split_and_a_sequence_of_gopro_are_understood(tmp_path: Path) -> None:
+    gopro(tmp_path / "g")
+    found = sequences.find_sequences(sequences.split_folder(str(tmp_path / "g"), ("train",)), setting="data.root")
+    assert [pair.name for pair in found] == [f"train{s}/{k:06d}" for s in range(2) for k in range(3)]
+    assert found[0].lq == tmp_path / "g" / "train" / "train0" / "blur" / "000000.png"
+    assert found[0].gt == tmp_path / "g" / "train" / "train0" / "sharp" / "000000.png"
+    assert {pair.sequence for pair in found} == {"train0", "train1"}
+    one = sequences.find_sequences(tmp_path / "g" / "train" / "train1", setting="data.root")
+    assert [pair.name for pair in one] == ["000000", "000001", "000002"]
+    assert {pair.sequence for pair in one} == {"train1"}
+    assert sequences.set_name(f"{tmp_path}/g/test/") == "g_test"
+    assert sequences.set_name(f"{tmp_path}/g") == "g"
+
+
+def test_input_and_target_folders_are_understood_and_count_as_one_sequence(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for k in range(3):
+            blurred_pair(tmp_path / "d" / part, f"{k}", seed=10 * k + len(part), folders=("input", "target"))
+    both = data(tmp_path / "d", validation=str(tmp_path / "d"))
+    assert [pair.name for pair in both.train_pairs] == ["0", "1", "2"]
+    assert both.validation_names == ["d_test"]
+    both.check()
+    with pytest.raises(ValueError, match=r"holds the one sequence d_train.*last_frames"):
+        data(tmp_path / "d")
+
+
+def test_partners_may_have_another_format(tmp_path: Path) -> None:
+    blurred_pair(tmp_path / "s", "a")
+    (tmp_path / "s" / "blur" / "a.png").rename(tmp_path / "s" / "blur" / "a.PNG")
+    (pair,) = sequences.find_sequences(tmp_path / "s", setting="data.root")
+    assert pair.files == [tmp_path / "s" / "sharp" / "a.png", tmp_path / "s" / "blur" / "a.PNG"]
+
+
+# --- splits ---
+
+
+def test_whole_sequences_are_held_out(tmp_path: Path) -> None:
+    held = data(gopro(tmp_path / "g", train=3), validation=2, val_limit=4, benchmarks=[str(tmp_path / "g")])
+    assert {pair.sequence for pair in held.train_pairs} == {"train0"}
+    assert [pair.name for pair in held.validation_sets["g_held_out"]] == [
+        "train1/000000",
+        "train1/000001",
+        "train1/000002",
+        "train2/000000",
+    ]
+    assert held.test_names == ["g_held_out", "g_test"]
+    assert set(held.check()) == {"training", "g_held_out", "g_test"}
+    assert held.warnings == []
+
+
+def test_a_single_sequence_is_an_error_whose_remedy_works_and_is_remembered(tmp_path: Path) -> None:
+    gopro(tmp_path / "g", train=1, frames=12)
+    with pytest.raises(ValueError, match=r"data\.validation is 1.*the one sequence train0.*last_frames"):
+        data(tmp_path / "g")
+    last = data(tmp_path / "g", validation="last_frames")
+    assert [pair.name for pair in last.validation_sets["g_last_frames"]] == ["train0/000011"]
+    assert len(last.train_pairs) == 11
+    last.check()
+    assert last.warnings == [
+        "sequence train0 is in training and in g_last_frames: frames of one scene are near-duplicates, scores flatter"
+    ]
+
+
+def test_one_frame_sequences_are_held_out_whole_or_not_at_all(tmp_path: Path) -> None:
+    gopro(tmp_path / "g", train=3, frames=1)
+    assert [pair.name for pair in data(tmp_path / "g").validation_sets["g_held_out"]] == ["train2/000000"]
+    with pytest.raises(ValueError, match=r"last_frames, but no sequence in data\.root has more than one frame"):
+        data(tmp_path / "g", validation="last_frames")
+
+
+@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), count=st.integers(-1, 7))
+def test_a_split_loses_no_frame_and_cuts_no_sequence(sizes: list[int], count: int) -> None:
+    pairs = [Pair(f"s{s}/{k}", Path(f"s{s}/{k}"), None, f"s{s}") for s, size in enumerate(sizes) for k in range(size)]
+    if not 1 <= count < len(sizes):
+        with pytest.raises(ValueError, match=r"data\.validation is"):
+            sequences.hold_out_sequences(pairs, count)
+    else:
+        train, held_out = sequences.hold_out_sequences(pairs, count)
+        assert train + held_out == pairs
+        assert len({p.sequence for p in train}) == len(sizes) - count
+        assert not {p.sequence for p in train} & {p.sequence for p in held_out}
+    if max(sizes) > 1:
+        train, held_out = sequences.hold_out_frames(pairs)
+        assert sorted(train + held_out, key=pairs.index) == pairs
+        assert {p.sequence for p in train} == {p.sequence for p in pairs}
+
+
+def test_a_sequence_name_in_two_splits_is_a_warning(tmp_path: Path) -> None:
+    gopro(tmp_path / "g")
+    (tmp_path / "g" / "test" / "test0").rename(tmp_path / "g" / "test" / "train1")
+    both = data(tmp_path / "g", validation=str(tmp_path / "g"))
+    both.check()
+    assert len(both.warnings) == 1
+    assert "train1 is in training and in g_test" in both.warnings[0]
+
+
+def test_the_same_content_in_two_splits_is_refused(tmp_path: Path) -> None:
+    gopro(tmp_path / "g")
+    source = tmp_path / "g" / "train" / "train0" / "sharp" / "000001.png"
+    (tmp_path / "g" / "test" / "test0" / "sharp" / "000002.png").write_bytes(source.read_bytes())
+    with pytest.raises(DataProblem, match=r"test0/sharp/000002\.png \(g_test\): has the content of .*000001\.png"):
+        data(tmp_path / "g", validation=str(tmp_path / "g")).check()
+
+
+# --- checks ---
+
+
+def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
+    gopro(tmp_path / "g", frames=5)
+    folder = tmp_path / "g" / "train" / "train0"
+    (folder / "blur" / "000000.png").unlink()
+    (folder / "sharp" / "000001.png").unlink()
+    photo(folder / "blur" / "000002.png", 41, 50)
+    (folder / "sharp" / "000003.png").write_bytes((folder / "sharp" / "000003.png").read_bytes()[:200])
+    photo(tmp_path / "g" / "train" / "train1" / "blur" / "000000.png", 8, 50)
+    photo(tmp_path / "g" / "train" / "train1" / "sharp" / "000000.png", 8, 50)
+    with pytest.raises(DataProblem, match="5 problems") as caught:
+        data(tmp_path / "g").check()
+    message = str(caught.value)
+    assert f"{folder}/sharp/000000.png: has no partner {folder}/blur/000000.png" in message
+    assert f"{folder}/blur/000001.png: has no partner {folder}/sharp/000001.png" in message
+    assert f"{folder}/blur/000002.png: 41x50 px, expected 40x50 px, as its partner" in message
+    assert f"{folder}/sharp/000003.png: damaged or truncated" in message
+    assert "000000.png: 8x50 px, expected sides of at least 11 px (SSIM's window)" in message
+
+
+def test_swapped_folders_are_warned_of(tmp_path: Path) -> None:
+    gopro(tmp_path / "g")
+    folder = tmp_path / "g" / "train" / "train0"
+    (folder / "blur").rename(folder / "x")
+    (folder / "sharp").rename(folder / "blur")
+    (folder / "x").rename(folder / "sharp")
+    swapped = data(tmp_path / "g")
+    swapped.check()
+    assert len(swapped.warnings) == 1
+    assert "training: 3 of 3 blurred pictures are sharper than the sharp ones" in swapped.warnings[0]
+    assert str(folder / "blur" / "000000.png") in swapped.warnings[0]
+
+
+def test_a_blurred_picture_is_less_sharp_and_one_pixel_is_neither(tmp_path: Path) -> None:
+    source = read_rgb8(photo(tmp_path / "a.png"))
+    with Image.open(tmp_path / "a.png") as file:
+        file.filter(ImageFilter.BoxBlur(2)).save(tmp_path / "b.png")
+    assert sharpness(read_rgb8(tmp_path / "b.png")) < sharpness(source)
+    assert np.isnan(sharpness(source[:, :1]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 30), (30, 1), (10, 40)])
+def test_pictures_too_small_to_be_scored_are_refused(tmp_path: Path, height: int, width: int) -> None:
+    gopro(tmp_path / "g")
+    for part in ("blur", "sharp"):
+        photo(tmp_path / "g" / "test" / "test0" / part / "000000.png", height, width)
+    with pytest.raises(DataProblem, match=rf"{height}x{width} px, expected sides of at least 11 px \(SSIM's window\)"):
+        data(tmp_path / "g", validation=str(tmp_path / "g")).check()
+
+
+def test_grey_pairs_and_odd_sizes_are_read(tmp_path: Path) -> None:
+    blurred_pair(tmp_path / "s", "a", height=33, width=47)
+    for part in ("blur", "sharp"):
+        with Image.open(tmp_path / "s" / part / "a.png") as file:
+            file.convert("L").save(tmp_path / "s" / part / "a.png")
+    pairs = sequences.find_sequences(tmp_path / "s", setting="data.root")
+    check_pairs(pairs, 1, setting="data.root")
+    sample = WholeImages(pairs, scale=1)[0]
+    assert sample["lq"].shape == (3, 33, 47)
+    assert sample["gt"].shape == (1, 33, 47)
+    crop = TrainingCrops(pairs, scale=1, patch_size=16, count=1, seed=0)[0]
+    assert crop["lq"].shape == crop["gt"].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"root": "gone"}, ["data.root", "gone", "not a folder"]),
+        ({"root": "flat"}, ["flat holds no pairs", "{blur,sharp}", "data=synthetic_blur"]),
+        ({"root": "empty"}, ["empty holds no pairs"]),
+        ({"root": []}, ["data.root is empty"]),
+        ({"scale": 2}, ["data.scale is 2", "one size", "model=deblur"]),
+        ({"patch_size": 1}, ["data.patch_size is 1", "at least 2"]),
+        ({"validation": 2}, ["data.validation is 2", "1 to 1 sequences"]),
+        ({"validation": "gone"}, ["data.validation", "gone", "not a folder"]),
+        ({"benchmarks": ["gone"]}, ["data.benchmarks", "gone", "not a folder"]),
+        ({"validation": "g", "benchmarks": ["g"]}, ["data.benchmarks", "rename"]),
+    ],
+)
+def test_bad_settings_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], parts: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gopro(Path("g"), frames=1)
+    photo(Path("flat") / "a.png")
+    Path("empty").mkdir()
+    with pytest.raises((ValueError, OSError)) as caught:
+        data(Path("g"), **settings)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+# --- crops ---
+
+
+def test_crops_of_a_pair_show_the_same_place_whole_and_unchanged(tmp_path: Path) -> None:
+    gopro(tmp_path / "g", train=1)
+    pairs = sequences.find_sequences(tmp_path / "g" / "train", setting="data.root")
+    twins = [Pair(pair.name, pair.gt, pair.gt, pair.sequence) for pair in pairs]
+    for i in range(10):
+        sample = TrainingCrops(twins, scale=1, patch_size=20, count=10, seed=3)[i]
+        assert torch.equal(sample["lq"], sample["gt"])
+        assert sample["degradation"] == "prepared"
+
+
+def test_sharp_photos_are_blurred_alike_for_the_same_seed_and_number(tmp_path: Path) -> None:
+    photos = [photo(tmp_path / "p" / f"{k}.png", 60, 70, seed=k) for k in range(3)]
+    synthetic = data(tmp_path / "p", degradations=[MotionBlur()], validation=1)
+    assert [pair.gt for pair in synthetic.train_pairs] == photos[:2]
+    assert synthetic.validation_names == ["p_held_out"]
+
+    def crops(**changes: Any) -> TrainingCrops:
+        settings: dict[str, Any] = {"scale": 1, "patch_size": 16, "count": 9, "seed": 0} | changes
+        return TrainingCrops(synthetic.train_pairs, degradations=[MotionBlur()], **settings)
+
+    for i in (4, 0):
+        assert torch.equal(crops()[i]["lq"], crops(count=5)[i]["lq"])
+        assert crops()[i]["lq"].shape == crops()[i]["gt"].shape == (3, 16, 16)
+        assert not torch.equal(crops()[i]["lq"], crops()[i]["gt"])
+        assert crops()[i]["degradation"].startswith("motion ")
+    assert not torch.equal(crops()[0]["lq"], crops(seed=1)[0]["lq"])
+
+
+def test_pairs_and_photos_can_be_mixed(tmp_path: Path) -> None:
+    gopro(tmp_path / "g")
+    photo(tmp_path / "p" / "a.png")
+    roots = [str(tmp_path / "g"), str(tmp_path / "p")]
+    mixed = DeblurData(root=roots, patch_size=16, degradations=[MotionBlur()], validation=str(tmp_path / "g"))
+    assert [pair.lq is None for pair in mixed.train_pairs] == [False] * 6 + [True]
+    mixed.check()
+
+
+def test_a_degradation_sees_around_the_crop_what_it_asks_for(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 60, 50)
+    seen: list[tuple[int, ...]] = []
+
+    class Shift:
+        margin = 8
+
+        def __call__(self, lq: torch.Tensor, random: np.random.Generator) -> tuple[torch.Tensor, str]:
+            seen.append(tuple(lq.shape[1:]))
+            return lq.roll(8, -1), "shift"
+
+    def crop(patch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        pairs = find_pairs(str(tmp_path), 1)
+        sample = TrainingCrops(pairs, scale=1, patch_size=patch_size, count=1, seed=0, degradations=[Shift()])[0]
+        return sample["lq"], sample["gt"]
+
+    lq, gt = crop(20)
+    assert seen.pop() == (36, 36)
+    assert torch.equal(lq[:, :, 8:], gt[:, :, :-8])
+    crop(47)
+    assert seen.pop() == (49, 49)
+    crop(50)
+    assert seen.pop() == (50, 50)
+
+
+def test_the_frames_at_hand_are_pairs_of_one_scene(shared_data: Path) -> None:
+    root = str(shared_data / "gopro")
+    real = DeblurData(root=root, validation="last_frames", benchmarks=[root])
+    assert (len(real.train_pairs), real.test_names) == (29, ["gopro_last_frames", "gopro_test"])
+    first = real.test_sets["gopro_test"][0]
+    checked = check_pairs([first], 1, setting="data.root")
+    assert checked.sharper == []
+    assert first.name == "GOPR0372_07_00/000120"
+    warnings = sequences.shared_sequences({"training": real.train_pairs} | real.test_sets)
+    assert len(warnings) == 1
+    assert "training and in gopro_last_frames and in gopro_test" in warnings[0]

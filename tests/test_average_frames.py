@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from restore import image
+from restore.data.deblur import DeblurData
+from tests.conftest import Cli, photo
+
+
+def video(folder: Path, frames: int) -> Path:
+    for k in range(frames):
+        photo(folder / f"f{k:03d}.png", 16, 20, seed=k)
+    return folder
+
+
+def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -> None:
+    source = video(tmp_path / "clip", 11)
+    outcome = cli("average_frames", "input=clip", "output=set/train", "frames=5")
+    assert outcome.status == 0, outcome.err
+    assert "2 pairs, 1 frames left over" in " ".join(outcome.out.split())
+    made = sorted(path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*.png"))
+    assert made == [f"train/clip/{part}/f{k:03d}.png" for part in ("blur", "sharp") for k in (2, 7)]
+    sharp = image.read(tmp_path / "set" / "train" / "clip" / "sharp" / "f007.png").pixels
+    assert torch.equal(sharp, image.read(source / "f007.png").pixels)
+    levels = np.stack([np.asarray(Image.open(source / f"f{k:03d}.png")) for k in range(5, 10)]) / 255
+    expected = ((levels**2.2).mean(0) ** (1 / 2.2) * 255).round()
+    blurred = np.asarray(Image.open(tmp_path / "set" / "train" / "clip" / "blur" / "f007.png")).astype(float)
+    assert np.abs(blurred - expected).max() <= 1
+    DeblurData(root=str(tmp_path / "set"), patch_size=16, validation="last_frames").check()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["frames=4"], ["frames is 4", "odd"]),
+        (["frames=1"], ["frames is 1", "at least 3"]),
+        (["frames=9"], ["holds 6 pictures", "frames=9"]),
+        (["input=gone"], ["gone", "not a folder"]),
+        (["input=clip/f000.png"], ["f000.png", "not a folder"]),
+        (["output=clip/pairs"], ["into the input"]),
+        (["output=."], ["into the input"]),
+        (["input=mixed", "frames=3"], ["f001.png has 8x20 px, expected 16x20 px"]),
+    ],
+)
+def test_bad_settings_are_named_and_nothing_is_written(
+    cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]
+) -> None:
+    video(tmp_path / "clip", 6)
+    photo(video(tmp_path / "mixed", 3) / "f001.png", 8, 20)
+    before = sorted(tmp_path.rglob("*"))
+    outcome = cli("average_frames", "input=clip", "output=out", *overrides)
+    assert outcome.status == 1
+    assert all(part in outcome.err for part in parts), outcome.err
+    assert "Traceback" not in outcome.err
+    assert sorted(tmp_path.rglob("*")) == before
