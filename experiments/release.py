@@ -23,8 +23,12 @@ from restore import card, checkpoint
 DATA = Path(os.environ["RESTORE_DATA"])
 EMBEDDED = [
     {"name": "astronaut", "terms": "public domain", "attribution": "NASA, in scikit-image"},
-    {"name": "rocket", "terms": "CC0", "attribution": "SpaceX, in scikit-image"},
-    {"name": "motorcycle_left, motorcycle_right", "terms": "CC0", "attribution": "in scikit-image"},
+    {"name": "rocket", "terms": "public domain", "attribution": "SpaceX, in scikit-image"},
+    {
+        "name": "motorcycle_left, motorcycle_right",
+        "terms": "as in scikit-image's wheel, which names none",
+        "attribution": "Nesic, Westling, Wang, Kitajima, Krathwohl, Scharstein: Middlebury stereo benchmark, 2014",
+    },
 ]
 KODAK = {"name": "kodak24 (kodim01 to kodim24)", "terms": "unrestricted use", "attribution": "Eastman Kodak Company"}
 
@@ -48,17 +52,16 @@ def main() -> None:
 
 def training(run: Path) -> dict[str, Any]:
     """How the run was made, from its own folder."""
-    start = json.loads((run / "environment.json").read_text())["starts"][0]
+    starts = json.loads((run / "environment.json").read_text())["starts"]
     result = json.loads((run / "result.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
     return {
         "command": "restore fit " + " ".join(yaml.safe_load((run / "overrides.yaml").read_text())),
-        "commit": start["git"]["commit"],
-        "device": start["device"],
-        "threads": start["threads"],
+        "commit": starts[0]["git"]["commit"],
+        "starts": [{"threads": start["threads"], "device": start["device"], "time": start["time"]} for start in starts],
         "steps": result["steps"],
         "seed": config["seed"],
-        "seconds": result["seconds"],
+        "last_start": {"steps": result["steps_run"], "seconds": result["seconds"]},
         "data": [KODAK, *shared_photos(), *EMBEDDED],
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -54,7 +54,7 @@ def write(path: Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file({name: value.detach().contiguous() for name, value in weights.items()}, temporary)
+    temporary.write_bytes(save({name: value.detach().contiguous() for name, value in weights.items()}))
     os.replace(temporary, path)
     temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path.with_suffix(".json"))

@@ -91,7 +91,7 @@ def test_a_card_says_where_its_weights_come_from(name: str) -> None:
     facts = json.loads(card.shipped()[name].with_suffix(".json").read_text())
     assert facts["method"] in checkpoint.METHODS
     assert facts["sha256"] == checkpoint.sha256(name)
-    assert {"commit", "command", "steps", "seed", "seconds", "data"} <= set(facts["training"])
+    assert {"commit", "command", "steps", "seed", "starts", "last_start", "data"} <= set(facts["training"])
     assert all({"name", "terms", "attribution"} <= set(entry) for entry in facts["training"]["data"])
     assert facts["results"]
 
