@@ -56,7 +56,7 @@ def training(run: Path) -> dict[str, Any]:
     result = json.loads((run / "result.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
     return {
-        "command": "restore fit " + " ".join(yaml.safe_load((run / "overrides.yaml").read_text())),
+        "command": " ".join(["restore fit", *map(shown, yaml.safe_load((run / "overrides.yaml").read_text()))]),
         "commit": starts[0]["git"]["commit"],
         "starts": [{"threads": start["threads"], "device": start["device"], "time": start["time"]} for start in starts],
         "steps": result["steps"],
@@ -64,6 +64,12 @@ def training(run: Path) -> dict[str, Any]:
         "last_start": {"steps": result["steps_run"], "seconds": result["seconds"]},
         "data": [KODAK, *shared_photos(), *EMBEDDED],
     }
+
+
+def shown(override: str) -> str:
+    """A checkpoint that was started from is shown by the name its weights are given away under, its run's."""
+    key, _, value = override.partition("=")
+    return f"{key}={Path(value).parents[2].name}" if key == "init_from" and "/" in value else override
 
 
 def shared_photos() -> list[dict[str, str]]:

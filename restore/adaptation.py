@@ -125,7 +125,7 @@ class ZeroShotRestorer(Restorer):
         model = self._train(lq, progress, deadline, cancel)
         if model.steps.fell_back:
             self.notes = {"fell_back": f"scale step {', '.join(map(str, model.steps.fell_back))}"}
-        if len(model.steps.fell_back) == len(model.factors):
+        if len(model.steps.fell_back) == len(model.steps.records):
             return Bicubic(self.scale).restore(lq)
         adapted = AdaptedRestorer(self.name, model, self.inference)
         if model.steps.halt:
@@ -160,7 +160,10 @@ class ZeroShotRestorer(Restorer):
             use_distributed_sampler=False,
             plugins=[LightningEnvironment()],  # one picture is one process's, on a cluster too
         )
-        trainer.fit(model, datamodule=data)
+        try:
+            trainer.fit(model, datamodule=data)
+        except SystemExit:  # Lightning's answer to a second Ctrl-C
+            raise KeyboardInterrupt("Nothing was written for this picture") from None
         return model
 
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:

@@ -118,9 +118,10 @@ def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:
     from restore.checkpoint import sha256
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
-    free = ("benchmarks", "output", "num_workers", "save_images", "device")
+    free = ("benchmarks", "output", "num_workers", "save_images")
     settings = {key: value for key, value in given.items() if key not in free}
-    return settings | {"data": fingerprint, "sha256": [sha256(cfg.ckpt_path), sha256(cfg.baseline or "")]}
+    files = (cfg.ckpt_path, cfg.baseline or "", str(cfg.zero_shot.model.kernel))
+    return settings | {"data": fingerprint, "sha256": [sha256(file) for file in files]}
 
 
 def _score(
@@ -138,6 +139,7 @@ def _score(
     from restore import image
     from restore.data.sampling import one_thread
     from restore.metrics import protocol
+    from restore.restorers import Interrupted
 
     score, rows = protocol(protocol_name).score, []
     for benchmark, dataset in sets.items():
@@ -147,9 +149,14 @@ def _score(
             file = None if images is None else images / f"{key}.png"
             if key not in partial.rows or (file is not None and not file.exists()):
                 started = time.perf_counter()
-                pred = restorer.restore(sample["lq"], cancel=lambda: bool(signalled()))
+                try:
+                    pred = restorer.restore(sample["lq"], cancel=lambda: bool(signalled()))
+                except Interrupted:
+                    _stop(signalled(), partial)
+                except ValueError as error:
+                    raise ValueError(f"{benchmark}/{sample['name']}: {error}") from error
                 seconds = time.perf_counter() - started
-                if signalled():
+                if signalled():  # zero-shot gives the best so far, which is no score
                     _stop(signalled(), partial)
                 row = {"benchmark": benchmark, "image": sample["name"], "scale": int(restorer.scale)}
                 row |= {"protocol": protocol_name, "seconds": seconds, "notes": dict(restorer.notes)}

@@ -31,10 +31,11 @@ def fit_line(steps: Sequence[float], errors: Sequence[float]) -> Line:
 
 
 def has_flattened(steps: Sequence[float], errors: Sequence[float], *, ratio: float) -> bool:
-    """Whether the fall is no longer clear: -ratio * slope < standard error of the slope.
+    """Whether the fall is no longer clear: -ratio * slope <= standard error of the slope.
 
     Shocher et al. (CVPR 2018, section 3.2) fit the line and compare with its standard deviation. The standard error
     of the slope is meant: the deviation of the residuals does not shrink with more points, and is in other units.
     """
     line = fit_line(steps, errors)
-    return -ratio * line.slope < line.slope_error
+    # <= and not <: of errors that do not change at all both sides are zero
+    return -ratio * line.slope <= line.slope_error

@@ -93,6 +93,7 @@ class Record:
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         self.settings = {key: value for key, value in settings.items() if key not in ("input", "output", "device")}
         self.settings["ckpt_path"] = sha256(cfg.ckpt_path) or cfg.ckpt_path
+        self.settings["kernel"] = sha256(str(cfg.zero_shot.model.kernel))  # the file may change under its name
 
     def holds(self, source: Path, target: Path) -> bool:
         """Whether ``target`` is there and was made of ``source`` as it is now."""
@@ -140,7 +141,7 @@ def _run(
             except Interrupted:
                 break
             except (ValueError, OSError) as error:
-                failed.append(str(error))
+                failed.append(str(error) if str(source) in str(error) else f"{source}: {error}")
             else:
                 done += 1
                 # one that was cut short is made again by the same command

@@ -4,6 +4,7 @@ Predict, evaluate and the page see only a :class:`Restorer`. A trained checkpoin
 rows of one table.
 """
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -170,8 +171,8 @@ class Bicubic(Restorer):
     halo = 2
 
     def __init__(self, scale: float) -> None:
-        if not 1 <= scale < float("inf"):
-            raise ValueError(f"scale is {scale:g}, expected at least 1")
+        if not 1 <= scale <= 16:
+            raise ValueError(f"scale is {scale:g}, expected 1 to 16")
         self.scale = scale
 
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
@@ -242,6 +243,8 @@ def open_restorer(
         ValueError, FileNotFoundError: what was given cannot restore, or not at that scale.
     """
     inference = inference or Inference()
+    if scale is not None and not math.isfinite(scale):
+        raise ValueError(f"scale is {scale}, expected a number")
     scale = int(scale) if scale is not None and scale == round(scale) else scale  # 2.0 is a 2 on a command line
     if ckpt_path in _OPENERS:
         return _OPENERS[ckpt_path](scale, inference, adaptation or Adaptation())

@@ -18,8 +18,10 @@ def stopping() -> Iterator[Callable[[], int]]:
 
     def note(number: int, frame: Any) -> None:
         nonlocal received
+        if received:  # here and not by putting the old handler back: Lightning puts ours back after a training
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
         received = number
-        signal.signal(number, before[number])
 
     for asked in (signal.SIGINT, signal.SIGTERM):
         before[asked] = signal.signal(asked, note)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from restore import adaptation, checkpoint, image
+from restore import adaptation, checkpoint, image, restorers
 from restore.data.photos import embedded
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
@@ -183,6 +183,32 @@ def test_an_interrupted_evaluation_goes_on_from_its_last_picture(
     assert len(seen) == 4  # two, the interrupted one, and that one again
     assert Path("cut/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
     assert not Path("cut/partial.json").exists()
+
+
+def test_an_interrupted_evaluation_of_anything_else_ends_as_signalled(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(tmp_path / "set" / "HR" / "a.png", 34, 40)
+    restore = restorers.Bicubic._restore
+
+    def interrupted(self: Any, lq: Any, report: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        report(1, 2)
+        return restore(self, lq, report)
+
+    monkeypatch.setattr(restorers.Bicubic, "_restore", interrupted)
+    stopped = cli("evaluate", "ckpt_path=bicubic", "scale=2", "benchmarks=[set]", "output=cut")
+    assert stopped.status == 130
+    assert "interrupted after 0 pictures" in " ".join(stopped.out.split())
+
+
+@pytest.mark.parametrize("scale", ["inf", "nan", "1e9", "0"])
+def test_scales_that_make_no_sense_are_named(cli: Cli, tmp_path: Path, scale: str) -> None:
+    photo(tmp_path / "in.png")
+    for name in ("zero_shot", "bicubic"):
+        outcome = cli("predict", f"ckpt_path={name}", "input=in.png", f"scale={scale}")
+        assert outcome.status == 1
+        assert "scale is" in outcome.err
 
 
 def test_a_fractional_scale_is_refused_by_the_protocols(cli: Cli, tmp_path: Path) -> None:

@@ -103,8 +103,14 @@ class ScaleSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin, or hand the fathers of a resumed run to the data again."""
+        if trainer.max_steps < len(self.model.factors):
+            raise ValueError(
+                f"trainer.max_steps is {trainer.max_steps}, expected at least one for each of the "
+                f"{len(self.model.factors)} scale steps"
+            )
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        self.model.look_at(data.image, is_noisy=data.noise > 0)
         if not self.records:
-            self.model.look_at(trainer.datamodule.image)  # type: ignore[attr-defined]
             self._begin(trainer, 0, None, from_batch=0)
             return
         for k, record in enumerate(self.records):
@@ -113,7 +119,8 @@ class ScaleSteps(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Set the learning rate."""
-        lr = self.records[-1].lr * min(1.0, self._left(trainer) / max(self._setting("anneal"), 1e-9))
+        left = max(0.0, self._left(trainer))  # time may run out between the end of a step and the next
+        lr = self.records[-1].lr * min(1.0, left / max(self._setting("anneal"), 1e-9))
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = lr
 
@@ -192,6 +199,8 @@ class ScaleSteps(Callback):
         top, left = (max(0, length - CHECKED_SIDE) // 2 | 1 for length in data.image.shape[1:])
         part = data.image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
         son = self.model.shrink(part, factor)
+        if data.noise:  # as on the sons trained on, or a network that takes noise away would look bad
+            son = son + data.noise * torch.randn(son.shape, generator=torch.Generator().manual_seed(0))
         enlarged = resize(son, factor, size=(part.shape[-2], part.shape[-1]))
         record.bicubic = float((enlarged - part).square().mean())
         device = self.model.device

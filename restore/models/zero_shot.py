@@ -44,8 +44,8 @@ class ZeroShotSuperResolution(RestorationModel):
         lr_decay_step: steps between two such looks.
         lr_stop: a scale step ends when the learning rate has fallen to this.
         anneal: share of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
-        back_projection: rounds of iterative back-projection on each result (Irani and Peleg, CVGIP 53(3), 1991); 0 for
-            noisy pictures.
+        back_projection: rounds of iterative back-projection on each result (Irani and Peleg, CVGIP 53(3), 1991), as
+            long as they help; null: 8, or 0 when the data say that the picture is noisy.
         kernel: how the picture was shrunk: null for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself, or
             ``estimate``, from the picture (:mod:`restore.kernel_estimation`). Sons are then made with it, in one scale
             step of a whole number.
@@ -87,7 +87,7 @@ class ZeroShotSuperResolution(RestorationModel):
         lr_decay_step: int = 60,
         lr_stop: float = 1e-6,
         anneal: float = 0.2,
-        back_projection: int = 8,
+        back_projection: int | None = None,
         kernel: str | list[list[float]] | None = None,
     ) -> None:
         super().__init__()
@@ -95,6 +95,8 @@ class ZeroShotSuperResolution(RestorationModel):
         _check(dict(self.hparams))
         self.scale, self.in_channels = scale, in_channels
         self.factors = list(scale_steps) if scale_steps else equal_steps(scale)
+        self.factors[-1] = scale / math.prod(self.factors[:-1])  # the product is the scale to the last digit
+        self.rounds = 8 if back_projection is None else back_projection
         self.kernel: Tensor | None = None
         if kernel is not None:
             self.factors = [_whole(scale, scale_steps)]
@@ -162,8 +164,13 @@ class ZeroShotSuperResolution(RestorationModel):
         return resize(pred, self.factors[k], size=size).contiguous(memory_format=torch.channels_last)
 
     def _back_projected(self, pred: Tensor, lq: Tensor, total: float) -> Tensor:
-        for _ in range(self.hparams["back_projection"]):
+        before, least = pred, torch.tensor(torch.inf)
+        for _ in range(self.rounds):
             missing = lq - self.shrink(pred, total, (lq.shape[-2], lq.shape[-1]))
+            error = missing.square().mean()
+            if error >= least:  # with a kernel whose spectrum is negative somewhere the rounds diverge
+                return before
+            before, least = pred, error
             pred = pred + resize(missing, total, size=(pred.shape[-2], pred.shape[-1]))
         return pred
 
@@ -178,17 +185,19 @@ class ZeroShotSuperResolution(RestorationModel):
             return resize(image, 1 / factor, size=size)
         return kernels.shrink(image, self.kernel, round(factor))
 
-    def look_at(self, image: Tensor, *, seed: int = 0) -> None:
-        """Estimate the kernel from the picture that is about to be learnt, where that is asked for.
+    def look_at(self, image: Tensor, *, is_noisy: bool) -> None:
+        """Settle what depends on the picture that is about to be learnt: rounds of back-projection, the kernel.
 
         Args:
-            image: float, (C, H, W), [0, 1].
+            image: float, (C, H, W), [0, 1]. is_noisy: whether its sons are made noisy.
 
         Raises:
             ValueError: the picture is too small, or holds no detail.
         """
+        if self.hparams["back_projection"] is None:
+            self.rounds = 0 if is_noisy else 8
         if self.hparams["kernel"] == "estimate" and self.kernel is None:
-            self.kernel = estimate_kernel(image, round(self.scale), steps=KERNEL_STEPS, seed=seed)
+            self.kernel = estimate_kernel(image, round(self.scale), steps=KERNEL_STEPS, seed=0)
             log.info("the kernel's standard deviations are %.2f and %.2f px", *kernels.widths(self.kernel))
 
     # --- training ---
@@ -217,6 +226,7 @@ class ZeroShotSuperResolution(RestorationModel):
         """Add the scale steps."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["scale_steps"] = self.steps.state()
+        checkpoint["restore"]["arguments"]["back_projection"] = self.rounds
         if self.kernel is not None:  # the matrix, for the file may not be there any more
             checkpoint["restore"]["arguments"]["kernel"] = self.kernel.tolist()
 
@@ -225,7 +235,8 @@ class ZeroShotSuperResolution(RestorationModel):
         super().on_load_checkpoint(checkpoint)
         self.steps.load(checkpoint["scale_steps"])
         stored = checkpoint["restore"]["arguments"]["kernel"]
-        self.kernel = None if stored is None else torch.tensor(stored, dtype=torch.float64)
+        if self.hparams["kernel"] == "estimate" and isinstance(stored, list):
+            self.kernel = torch.tensor(stored, dtype=torch.float64)
 
 
 def _halo(factors: list[float], radius: int) -> int:
@@ -247,6 +258,8 @@ def _whole(scale: float, scale_steps: list[float] | None) -> float:
 
 def _check(given: dict[str, Any]) -> None:
     steps, scale = given["scale_steps"], given["scale"]
+    if given["in_channels"] != 3:
+        raise ValueError(f"model.in_channels is {given['in_channels']}, expected 3: pictures are read as RGB")
     if not 1 < scale <= 16:
         raise ValueError(f"model.scale is {scale}, expected above 1 and at most 16")
     if steps is not None and (min(steps, default=0) <= 1 or not math.isclose(math.prod(steps), scale, rel_tol=1e-6)):
@@ -254,10 +267,10 @@ def _check(given: dict[str, Any]) -> None:
     for name in ("lr", "lr_stop", "lr_decay_ratio"):
         if not 0 < given[name] < float("inf"):
             raise ValueError(f"model.{name} is {given[name]}, expected a number above 0")
-    for name in ("lr_decay_range", "lr_decay_step"):
-        if given[name] < 1:
-            raise ValueError(f"model.{name} is {given[name]}, expected at least 1 step")
-    if not 0 < given["lr_decay"] < 1 or not 0 <= given["anneal"] <= 1 or given["back_projection"] < 0:
+    for name, least in {"lr_decay_range": 150, "lr_decay_step": 1}.items():  # 150: three errors to fit a line to
+        if given[name] < least:
+            raise ValueError(f"model.{name} is {given[name]}, expected at least {least} steps")
+    if not 0 < given["lr_decay"] < 1 or not 0 <= given["anneal"] <= 1 or (given["back_projection"] or 0) < 0:
         raise ValueError(
             f"model.lr_decay is {given['lr_decay']}, model.anneal is {given['anneal']}, model.back_projection is "
             f"{given['back_projection']}, expected between 0 and 1, 0 to 1, and at least 0"

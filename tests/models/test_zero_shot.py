@@ -1,6 +1,7 @@
 """Zero-shot super-resolution: the contract, one scale step after the other, and the guard."""
 
 import math
+import time
 from typing import Any
 
 import numpy
@@ -25,10 +26,20 @@ def photo(side: int = 48) -> Tensor:
     return image.read(embedded("photos_held_out")[0]).rgb()[:, 100 : 100 + side, 150 : 150 + side].contiguous()
 
 
-def trained(lq: Tensor, steps: int, *, halt_at: int | None = None, **settings: Any) -> ZeroShotSuperResolution:
+def trained(
+    lq: Tensor,
+    steps: int,
+    *,
+    halt_at: int | None = None,
+    deadline: float | None = None,
+    noise: float = 0.0,
+    **settings: Any,
+) -> ZeroShotSuperResolution:
     torch.manual_seed(0)
     model = ZeroShotSuperResolution(**SMALL | settings)
-    data = SingleImageData(image=lq, scale=model.scale, patch_size=24)
+    if deadline is not None:
+        model.steps.deadline = time.monotonic() + deadline
+    data = SingleImageData(image=lq, scale=model.scale, patch_size=24, noise=noise)
     if halt_at is not None:
         before = model.training_step
 
@@ -203,7 +214,8 @@ def test_stopped_at_once_it_is_bicubic_and_later_it_is_the_best_so_far() -> None
         ("lr_stop", -1.0),
         ("lr_decay", 1.0),
         ("lr_decay_ratio", 0.0),
-        ("lr_decay_range", 0),
+        ("lr_decay_range", 149),
+        ("in_channels", 1),
         ("lr_decay_step", 0),
         ("anneal", 2.0),
         ("back_projection", -1),
@@ -256,3 +268,45 @@ def test_a_kernel_belongs_to_one_whole_step(changes: dict[str, Any]) -> None:
 def test_a_missing_kernel_file_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.kernel=nowhere\.npy is not a file"):
         ZeroShotSuperResolution(kernel="nowhere.npy")
+
+
+def test_back_projection_stops_where_a_kernel_makes_it_diverge() -> None:
+    box = torch.ones(1, 9, dtype=torch.float64) / 9
+    gt = photo(64)[None]
+    lq = shrink(gt, box, 2)
+    far, near = (
+        ZeroShotSuperResolution(scale=2.0, kernel=box.tolist(), back_projection=rounds, **SMALL).eval()
+        for rounds in (0, 8)
+    )
+    for model in (far, near):
+        model.network.steps[0].interpolate_only()
+    with torch.inference_mode():
+        errors = [float((model.enlarge(lq, run=whole, ensemble=False) - gt).square().mean()) for model in (far, near)]
+    assert errors[1] < errors[0]
+
+
+def test_a_noisy_picture_is_not_back_projected_and_not_held_against_clean_sons() -> None:
+    torch.manual_seed(0)
+    noisy = (photo(96) + 0.06 * torch.randn(3, 96, 96)).clamp(0, 1)
+    model = trained(noisy, 150, noise=0.06, width=16)
+    assert model.rounds == 0
+    assert model.steps.fell_back == []
+
+
+def test_no_time_at_all_leaves_sound_weights() -> None:
+    model = trained(photo(32), 4000, deadline=0.05, scale=4.0)
+    assert all(weight.isfinite().all() for weight in model.network.state_dict().values())
+    assert all(error < 0.1 for record in model.steps.records for error in record.errors)
+
+
+def test_fewer_steps_than_scale_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"trainer\.max_steps is 2, expected at least one for each of the 3"):
+        trained(photo(32), 2, scale=8.0)
+
+
+@pytest.mark.parametrize("scale", [3.0, 8.0])
+def test_rounded_scale_steps_still_give_the_scale(scale: float) -> None:
+    count = 2 if scale == 3 else 3
+    model = ZeroShotSuperResolution(scale=scale, scale_steps=[round(scale ** (1 / count), 8)] * count, **SMALL).eval()
+    with torch.inference_mode():
+        assert model(torch.rand(1, 3, 40, 8)).shape == (1, 3, 40 * scale, 8 * scale)
