@@ -42,6 +42,8 @@ def ablation(folders: list[Path]) -> None:
         run = {"attention": config["model"]["attention"], "seed": config["seed"]}
         benchmarks = [DATA / "bsds/images/test", DATA / "benchmarks/Set14"]
         scored = evaluate(str(folder / "checkpoints/last.ckpt"), folder / "evaluate", benchmarks)
+        for row in scored:
+            row["benchmark"] = {"test": "BSDS test"}.get(row["benchmark"], row["benchmark"])
         rows += [run | row for row in scored]
         logged = list(csv.DictReader((folder / "metrics.csv").open()))
         last = next(row for row in reversed(logged) if row.get("entropy/0"))
