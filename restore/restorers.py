@@ -172,7 +172,7 @@ class Bicubic(Restorer):
 
     def __init__(self, scale: float) -> None:
         if not 1 <= scale <= 16:
-            raise ValueError(f"scale is {scale:g}, expected 1 to 16")
+            raise ValueError(f"scale is {scale:g}, expected at least 1 and at most 16")
         self.scale = scale
 
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
