@@ -36,8 +36,7 @@ def scores() -> str:
 def differences() -> str:
     """Gain against the others, image by image, averaged over seeds."""
     rows = read("ablation.csv")
-    lines = ["| gain minus | benchmark | dB | 95 % interval over images | images won | each seed |", "|---|" * 6]
-    lines[1] = "|---|---|---|---|---|---|"
+    lines = ["| gain minus | benchmark | dB | 95 % interval over images | images won | each seed |", "|" + "---|" * 6]
     for kind in KINDS[1:]:
         for benchmark in unique(rows, "benchmark"):
             by_seed = [differences_of(rows, kind, benchmark, seed) for seed in unique(rows, "seed")]
