@@ -20,7 +20,7 @@ def load(ckpt_path: str, *, scale: float | None = None, zero_shot: Any = None, *
         settings: those of :class:`restore.inference.Inference`.
     """
     from restore.inference import Adaptation, Inference
-    from restore.restorers import open_restorer
+    from restore.opening import open_restorer
 
     adaptation = Adaptation(**(zero_shot or {}))
     return open_restorer(ckpt_path, scale=scale, inference=Inference(**settings), adaptation=adaptation)

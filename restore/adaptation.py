@@ -16,8 +16,8 @@ from restore import tiling
 from restore.data.single_image import SingleImageData
 from restore.inference import Adaptation, Inference
 from restore.models.zero_shot import ZeroShotSuperResolution
-from restore.networks.zssr import ZSSRNetwork
 from restore.quieten import quieten
+from restore.resize import new_length
 from restore.restorers import Bicubic, Progress, Restorer, pick_device
 
 log = logging.getLogger(__name__)
@@ -47,37 +47,34 @@ class AdaptedRestorer(Restorer):
         batch = lq[None].to(self.device, torch.float32)
         seen, steps = 0, len(self.model.factors)
 
-        def run(network: ZSSRNetwork, enlarged: Tensor) -> Tensor:
+        def run(network: tiling.Forward, enlarged: Tensor) -> Tensor:
             nonlocal seen
             seen += 1
-            return self._run(network, enlarged, lambda done, total: report((seen - 1) * total + done, steps * total))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+                return self.model.run(
+                    network,
+                    enlarged,
+                    tile=tile_of(self.model, self.inference, (enlarged.shape[-2], enlarged.shape[-1])),
+                    report=lambda done, total: report((seen - 1) * total + done, steps * total),
+                ).float()
 
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+        with torch.inference_mode():
             pred = self.model.enlarge(batch, run=run, ensemble=self.ensemble)[0]
         return pred.to("cpu", torch.float32)
 
-    def _run(self, network: ZSSRNetwork, enlarged: Tensor, report: Progress) -> Tensor:
-        """Tiles of the enlarged image, with the network's radius as their halo: exactly the whole."""
-        tile = self._tile((enlarged.shape[-2], enlarged.shape[-1]))
-        if tile is None:
-            pred: Tensor = network(enlarged).float()
-            report(1, 1)
-            return pred
-        return tiling.tiled(network, enlarged, scale=1, tile=tile, halo=self.model.radius, progress=report).float()
 
-    def _tile(self, size: tuple[int, int]) -> int | None:
-        """In pixels of the enlarged image."""
-        choice = str(self.inference.tile)
-        if choice == "none":
-            return None
-        if choice != "auto":
-            return max(1, round(int(choice) * self.scale))
-        return tiling.largest_tile(
-            size,
-            bytes_per_pixel=self.model.bytes_per_enlarged_pixel,
-            memory_gb=self.inference.memory_gb,
-            halo=self.model.radius,
-        )
+def tile_of(model: ZeroShotSuperResolution, inference: Inference, size: tuple[int, int]) -> int | None:
+    """The tile for an enlarged image of (height, width), in its pixels; None for the whole.
+
+    Raises:
+        ValueError: ``memory_gb`` holds none.
+    """
+    choice = str(inference.tile)
+    if choice == "none":
+        return None
+    if choice != "auto":
+        return max(1, round(int(choice) * model.scale))
+    return model.tile_within(size, inference.memory_gb)
 
 
 class ZeroShotRestorer(Restorer):
@@ -123,6 +120,9 @@ class ZeroShotRestorer(Restorer):
         if self.adaptation.max_seconds is not None:
             deadline = min(deadline or float("inf"), time.monotonic() + self.adaptation.max_seconds)
         model = self._train(lq, progress, deadline, cancel)
+        if not model.steps.has_time:
+            self.notes = {"fell_back": "no time to enlarge"}
+            return Bicubic(self.scale).restore(lq)
         if model.steps.fell_back:
             self.notes = {"fell_back": f"scale step {', '.join(map(str, model.steps.fell_back))}"}
         if len(model.steps.fell_back) == len(model.steps.records):
@@ -143,7 +143,10 @@ class ZeroShotRestorer(Restorer):
         self.phase = "training"
         quieten()
         model = self._model()
-        model.steps.deadline = deadline
+        model.steps.deadline, model.steps.cancel = deadline, cancel
+        model.steps.tile = lambda size: tile_of(model, self.inference, size)
+        # before the training, because it may be refused
+        model.steps.tile((new_length(lq.shape[1], self.scale), new_length(lq.shape[2], self.scale)))
         data = SingleImageData(image=lq.float(), scale=self.scale, seed=self.adaptation.seed, **self.adaptation.data)
         trainer = Trainer(
             accelerator=self.device.type,
@@ -152,7 +155,7 @@ class ZeroShotRestorer(Restorer):
             max_steps=self.adaptation.max_steps * len(model.factors),
             max_epochs=1,
             logger=False,
-            callbacks=[_Watch(progress, cancel)],
+            callbacks=[_Watch(progress)],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -171,21 +174,16 @@ class ZeroShotRestorer(Restorer):
 
 
 class _Watch(Callback):
-    """Reports the steps, and asks whether to go on."""
+    """Reports the steps."""
 
-    def __init__(self, progress: Progress | None, cancel: Callable[[], bool] | None) -> None:
-        self.progress, self.cancel = progress, cancel
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
         self._sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the caller's handler back: Lightning's would end the program without a result."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._sigterm)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Before a step, so that the step that is stopped after still ends its scale step."""
-        assert isinstance(pl_module, ZeroShotSuperResolution)
-        pl_module.steps.halt = self.cancel is not None and self.cancel()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -190,7 +190,7 @@ def tiles(cfg: DictConfig) -> Iterator[Line]:
     from restore.data.photos import embedded
     from restore.inference import Inference
     from restore.metrics import psnr, to_8bit
-    from restore.restorers import open_restorer
+    from restore.opening import open_restorer
 
     if cfg.ckpt_path is None:
         raise UserError("ckpt_path is not given, expected a checkpoint whose tiles are to be measured")

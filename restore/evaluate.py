@@ -30,7 +30,7 @@ def evaluate(cfg: DictConfig) -> None:
 
     from restore import checkpoint
     from restore.metrics import protocol
-    from restore.restorers import open_restorer
+    from restore.opening import open_restorer
 
     settings = inference_settings(cfg)
     restorer = open_restorer(cfg.ckpt_path, **settings)

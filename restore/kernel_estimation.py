@@ -61,9 +61,14 @@ def estimate_kernel(
         return centred(kernel * (kernel > 0.005 * kernel.max()))
 
 
-def _check(image: Tensor, scale: int, steps: int) -> None:
+def check_scale(scale: int) -> None:
+    """Raise ValueError for a scale at which a kernel cannot be told."""
     if scale not in (2, 3, 4):
         raise ValueError(f"kernel=estimate: scale is {scale}, expected 2, 3 or 4; enlarge in several steps")
+
+
+def _check(image: Tensor, scale: int, steps: int) -> None:
+    check_scale(scale)
     if steps < 0:
         raise ValueError(f"kernel=estimate: steps is {steps}, expected 0 or more")
     if not image.is_floating_point() or image.dim() != 3 or len(image) not in (1, 3):

@@ -23,7 +23,7 @@ RECORD = "predict.json"  # in an output folder: how each file was made, so that 
 
 def predict(cfg: DictConfig) -> None:
     """Restore every picture; bad ones are reported and the others go on."""
-    from restore.restorers import open_restorer
+    from restore.opening import open_restorer
 
     restorer = open_restorer(cfg.ckpt_path, **inference_settings(cfg))
     jobs = plan(cfg.input, cfg.output, restorer.scale)

@@ -10,7 +10,7 @@ import torch
 from restore import card, checkpoint
 from restore.inference import Inference
 from restore.models.super_resolution import SuperResolution
-from restore.restorers import open_restorer
+from restore.opening import open_restorer
 from tests.conftest import TINY, Cli
 
 SMALL = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}

@@ -16,8 +16,9 @@ from restore import checkpoint, restorers
 from restore.image import Picture
 from restore.inference import Inference
 from restore.models.super_resolution import SuperResolution
+from restore.opening import open_restorer, restorer_name
 from restore.resize import resize, resize_8bit
-from restore.restorers import Interrupted, NetworkRestorer, Restorer, open_restorer, restore_picture
+from restore.restorers import Interrupted, NetworkRestorer, Restorer, restore_picture
 
 TINY = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -253,7 +254,7 @@ def test_a_run_folder_gives_its_checkpoint_a_name(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     assert open_on_cpu(save(folder / "best.ckpt", content())).name == f"{tmp_path.name}_run7_best"
     assert open_on_cpu(ckpt(tmp_path)).name == "tiny"
-    assert restorers.restorer_name("bicubic") == "bicubic"
+    assert restorer_name("bicubic") == "bicubic"
 
 
 def test_load_opens_from_python(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from restore.data.paired_images import WholeImages
 from restore.data.pairs import find_pairs
 from restore.inference import Inference
 from restore.metrics import protocol
+from restore.opening import open_restorer
 from restore.resize import resize_8bit
-from restore.restorers import Restorer, open_restorer
+from restore.restorers import Restorer
 
 DATA = Path(os.environ["RESTORE_DATA"])
 LARGE = "gopro/test/GOPR0372_07_00/sharp"  # its first frame

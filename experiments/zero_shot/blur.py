@@ -20,8 +20,8 @@ from restore import image
 from restore.inference import Adaptation
 from restore.kernels import gaussian_kernel, shrink
 from restore.metrics import protocol
+from restore.opening import open_restorer
 from restore.resize import resize
-from restore.restorers import open_restorer
 
 HERE, KODAK = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "kodak24"
 PHOTOS = [f"kodim{k:02d}" for k in range(1, 17, 2)]

@@ -21,7 +21,7 @@ from experiments.zero_shot import listing
 from restore import image
 from restore.inference import Adaptation
 from restore.metrics import protocol
-from restore.restorers import open_restorer
+from restore.opening import open_restorer
 
 HERE, SET5 = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "benchmarks/Set5"
 SCALE = 2

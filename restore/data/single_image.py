@@ -16,6 +16,7 @@ from restore.data.sampling import RunSampler, flip_and_turn, generator_of_batch,
 from restore.resize import new_length, resize
 
 Shrink = Callable[[Tensor], Tensor]
+ShrinkTo = Callable[[Tensor, float, tuple[int, int]], Tensor]  # image, factor, size of the result
 
 LEVELS = 6  # fathers of one image, from its full size to half of it
 LARGEST_FATHER = 2048  # a larger image trains on its middle; more would only cost memory
@@ -52,6 +53,7 @@ class SingleImageData(LightningDataModule):
         seed: of levels, crops, turns and noise.
 
     Attributes:
+        shrink_whole: how the image is made small to validate on; the model hands its own in, which may use a kernel.
         warnings: none, so far.
 
     Raises:
@@ -78,6 +80,7 @@ class SingleImageData(LightningDataModule):
         self.stem = Path(image).stem if isinstance(image, str) else "image"
         self.image = _read(image) if isinstance(image, str) else image
         self.scale, self.patch_size, self.batch_size, self.noise, self.seed = scale, patch_size, batch_size, noise, seed
+        self.shrink_whole: ShrinkTo = _bicubic
         self.warnings: list[str] = []
         self.pairs = InternalPairs(patch_size=patch_size, batch_size=batch_size, noise=noise, seed=seed)
 
@@ -111,8 +114,12 @@ class SingleImageData(LightningDataModule):
             shrink: makes the sons. factor: by how much it shrinks.
             from_batch: at least one batch ahead of the loader, which reads in advance.
         """
-        levels = [level for father in fathers for level in _pyramid(_middle(father), shrink, factor)]
+        levels = [level for father in fathers for level in _pyramid(_middle(father, LARGEST_FATHER), shrink, factor)]
         self.pairs.stages.append(Stage(from_batch, factor, levels))
+
+    def middle(self, total: float) -> Tensor:
+        """The image, or so much of its middle as is worth enlarging by ``total`` to become a father."""
+        return _middle(self.image, max(1, int(LARGEST_FATHER / total)))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the whole run, starting where a resumed run stopped."""
@@ -124,7 +131,7 @@ class SingleImageData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The image against itself, shrunk by ``scale``."""
-        return DataLoader(_Whole(self.image, self.scale, self.stem))
+        return DataLoader(_Whole(self))
 
     test_dataloader = val_dataloader
 
@@ -166,17 +173,22 @@ class InternalPairs(Dataset[dict[str, Any]]):
 
 
 class _Whole(Dataset[dict[str, Any]]):
-    def __init__(self, image: Tensor, scale: float, name: str) -> None:
-        small = [int(length / scale + 1e-9) for length in image.shape[1:]]
-        self.gt = image[:, : new_length(small[0], scale), : new_length(small[1], scale)]
-        self.lq = resize(self.gt, 1 / scale, size=(small[0], small[1])).clamp(0, 1)
-        self.name = name
+    def __init__(self, data: SingleImageData) -> None:
+        self.data = data
 
     def __len__(self) -> int:
         return 1
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        return {"lq": self.lq, "gt": self.gt, "name": self.name}
+        scale, image = self.data.scale, self.data.image
+        small = [int(length / scale + 1e-9) for length in image.shape[1:]]
+        gt = image[:, : new_length(small[0], scale), : new_length(small[1], scale)]
+        lq = self.data.shrink_whole(gt, scale, (small[0], small[1])).clamp(0, 1)
+        return {"lq": lq, "gt": gt, "name": self.data.stem}
+
+
+def _bicubic(image: Tensor, factor: float, size: tuple[int, int]) -> Tensor:
+    return resize(image, 1 / factor, size=size)
 
 
 def _read(path: str) -> Tensor:
@@ -186,9 +198,9 @@ def _read(path: str) -> Tensor:
         raise type(error)(f"data.image: {error}") from error
 
 
-def _middle(father: Tensor) -> Tensor:
-    top, left = (max(0, (length - LARGEST_FATHER) // 2) for length in father.shape[1:])
-    return father[:, top : top + LARGEST_FATHER, left : left + LARGEST_FATHER]
+def _middle(image: Tensor, side: int) -> Tensor:
+    top, left = (max(0, (length - side) // 2) for length in image.shape[1:])
+    return image[:, top : top + side, left : left + side]
 
 
 def _pyramid(father: Tensor, shrink: Shrink, factor: float) -> Iterator[Level]:

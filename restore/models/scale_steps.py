@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from restore import lr_policy
+from restore import lr_policy, tiling
 from restore.resize import resize
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ScaleStep:
     Attributes:
         begin: optimiser step at which it began. from_batch: batch from which its fathers are in force.
         father: the result of the step before, float (3, H, W); None in the first.
-        lr: by the policy, before annealing. dropped: step of the last drop.
+        budget: optimiser steps it may take. drops: of the learning rate. dropped: step of the last drop.
         steps, errors: reconstruction errors (mean square, whole image) and when they were taken.
         bicubic: the error of interpolation alone.
         best: weights of the least error.
@@ -48,14 +49,19 @@ class ScaleStep:
     begin: int
     from_batch: int
     father: Tensor | None
-    lr: float
+    budget: int
     dropped: int
+    drops: int = 0
     bicubic: float = math.inf
     steps: list[int] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     ended: bool = False
     fell_back: bool = False
+
+
+class Cancelled(Exception):
+    """Within an enlargement between two scale steps."""
 
 
 class ScaleSteps(Callback):
@@ -70,14 +76,19 @@ class ScaleSteps(Callback):
 
     Attributes:
         deadline: on the clock ``time.monotonic``; training ends early enough to leave time for enlarging.
-        halt: asked after every step; true ends all scale steps.
+        cancel: asked before every step, and between the tiles of an enlargement; true ends all scale steps.
+        halt: it was.
+        tile: for an enlarged image of (height, width): the tile to run it by, None for the whole.
+        has_time_for_ensemble, has_time: for eight views of the whole image, for one.
     """
 
     def __init__(self, model: "ZeroShotSuperResolution") -> None:
         self.model, self.records = model, list[ScaleStep]()
         self.deadline: float | None = None
+        self.cancel: Callable[[], bool] | None = None
         self.halt = False
-        self.has_time_for_ensemble = True
+        self.tile: Callable[[tuple[int, int]], int | None] = model.tile_within
+        self.has_time_for_ensemble = self.has_time = True
         self._pair: tuple[Tensor, Tensor] | None = None  # the checked part of the image, and its son enlarged
         self._began, self._seconds = 0.0, math.inf  # of this scale step: time of start, and how long it may train
 
@@ -110,6 +121,8 @@ class ScaleSteps(Callback):
             )
         data = trainer.datamodule  # type: ignore[attr-defined]
         self.model.look_at(data.image, is_noisy=data.noise > 0)
+        data.shrink_whole = self.model.shrink
+        self._refuse_prolonging(trainer)
         if not self.records:
             self._begin(trainer, 0, None, from_batch=0)
             return
@@ -117,10 +130,18 @@ class ScaleSteps(Callback):
             self._add(trainer, k, record)
         trainer.should_stop = trainer.should_stop or self._is_finished
 
+    def _refuse_prolonging(self, trainer: Trainer) -> None:
+        if self._is_finished and self.records[-1].budget != self._budget(trainer):
+            raise ValueError(
+                f"trainer.max_steps is {trainer.max_steps}, but the scale steps of this run are over, with "
+                f"{self.records[-1].budget} steps each at most; start another run to train for longer"
+            )
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Set the learning rate."""
+        """Ask whether to go on, before a step, so that the last one still ends its scale step; then set the rate."""
+        self.halt = self.halt or (self.cancel is not None and self.cancel())
         left = max(0.0, self._left(trainer))  # time may run out between the end of a step and the next
-        lr = self.records[-1].lr * min(1.0, left / max(self._setting("anneal"), 1e-9))
+        lr = self._lr(self.records[-1]) * min(1.0, left / max(self._setting("anneal"), 1e-9))
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = lr
 
@@ -135,12 +156,16 @@ class ScaleSteps(Callback):
         if done % ERROR_EVERY == 0 or over:
             self._look(trainer, record)
         if done % self._setting("lr_decay_step") == 0 and self._has_flattened(record, step):
-            record.lr, record.dropped = record.lr * self._setting("lr_decay"), step
-            over = over or record.lr <= self._setting("lr_stop") * (1 + 1e-9)
+            record.drops, record.dropped = record.drops + 1, step
+            over = over or self._lr(record) <= self._setting("lr_stop") * (1 + 1e-9)
         if over:
             self._end(trainer, record, batch_idx)
 
     # --- the policy ---
+
+    def _lr(self, record: ScaleStep) -> float:
+        """By the policy, before annealing."""
+        return float(self._setting("lr") * self._setting("lr_decay") ** record.drops)
 
     def _has_flattened(self, record: ScaleStep, step: int) -> bool:
         recent = [k for k, at in enumerate(record.steps) if at > step - self._setting("lr_decay_range")]
@@ -152,7 +177,7 @@ class ScaleSteps(Callback):
     def _left(self, trainer: Trainer) -> float:
         """Share of this scale step's budget, of steps or of time, that is left."""
         record = self.records[-1]
-        by_steps = 1 - (trainer.global_step - record.begin) / self._budget(trainer)
+        by_steps = 1 - (trainer.global_step - record.begin) / record.budget
         return min(by_steps, 1 - (time.monotonic() - self._began) / self._seconds)
 
     def _budget(self, trainer: Trainer) -> int:
@@ -169,34 +194,53 @@ class ScaleSteps(Callback):
 
     def _begin(self, trainer: Trainer, k: int, father: Tensor | None, *, from_batch: int) -> None:
         step = trainer.global_step
-        self.records.append(ScaleStep(step, from_batch, father, self._setting("lr"), step))
+        self.records.append(ScaleStep(step, from_batch, father, self._budget(trainer), step))
         self._add(trainer, k, self.records[-1])
         if self.deadline is not None:
             self._share_time(trainer, k)
 
     def _share_time(self, trainer: Trainer, k: int) -> None:
         """Divide what is left between this and later scale steps, less what enlarging will take."""
-        assert self._pair is not None
         assert self.deadline is not None
         self._began = time.monotonic()
+        one_view = self._seconds_of_a_pixel(k) * self._pixels_to_enlarge(trainer, k)
+        left = self.deadline - self._began
+        self.has_time_for_ensemble, self.has_time = 8 * one_view < left / 2, one_view < left
+        spare = left - (8 if self.has_time_for_ensemble else 1) * one_view
+        self._seconds = max(spare / (len(self.model.factors) - k), 1e-3)
+        if not self.has_time:
+            log.warning("there is no time to enlarge with a network; bicubic is used")
+            self.halt = True
+
+    def _seconds_of_a_pixel(self, k: int) -> float:
+        assert self._pair is not None
+        started = self._clock()
         with torch.no_grad():
             self.model.network.steps[k](self._pair[1])
-        per_pixel = (time.monotonic() - self._began) / self._pair[1][0, 0].numel()
-        pixels = trainer.datamodule.image[0].numel()  # type: ignore[attr-defined]
-        totals = [math.prod(self.model.factors[: j + 1]) for j in range(k, len(self.model.factors))]
-        enlarging = 8 * per_pixel * pixels * sum(total**2 for total in totals)
-        left = self.deadline - self._began
-        self.has_time_for_ensemble = enlarging < left / 2
-        spare = left - (enlarging if self.has_time_for_ensemble else enlarging / 8)
-        self._seconds = max(spare / len(totals), 1e-3)
+        return (self._clock() - started) / self._pair[1][0, 0].numel()
+
+    def _clock(self) -> float:
+        if self.model.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.monotonic()
+
+    def _pixels_to_enlarge(self, trainer: Trainer, k: int) -> float:
+        """Of all enlargements that are still to come: each begins with the picture and takes all its scale steps."""
+        data, factors = trainer.datamodule, self.model.factors  # type: ignore[attr-defined]
+        squares = [math.prod(factors[: j + 1]) ** 2 for j in range(len(factors))]
+        pixels = data.image[0].numel() * sum(squares)
+        for j in range(k, len(factors) - 1):
+            pixels += data.middle(math.prod(factors[: j + 1]))[0].numel() * sum(squares[: j + 1])
+        return float(pixels)
 
     def _add(self, trainer: Trainer, k: int, record: ScaleStep) -> None:
         """Give the data the fathers of scale step ``k``, and prepare the pair its error is measured on."""
         factor, data = self.model.factors[k], trainer.datamodule  # type: ignore[attr-defined]
         found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
         data.add(found, lambda image: self.model.shrink(image, factor), factor, from_batch=record.from_batch)
-        # an odd corner: the son has another phase than those trained on, so knowing them by heart does not help
-        top, left = (max(0, length - CHECKED_SIDE) // 2 | 1 for length in data.image.shape[1:])
+        # the son has another phase than those trained on, so knowing them by heart does not help
+        corner = (max(0, length - CHECKED_SIDE) // 2 for length in data.image.shape[1:])
+        top, left = (length - length % round(factor) + 1 for length in corner)
         part = data.image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
         son = self.model.shrink(part, factor)
         if data.noise:  # as on the sons trained on, or a network that takes noise away would look bad
@@ -232,13 +276,33 @@ class ScaleSteps(Callback):
         if self._is_finished:
             trainer.should_stop = True
             return
-        with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
-            image = trainer.datamodule.image[None].to(self.model.device)  # type: ignore[attr-defined]
-            result = self.model.enlarge(
-                image, run=lambda network, part: network(part), ensemble=self.has_time_for_ensemble, stages=k + 1
-            )
+        father = self._enlarged(trainer, k)
+        if father is None:
+            self.halt = trainer.should_stop = True
+            self.model.network.hand_on(k)
+            return
         # the loader has read one batch ahead
-        self._begin(trainer, k + 1, result[0].cpu(), from_batch=batch_idx + 2)
+        self._begin(trainer, k + 1, father, from_batch=batch_idx + 2)
+
+    def _enlarged(self, trainer: Trainer, k: int) -> Tensor | None:
+        """The result so far, float (3, h, w), or its middle where it is large; None when cancelled."""
+        image = trainer.datamodule.middle(math.prod(self.model.factors[: k + 1]))  # type: ignore[attr-defined]
+
+        def run(network: tiling.Forward, enlarged: Tensor) -> Tensor:
+            return self.model.run(
+                network, enlarged, tile=self.tile((enlarged.shape[-2], enlarged.shape[-1])), report=ask
+            )
+
+        def ask(done: int, total: int) -> None:
+            if self.cancel is not None and self.cancel():
+                raise Cancelled
+
+        try:
+            with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
+                batch = image[None].to(self.model.device)
+                return self.model.enlarge(batch, run=run, ensemble=self.has_time_for_ensemble, stages=k + 1)[0].cpu()
+        except Cancelled:
+            return None
 
     def _setting(self, name: str) -> Any:
         return self.model.hparams[name]

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from restore import kernels, losses, tiling
-from restore.kernel_estimation import estimate_kernel
+from restore.kernel_estimation import check_scale, estimate_kernel
 from restore.kernels import read_kernel
 from restore.models.base import RestorationModel
 from restore.models.scale_steps import ScaleSteps, equal_steps
@@ -20,9 +20,8 @@ from restore.resize import new_length, resize
 
 log = logging.getLogger(__name__)
 
-KERNEL_STEPS = 0  # of the generator; more were measured to be no better than the spectrum's Gaussian
-
-Run = Callable[[ZSSRNetwork, Tensor], Tensor]
+Run = Callable[[tiling.Forward, Tensor], Tensor]
+Progress = Callable[[int, int], None]
 
 
 class ZeroShotSuperResolution(RestorationModel):
@@ -49,6 +48,8 @@ class ZeroShotSuperResolution(RestorationModel):
         kernel: how the picture was shrunk: null for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself, or
             ``estimate``, from the picture (:mod:`restore.kernel_estimation`). Sons are then made with it, in one scale
             step of a whole number.
+        kernel_steps: updates of KernelGAN's generator behind ``estimate``; 0 leaves the kernel at the Gaussian that the
+            picture's spectrum speaks for.
 
     Raises:
         ValueError: for a value outside these.
@@ -67,6 +68,7 @@ class ZeroShotSuperResolution(RestorationModel):
         "anneal",
         "back_projection",
         "kernel",
+        "kernel_steps",
     )
     network: ZSSRStages
     scale: float  # type: ignore[assignment]
@@ -89,6 +91,7 @@ class ZeroShotSuperResolution(RestorationModel):
         anneal: float = 0.2,
         back_projection: int | None = None,
         kernel: str | list[list[float]] | None = None,
+        kernel_steps: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -100,6 +103,8 @@ class ZeroShotSuperResolution(RestorationModel):
         self.kernel: Tensor | None = None
         if kernel is not None:
             self.factors = [_whole(scale, scale_steps)]
+        if kernel == "estimate":
+            check_scale(int(scale))
         if isinstance(kernel, list):
             self.kernel = torch.tensor(kernel, dtype=torch.float64)
         elif kernel is not None and kernel != "estimate":
@@ -148,6 +153,34 @@ class ZeroShotSuperResolution(RestorationModel):
             pred = self._back_projected(pred, lq, math.prod(self.factors[: k + 1])).clamp(0, 1)
         return pred
 
+    def run(
+        self, network: tiling.Forward, enlarged: Tensor, *, tile: int | None, report: Progress | None = None
+    ) -> Tensor:
+        """A network over an enlarged image, whole or by tiles with its radius as their halo: exactly the whole.
+
+        Args:
+            network: float (1, C, h, w) -> the same.
+            enlarged: float, (1, C, H, W).
+            tile: side in its pixels; None for the whole.
+            report: called as ``report(tiles done, tiles)``; it may raise to stop.
+        """
+        if tile is not None:
+            return tiling.tiled(network, enlarged, scale=1, tile=tile, halo=self.radius, progress=report)
+        pred: Tensor = network(enlarged)
+        if report is not None:
+            report(1, 1)
+        return pred
+
+    def tile_within(self, size: tuple[int, int], memory_gb: float = 4.0) -> int | None:
+        """The largest tile for an enlarged image of (height, width) that fits the GiB; None where the whole does.
+
+        Raises:
+            ValueError: not even the smallest does.
+        """
+        return tiling.largest_tile(
+            size, bytes_per_pixel=self.bytes_per_enlarged_pixel, memory_gb=memory_gb, halo=self.radius
+        )
+
     def _views(self, network: ZSSRNetwork, enlarged: Tensor, run: Run, *, ensemble: bool) -> Tensor:
         if not ensemble:
             return run(network, enlarged)
@@ -155,7 +188,7 @@ class ZeroShotSuperResolution(RestorationModel):
         def median(image: Tensor) -> Tensor:
             return tiling.self_ensemble(network, image, median=True)
 
-        return run(median, enlarged)  # type: ignore[arg-type]
+        return run(median, enlarged)
 
     def _enlarged(self, pred: Tensor, k: int, lq: Tensor) -> Tensor:
         """``pred`` after k scale steps, interpolated to the size of the next."""
@@ -197,7 +230,7 @@ class ZeroShotSuperResolution(RestorationModel):
         if self.hparams["back_projection"] is None:
             self.rounds = 0 if is_noisy else 8
         if self.hparams["kernel"] == "estimate" and self.kernel is None:
-            self.kernel = estimate_kernel(image, round(self.scale), steps=KERNEL_STEPS, seed=0)
+            self.kernel = estimate_kernel(image, round(self.scale), steps=self.hparams["kernel_steps"], seed=0)
             log.info("the kernel's standard deviations are %.2f and %.2f px", *kernels.widths(self.kernel))
 
     # --- training ---
@@ -219,8 +252,8 @@ class ZeroShotSuperResolution(RestorationModel):
 
     def on_validation_epoch_end(self) -> None:
         """The newest state holds the best weights of every scale step so far, so it is the best."""
+        self.best = float("-inf")
         super().on_validation_epoch_end()
-        self.is_best = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the scale steps."""
@@ -270,6 +303,8 @@ def _check(given: dict[str, Any]) -> None:
     for name, least in {"lr_decay_range": 150, "lr_decay_step": 1}.items():  # 150: three errors to fit a line to
         if given[name] < least:
             raise ValueError(f"model.{name} is {given[name]}, expected at least {least} steps")
+    if given["kernel_steps"] < 0:
+        raise ValueError(f"model.kernel_steps is {given['kernel_steps']}, expected at least 0")
     if not 0 < given["lr_decay"] < 1 or not 0 <= given["anneal"] <= 1 or (given["back_projection"] or 0) < 0:
         raise ValueError(
             f"model.lr_decay is {given['lr_decay']}, model.anneal is {given['anneal']}, model.back_projection is "

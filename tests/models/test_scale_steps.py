@@ -20,16 +20,16 @@ def drops(series: Callable[[int], float], judge: Judge = lr_policy.has_flattened
     """Steps at which the learning rate falls in 1500 steps, with the callback's own hooks."""
     model = ZeroShotSuperResolution(width=4, depth=1, **settings)
     steps, found = model.steps, []
-    steps.records = [ScaleStep(begin=0, from_batch=0, father=None, lr=1e-3, dropped=0)]
+    steps.records = [ScaleStep(begin=0, from_batch=0, father=None, budget=10_000, dropped=0)]
     trainer: Any = SimpleNamespace(global_step=0, max_steps=10_000, should_stop=False, accumulate_grad_batches=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lr_policy, "has_flattened", judge)
         patch.setattr(ScaleSteps, "_look", lambda self, trainer, record: _look(record, trainer.global_step, series))
         patch.setattr(ScaleSteps, "_end", lambda self, trainer, record, batch_idx: None)
         for step in range(1, 1501):
-            trainer.global_step, before = step, steps.records[0].lr
+            trainer.global_step, before = step, steps.records[0].drops
             steps.on_train_batch_end(trainer, model, None, None, step - 1)
-            found += [step] if steps.records[0].lr < before else []
+            found += [step] if steps.records[0].drops > before else []
     return found
 
 
