@@ -77,6 +77,8 @@ class InferenceConfig:
     self_ensemble: str = "auto"
     seed: int = 0
     max_seconds: float | None = None
+    devices: int = 1
+    threads: int | None = None
     zero_shot: Any = MISSING
 
 
@@ -87,7 +89,6 @@ class EvaluateConfig(InferenceConfig):
     benchmarks: Any = MISSING
     protocol: str = "auto"
     baseline: str | None = "auto"
-    num_workers: int = 0
     output: str | None = None
     save_images: bool = False
 
@@ -291,6 +292,14 @@ def inference_settings(cfg: DictConfig) -> dict[str, Any]:
     """What ``evaluate`` and ``predict`` hand to ``open_restorer``."""
     from restore.inference import Adaptation, Inference
 
+    for name, least in {"devices": 1, "threads": 1}.items():
+        if cfg[name] is not None and cfg[name] < least:
+            raise ValueError(f"{name} is {cfg[name]}, expected at least {least}")
+    if cfg.zero_shot.data.image is not None or not cfg.zero_shot.model.scale == cfg.zero_shot.data.scale == cfg.scale:
+        raise ValueError(
+            "zero_shot.data.image, zero_shot.data.scale or zero_shot.model.scale is set, expected none of them: the "
+            "picture comes from input or benchmarks; set scale instead"
+        )
     model = arguments(cfg.zero_shot.model, "zero_shot.model", without=["scale"])
     data = arguments(cfg.zero_shot.data, "zero_shot.data", without=["image", "scale"])
     adaptation = Adaptation(

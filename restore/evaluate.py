@@ -1,20 +1,24 @@
 """``restore evaluate``: published protocols on named benchmark folders."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
 from restore import results
 from restore.config import UserError, command, inference_settings
+from restore.processes import Context, Worker, showing, spread
 from restore.results import Row
 from restore.run_folder import git_state
 from restore.signals import stopping
 
 if TYPE_CHECKING:
+    from restore.data.paired_images import WholeImages
     from restore.data.pairs import Pair
     from restore.restorers import Restorer
 
@@ -43,17 +47,19 @@ def evaluate(cfg: DictConfig) -> None:
     if restorer.scale != int(restorer.scale):
         raise UserError(f"scale is {restorer.scale:g}, expected a whole number: protocols know no other")
     sets, fingerprint = _open_benchmarks(roots, int(restorer.scale), name)
-    restorers = [restorer]
+    restorers = {restorer: Scorer(cfg.ckpt_path, settings, sets, name)}
     natural = "identity" if restorer.scale == 1 else "bicubic"
     baseline = natural if cfg.baseline == "auto" else cfg.baseline
     if baseline is not None and baseline != cfg.ckpt_path:
-        restorers.append(open_restorer(baseline, **settings | {"scale": restorer.scale}))
-        if restorers[1].name == restorer.name:
+        others = settings | {"scale": restorer.scale}
+        other = open_restorer(baseline, **others)
+        restorers[other] = Scorer(baseline, others, sets, name)
+        if other.name == restorer.name:
             raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
     images = folder / "images" if cfg.save_images else None
     partial = results.Partial(folder / "partial.json", _dependencies(cfg, fingerprint))
     with stopping() as signalled:
-        rows = {each.name: _score(each, sets, name, cfg.num_workers, images, partial, signalled) for each in restorers}
+        rows = {each.name: _score(cfg, each, scorer, images, partial, signalled) for each, scorer in restorers.items()}
     if images is not None:
         _draw_sheets(images, [each.name for each in reversed(restorers)], sets, folder / "sheets")
     means = {who: results.means(scored, columns) for who, scored in rows.items()}
@@ -118,53 +124,97 @@ def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:
     from restore.checkpoint import sha256
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
-    free = ("benchmarks", "output", "num_workers", "save_images")
+    free = ("benchmarks", "output", "devices", "save_images")
     settings = {key: value for key, value in given.items() if key not in free}
     files = (cfg.ckpt_path, cfg.baseline or "", str(cfg.zero_shot.model.kernel))
     return settings | {"data": fingerprint, "sha256": [sha256(file) for file in files]}
 
 
+class Job(NamedTuple):
+    """A picture to score.
+
+    Attributes:
+        key: of its row. benchmark, number: which picture. file: where the restored one is kept, or None.
+    """
+
+    key: str
+    benchmark: str
+    number: int
+    file: Path | None
+
+
 def _score(
+    cfg: DictConfig,
     restorer: "Restorer",
-    sets: dict[str, Any],
-    protocol_name: str,
-    num_workers: int,
+    scorer: "Scorer",
     images: Path | None,
     partial: results.Partial,
     signalled: Callable[[], int],
 ) -> list[Row]:
-    from rich.progress import track
-    from torch.utils.data import DataLoader
+    jobs = []
+    for benchmark, dataset in scorer.sets.items():
+        for k, pair in enumerate(dataset.pairs):
+            key = f"{restorer.name}/{benchmark}/{pair.name}"
+            jobs.append(Job(key, benchmark, k, None if images is None else images / f"{key}.png"))
+    waiting = [job for job in jobs if job.key not in partial.rows or (job.file and not job.file.exists())]
+    with showing(restorer.name, len(waiting)) as (show, advance):
+        for job, row in spread(
+            waiting,
+            scorer.start,
+            processes=cfg.devices,
+            threads=cfg.threads,
+            cancel=lambda: bool(signalled()),
+            show=show,
+        ):
+            if row is not None:
+                partial.add(job.key, row)
+            advance()
+    if signalled():
+        _stop(signalled(), partial)
+    return [partial.rows[job.key] for job in jobs]
 
-    from restore import image
-    from restore.data.sampling import one_thread
-    from restore.metrics import protocol
-    from restore.restorers import Interrupted
 
-    score, rows = protocol(protocol_name).score, []
-    for benchmark, dataset in sets.items():
-        loader = DataLoader(dataset, batch_size=None, num_workers=num_workers, worker_init_fn=one_thread)
-        for sample in track(loader, f"{restorer.name} on {benchmark}", total=len(dataset), transient=True):
-            key = f"{restorer.name}/{benchmark}/{sample['name']}"
-            file = None if images is None else images / f"{key}.png"
-            if key not in partial.rows or (file is not None and not file.exists()):
-                started = time.perf_counter()
-                try:
-                    pred = restorer.restore(sample["lq"], cancel=lambda: bool(signalled()))
-                except Interrupted:
-                    _stop(signalled(), partial)
-                except ValueError as error:
-                    raise ValueError(f"{benchmark}/{sample['name']}: {error}") from error
-                seconds = time.perf_counter() - started
-                if signalled():  # zero-shot gives the best so far, which is no score
-                    _stop(signalled(), partial)
-                row = {"benchmark": benchmark, "image": sample["name"], "scale": int(restorer.scale)}
-                row |= {"protocol": protocol_name, "seconds": seconds, "notes": dict(restorer.notes)}
-                if file is not None:
-                    image.write(file, image.picture(pred))
-                partial.add(key, row | score(pred, sample["gt"], scale=int(restorer.scale)))
-            rows.append(partial.rows[key])
-    return rows
+@dataclass(frozen=True)
+class Scorer:
+    """Opens a restorer in a process, and scores the pictures that are given to it there."""
+
+    ckpt_path: str
+    settings: dict[str, Any]
+    sets: dict[str, "WholeImages"]
+    protocol: str
+
+    def start(self, number: int) -> Worker:
+        """In a process."""
+        from restore.opening import open_restorer
+
+        return functools.partial(self.score, open_restorer(self.ckpt_path, **self.settings))
+
+    def score(self, restorer: "Restorer", job: Job, context: Context) -> Row | None:
+        """The row of one picture, or None when it was interrupted."""
+        from restore import image
+        from restore.metrics import protocol
+        from restore.restorers import Interrupted
+
+        sample, started = self.sets[job.benchmark][job.number], time.perf_counter()
+
+        def progress(done: int, total: int) -> None:
+            context.report(f"{sample['name']}: {restorer.phase}", done, total)
+
+        try:
+            pred = restorer.restore(sample["lq"], progress=progress, cancel=context.cancel)
+        except Interrupted:
+            return None
+        except ValueError as error:
+            raise ValueError(f"{job.benchmark}/{sample['name']}: {error}") from error
+        seconds = time.perf_counter() - started
+        if context.cancel():  # zero-shot gives the best so far, which is no score
+            return None
+        if job.file is not None:
+            image.write(job.file, image.picture(pred))
+        scale = int(restorer.scale)
+        row = {"benchmark": job.benchmark, "image": sample["name"], "scale": scale, "protocol": self.protocol}
+        row |= {"seconds": seconds, "notes": dict(restorer.notes)}
+        return row | protocol(self.protocol).score(pred, sample["gt"], scale=scale)
 
 
 def _stop(signal: int, partial: results.Partial) -> NoReturn:

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import struct
+import tempfile
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -161,6 +162,19 @@ def read_labels(path: str | Path) -> Tensor:
     return torch.from_numpy(labels)[None]
 
 
+def refuse_unwritable(path: str | Path, picture: Picture) -> None:
+    """Raise, before long work, what :func:`write` would raise for a picture of the same kind; makes the folder.
+
+    Raises:
+        ValueError, OSError: see there.
+    """
+    path = Path(path)
+    _check_kind(path, picture)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
 def write(path: str | Path, picture: Picture) -> None:
     """Write a picture under a temporary name beside ``path``, then move it there, so no half file is ever seen.
 
@@ -291,12 +305,17 @@ def _upright(pixels: _Pixels, orientation: int) -> _Pixels:
     return pixels
 
 
-def _encode(path: Path, picture: Picture) -> bytes:
+def _check_kind(path: Path, picture: Picture) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: cannot write {suffix or 'a name without suffix'}, expected one of {SUFFIXES}")
     if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise ValueError(f"{path}: {suffix[1:]} cannot hold the picture's transparency; write .png, .tif or .webp")
+
+
+def _encode(path: Path, picture: Picture) -> bytes:
+    _check_kind(path, picture)
+    suffix = path.suffix.lower()
     if picture.peak > 255 and suffix in (".png", ".tif", ".tiff"):
         return _encode_16bit(suffix, picture)
     if picture.peak > 255:

@@ -60,6 +60,8 @@ def open_restorer(
         raise ValueError(f"scale is {scale}, expected a number")
     scale = int(scale) if scale is not None and scale == round(scale) else scale  # 2.0 is a 2 on a command line
     if ckpt_path in _OPENERS:
+        if inference.pool_window is not None:
+            raise ValueError(f"pool_window is {inference.pool_window}, but {ckpt_path} takes no mean over the image")
         return _OPENERS[ckpt_path](scale, inference, adaptation or Adaptation())
     model = checkpoint.load_model(ckpt_path, inference.weights)
     if inference.pool_window is not None:

@@ -1,15 +1,18 @@
 """``restore predict``: file, folder or glob in, restored pictures out."""
 
+import functools
 import glob
 import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config import UserError, command, inference_settings
+from restore.processes import Context, Worker, showing, spread
 from restore.run_folder import read_mapping, write_text
 from restore.signals import stopping
 
@@ -25,11 +28,11 @@ def predict(cfg: DictConfig) -> None:
     """Restore every picture; bad ones are reported and the others go on."""
     from restore.opening import open_restorer
 
-    restorer = open_restorer(cfg.ckpt_path, **inference_settings(cfg))
-    jobs = plan(cfg.input, cfg.output, restorer.scale)
+    # opened here too, so that bad settings are named before any process starts
+    jobs = plan(cfg.input, cfg.output, open_restorer(cfg.ckpt_path, **inference_settings(cfg)).scale)
     many = Path(cfg.input).is_dir() or len(jobs) > 1
     with stopping() as signalled:
-        failed = _run(restorer, jobs, Record(cfg) if many else None, signalled)
+        failed = _run(cfg, jobs, Record(cfg) if many else None, signalled)
     if signalled():
         log.warning("interrupted; what was done is kept")
         raise SystemExit(128 + signalled())
@@ -91,7 +94,9 @@ class Record:
         from restore.checkpoint import sha256
 
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
-        self.settings = {key: value for key, value in settings.items() if key not in ("input", "output", "device")}
+        self.settings = {
+            key: value for key, value in settings.items() if key not in ("input", "output", "device", "devices")
+        }
         self.settings["ckpt_path"] = sha256(cfg.ckpt_path) or cfg.ckpt_path
         self.settings["kernel"] = sha256(str(cfg.zero_shot.model.kernel))  # the file may change under its name
 
@@ -116,50 +121,71 @@ class Record:
         return read_mapping(path) if path.exists() else {}
 
 
+class Outcome(NamedTuple):
+    """What became of a picture.
+
+    Attributes:
+        problem: a sentence, where it failed. notes: of the restorer. interrupted: nothing was made of it.
+    """
+
+    problem: str | None = None
+    notes: Mapping[str, str] = MappingProxyType({})
+    interrupted: bool = False
+
+
 def _run(
-    restorer: "Restorer", jobs: list[tuple[Path, Path]], record: Record | None, signalled: Callable[[], int]
+    cfg: DictConfig, jobs: list[tuple[Path, Path]], record: Record | None, signalled: Callable[[], int]
 ) -> list[str]:
     """Restore each; returns a sentence for each that failed."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from restore.restorers import Interrupted
-
     waiting = [job for job in jobs if record is None or not record.holds(*job)]
     failed, done = [], 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
-        pictures = bar.add_task("pictures", total=len(waiting))
-        pieces = bar.add_task("pieces", total=1)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(pieces, completed=done, total=total, description=f"{source.name}: {restorer.phase}")
-
-        for source, target in waiting:
-            bar.reset(pieces, description=source.name)
-            try:
-                _restore(restorer, source, target, progress, lambda: bool(signalled()))
-            except Interrupted:
-                break
-            except (ValueError, OSError) as error:
-                failed.append(str(error) if str(source) in str(error) else f"{source}: {error}")
-            else:
+    start = functools.partial(_start, cfg.ckpt_path, inference_settings(cfg))
+    with showing("pictures", len(waiting)) as (show, advance):
+        for (source, target), outcome in spread(
+            waiting,
+            start,
+            processes=cfg.devices,
+            threads=cfg.threads,
+            cancel=lambda: bool(signalled()),
+            show=show,
+        ):
+            if outcome.problem is not None:
+                failed.append(outcome.problem)
+            elif not outcome.interrupted:
                 done += 1
                 # one that was cut short is made again by the same command
                 if record is not None and not signalled():
-                    record.add(source, target, restorer.notes)
-            bar.advance(pictures)
-            if signalled():
-                break
+                    record.add(source, target, outcome.notes)
+            advance()
     where = jobs[0][1] if record is None else jobs[0][1].parent
     log.info("%d restored, %d were done before, %d failed: %s", done, len(jobs) - len(waiting), len(failed), where)
     return failed
 
 
-def _restore(restorer: "Restorer", source: Path, target: Path, progress: Any, cancel: Callable[[], bool]) -> None:
-    from restore import image
-    from restore.restorers import restore_picture
+def _start(ckpt_path: str, settings: dict[str, Any], number: int) -> Worker:
+    from restore.opening import open_restorer
 
-    image.write(target, restore_picture(restorer, image.read(source), progress=progress, cancel=cancel))
+    return functools.partial(_restore, open_restorer(ckpt_path, **settings))
+
+
+def _restore(restorer: "Restorer", job: tuple[Path, Path], context: Context) -> Outcome:
+    from restore import image
+    from restore.restorers import Interrupted, restore_picture
+
+    source, target = job
+
+    def progress(done: int, total: int) -> None:
+        context.report(f"{source.name}: {restorer.phase}", done, total)
+
+    try:
+        picture = image.read(source)
+        image.refuse_unwritable(target, picture)
+        image.write(target, restore_picture(restorer, picture, progress=progress, cancel=context.cancel))
+    except Interrupted:
+        return Outcome(interrupted=True)
+    except (ValueError, OSError) as error:
+        return Outcome(str(error) if str(source) in str(error) else f"{source}: {error}")
+    return Outcome(notes=dict(restorer.notes))
 
 
 main = command(predict, "predict")
