@@ -126,22 +126,31 @@ def catches_sigterm(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_cancelling_leaves_the_best_so_far(number: int, status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "devices"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGTERM, 143, 2)]
+)
+def test_cancelling_leaves_the_best_so_far(number: int, status: int, devices: int, tmp_path: Path) -> None:
     photo(tmp_path / "in" / "a.png", 40, 40)
     photo(tmp_path / "in" / "b.png", 40, 40)
+    photo(tmp_path / "in" / "c.png", 40, 40)
     argv = [sys.executable, "-u", "-m", "restore.predict", *TINY, "zero_shot.max_steps=1000000"]
     # the learning rate never comes down to its end: it would train for an hour
-    argv += ["input=in", "scale=2", "zero_shot.model.lr_stop=1e-300", "zero_shot.model.lr_decay=0.999"]
+    argv += [
+        "input=in",
+        "scale=2",
+        f"devices={devices}",
+        "zero_shot.model.lr_stop=1e-300",
+        "zero_shot.model.lr_decay=0.999",
+    ]
     running = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while not catches_sigterm(running.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(5)  # into the training of the first picture; earlier would do as well
+    time.sleep(5 if devices == 1 else 20)  # into the training; earlier would do as well
     running.send_signal(number)
     out = running.communicate(timeout=60)[0]
     assert running.returncode == status, out
-    assert sorted(path.name for path in (tmp_path / "in_x2").iterdir()) == ["a_x2.png"]
+    assert sorted(path.name for path in (tmp_path / "in_x2").iterdir()) == ["a_x2.png", "b_x2.png"][:devices]
     assert image.read(tmp_path / "in_x2" / "a_x2.png").pixels.shape == (3, 80, 80)
 
 
@@ -156,6 +165,12 @@ def test_cancelling_leaves_the_best_so_far(number: int, status: int, tmp_path: P
         (["scale=2", "zero_shot.model.depht=3"], "did you mean zero_shot.model.depth"),
         (["scale=2", "zero_shot.data.patch_size=0"], "data.patch_size is 0"),
         (["scale=2", "zero_shot.model.lr=0.0"], "model.lr is 0"),
+        (["scale=2", "zero_shot.data.image=in.png"], "the picture comes from input or benchmarks"),
+        (["scale=2", "zero_shot.model.scale=3.0"], "set scale instead"),
+        (["scale=8", "zero_shot.model.kernel=estimate"], "scale is 8, expected 2, 3 or 4"),
+        (["scale=2", "pool_window=48"], "pool_window is 48, but zero_shot takes no mean"),
+        (["scale=2", "devices=0"], "devices is 0"),
+        (["scale=2", "threads=0"], "threads is 0"),
     ],
 )
 def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], words: str) -> None:
@@ -164,6 +179,40 @@ def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], 
     assert outcome.status == 1
     assert words in " ".join(outcome.err.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["output=out.jpg"], "out.jpg: jpg cannot hold the picture's transparency"),
+        (["output=in.png/out.png"], "in.png"),
+        (["memory_gb=0.0001"], "memory_gb=0.0001 holds no tile"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_training(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, overrides: list[str], words: str
+) -> None:
+    Image.fromarray(ramp(9, 12, 4)).save("in.png")
+    trained = list[Any]()
+    monkeypatch.setattr("restore.adaptation.Trainer.fit", lambda *given, **named: trained.append(given))
+    outcome = cli("predict", *TINY, "input=in.png", "scale=2", *overrides)
+    assert outcome.status == 1
+    assert words in " ".join(outcome.err.split())
+    assert trained == []
+
+
+# --- several processes ---
+
+
+def test_processes_share_the_pictures_and_change_no_byte(cli: Cli, tmp_path: Path) -> None:
+    for name in "abcd":
+        photo(tmp_path / "in" / f"{name}.png", 20, 24, seed=ord(name))
+    for devices in (1, 2):
+        outcome = cli("predict", *TINY, "input=in", "scale=2", f"output=o{devices}", f"devices={devices}", "threads=1")
+        assert outcome.status == 0, outcome.err
+        assert "4 restored, 0 were done before" in outcome.out
+    for name in "abcd":
+        assert (tmp_path / "o1" / f"{name}_x2.png").read_bytes() == (tmp_path / "o2" / f"{name}_x2.png").read_bytes()
 
 
 # --- evaluate ---
@@ -260,6 +309,10 @@ def test_a_training_that_ends_early_is_finished_and_its_checkpoint_enlarges(cli:
     (run / "result.json").unlink()  # killed between its last step and its result
     assert cli("fit", *options).status == 0
     assert json.loads((run / "result.json").read_text())["steps"] == steps
+    last = f"resume={run}/checkpoints/last.ckpt"
+    longer = cli("fit", *options, "trainer.max_steps=3000", "run_id=b", last)
+    assert longer.status == 1
+    assert "scale steps of this run are over" in longer.err
     done = cli("predict", f"ckpt_path={run}/checkpoints/best.ckpt", "input=lq.png", "output=out.png")
     assert done.status == 0, done.err
     assert image.read("out.png").pixels.shape == (3, 80, 88)

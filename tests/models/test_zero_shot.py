@@ -13,9 +13,11 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from restore import image, tiling
+from restore.data import single_image
 from restore.data.photos import embedded
 from restore.data.single_image import SingleImageData
 from restore.kernels import gaussian_kernel, shrink, widths
+from restore.models.scale_steps import ScaleSteps
 from restore.models.zero_shot import ZeroShotSuperResolution
 from restore.resize import new_length, resize
 
@@ -71,17 +73,16 @@ def whole(network: Any, enlarged: Tensor) -> Tensor:
 # --- the contract ---
 
 
-@pytest.mark.parametrize(("scale", "halo"), [(2.0, 7), (3.0, None), (2.5, 6), (8.0, None)])
-def test_halo_is_the_radius_over_the_scale_plus_two(scale: float, halo: int | None) -> None:
+# of one scale step ceil(9 / scale) + 2; of several, ceil((halo of the later ones + 9) / factor) + 2
+@pytest.mark.parametrize(("scale", "halo"), [(2.0, 7), (2.5, 6), (3.0, 12), (4.0, 10), (8.0, 12)])
+def test_halo_is_the_radius_over_the_scale_plus_two(scale: float, halo: int) -> None:
     model = ZeroShotSuperResolution(scale=scale, width=4)
+    assert model.halo == halo
     if len(model.factors) == 1:
-        assert model.halo == halo == math.ceil(9 / scale) + 2
-    else:
-        assert model.halo is not None
-        assert model.halo >= math.ceil(9 / model.factors[0]) + 2
+        assert halo == math.ceil(9 / scale) + 2
 
 
-@pytest.mark.parametrize("scale", [2.0, 4.0])
+@pytest.mark.parametrize("scale", [2.0, 3.0, 4.0, 8.0])
 def test_nothing_farther_than_the_halo_is_seen(scale: float) -> None:
     torch.manual_seed(0)
     model = ZeroShotSuperResolution(scale=scale, width=4, depth=2).double()
@@ -204,6 +205,7 @@ def test_stopped_at_once_it_is_bicubic_and_later_it_is_the_best_so_far() -> None
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("kernel_steps", -1),
         ("scale", 1.0),
         ("scale", 17.0),
         ("scale", float("nan")),
@@ -265,7 +267,9 @@ def test_a_kernel_belongs_to_one_whole_step(changes: dict[str, Any]) -> None:
         ZeroShotSuperResolution(kernel="estimate", **changes)
 
 
-def test_a_missing_kernel_file_is_named() -> None:
+def test_a_missing_kernel_file_is_named_and_a_scale_without_estimate() -> None:
+    with pytest.raises(ValueError, match="kernel=estimate: scale is 8, expected 2, 3 or 4"):
+        ZeroShotSuperResolution(scale=8.0, kernel="estimate")
     with pytest.raises(FileNotFoundError, match=r"model\.kernel=nowhere\.npy is not a file"):
         ZeroShotSuperResolution(kernel="nowhere.npy")
 
@@ -310,3 +314,84 @@ def test_rounded_scale_steps_still_give_the_scale(scale: float) -> None:
     model = ZeroShotSuperResolution(scale=scale, scale_steps=[round(scale ** (1 / count), 8)] * count, **SMALL).eval()
     with torch.inference_mode():
         assert model(torch.rand(1, 3, 40, 8)).shape == (1, 3, 40 * scale, 8 * scale)
+
+
+# --- between two scale steps ---
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Change attributes of the scale steps of every model made from now on."""
+    before = ScaleSteps.__init__
+
+    def changed(self: ScaleSteps, model: ZeroShotSuperResolution) -> None:
+        before(self, model)
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    monkeypatch.setattr(ScaleSteps, "__init__", changed)
+
+
+def test_the_enlargement_between_scale_steps_keeps_to_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_father = trained(photo(32), 60, scale=4.0).steps.records[1].father
+    sizes = list[tuple[int, int]]()
+
+    def tile(size: tuple[int, int]) -> int:
+        sizes.append(size)
+        return 11
+
+    prepared(monkeypatch, tile=tile)
+    tiled_father = trained(photo(32), 60, scale=4.0).steps.records[1].father
+    assert sizes == [(64, 64)]
+    assert whole_father is not None
+    assert tiled_father is not None
+    assert (whole_father - tiled_father).abs().max() < 1e-5
+
+
+def test_a_large_picture_hands_on_the_middle_of_its_enlargement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_image, "LARGEST_FATHER", 40)
+    model = trained(photo(32), 20, scale=4.0)
+    assert model.steps.records[1].father is not None
+    assert model.steps.records[1].father.shape == (3, 40, 40)
+    with torch.inference_mode():
+        assert model.enlarge(photo(32)[None], run=whole, ensemble=False).shape == (1, 3, 128, 128)
+
+
+def test_cancelled_in_an_enlargement_between_scale_steps_the_best_so_far_remains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = list[int]()
+
+    def cancel() -> bool:  # 30 steps, then a view of the enlargement
+        asked.append(0)
+        return len(asked) > 30
+
+    prepared(monkeypatch, cancel=cancel)
+    model = trained(photo(32), 60, scale=4.0)
+    assert len(asked) == 31
+    assert len(model.steps.records) == 1
+    assert model.steps.halt
+    first, second = (step.state_dict() for step in model.network.steps)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_one_scale_step_can_fall_back_and_the_other_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ScaleSteps._add
+
+    def biased(self: ScaleSteps, trainer: Any, k: int, record: Any) -> None:
+        before(self, trainer, k, record)
+        record.bicubic = float(k)  # nothing beats the first, anything the second
+
+    monkeypatch.setattr(ScaleSteps, "_add", biased)
+    model = trained(photo(32), 20, scale=4.0)
+    assert model.steps.fell_back == [1]
+    enlarged = torch.rand(1, 3, 20, 20)
+    with torch.inference_mode():
+        first, second = (network(enlarged) for network in model.network.steps)
+    assert torch.equal(first, enlarged)
+    assert not torch.equal(second, enlarged)
+
+
+def test_without_time_for_one_view_nothing_is_enlarged_by_a_network(caplog: pytest.LogCaptureFixture) -> None:
+    model = trained(photo(48), 4000, deadline=1e-4, scale=4.0)
+    assert not model.steps.has_time
+    assert "no time to enlarge" in caplog.text
