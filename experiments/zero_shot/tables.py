@@ -1,0 +1,109 @@
+"""Prints the study's tables from the CSV files beside it; `--write` puts them into README.md.
+
+python -m experiments.zero_shot.tables [--write]
+"""
+
+import argparse
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+from experiments.readme import fill
+
+HERE = Path(__file__).parent
+# Shocher, Cohen, Irani, CVPR 2018, table 1
+PUBLISHED = {
+    ("Set5", "2"): "37.37 / .9570",
+    ("Set5", "3"): "33.42 / .9188",
+    ("Set5", "4"): "31.13 / .8796",
+    ("Set14", "2"): "33.00 / .9108",
+    ("Set14", "3"): "29.80 / .8304",
+    ("Set14", "4"): "28.01 / .7651",
+}
+
+
+def benchmarks() -> str:
+    """Means, the published numbers, and the picture that gained least."""
+    rows = read("benchmarks.csv")
+    lines = [
+        "| benchmark | bicubic | zero-shot | published | least gain over bicubic | s a picture |",
+        "|" + "---|" * 6,
+    ]
+    for (benchmark, scale), published in PUBLISHED.items():
+        ours, bicubic = (
+            {
+                row["image"]: row
+                for row in rows
+                if (row["who"], row["benchmark"], row["scale"]) == (who, benchmark, scale)
+            }
+            for who in ("zero_shot", "bicubic")
+        )
+        gains = {name: float(ours[name]["psnr_y"]) - float(bicubic[name]["psnr_y"]) for name in ours}
+        least = min(gains, key=lambda name: gains[name])
+        seconds = mean(float(row["seconds"]) for row in ours.values())
+        lines.append(
+            f"| {benchmark} x{scale} | {means(bicubic)} | {means(ours)} | {published} | "
+            f"{gains[least]:+.2f} ({least}) | {seconds:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def means(rows: dict[str, dict[str, str]]) -> str:
+    """PSNR-Y / SSIM-Y."""
+    psnr, ssim = (mean(float(row[column]) for row in rows.values()) for column in ("psnr_y", "ssim_y"))
+    return f"{psnr:.2f} / {ssim:.4f}".replace("/ 0", "/ ")
+
+
+def curve() -> str:
+    """PSNR-Y and seconds by steps, ours and the listing's, means over the pictures."""
+    rows = read("curve.csv")
+    steps = sorted({int(row["steps"]) for row in rows})
+    lines = [f"| steps | {' | '.join(map(str, steps))} |", "|---|" + "---|" * len(steps)]
+    for who in dict.fromkeys(row["who"] for row in rows):
+        by_step = [[row for row in rows if row["who"] == who and int(row["steps"]) == step] for step in steps]
+        for column, digits in {"seconds": 0, "psnr_y": 2}.items():
+            cells = [f"{mean(float(row[column]) for row in each):.{digits}f}" if each else "" for each in by_step]
+            lines.append(f"| {who}, {column} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def blur() -> str:
+    """Each photo, and the means."""
+    rows = read("blur.csv")
+    who = {"interpolated": "bicubic", "bicubic": "zero-shot", "estimate": "estimated", "generator": "with generator"}
+    who["true"] = "true kernel"
+    lines = [f"| photo | deviations, px | {' | '.join(who.values())} |", "|---|---|" + "---|" * len(who)]
+    for row in rows:
+        lines.append(f"| {row['image']} | {row['long']}, {row['short']} | {' | '.join(row[key] for key in who)} |")
+    averages = {key: mean(float(row[key]) for row in rows) for key in who}
+    lines.append(f"| mean | | {' | '.join(f'{value:.3f}' for value in averages.values())} |")
+    gains = [f"{averages[key] - averages['bicubic']:+.3f}" for key in ("estimate", "generator", "true")]
+    lines.append(f"| over zero-shot | | | | {' | '.join(gains)} |")
+    return "\n".join(lines)
+
+
+def hard() -> str:
+    """The made hard case."""
+    lines = ["| enlarged by | PSNR-Y |", "|---|---|"]
+    return "\n".join(lines + [f"| {row['who']} | {row['psnr_y']} |" for row in read("hard.csv")])
+
+
+def read(name: str) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with (HERE / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+TABLES: dict[str, Callable[[], str]] = {"benchmarks": benchmarks, "curve": curve, "blur": blur, "hard": hard}
+
+
+def main() -> None:
+    """Print, and write if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into README.md")
+    fill(HERE / "README.md", {name: make() for name, make in TABLES.items()}, write=parser.parse_args().write)
+
+
+if __name__ == "__main__":
+    main()
