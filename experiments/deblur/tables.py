@@ -1,0 +1,83 @@
+"""Prints the study's tables from the CSV files beside it; `--write` puts them into README.md.
+
+python -m experiments.deblur.tables [--write]
+"""
+
+import argparse
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+from experiments.readme import fill
+
+HERE = Path(__file__).parent
+
+
+def frames() -> str:
+    """Every test frame."""
+    rows = read("frames.csv")
+    names, everyone = list(dict.fromkeys(row["image"] for row in rows)), list(dict.fromkeys(row["who"] for row in rows))
+    scores = {(row["who"], row["image"]): row for row in rows}
+    lines = [f"| frame | {' | '.join(everyone)} |", "|---|" + "---|" * len(everyone)]
+    for name in names:
+        cells = [f"{float(scores[who, name]['psnr_rgb']):.2f}" for who in everyone]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    means = [
+        " / ".join(
+            f"{mean(float(scores[who, name][column]) for name in names):.{digits}f}"
+            for column, digits in {"psnr_rgb": 3, "ssim_rgb": 4}.items()
+        )
+        for who in everyone
+    ]
+    blurred = [float(scores["blurred", name]["psnr_rgb"]) for name in names]
+    gains = [
+        [float(scores[who, name]["psnr_rgb"]) - each for name, each in zip(names, blurred, strict=True)]
+        for who in everyone
+    ]
+    lines.append(f"| mean, PSNR / SSIM | {' | '.join(means)} |")
+    lines.append(
+        f"| gain over blurred: mean (least) | {' | '.join(f'{mean(g):+.3f} ({min(g):+.3f})' for g in gains)} |"
+    )
+    return "\n".join(lines)
+
+
+def attention() -> str:
+    """Rank correlation of weight and blur, by module."""
+    rows = read("attention.csv")
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    lines = [f"| module | {' | '.join(networks)} |", "|---|" + "---|" * len(networks)]
+    for module in dict.fromkeys(row["module"] for row in rows):
+        own = {row["network"]: row for row in rows if row["module"] == module}
+        cells = [f"{float(own[who]['spearman']):+.3f} ({float(own[who]['photos_above_0']):.0%})" for who in networks]
+        lines.append(f"| {module} | {' | '.join(cells)} |")
+    values = {who: [abs(float(row["spearman"])) for row in rows if row["network"] == who] for who in networks}
+    lines.append(f"| mean of sizes | {' | '.join(f'{mean(each):.3f}' for each in values.values())} |")
+    return "\n".join(lines)
+
+
+def grid() -> str:
+    """The five best of the grid."""
+    rows = sorted(read("grid.csv"), key=lambda row: -float(row["psnr_rgb"]))[:5]
+    lines = ["| length, px | angle, degrees | iterations | PSNR on training frames |", "|" + "---|" * 4]
+    return "\n".join(lines + [f"| {' | '.join(row.values())} |" for row in rows])
+
+
+def read(name: str) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with (HERE / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+TABLES: dict[str, Callable[[], str]] = {"frames": frames, "attention": attention, "grid": grid}
+
+
+def main() -> None:
+    """Print, and write if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into README.md")
+    fill(HERE / "README.md", {name: make() for name, make in TABLES.items()}, write=parser.parse_args().write)
+
+
+if __name__ == "__main__":
+    main()
