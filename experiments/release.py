@@ -1,9 +1,9 @@
 """Makes weights that may be given away from a finished run: safetensors, and a card with where they come from.
 
-    python -m experiments.release outputs/super_resolution_x2/main super_resolution_x2 Set5 Set14
+    python -m experiments.release outputs/super_resolution_x2/main super_resolution_x2 benchmarks/Set5 benchmarks/Set14
 
-Trained on photos whose terms allow it (`data=photos_free`); the card names each. Scores are those of `restore evaluate`
-on $RESTORE_DATA/benchmarks/<name>, with and without self-ensemble.
+Trained on pictures whose terms allow it (`data=photos_free`, `data=deblur_free`); the card names each. Scores are those
+of `restore evaluate` on folders of $RESTORE_DATA, with and without self-ensemble.
 """
 
 import argparse
@@ -31,6 +31,11 @@ EMBEDDED = [
     },
 ]
 KODAK = {"name": "kodak24 (kodim01 to kodim24)", "terms": "unrestricted use", "attribution": "Eastman Kodak Company"}
+GOPRO = {
+    "name": "GoPro, sequence GOPR0372_07_00, training frames",
+    "terms": "CC BY 4.0",
+    "attribution": "Nah, Kim, Lee: Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring, CVPR 2017",
+}
 
 
 def main() -> None:
@@ -38,14 +43,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("name", help="of the weights in the package")
-    parser.add_argument("benchmarks", nargs="+", help="folders under $RESTORE_DATA/benchmarks")
+    parser.add_argument("benchmarks", nargs="+", help="folders under $RESTORE_DATA")
+    parser.add_argument("--no-ensemble", action="store_true", help="do not score with self-ensemble as well")
     given = parser.parse_args()
     stored = checkpoint.read(given.run / "checkpoints/last.ckpt")
     facts = {key: stored["restore"][key] for key in ("format", "method", "arguments")}
     facts |= {"weights": "ema", "training": training(given.run)}
+    ensembles = (False,) if given.no_ensemble else (False, True)
     path = card.SHIPPED / f"{given.name}.safetensors"
     card.write(path, facts, checkpoint.network_weights(stored, "ema"))
-    results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in (False, True)]
+    results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in ensembles]
     facts |= {"sha256": checkpoint.sha256(path), "results": results}
     card.write(path, facts, checkpoint.network_weights(stored, "ema"))
 
@@ -62,8 +69,15 @@ def training(run: Path) -> dict[str, Any]:
         "steps": result["steps"],
         "seed": config["seed"],
         "last_start": {"steps": result["steps_run"], "seconds": result["seconds"]},
-        "data": [KODAK, *shared_photos(), *EMBEDDED],
+        "data": [source for root in config["data"]["root"] for source in sources(root)],
     }
+
+
+def sources(root: str) -> list[dict[str, str]]:
+    """The pictures of a training folder, or of the embedded set."""
+    name = Path(root).name
+    known = {"kodak24": [KODAK], "gopro": [GOPRO], "photos_train": EMBEDDED}
+    return shared_photos() if name == "photos_cc" else known[name]
 
 
 def shown(override: str) -> str:
@@ -83,7 +97,7 @@ def shared_photos() -> list[dict[str, str]]:
 
 def score(name: str, benchmarks: list[str], *, ensemble: bool) -> dict[str, Any]:
     """Means of `restore evaluate` on the CPU, in a process of its own."""
-    folders = ",".join(str(DATA / "benchmarks" / each) for each in benchmarks)
+    folders = ",".join(str(DATA / each) for each in benchmarks)
     with tempfile.TemporaryDirectory() as output:
         argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={name}", f"benchmarks=[{folders}]"]
         argv += [f"output={output}", "baseline=null", "device=cpu", f"self_ensemble={str(ensemble).lower()}"]
