@@ -34,7 +34,7 @@ KODAK = {"name": "kodak24 (kodim01 to kodim24)", "terms": "unrestricted use", "a
 GOPRO = {
     "name": "GoPro, sequence GOPR0372_07_00, training frames",
     "terms": "CC BY 4.0",
-    "attribution": "Nah, Kim, Lee: Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring, CVPR 2017",
+    "attribution": "Nah, Kim, Lee: Deep Multi-scale CNN for Dynamic Scene Deblurring, CVPR 2017",
 }
 
 
