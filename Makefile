@@ -27,8 +27,8 @@ demo: setup ## train on the embedded photos, compare with bicubic, enlarge one p
 	@echo 'curves:  outputs/demo/demo/curves.png'
 	@echo 'to go on yourself:  . $(BIN)/activate'
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest
+test: setup ## run the tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup ## check format, style and types
 	$(BIN)/ruff format --check .
