@@ -15,6 +15,7 @@ from PIL import Image
 
 from restore import adaptation, checkpoint, image, restorers
 from restore.data.photos import embedded
+from restore.kernels import gaussian_kernel
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
 
@@ -279,19 +280,33 @@ def test_a_fractional_scale_is_refused_by_the_protocols(cli: Cli, tmp_path: Path
 # --- fit ---
 
 
-@pytest.mark.parametrize("crashes", [[7], [13, 2], [11, 3, 1]])
+@pytest.mark.parametrize(
+    ("crashes", "changes", "begins"),
+    [
+        ([13, 2], [], [0, 12]),
+        ([11, 3, 1], [], [0, 12]),
+        ([29, 10], ["trainer.accumulate_grad_batches=2"], [0, 12]),
+        ([7], ["model.scale=2.0", "model.kernel=kernel.npy"], [0]),
+    ],
+)
 def test_crashes_on_either_side_of_a_scale_step_change_nothing(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashes: list[int]
+    cli: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    crashes: list[int],
+    changes: list[str],
+    begins: list[int],
 ) -> None:
     photo(tmp_path / "lq.png", 40, 44)
-    options = (*FIT, "checkpoint.every_steps=4")
+    np.save("kernel.npy", gaussian_kernel(1.5, 0.8, 0.3, 9).numpy())
+    options = (*FIT, "checkpoint.every_steps=4", *changes)
     whole = cli("fit", *options, "run_id=whole")
     assert whole.status == 0, whole.err
     survive(cli, monkeypatch, (*options, "run_id=x"), crashes)
     runs = [tmp_path / "outputs" / "zero_shot" / run for run in ("whole", "x")]
     states = [checkpoint.read(run / "checkpoints" / "last.ckpt") for run in runs]
     assert same_weights(*states)
-    assert [record["begin"] for record in states[0]["scale_steps"]] == [0, 12]
+    assert [record["begin"] for record in states[0]["scale_steps"]] == begins
     results = [json.loads((run / "result.json").read_text()) for run in runs]
     assert results[0]["metrics"] == results[1]["metrics"]
 
