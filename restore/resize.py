@@ -1,4 +1,4 @@
-"""MATLAB-compatible bicubic resizing.
+"""MATLAB-compatible bicubic resizing, and pyramids.
 
 Super-resolution benchmarks were made with MATLAB's ``imresize(image, scale, "bicubic")``. A library that resizes
 "bicubic" in any other way shifts every published number, so this file follows MATLAB to the bit: Keys' cubic kernel
@@ -6,13 +6,18 @@ with a = -0.5 (IEEE TASSP 29(6), 1981), stretched by 1/scale when shrinking, wei
 height first, then width, and for 8-bit images a rounding to 8 bit after each of the two axes.
 """
 
+import math
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Edges = Literal["mirror", "clamp"]
+Edges = Literal["mirror", "clamp", "inside"]
+Filter = Literal["bilinear", "bicubic", "lanczos"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 def _cubic(x: Tensor) -> Tensor:
@@ -23,8 +28,24 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x <= 1, near, torch.where(x <= 2, far, torch.zeros_like(x)))
 
 
+def _triangle(x: Tensor) -> Tensor:
+    return (1 - x.abs()).clamp(min=0)
+
+
+def _lanczos(x: Tensor) -> Tensor:
+    """The windowed sinc with three lobes, support [-3, 3] (Duchon, J. Appl. Meteorology 18(8), 1979)."""
+    return torch.where(x.abs() < 3, torch.sinc(x) * torch.sinc(x / 3), torch.zeros_like(x))
+
+
+_FILTERS: Mapping[str, tuple[Callable[[Tensor], Tensor], int]] = MappingProxyType(
+    {"bilinear": (_triangle, 1), "bicubic": (_cubic, 2), "lanczos": (_lanczos, 3)}
+)
+
+
 @lru_cache(maxsize=256)
-def _taps(length: int, new_length: int, scale: float, edges: Edges) -> tuple[Tensor, Tensor]:
+def _taps(
+    length: int, new_length: int, scale: float, edges: Edges, filter_: Filter = "bicubic"
+) -> tuple[Tensor, Tensor]:
     """Which input samples make each output sample, and with which weights.
 
     Returns:
@@ -32,28 +53,33 @@ def _taps(length: int, new_length: int, scale: float, edges: Edges) -> tuple[Ten
         weight: float64, (taps, new_length), columns sum to 1.
     """
     with torch.inference_mode(False):  # what is kept here must serve calls with gradients too
-        return _make_taps(length, new_length, scale, edges)
+        return _make_taps(length, new_length, scale, edges, filter_)
 
 
-def _make_taps(length: int, new_length: int, scale: float, edges: Edges) -> tuple[Tensor, Tensor]:
+def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_: Filter) -> tuple[Tensor, Tensor]:
+    kernel, support = _FILTERS[filter_]
     stretch = min(scale, 1.0)  # antialiasing: shrinking widens the kernel
-    width = 4 / stretch
+    width = 2 * support / stretch
     centre = (torch.arange(new_length, dtype=torch.float64) + 0.5) / scale - 0.5
     first = torch.floor(centre - width / 2).to(torch.int64)
     offsets = torch.arange(int(-(-width // 1)) + 2)
     index = first[None, :] + offsets[:, None]
-    weight = stretch * _cubic(stretch * (centre[None, :] - index))
+    weight = stretch * kernel(stretch * (centre[None, :] - index))
+    if edges == "inside":
+        weight = torch.where((index >= 0) & (index < length), weight, torch.zeros_like(weight))
     weight = weight / weight.sum(0, keepdim=True)
     used = (weight != 0).any(1)
     index, weight = index[used], weight[used]
-    if edges == "clamp":
+    if edges != "mirror":
         return index.clamp(0, length - 1), weight
     index = index.remainder(2 * length)
     return torch.where(index < length, index, 2 * length - 1 - index), weight
 
 
-def _resize_axis(image: Tensor, dim: int, new_length: int, scale: float, edges: Edges) -> Tensor:
-    index, weight = _taps(image.shape[dim], new_length, scale, edges)
+def _resize_axis(
+    image: Tensor, dim: int, new_length: int, scale: float, edges: Edges, filter_: Filter = "bicubic"
+) -> Tensor:
+    index, weight = _taps(image.shape[dim], new_length, scale, edges, filter_)
     shape = [1] * image.dim()
     shape[dim] = new_length
     weight = weight.to(image)
@@ -77,7 +103,8 @@ def resize(image: Tensor, scale: float, *, size: tuple[int, int] | None = None, 
         image: float, (..., H, W), any range.
         scale: output side / input side.
         size: output (height, width); by default the input's times ``scale``, rounded up.
-        edges: what lies outside: ``mirror`` as modern MATLAB, ``clamp`` as older releases.
+        edges: what lies outside: ``mirror`` as modern MATLAB, ``clamp`` as older releases; ``inside`` gives what lies
+            outside no weight, as Pillow does.
 
     Returns:
         float, (..., h, w); not clamped, so cubic overshoot is kept.
@@ -120,3 +147,46 @@ def resize_8bit(image: Tensor, scale: float, *, edges: Edges = "mirror") -> Tens
     height, width = new_length(image.shape[-2], scale), new_length(image.shape[-1], scale)
     tall = _round_8bit(_resize_axis(image.double(), image.dim() - 2, height, scale, edges))
     return _round_8bit(_resize_axis(tall, image.dim() - 1, width, scale, edges)).to(torch.uint8)
+
+
+def pyramid(image: Tensor, levels: int, interpolation: Interpolation) -> list[Tensor]:
+    """An image at ``levels`` resolutions, finest first, each half the one before; differentiable.
+
+    The filters are Pillow's reducing ones, stretched by two and normalised over what lies inside the image; nearest
+    keeps the second row and column of each two. Each level is made of the one before, so the levels below one of
+    them are that one's own pyramid.
+
+    Args:
+        image: float, (..., C, H, W), any range; returned itself as the first level.
+        levels: at least 1.
+        interpolation: ``nearest``, ``bilinear``, ``bicubic`` (Keys, a = -0.5) or ``lanczos`` (three lobes). Cubic and
+            Lanczos overshoot is kept.
+
+    Returns:
+        ``levels`` images, (..., C, ceil(H / 2^k), ceil(W / 2^k)): an odd side is rounded up, and its last row stands
+        for one and a half; sides that are a multiple of 2^(levels - 1) have no such row.
+
+    Raises:
+        ValueError: no level, an unknown interpolation, or an image that is not float.
+    """
+    if levels < 1:
+        raise ValueError(f"pyramid: levels is {levels}, expected at least 1, the image itself")
+    if interpolation != "nearest" and interpolation not in _FILTERS:
+        raise ValueError(f"pyramid: interpolation is {interpolation}, expected nearest, {', '.join(_FILTERS)}")
+    if not image.is_floating_point():
+        raise ValueError(f"pyramid: got {image.dtype}, expected a float image")
+    images = [image]
+    for _ in range(levels - 1):
+        images.append(_halve(images[-1], interpolation))
+    return images
+
+
+def _halve(image: Tensor, interpolation: Interpolation) -> Tensor:
+    for dim in (image.dim() - 2, image.dim() - 1):
+        length = math.ceil(image.shape[dim] / 2)
+        if interpolation == "nearest":
+            index = (2 * torch.arange(length, device=image.device) + 1).clamp(max=image.shape[dim] - 1)
+            image = image.index_select(dim, index)
+        else:
+            image = _resize_axis(image, dim, length, 0.5, "inside", interpolation)
+    return image
