@@ -87,10 +87,13 @@ class EvaluateConfig(InferenceConfig):
     """Root of ``restore evaluate``."""
 
     benchmarks: Any = MISSING
+    data: Any = MISSING
     protocol: str = "auto"
     baseline: str | None = "auto"
     output: str | None = None
     save_images: bool = False
+    lpips_weights: str | None = None
+    inception_weights: str | None = None
 
 
 @dataclass

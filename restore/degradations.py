@@ -1,7 +1,7 @@
 """Degradations beyond the bicubic shrink: small callables, each with its own random draw.
 
 Each takes lq, float (3, h, w) in [0, 1], and a random generator, and returns the degraded image with a word about
-what was done, which travels with the sample.
+what was done, which travels with the sample. One that draws nothing says so (``is_fixed``), and may be made once.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,6 +65,34 @@ class Jpeg:
         padded = torch.nn.functional.pad(lq[None], (0, -width % 16, 0, -height % 16), mode="replicate")
         coded = kornia.enhance.jpeg_codec_differentiable(padded, torch.tensor([float(quality)]))
         return coded[0, :, :height, :width].clamp(0, 1), f"jpeg {quality}"
+
+
+class Canny:
+    """Contours for contour-to-photo translation: white lines on black, of one pixel's width, always the same.
+
+    Canny, "A computational approach to edge detection", IEEE TPAMI 8(6), 1986; kornia's.
+
+    Args:
+        sigma: of the Gaussian before it, in pixels.
+        low, high: of the Sobel gradient, which an upright step from 0 to 1 brings to 4 before the blur: a line holds
+            pixels above ``low`` and at least one above ``high``.
+    """
+
+    is_fixed = True
+
+    def __init__(self, *, sigma: float = 2.0, low: float = 0.1, high: float = 0.2) -> None:
+        check_range("canny sigma", sigma, sigma, 0.1, 20)
+        check_range("canny", low, high, 0.001, 4)
+        self.sigma, self.low, self.high = sigma, low, high
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """See the module's text; the image is (3, h, w) of zeros and ones."""
+        reach = 2 * round(3 * self.sigma) + 1
+        # blurred here, because kornia's own blur reflects, which is refused where the kernel is wider than the image
+        grey = kornia.color.rgb_to_grayscale(lq[None])
+        grey = kornia.filters.gaussian_blur2d(grey, (reach, reach), (self.sigma, self.sigma), border_type="replicate")
+        _, edges = kornia.filters.canny(grey, low_threshold=self.low, high_threshold=self.high, kernel_size=1)
+        return edges[0].expand(3, -1, -1), f"canny {self.sigma:g} px"
 
 
 class RandomOrder:

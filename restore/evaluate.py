@@ -3,7 +3,7 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from omegaconf import DictConfig, OmegaConf
 
 from restore import results
-from restore.config import UserError, command, inference_settings
+from restore.config import UserError, arguments, build, command, inference_settings
 from restore.processes import Context, Worker, showing, spread
 from restore.results import Row
 from restore.run_folder import git_state
 from restore.signals import stopping
 
 if TYPE_CHECKING:
+    from restore.data.checks import Checked
     from restore.data.paired_images import WholeImages
-    from restore.data.pairs import Pair
+    from restore.data.translation_images import TranslationImages
+    from restore.perceptual import Perceptual
     from restore.restorers import Restorer
 
 log = logging.getLogger(__name__)
 
-Benchmark = tuple[str, list["Pair"], tuple[int, str]]  # name, pairs, the least side and what asks for it
+Benchmark = tuple[str, Callable[[], "Checked"], Any]  # name, the look at every file, the whole images
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -46,24 +48,26 @@ def evaluate(cfg: DictConfig) -> None:
     roots = [cfg.benchmarks] if isinstance(cfg.benchmarks, str) else cfg.benchmarks
     if restorer.scale != int(restorer.scale):
         raise UserError(f"scale is {restorer.scale:g}, expected a whole number: protocols know no other")
-    sets, fingerprint = _open_benchmarks(roots, int(restorer.scale), name)
+    perceptual = _open_perceptual(cfg, name)
+    sets, fingerprint = _open_benchmarks(roots, restorer, name, cfg.data)
     restorers = {restorer: Scorer(cfg.ckpt_path, settings, sets, name)}
-    natural = "identity" if restorer.scale == 1 else "bicubic"
-    baseline = natural if cfg.baseline == "auto" else cfg.baseline
+    baseline = _natural_baseline(restorer, name) if cfg.baseline == "auto" else cfg.baseline
     if baseline is not None and baseline != cfg.ckpt_path:
         others = settings | {"scale": restorer.scale}
         other = open_restorer(baseline, **others)
         restorers[other] = Scorer(baseline, others, sets, name)
         if other.name == restorer.name:
             raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
-    images = folder / "images" if cfg.save_images else None
+    images = folder / "images" if cfg.save_images or perceptual else None
     partial = results.Partial(folder / "partial.json", _dependencies(cfg, fingerprint))
     with stopping() as signalled:
         rows = {each.name: _score(cfg, each, scorer, images, partial, signalled) for each, scorer in restorers.items()}
-    if images is not None:
+    if images is not None and cfg.save_images:
         _draw_sheets(images, [each.name for each in reversed(restorers)], sets, folder / "sheets")
-    means = {who: results.means(scored, columns) for who, scored in rows.items()}
-    table = results.markdown(means, columns, int(restorer.scale), name)
+    means: results.Means = {who: results.means(scored, columns) for who, scored in rows.items()}
+    if perceptual is not None:
+        _add_perceptual(means, perceptual, sets, images)
+    table = results.markdown(means, int(restorer.scale), name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
         "sha256": checkpoint.sha256(cfg.ckpt_path),
@@ -73,6 +77,7 @@ def evaluate(cfg: DictConfig) -> None:
         "tile": str(cfg.tile),
         "data": fingerprint,
         "means": means,
+        "not_available": {} if perceptual is None else perceptual.missing(),
         "notes": {f"{row['benchmark']}/{row['image']}": row["notes"] for row in rows[restorer.name] if row["notes"]},
         "git": git_state(),
     }
@@ -82,41 +87,112 @@ def evaluate(cfg: DictConfig) -> None:
     log.info("per image: %s", folder / "results.csv")
 
 
-def _open_benchmarks(roots: Any, scale: int, protocol_name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    from restore.data.checks import check_pairs
-    from restore.data.paired_images import WholeImages
+def _natural_baseline(restorer: "Restorer", protocol_name: str) -> str | None:
+    """What is scored beside; a translation's input is another kind of picture than its output, and no baseline."""
+    if protocol_name.startswith("translation_"):
+        return None
+    return "identity" if restorer.scale == 1 else "bicubic"
 
+
+def _open_benchmarks(
+    roots: Any, restorer: "Restorer", protocol_name: str, data: DictConfig
+) -> tuple[dict[str, Any], dict[str, str]]:
     is_list = OmegaConf.is_list(roots) or isinstance(roots, list)
     if not is_list or not roots:
         shown = "empty" if is_list else roots
         raise UserError(f"benchmarks is {shown}, expected folders, for example benchmarks=[data/Set5,data/Set14]")
+    kind = protocol_name.partition("_")[0]
+    if kind != "sr" and restorer.scale != 1:
+        raise UserError(
+            f"protocol={protocol_name} is one of pictures that keep their size, but the scale is {restorer.scale:g}, "
+            "expected 1; set protocol=sr_y"
+        )
+    find = {"sr": _find_small, "deblur": _find_blurred, "translation": _find_translated}[kind]
     sets, fingerprint = {}, {}
-    find = _find_blurred if protocol_name.startswith("deblur_") else _find_small
     for root in roots:
-        name, pairs, (least, reason) = find(root, scale)
+        name, check, images = find(root, restorer, data)
         if name in sets:
             raise UserError(f"benchmarks names two folders called {name}; rename one, the name stands in the tables")
-        checked = check_pairs(pairs, scale, smallest_gt=least, reason=reason, setting="benchmarks")
-        fingerprint[name] = checked.fingerprint
-        sets[name] = WholeImages(pairs, scale=scale)
+        fingerprint[name] = check().fingerprint
+        sets[name] = images
     return sets, fingerprint
 
 
-def _find_small(root: str, scale: int) -> Benchmark:
+def _find_small(root: str, restorer: "Restorer", data: DictConfig) -> Benchmark:
+    from restore.data.checks import check_pairs
+    from restore.data.paired_images import WholeImages
     from restore.data.pairs import find_pairs, set_name
 
-    least = 2 * scale + 11, "crop_border leaves less than SSIM's window of a smaller one"
-    return set_name(root), find_pairs(root, scale, setting="benchmarks"), least
+    scale = int(restorer.scale)
+    pairs = find_pairs(root, scale, setting="benchmarks")
+    reason = "crop_border leaves less than SSIM's window of a smaller one"
+
+    def check() -> "Checked":
+        return check_pairs(pairs, scale, smallest_gt=2 * scale + 11, reason=reason, setting="benchmarks")
+
+    return set_name(root), check, WholeImages(pairs, scale=scale)
 
 
-def _find_blurred(root: str, scale: int) -> Benchmark:
+def _find_blurred(root: str, restorer: "Restorer", data: DictConfig) -> Benchmark:
+    from restore.data.checks import check_pairs
     from restore.data.deblur import DeblurData
+    from restore.data.paired_images import WholeImages
     from restore.data.sequences import find_sequences, set_name, split_folder
 
-    if scale != 1:
-        raise UserError(f"protocol is one of deblurring, but the scale is {scale}, expected 1; set protocol=sr_y")
     folder = split_folder(root, ("test",))
-    return set_name(str(folder)), find_sequences(folder, setting="benchmarks"), DeblurData.smallest_whole
+    pairs = find_sequences(folder, setting="benchmarks")
+    least, reason = DeblurData.smallest_whole
+
+    def check() -> "Checked":
+        return check_pairs(pairs, 1, smallest_gt=least, reason=reason, setting="benchmarks")
+
+    return set_name(str(folder)), check, WholeImages(pairs, scale=1)
+
+
+def _find_translated(root: str, restorer: "Restorer", data: DictConfig) -> Benchmark:
+    from restore.data.translation import Source
+
+    if not str(data.get("_target_")).endswith(".TranslationData"):
+        raise UserError(
+            "data says how translation benchmarks are read, expected data=translation_folder or one like it"
+        )
+    settings = arguments(data, "data", without=["root", "degradations"])
+    network = {"in_channels": restorer.in_channels, "input_kind": restorer.input_kind}
+    source = Source.of(settings | network | {"degradations": build(data.degradations, "data.degradations")})
+    name, pairs = source.layout.find(root, ("test",), setting="benchmarks")
+    return name, lambda: source.check(pairs, setting="benchmarks"), source.images(pairs)
+
+
+def _open_perceptual(cfg: DictConfig, protocol_name: str) -> "Perceptual | None":
+    """The scores that need weights; None where the protocol has none."""
+    given = [key for key in ("lpips_weights", "inception_weights") if cfg[key] is not None]
+    if not protocol_name.startswith("translation_"):
+        if given:
+            raise UserError(f"{given[0]} is set, but protocol={protocol_name} has no score that needs it; leave it out")
+        return None
+    from restore import perceptual
+    from restore.restorers import pick_device
+
+    lpips = perceptual.open_lpips(cfg.lpips_weights) if cfg.lpips_weights is not None else None
+    inception = perceptual.open_inception(cfg.inception_weights) if cfg.inception_weights is not None else None
+    return perceptual.Perceptual(lpips, inception, pick_device(cfg.device))
+
+
+def _add_perceptual(means: results.Means, perceptual: "Perceptual", sets: dict[str, Any], images: Path | None) -> None:
+    """Score the pictures that were kept, and say so where there is nothing to score with."""
+    from restore import image
+    from restore.perceptual import COLUMNS
+
+    def pairs(who: str, benchmark: str) -> Iterator[tuple[Any, Any]]:
+        assert images is not None
+        for k in range(len(sets[benchmark])):
+            sample = sets[benchmark][k]
+            file = images / who / benchmark / f"{sample['name']}.png"
+            yield image.read_rgb8(file), image.picture(sample["gt"]).pixels
+
+    for who, benchmarks in means.items():
+        for benchmark, scores in benchmarks.items():
+            scores.update(perceptual.score(pairs(who, benchmark)) if perceptual else dict.fromkeys(COLUMNS))
 
 
 def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:
@@ -124,7 +200,7 @@ def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:
     from restore.checkpoint import sha256
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
-    free = ("benchmarks", "output", "devices", "save_images")
+    free = ("benchmarks", "output", "devices", "save_images", "lpips_weights", "inception_weights")
     settings = {key: value for key, value in given.items() if key not in free}
     files = (cfg.ckpt_path, cfg.baseline or "", str(cfg.zero_shot.model.kernel))
     return settings | {"data": fingerprint, "sha256": [sha256(file) for file in files]}
@@ -180,7 +256,7 @@ class Scorer:
 
     ckpt_path: str
     settings: dict[str, Any]
-    sets: dict[str, "WholeImages"]
+    sets: "dict[str, WholeImages | TranslationImages]"
     protocol: str
 
     def start(self, number: int) -> Worker:

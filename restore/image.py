@@ -28,6 +28,7 @@ MAX_PIXELS = 150_000_000  # a file that claims more is refused before it is deco
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _ORIENTATION_TAG = 0x0112
+_INDEX_MODES = ("P", "L", "1")
 _Pixels = NDArray[Any]  # uint8 or uint16, (H, W, C)
 # what Pillow, tifffile and imagecodecs were seen to raise on files with flipped or missing bytes
 _DECODER_ERRORS = (
@@ -144,22 +145,37 @@ def read_labels(path: str | Path) -> Tensor:
     """Read a label map: uint8, (1, H, W), the palette's indices or the grey levels as they stand in the file.
 
     Raises:
-        ValueError: for a colour picture, whose labels are colours and not indices.
+        ValueError: for a colour picture, whose labels are colours and not indices, and for a JPEG, whose levels are no
+            longer the indices that were saved.
     """
-    path = Path(path)
+    mode, kind, labels = _read_indices(Path(path))
+    if mode not in _INDEX_MODES:
+        raise ValueError(
+            f"{path}: label map has mode {mode}, expected a palette, black-and-white or 8-bit grey picture"
+        )
+    if kind == "JPEG":
+        raise ValueError(f"{path}: label map is a grey JPEG, whose levels are no classes any more; save it as PNG")
+    return torch.from_numpy(labels)[None]
+
+
+def is_colour(path: str | Path) -> bool:
+    """Whether the picture holds colours: neither palette indices, nor grey levels, nor black and white.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_labels`.
+    """
+    return _read_indices(Path(path))[0] not in _INDEX_MODES
+
+
+def _read_indices(path: Path) -> tuple[str, str | None, _Pixels]:
+    """Pillow's mode, the format, and the numbers as they stand in the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with Image.open(path, formats=_FORMATS) as file:
-            mode = file.mode
-            labels = np.array(file, dtype=np.uint8)
+            return file.mode, file.format, np.array(file, dtype=np.uint8)
     except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: damaged or unknown label map ({error})") from error
-    if mode not in ("P", "L", "1"):
-        raise ValueError(
-            f"{path}: label map has mode {mode}, expected a palette, black-and-white or 8-bit grey picture"
-        )
-    return torch.from_numpy(labels)[None]
 
 
 def refuse_unwritable(path: str | Path, picture: Picture) -> None:

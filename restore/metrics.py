@@ -164,6 +164,22 @@ def deblur_matlab3d(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
     return {"psnr_rgb": psnr(pred, gt), "ssim_matlab3d": ssim_volume(pred, gt)}
 
 
+def translation_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
+    """Protocol of translation tables: L1, PSNR and SSIM over the colour channels, no border left out.
+
+    L1 is the mean absolute difference of the 8-bit pictures as a share of the range, in [0, 1]: the smaller the
+    better. LPIPS, FID and KID, which need networks, are :mod:`restore.perceptual`'s.
+
+    Args: as of deblur_rgb.
+
+    Returns:
+        ``{"l1": 0 to 1, "psnr_rgb": dB, "ssim_rgb": at most 1}``.
+    """
+    pred, gt = _prepare(pred, gt, 0)
+    l1 = float((pred - gt).abs().mean() / 255)
+    return {"l1": l1, "psnr_rgb": psnr(pred, gt), "ssim_rgb": ssim(pred, gt)}
+
+
 class Protocol(NamedTuple):
     """A named way to score one image: ``score(pred, gt, scale=...)`` returns one number for each of ``columns``."""
 
@@ -177,6 +193,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
         "sr_rgb": Protocol(("psnr_rgb",), sr_rgb),
         "deblur_rgb": Protocol(("psnr_rgb", "ssim_rgb"), deblur_rgb),
         "deblur_matlab3d": Protocol(("psnr_rgb", "ssim_matlab3d"), deblur_matlab3d),
+        "translation_rgb": Protocol(("l1", "psnr_rgb", "ssim_rgb"), translation_rgb),
     }
 )
 

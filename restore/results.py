@@ -12,9 +12,14 @@ import numpy as np
 from restore.run_folder import read_mapping, write_text
 
 Row = dict[str, Any]
+Scores = dict[str, float | None]  # by column; None is not available
+Means = dict[str, dict[str, Scores]]  # restorer -> benchmark
+
+SMALLER_IS_BETTER = ("l1",)
+DIGITS = {"ssim_y": 4, "ssim_rgb": 4, "ssim_matlab3d": 4, "l1": 4, "lpips_alex": 4, "kid": 4}  # else 3
 
 
-def means(rows: list[Row], columns: Sequence[str]) -> dict[str, dict[str, float]]:
+def means(rows: list[Row], columns: Sequence[str]) -> dict[str, Scores]:
     """Benchmark -> column -> mean of the images' scores; behind a benchmark its sequences, where it has several."""
     groups: dict[str, list[Row]] = {}
     for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
@@ -33,23 +38,33 @@ def _sequence(row: Row) -> str:
     return str(row["image"]).rpartition("/")[0]
 
 
-def markdown(means: dict[str, dict[str, dict[str, float]]], columns: Sequence[str], scale: int, name: str) -> str:
-    """One line per restorer and benchmark; a gain column against the second restorer, the baseline."""
+def markdown(means: Means, scale: int, name: str) -> str:
+    """One line per restorer and benchmark; a gain column, in the first score, against the second restorer."""
     first, *others = means
+    columns = list(next(iter(means[first].values())))
     lines = [
         f"| x{scale}, {name} | benchmark | {' | '.join(columns)} | {f'gain over {others[0]}' if others else ''} |",
         f"|---|---|{'---|' * (len(columns) + 1)}",
     ]
     for who, benchmarks in means.items():
         for benchmark, scores in benchmarks.items():
-            gain = (
-                f"{scores[columns[0]] - means[others[0]][benchmark][columns[0]]:+.3f}"
-                if who == first and others
-                else ""
-            )
-            values = " | ".join(f"{scores[column]:.{4 if 'ssim' in column else 3}f}" for column in columns)
+            gain = _gain(columns[0], scores, means[others[0]][benchmark]) if who == first and others else ""
+            values = " | ".join(_text(column, scores[column]) for column in columns)
             lines.append(f"| {who} | {benchmark} | {values} | {gain} |")
     return "\n".join(lines) + "\n"
+
+
+def _text(column: str, value: float | None) -> str:
+    return "not available" if value is None else f"{value:.{DIGITS.get(column, 3)}f}"
+
+
+def _gain(column: str, scores: Scores, other: Scores) -> str:
+    """How much better, positive also where smaller numbers are."""
+    mine, theirs = scores[column], other[column]
+    assert mine is not None
+    assert theirs is not None
+    difference = theirs - mine if column in SMALLER_IS_BETTER else mine - theirs
+    return f"{difference:+.{DIGITS.get(column, 3)}f}"
 
 
 def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:

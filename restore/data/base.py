@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class PairedData(LightningDataModule):
-    """Training crops and whole validation images. A subclass finds the pairs.
+    """Training crops and whole validation images. A subclass finds the pairs, and may read them in its own way.
 
     Attributes:
         train_pairs: to cut crops from.
@@ -79,14 +79,9 @@ class PairedData(LightningDataModule):
         """
         checked: dict[str, Checked] = {}
         problems = []
-        crop = (self.patch_size, "data.patch_size", self.pictures)
-        whole = (*self.smallest_whole, None)
-        sets = [("training", self.train_pairs, crop)] + [(name, p, whole) for name, p in self.test_sets.items()]
-        for name, pairs, (side, reason, pictures) in sets:
+        for name, pairs in {"training": self.train_pairs, **self.test_sets}.items():
             try:
-                checked[name] = check_pairs(
-                    pairs, self.scale, smallest_gt=side, reason=reason, pictures=pictures, setting="data"
-                )
+                checked[name] = self.check_set(pairs, is_training=name == "training")
             except DataProblem as error:
                 problems += error.problems
         if problems:
@@ -96,6 +91,12 @@ class PairedData(LightningDataModule):
             log.warning(warning)
         return {name: each.fingerprint for name, each in checked.items()}
 
+    def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:
+        """Decode a set's files; those of training stay in memory."""
+        side, reason = (self.patch_size, "data.patch_size") if is_training else self.smallest_whole
+        pictures = self.pictures if is_training else None
+        return check_pairs(pairs, self.scale, smallest_gt=side, reason=reason, pictures=pictures, setting="data")
+
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """What is to be said of the sets together; a subclass may also refuse them."""
         return []
@@ -104,15 +105,7 @@ class PairedData(LightningDataModule):
         """Batches of the whole run, starting where a resumed run stopped."""
         trainer: Any = self.trainer
         batches = trainer.max_steps * trainer.accumulate_grad_batches
-        crops = TrainingCrops(
-            self.train_pairs,
-            scale=self.scale,
-            patch_size=self.patch_size,
-            count=batches * self.batch_size,
-            seed=self.seed,
-            degradations=self.degradations,
-            pictures=self.pictures,
-        )
+        crops = self.crops(batches * self.batch_size)
         sampler = RunSampler(
             batches,
             self.batch_size,
@@ -121,6 +114,22 @@ class PairedData(LightningDataModule):
             world=trainer.world_size,
         )
         return self._loader(crops, batch_sampler=sampler)
+
+    def crops(self, count: int) -> Dataset[Sample]:
+        """The ``count`` numbered training samples of a run."""
+        return TrainingCrops(
+            self.train_pairs,
+            scale=self.scale,
+            patch_size=self.patch_size,
+            count=count,
+            seed=self.seed,
+            degradations=self.degradations,
+            pictures=self.pictures,
+        )
+
+    def images(self, pairs: list[Pair]) -> Dataset[Sample]:
+        """Whole pictures to be scored."""
+        return WholeImages(pairs, scale=self.scale, seed=self.seed, degradations=self.degradations)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         """One loader per validation set, whole images one by one."""
@@ -131,11 +140,9 @@ class PairedData(LightningDataModule):
         return [self._whole(pairs) for pairs in self.test_sets.values()]
 
     def _whole(self, pairs: list[Pair]) -> DataLoader[Sample]:
-        images = WholeImages(pairs, scale=self.scale, seed=self.seed, degradations=self.degradations)
         trainer: Any = self.trainer
-        return self._loader(
-            images, sampler=ShareSampler(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
-        )
+        share = ShareSampler(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
+        return self._loader(self.images(pairs), sampler=share)
 
     def _loader(self, dataset: Dataset[Sample], **order: Any) -> DataLoader[Sample]:
         trainer: Any = self.trainer

@@ -1,7 +1,7 @@
 """Looks at every file of a data set before a long job starts."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +18,13 @@ class Checked(NamedTuple):
     Attributes:
         fingerprint: SHA-256 over names and contents.
         contents: SHA-256 of each file, and the file.
+        samples: SHA-256 of what a pair's files hold together, and the pair.
         sharper: pairs of equal sizes whose lq has the stronger edges.
     """
 
     fingerprint: str
     contents: dict[str, Path]
+    samples: dict[str, Pair]
     sharper: list[Pair]
 
 
@@ -30,6 +32,7 @@ class _Look(NamedTuple):
     problems: list[str]
     digest: str
     contents: dict[str, Path]
+    sample: str
     is_sharper: bool
 
 
@@ -40,6 +43,7 @@ def check_pairs(
     smallest_gt: int = 1,
     reason: str = "",
     pictures: Pictures | None = None,
+    further: Callable[[Pair], list[str]] | None = None,
     setting: str,
 ) -> Checked:
     """Decode every file once and complain about all bad ones together.
@@ -47,23 +51,32 @@ def check_pairs(
     Args:
         smallest_gt, reason: the least side of a sharp picture, and what asks for it.
         pictures: filled with what was decoded.
+        further: what else is wrong with a pair that has passed so far; may run in several threads.
 
     Raises:
         DataProblem: with one line for each unreadable file and each size that does not fit.
     """
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        looks = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, reason, pictures), pairs))
+        looks = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, reason, pictures, further), pairs))
     problems = [line for look in looks for line in look.problems]
     if problems:
         raise DataProblem(setting, problems)
     return Checked(
         hashlib.sha256("".join(look.digest for look in looks).encode()).hexdigest(),
         {digest: file for look in looks for digest, file in look.contents.items()},
+        {look.sample: pair for pair, look in zip(pairs, looks, strict=True)},
         [pair for pair, look in zip(pairs, looks, strict=True) if look.is_sharper],
     )
 
 
-def _look(pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictures | None) -> _Look:
+def _look(
+    pair: Pair,
+    scale: int,
+    smallest_gt: int,
+    reason: str,
+    pictures: Pictures | None,
+    further: Callable[[Pair], list[str]] | None,
+) -> _Look:
     decoded: list[Tensor] = []
     contents: dict[str, Path] = {}
     problems: list[str] = []
@@ -83,9 +96,14 @@ def _look(pair: Pair, scale: int, smallest_gt: int, reason: str, pictures: Pictu
         whole.update(data)
         contents[hashlib.sha256(data).hexdigest()] = file
         decoded.append(pixels)
-    problems = problems or _size_problems(pair, decoded, scale, smallest_gt, reason)
+    if not problems:
+        decoded = pair.apart(decoded)
+        problems = _size_problems(pair, decoded, scale, smallest_gt, reason)
+    if not problems and further is not None:
+        problems = further(pair)
     is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(decoded[1]) > sharpness(decoded[0])
-    return _Look(problems, whole.hexdigest(), contents, is_sharper)
+    sample = hashlib.sha256("".join(contents).encode()).hexdigest()
+    return _Look(problems, whole.hexdigest(), contents, sample, is_sharper)
 
 
 def _missing(file: Path, pair: Pair) -> str:

@@ -1,4 +1,6 @@
-"""Finds the picture pairs of a super-resolution data set folder; :mod:`restore.data.sequences` those of deblurring.
+"""Finds the picture pairs of a super-resolution data set folder.
+
+Those of deblurring are found by :mod:`restore.data.sequences`, of translation by :mod:`restore.data.translation_pairs`.
 
 Folder layouts of super-resolution data::
 
@@ -12,6 +14,7 @@ Folder layouts of super-resolution data::
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
@@ -29,17 +32,27 @@ class Pair:
         name: file stem of the sharp picture, after its sequence's folder and a slash where there is one.
         gt, lq: files; ``lq`` is None when it is to be made from ``gt``.
         sequence: frames of one are near-duplicates; None for a picture that stands alone.
+        lq_half: where one file holds both pictures side by side, which half of it is lq; then ``lq`` is ``gt``.
     """
 
     name: str
     gt: Path
     lq: Path | None = None
     sequence: str | None = None
+    lq_half: Literal["left", "right"] | None = None
 
     @property
     def files(self) -> list[Path]:
         """The one or two files."""
-        return [self.gt] if self.lq is None else [self.gt, self.lq]
+        return [self.gt] if self.lq is None or self.lq_half is not None else [self.gt, self.lq]
+
+    def apart(self, pixels: Sequence[Tensor]) -> list[Tensor]:
+        """The pictures in these decoded files, gt first, (C, H, W) each; an odd middle column is left out."""
+        if self.lq_half is None:
+            return list(pixels)
+        width = pixels[0].shape[2] // 2
+        left, right = pixels[0][..., :width], pixels[0][..., pixels[0].shape[2] - width :]
+        return [right, left] if self.lq_half == "left" else [left, right]
 
 
 class DataProblem(ValueError):

@@ -1,0 +1,269 @@
+"""Pairs for image-to-image translation: contours, label maps or photos in, photos out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import Dataset
+
+from restore.data.base import PairedData
+from restore.data.checks import Checked, check_pairs
+from restore.data.labels import Labels
+from restore.data.paired_images import Sample
+from restore.data.pairs import DataProblem, Pair
+from restore.data.translation_images import InputKind, Kept, Reading, TranslationCrops, TranslationImages
+from restore.data.translation_pairs import Direction, Layout
+
+if TYPE_CHECKING:  # see paired_images
+    from restore.degradations import Degradation
+
+FEW_PAIRS = 100  # the smallest set of the pix2pix paper (Isola et al., CVPR 2017) has 400
+MOST_ENLARGED = 4
+
+
+class TranslationData(PairedData):
+    """Training crops and whole validation images of pairs of pictures.
+
+    Folder layouts: see :mod:`restore.data.translation_pairs`. With ``degradations`` a folder of photos will do, and
+    their partners, contours for example, are made of them.
+
+    Args:
+        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of such; with
+            degradations also folders of photos and embedded sets.
+        scale: 1; comes from the model.
+        in_channels: of lq, as the model takes it; 3, or with ``one_hot`` the number of classes.
+        input_kind: ``rgb``, or ``labels`` for class indices and class colours (:class:`restore.data.labels.Labels`).
+        palette, classes, one_hot, snap_distance, snap_share: of label maps.
+        direction, folder_a, folder_b: which picture is the input (:class:`restore.data.translation_pairs.Layout`).
+        load_size: the shorter side of a picture is brought to so many pixels before a crop is cut from it, and to
+            ``patch_size`` for validation (pix2pix: 286 and 256); null leaves all sizes as they are.
+        patch_size: side of a training crop.
+        flip: mirror half of the crops left to right.
+        batch_size: samples of one step over all processes.
+        validation: folder to validate on (its ``val`` or ``test`` part); or the number of pairs of ``root`` to hold
+            out (the last by name); or null for the ``val``, else ``test`` part of ``root`` itself.
+        val_limit: validate on the first so many pairs of it only; null for all.
+        benchmarks: folders (their ``test`` part) scored once, after training.
+        degradations: make lq of photos that stand alone, in training and validation.
+        num_workers: loader processes; changes nothing but speed.
+        cache_gb: training pairs are kept in memory, at ``load_size``, up to this many GiB.
+        seed: of order, crops, flips and degradations.
+
+    Raises:
+        ValueError, FileNotFoundError: settings that do not fit, and everything wrong with the files, at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | list[str],
+        scale: int = 1,
+        in_channels: int = 3,
+        input_kind: InputKind = "rgb",
+        palette: list[list[int]] | None = None,
+        classes: int | None = None,
+        one_hot: bool = False,
+        snap_distance: float = 48.0,
+        snap_share: float = 0.0,
+        direction: Direction = "a_to_b",
+        folder_a: str = "A",
+        folder_b: str = "B",
+        load_size: int | None = None,
+        patch_size: int = 256,
+        flip: bool = True,
+        batch_size: int = 1,
+        validation: str | int | None = None,
+        val_limit: int | None = None,
+        benchmarks: Sequence[str] = (),
+        degradations: "Sequence[Degradation]" = (),
+        num_workers: int = 0,
+        cache_gb: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            scale=scale,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            degradations=degradations,
+            val_limit=val_limit,
+            num_workers=num_workers,
+            cache_gb=cache_gb,
+            seed=seed,
+        )
+        _check_sizes(scale, patch_size, load_size)
+        self.flip, self.load_size = flip, load_size
+        self.source = Source(
+            in_channels=in_channels,
+            input_kind=input_kind,
+            palette=palette,
+            classes=classes,
+            one_hot=one_hot,
+            snap_distance=snap_distance,
+            snap_share=snap_share,
+            direction=direction,
+            folder_a=folder_a,
+            folder_b=folder_b,
+            load_size=load_size,
+            patch_size=patch_size,
+            degradations=degradations,
+        )
+        self.kept = Kept(self.source.reading, load_size, cache_gb)
+        self.smallest_whole = self.source.smallest_whole
+        roots = [root] if isinstance(root, str) else root
+        if not roots:
+            raise ValueError("data.root is empty, expected a folder or a list of folders")
+        found = [self.source.layout.find(each, ("train",), setting="data.root") for each in roots]
+        pairs = [pair for _, each in found for pair in each]
+        self.train_pairs, name, held_out = self._split(pairs, roots, validation, found[0][0].removesuffix("_train"))
+        self.validation_sets = {name: held_out[:val_limit]}
+        self.test_sets = dict(self.validation_sets)
+        for folder in benchmarks:
+            name, of_folder = self.source.layout.find(folder, ("test",), setting="data.benchmarks")
+            if name in self.test_sets:
+                raise ValueError(f"data.benchmarks: {folder} has another set's name; rename one, results go by name")
+            self.test_sets[name] = of_folder
+
+    def _split(
+        self, pairs: list[Pair], roots: Sequence[str], validation: str | int | None, stem: str
+    ) -> tuple[list[Pair], str, list[Pair]]:
+        layout = self.source.layout
+        if validation is None:
+            if not layout.has_split(roots[0], ("val", "test")):
+                raise ValueError(
+                    f"data.validation is null, but data.root={roots[0]} has no val or test part; set it to a "
+                    "folder, or to the number of pairs to hold out"
+                )
+            validation = roots[0]
+        if isinstance(validation, str):
+            return pairs, *layout.find(validation, ("val", "test"), setting="data.validation")
+        if not 1 <= validation < len(pairs):
+            raise ValueError(
+                f"data.validation is {validation}, expected a folder, null for the val or test part of data.root, or 1 "
+                f"to {len(pairs) - 1} of its {len(pairs)} pairs to hold out"
+            )
+        return pairs[:-validation], f"{stem}_held_out", pairs[-validation:]
+
+    def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:
+        """Decode a set's files, read its label maps; the pairs of training stay in memory."""
+        if not is_training:
+            return self.source.check(pairs, setting="data")
+        side, reason = self.smallest_whole if self.load_size else (self.patch_size, "data.patch_size")
+        checked = self.source.check(pairs, setting="data", smallest=(side, reason))
+        for pair in pairs:
+            self.kept.keep(pair)
+        return checked
+
+    def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
+        """Refuse a pair that is in two sets; warn of a small training set."""
+        refuse_shared_pairs(checked)
+        count = len(self.train_pairs)
+        few = (
+            f"training has {count} pairs, fewer than {FEW_PAIRS}: a discriminator learns so few by heart, and the "
+            "network repeats them; more pairs, or augmentation of what the discriminator sees, help"
+        )
+        return [few] if count < FEW_PAIRS else []
+
+    def crops(self, count: int) -> Dataset[Sample]:
+        """The ``count`` numbered training samples of a run."""
+        return TranslationCrops(
+            self.train_pairs, self.kept, patch_size=self.patch_size, flip=self.flip, count=count, seed=self.seed
+        )
+
+    def images(self, pairs: list[Pair]) -> Dataset[Sample]:
+        """Whole pictures to be scored."""
+        return self.source.images(pairs, seed=self.seed)
+
+
+class Source:
+    """Where pairs are found and how they are read, in training as in ``restore evaluate``.
+
+    Args: see :class:`TranslationData`.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        input_kind: InputKind,
+        palette: list[list[int]] | None,
+        classes: int | None,
+        one_hot: bool,
+        snap_distance: float,
+        snap_share: float,
+        direction: Direction,
+        folder_a: str,
+        folder_b: str,
+        load_size: int | None,
+        patch_size: int,
+        degradations: "Sequence[Degradation]",
+    ) -> None:
+        if input_kind not in ("rgb", "labels"):
+            raise ValueError(f"data.input_kind is {input_kind}, expected rgb or labels")
+        labels = None
+        if input_kind == "labels":
+            colours = None if palette is None else tuple(tuple(colour) for colour in palette)
+            labels = Labels(
+                palette=colours,
+                classes=classes,
+                one_hot=one_hot,
+                snap_distance=snap_distance,
+                snap_share=snap_share,
+            )
+        elif one_hot:
+            raise ValueError("data.one_hot is true, but data.input_kind is rgb; set data.input_kind=labels")
+        self.layout = Layout(direction=direction, folder_a=folder_a, folder_b=folder_b, is_made=bool(degradations))
+        self.reading = Reading(labels=labels, degradations=degradations)
+        if in_channels != self.reading.channels:
+            raise ValueError(
+                f"data.in_channels is {in_channels}, as the model takes them, but these inputs have "
+                f"{self.reading.channels} ({input_kind}{', one-hot' if one_hot else ''}); set model.in_channels to that"
+            )
+        self.side = None if load_size is None else patch_size
+        self.smallest_whole = (
+            (11, "SSIM's window")
+            if load_size is None
+            else (math.ceil(load_size / MOST_ENLARGED), f"data.load_size enlarges it {MOST_ENLARGED} times at most")
+        )
+
+    def check(self, pairs: list[Pair], *, setting: str, smallest: tuple[int, str] | None = None) -> Checked:
+        """See :func:`restore.data.checks.check_pairs`."""
+        side, reason = smallest or self.smallest_whole
+        return check_pairs(pairs, 1, smallest_gt=side, reason=reason, further=self.reading.problems, setting=setting)
+
+    def images(self, pairs: list[Pair], *, seed: int = 0) -> TranslationImages:
+        """Whole pictures to be scored, at the size of validation."""
+        return TranslationImages(pairs, self.reading, side=self.side, seed=seed)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Source":
+        """From the arguments of :class:`TranslationData`, of which those of training are left out."""
+        names = cls.__init__.__annotations__.keys() - {"return"}
+        return cls(**{name: value for name, value in settings.items() if name in names})
+
+
+def refuse_shared_pairs(sets: Mapping[str, Checked]) -> None:
+    """Raise DataProblem with every pair of a set whose files are also a pair of a set before it.
+
+    One file alone may well be in both: two photos can have the same, empty, contours.
+    """
+    first: dict[str, tuple[str, Pair]] = {}
+    problems = []
+    for name, checked in sets.items():
+        for digest, pair in checked.samples.items():
+            other, twin = first.setdefault(digest, (name, pair))
+            if other != name:
+                problems.append(f"{pair.gt} ({name}): is the pair of {twin.gt} ({other})")
+    if problems:
+        raise DataProblem("data", problems)
+
+
+def _check_sizes(scale: int, patch_size: int, load_size: int | None) -> None:
+    if scale != 1:
+        raise ValueError(f"data.scale is {scale}, but both pictures of a pair have one size; choose model=translation")
+    if patch_size < 11:
+        raise ValueError(f"data.patch_size is {patch_size}, expected at least 11 pixels, SSIM's window")
+    if load_size is not None and load_size < patch_size:
+        raise ValueError(
+            f"data.load_size is {load_size}, expected at least data.patch_size={patch_size}, which is cut from it, or "
+            "null"
+        )
