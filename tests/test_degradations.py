@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.degradations import Degradation, GaussianBlur, GaussianNoise, Jpeg, RandomOrder
+from restore.degradations import Canny, Degradation, GaussianBlur, GaussianNoise, Jpeg, RandomOrder
 
 
 def chain() -> RandomOrder:
@@ -164,3 +164,42 @@ def test_random_order_of_nothing_changes_nothing() -> None:
 def test_a_bad_range_is_refused_with_both_ends(kind: Any, low: float, high: float, name: str) -> None:
     with pytest.raises(ValueError, match=rf"degradation {name} .*{low} to {high}.*expected"):
         kind(low=low, high=high)
+
+
+# --- contours ---
+
+
+def test_canny_draws_one_pixel_lines_where_a_square_begins() -> None:
+    picture = torch.zeros(3, 40, 48)
+    picture[:, 10:30, 12:36] = 0.8
+    lines, word = Canny(sigma=1.0)(picture, random())
+    assert lines.shape == (3, 40, 48)
+    assert word == "canny 1 px"
+    assert set(lines.unique().tolist()) == {0.0, 1.0}
+    inside = torch.zeros(40, 48, dtype=torch.bool)
+    inside[8:32, 10:38] = True
+    inside[13:27, 15:33] = False
+    assert (lines[0][~inside] == 0).all()
+    assert (lines[0, 15:25].sum(1) == 2).all()  # left and right, one pixel each
+    assert (lines[0, :, 20:28].sum(0) == 2).all()
+
+
+def test_canny_is_the_same_for_every_draw_and_mirrors_nothing_in() -> None:
+    first, second = Canny()(photo(), random(1))[0], Canny()(photo(), random(2))[0]
+    assert torch.equal(first, second)
+    assert Canny.is_fixed
+    assert (Canny()(torch.full((3, 20, 20), 0.3), random())[0] == 0).all()
+    assert Canny(low=0.05, high=0.1)(photo(), random())[0].sum() >= first.sum()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 1), (3, 50)])
+def test_canny_takes_any_size(size: tuple[int, int]) -> None:
+    assert Canny(sigma=4.0)(photo(*size), random())[0].shape == (3, *size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"), [({"sigma": 0.0}, "canny sigma"), ({"low": 0.3}, "0.3 to 0.2"), ({"high": 5.0}, "<= 4")]
+)
+def test_canny_names_bad_thresholds(arguments: dict[str, float], part: str) -> None:
+    with pytest.raises(ValueError, match=part):
+        Canny(**arguments)

@@ -151,6 +151,85 @@ def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path:
     assert "inf" in outcome.out
 
 
+def facades(root: Path, count: int) -> Path:
+    """Side by side, photo left and its smeared labels right."""
+    palette = np.array([(0, 0, 222), (0, 48, 255), (255, 80, 0)], dtype=np.uint8)
+    for k in range(count):
+        pixels = np.asarray(Image.open(photo(root / "x.png", 40, 48, seed=k)))
+        labels = palette[np.random.default_rng(k).integers(0, 3, (5, 6))].repeat(8, 0).repeat(8, 1)
+        Image.fromarray(np.concatenate([pixels, labels], 1)).save(root / f"{k}.jpg", quality=90)
+    (root / "x.png").unlink()
+    return root
+
+
+def test_translation_is_scored_as_its_data_is_read_and_says_what_is_not_available(cli: Cli, tmp_path: Path) -> None:
+    trained = [
+        "model=deblur_tiny",
+        "data=contours",
+        "trainer=smoke",
+        "callbacks.progress=null",
+        "callbacks.panels=null",
+    ]
+    sizes = ["data.load_size=36", "data.patch_size=32"]
+    assert cli("fit", *trained, *sizes, "data.val_limit=1", "run_id=a").status == 0
+    options = ["ckpt_path=outputs/deblur/a/checkpoints/best.ckpt", "protocol=translation_rgb", "data=contours", *sizes]
+    outcome = cli("evaluate", *options, "output=o", "save_images=true")
+    assert outcome.status == 0, outcome.err
+    facts = json.loads((tmp_path / "o" / "results.json").read_text())
+    scores = facts["means"]["deblur_a_best"]["photos_held_out"]
+    assert list(facts["means"]) == ["deblur_a_best"]  # the input is another kind of picture, and no baseline
+    assert list(scores) == ["l1", "psnr_rgb", "ssim_rgb", "lpips_alex", "fid", "kid"]
+    assert 0 < scores["l1"] < 1
+    assert (scores["lpips_alex"], scores["fid"], scores["kid"]) == (None, None, None)
+    assert facts["not_available"]["kid"] == "inception_weights is not set"
+    table = (tmp_path / "o" / "results.md").read_text()
+    assert table.count("not available") == 3
+    header, first, *_ = (tmp_path / "o" / "results.csv").read_text().splitlines()
+    assert header == "benchmark,image,scale,protocol,l1,psnr_rgb,ssim_rgb"
+    assert first.startswith("photos_held_out,chelsea,1,translation_rgb,")
+    restored = Image.open(tmp_path / "o" / "images" / "deblur_a_best" / "photos_held_out" / "chelsea.png")
+    assert min(restored.size) == 32
+    assert (tmp_path / "o" / "sheets" / "photos_held_out" / "chelsea.png").exists()
+
+
+def test_a_translation_benchmark_is_found_by_its_protocol_in_the_right_direction(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "few").mkdir()
+    facades(tmp_path / "few", 2)
+    l1 = {}
+    for direction in ("a_to_b", "b_to_a"):
+        options = ["benchmarks=[few]", f"data.direction={direction}", f"output={direction}", "save_images=true"]
+        outcome = cli("evaluate", "ckpt_path=identity", "protocol=translation_rgb", *options)
+        assert outcome.status == 0, outcome.err
+        l1[direction] = json.loads((tmp_path / direction / "results.json").read_text())["means"]["identity"]["few"][
+            "l1"
+        ]
+    assert l1["a_to_b"] == l1["b_to_a"]  # the distance of the two halves
+    with Image.open(tmp_path / "few" / "0.jpg") as whole:
+        right = np.asarray(whole)[:, 48:]
+    pred = np.asarray(Image.open(tmp_path / "b_to_a" / "images" / "identity" / "few" / "0.png"))
+    assert np.array_equal(pred, right)
+
+
+def test_lpips_of_an_evaluation_comes_from_the_pictures_it_keeps(cli: Cli, tmp_path: Path) -> None:
+    import torch
+    import torchvision
+
+    torch.save(torchvision.models.alexnet(weights=None).state_dict(), tmp_path / "alexnet.pth")
+    (tmp_path / "few").mkdir()
+    facades(tmp_path / "few", 2)
+    options = ["ckpt_path=identity", "protocol=translation_rgb", "benchmarks=[few]", "output=o"]
+    outcome = cli("evaluate", *options, "lpips_weights=alexnet.pth")
+    assert outcome.status == 0, outcome.err
+    scores = json.loads((tmp_path / "o" / "results.json").read_text())["means"]["identity"]["few"]
+    assert scores["lpips_alex"] > 0
+    assert (scores["fid"], scores["kid"]) == (None, None)
+    assert f"{scores['lpips_alex']:.4f}" in (tmp_path / "o" / "results.md").read_text()
+    assert (tmp_path / "o" / "images" / "identity" / "few" / "0.png").exists()
+    assert not (tmp_path / "o" / "sheets").exists()
+    outcome = cli("evaluate", *options[:-1], "output=o2", "lpips_weights=gone.pth")
+    assert "lpips_weights: gone.pth is not a file" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
@@ -167,6 +246,15 @@ def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path:
         (["ckpt_path=identity"], ["benchmarks", "photos_held_out", "blurred and sharp"]),
         (["ckpt_path=bicubic", "scale=2", "protocol=deblur_rgb"], ["protocol", "scale is 2", "expected 1"]),
         (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Float"]),
+        (["ckpt_path=bicubic", "scale=2", "protocol=translation_rgb"], ["protocol", "scale is 2", "expected 1"]),
+        (["ckpt_path=bicubic", "scale=2", "lpips_weights=a.pth"], ["lpips_weights", "protocol=sr_y", "leave it out"]),
+        (["ckpt_path=identity", "protocol=translation_rgb"], ["benchmarks is photos_held_out", "data=contours"]),
+        (["ckpt_path=identity", "protocol=translation_rgb", "benchmarks=[gone]"], ["benchmarks: gone is not a folder"]),
+        (["ckpt_path=identity", "protocol=translation_rgb", "data=gopro"], ["data=translation_folder"]),
+        (
+            ["ckpt_path=identity", "protocol=translation_rgb", "data.direction=left"],
+            ["data.direction is 'left'", "'a_to_b' or 'b_to_a'"],
+        ),
     ],
 )
 def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:

@@ -23,6 +23,7 @@ from restore.metrics import (
     ssim,
     ssim_volume,
     to_8bit,
+    translation_rgb,
 )
 
 Array = NDArray[Any]
@@ -200,6 +201,32 @@ def test_deblurring_rounds_first_and_takes_the_mean_of_the_channels_for_a_grey_f
     pred, grey = image(levels(3, 16, 16)), image(levels(1, 16, 16, seed=2))
     mean = deblur_rgb(pred, grey, scale=1)
     assert mean["psnr_rgb"] == pytest.approx(skimage_psnr(to_8bit(pred).mean(0).numpy(), to_8bit(grey)[0].numpy()))
+
+
+# --- translation ---
+
+
+def test_translation_is_scored_by_l1_psnr_and_ssim_of_the_8_bit_pictures() -> None:
+    pred, gt = pair(24, 31)
+    ssim_rgb = np.mean([skimage_ssim(p, g) for p, g in zip(pred, gt, strict=True)])
+    score = translation_rgb(image(pred), image(gt), scale=1)
+    assert list(score) == ["l1", "psnr_rgb", "ssim_rgb"]
+    assert score["l1"] == pytest.approx(np.abs(pred - gt).mean() / 255, abs=1e-12)
+    assert score["psnr_rgb"] == pytest.approx(skimage_psnr(pred, gt), abs=1e-9)
+    assert score["ssim_rgb"] == pytest.approx(ssim_rgb, abs=1e-9)
+    shared = deblur_rgb(image(pred), image(gt), scale=1)
+    assert {key: score[key] for key in shared} == shared
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 9999), height=st.integers(1, 20), width=st.integers(1, 20))
+def test_l1_lies_between_0_and_1_and_is_0_for_what_rounds_to_the_same(seed: int, height: int, width: int) -> None:
+    a, b = (image(levels(3, height, width, seed=seed + k)) for k in range(2))
+    assert 0 < translation_rgb(a, b, scale=1)["l1"] <= 1
+    assert translation_rgb(a, b, scale=1)["l1"] == translation_rgb(b, a, scale=1)["l1"]
+    assert translation_rgb(a + 0.49 / 255, a, scale=1)["l1"] == 0
+    black, white = torch.zeros(3, height, width), torch.ones(3, height, width)
+    assert translation_rgb(white * 3, black - 1, scale=1)["l1"] == 1
 
 
 def test_luma_has_the_range_of_matlab() -> None:

@@ -1,0 +1,404 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from restore.data.pairs import DataProblem, Pair
+from restore.data.sampling import RunSampler
+from restore.data.translation import Source, TranslationData
+from restore.data.translation_images import to_side
+from restore.data.translation_pairs import Layout
+from restore.degradations import Canny, GaussianNoise, RandomOrder
+from restore.image import read_rgb8, to_float
+from tests.conftest import photo
+
+PALETTE = [[0, 0, 255], [255, 80, 0], [0, 255, 0]]
+
+
+def two_folders(root: Path, parts: dict[str, int], *, height: int = 40, width: int = 52) -> Path:
+    """A is the picture, B its negative."""
+    for p, (part, count) in enumerate(parts.items()):
+        for k in range(count):
+            name = f"{k:02d}.png"
+            pixels = np.asarray(Image.open(photo(root / part / "A" / name, height, width, seed=100 * p + k)))
+            (root / part / "B").mkdir(exist_ok=True)
+            Image.fromarray(255 - pixels).save(root / part / "B" / name)
+    return root
+
+
+def side_by_side(folder: Path, count: int, *, suffix: str = ".png", width: int = 52) -> Path:
+    """Left a picture, right its negative."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(count):
+        pixels = np.asarray(Image.open(photo(folder / "x.png", 40, width, seed=k)))
+        Image.fromarray(np.concatenate([pixels, 255 - pixels], 1)).save(folder / f"{k:02d}{suffix}")
+    (folder / "x.png").unlink()
+    return folder
+
+
+def label_maps(root: Path, count: int) -> Path:
+    """A holds palette indices, B a picture."""
+    for k in range(count):
+        photo(root / "B" / f"{k}.png", 40, 48, seed=k)
+        classes = np.random.default_rng(k).integers(0, 3, (5, 6), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        (root / "A").mkdir(exist_ok=True)
+        Image.fromarray(classes).save(root / "A" / f"{k}.png")
+    return root
+
+
+def data(folder: Path | str, **settings: Any) -> TranslationData:
+    arguments: dict[str, Any] = {"root": str(folder), "patch_size": 16} | settings
+    return TranslationData(**arguments)
+
+
+# --- layouts ---
+
+
+def test_folders_a_and_b_of_a_split_are_understood_in_both_directions(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "set", {"train": 3, "val": 2, "test": 1})
+    both = data(root, benchmarks=[str(root)])
+    assert [pair.name for pair in both.train_pairs] == ["00", "01", "02"]
+    assert both.train_pairs[0].files == [root / "train" / "B" / "00.png", root / "train" / "A" / "00.png"]
+    assert (both.validation_names, both.test_names) == (["set_val"], ["set_val", "set_test"])
+    assert list(both.check()) == ["training", "set_val", "set_test"]
+    back = data(root, direction="b_to_a")
+    assert back.train_pairs[0].files == [root / "train" / "A" / "00.png", root / "train" / "B" / "00.png"]
+    alone = data(root / "train", validation=1)
+    assert (len(alone.train_pairs), alone.validation_names) == (2, ["set_held_out"])
+
+
+def test_other_names_and_splits_inside_the_folders_are_understood(tmp_path: Path) -> None:
+    for part, seed in (("train", 0), ("test", 5)):
+        photo(tmp_path / "d" / "contours" / part / "a.png", seed=seed)
+        photo(tmp_path / "d" / "images" / part / "a.jpg", seed=seed + 1)
+    found = data(tmp_path / "d", folder_a="contours", folder_b="images")
+    assert found.train_pairs == [
+        Pair("a", tmp_path / "d" / "images" / "train" / "a.jpg", tmp_path / "d" / "contours" / "train" / "a.png")
+    ]
+    assert found.validation_names == ["d_test"]
+
+
+@pytest.mark.parametrize("width", [52, 53])
+def test_side_by_side_is_cut_in_halves(tmp_path: Path, width: int) -> None:
+    side_by_side(tmp_path / "s" / "train", 3, width=width)
+    side_by_side(tmp_path / "s" / "test", 1)
+    for direction in ("a_to_b", "b_to_a"):
+        found = data(tmp_path / "s", direction=direction)
+        sample = found.images(found.train_pairs)[0]
+        whole = to_float(read_rgb8(tmp_path / "s" / "train" / "00.png"))
+        left, right = whole[..., :width], whole[..., width:]
+        expected = (left, right) if direction == "a_to_b" else (right, left)
+        assert torch.equal(sample["lq"], expected[0])
+        assert torch.equal(sample["gt"], expected[1])
+
+
+def test_an_odd_middle_column_belongs_to_no_half() -> None:
+    whole = torch.arange(7).expand(1, 1, 7)
+    gt, lq = Pair("a", Path("a"), Path("a"), lq_half="left").apart([whole])
+    assert (lq.flatten().tolist(), gt.flatten().tolist()) == ([0, 1, 2], [4, 5, 6])
+
+
+def test_photos_alone_become_contours_and_photos(tmp_path: Path) -> None:
+    for part, count in (("train", 3), ("val", 1)):
+        for k in range(count):
+            photo(tmp_path / "p" / part / f"{part}{k}.png", 60, 70, seed=k + count)
+    made = data(tmp_path / "p", degradations=[Canny(sigma=1.0)])
+    made.check()
+    sample = made.crops(4)[1]
+    assert set(sample["lq"].unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(sample["lq"][0], sample["lq"][2])
+    assert sample["degradation"] == "canny 1 px"
+    assert made.validation_names == ["p_val"]
+
+
+def test_the_embedded_photos_serve_for_contours_alone() -> None:
+    made = data("photos_train", validation="photos_held_out", degradations=[Canny()])
+    assert (len(made.train_pairs), made.validation_names) == (4, ["photos_held_out"])
+    with pytest.raises(ValueError, match=r"data\.root is photos_train, photos without partners; choose data=contours"):
+        data("photos_train", validation=1)
+
+
+def test_several_roots_are_one_set(tmp_path: Path) -> None:
+    two_folders(tmp_path / "one", {"train": 2, "val": 1})
+    side_by_side(tmp_path / "two", 2)
+    both = data("", root=[str(tmp_path / "one"), str(tmp_path / "two")])
+    assert [pair.lq_half for pair in both.train_pairs] == [None, None, "left", "left"]
+
+
+def test_the_facades_at_hand_are_read_as_pictures_and_as_classes(shared_data: Path) -> None:
+    root = shared_data / "facades"
+    found = data(root, direction="b_to_a", validation=2, load_size=72, patch_size=64)
+    found.check()
+    assert len(found.train_pairs) == 5
+    assert "training has 5 pairs, fewer than 100" in found.warnings[0]
+    sample = found.images(found.validation_sets["facades_held_out"])[0]
+    assert sample["lq"].shape == sample["gt"].shape == (3, 64, 64)
+    assert sample["lq"][2].mean() > 0.6 > sample["gt"][2].mean()  # labels are blue, photos are not
+    palette = [[0, 0, 222], [0, 48, 255], [0, 128, 255], [255, 80, 0], [174, 0, 0]]
+    wide = {
+        "palette": palette,
+        "snap_distance": 200.0,
+        "snap_share": 0.05,
+        "one_hot": True,
+        "in_channels": 5,
+        "input_kind": "labels",
+    }
+    classes = data(root, direction="b_to_a", validation=2, load_size=72, patch_size=64, **wide)
+    lq = classes.crops(1)[0]["lq"]
+    assert lq.shape == (5, 64, 64)
+    assert (lq.sum(0) == 1).all()
+
+
+def test_drawn_contours_and_photos_at_hand_are_pairs(shared_data: Path) -> None:
+    found = data(shared_data / "bsds", folder_a="contours", folder_b="images", load_size=144, patch_size=128)
+    assert (len(found.train_pairs), {name: len(each) for name, each in found.test_sets.items()}) == (
+        200,
+        {"bsds_test": 200},
+    )
+    first = found.train_pairs[0]
+    assert (first.gt.parent.parent.name, first.lq and first.lq.parent.parent.name) == ("images", "contours")
+    assert found.source.reading.problems(first) == []
+    sample = found.images([first])[0]
+    assert min(sample["lq"].shape[1:]) == 128
+    assert sample["lq"].shape == sample["gt"].shape
+    assert torch.equal(sample["lq"][0], sample["lq"][1])  # a grey file
+
+
+# --- samples ---
+
+
+def aligned(lq: torch.Tensor, gt: torch.Tensor) -> bool:
+    """Whether gt is still the negative of lq, up to rounding after resizing."""
+    return bool(((1 - lq) - gt).abs().max() <= 1.01 / 255)
+
+
+@settings(max_examples=25, deadline=None)
+@given(i=st.integers(0, 10**6), seed=st.integers(0, 9), load=st.sampled_from([None, 16, 23, 37, 60]))
+def test_both_sides_of_a_crop_show_the_same_place(
+    tmp_path_factory: pytest.TempPathFactory, i: int, seed: int, load: int | None
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "aligned"
+    if not root.exists():
+        two_folders(root, {"train": 3, "val": 1})
+    sample = data(root, load_size=load, seed=seed).crops(10**7)[i]
+    assert sample["lq"].shape == sample["gt"].shape == (3, 16, 16)
+    assert aligned(sample["lq"], sample["gt"])
+
+
+def test_a_sample_is_a_function_of_seed_and_number_whatever_is_kept_in_memory(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 4, "val": 1})
+    kept, fresh, other = (data(root, load_size=30, cache_gb=gb, seed=s) for gb, s in ((1.0, 3), (0.0, 3), (1.0, 4)))
+    kept.check()
+    differs = 0
+    for i in (7, 0, 3, 3, 12):
+        a, b, c = (each.crops(20)[i] for each in (kept, fresh, other))
+        assert a["name"] == b["name"]
+        assert torch.equal(a["lq"], b["lq"])
+        assert torch.equal(a["gt"], b["gt"])
+        differs += not torch.equal(a["gt"], c["gt"])
+    assert differs >= 4
+    positions = list(RunSampler(10, 2, start=6))
+    assert [kept.crops(20)[i]["name"] for i in positions[0]] == [fresh.crops(20)[i]["name"] for i in (12, 13)]
+
+
+def test_crops_are_mirrored_half_the_time_and_never_turned(tmp_path: Path) -> None:
+    root = tmp_path / "s"
+    ramp = np.indices((16, 16))[1].astype(np.uint8) * 10
+    for part in ("A", "B"):
+        for split in ("train", "val"):
+            (root / split / part).mkdir(parents=True)
+            Image.fromarray(ramp).save(root / split / part / "a.png")
+    found = data(root)
+    rising = [bool(found.crops(200)[i]["gt"][0, 0].diff().mean() > 0) for i in range(200)]
+    assert 70 < sum(rising) < 130
+    assert all((found.crops(200)[i]["gt"].diff(dim=1) == 0).all() for i in range(20))
+    assert all(bool(data(root, flip=False).crops(50)[i]["gt"][0, 0].diff().mean() > 0) for i in range(50))
+
+
+def test_classes_stay_classes_through_jitter_and_flip(tmp_path: Path) -> None:
+    root = label_maps(tmp_path / "s", 4)
+    common = {"input_kind": "labels", "validation": 1, "load_size": 23}
+    hot = data(root, one_hot=True, classes=3, in_channels=3, **common)
+    shown = data(root, palette=PALETTE, **common)
+    hot.check()
+    for i in range(5):
+        a, b = hot.crops(9)[i], shown.crops(9)[i]
+        assert set(a["lq"].unique().tolist()) == {0.0, 1.0}
+        assert (a["lq"].sum(0) == 1).all()
+        colours = {tuple(colour) for colour in (b["lq"] * 255).round().flatten(1).T.int().tolist()}
+        assert colours <= {tuple(colour) for colour in PALETTE}
+        assert torch.equal(a["gt"], b["gt"])
+
+
+def test_sizes_load_then_crop_and_validation_at_the_crops_size(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 2, "val": 1}, height=40, width=61)
+    jitter = data(root, load_size=20)
+    assert jitter.kept.draw(jitter.train_pairs[0]).gt.shape == (3, 20, 30)
+    assert jitter.images(jitter.validation_sets["s_val"])[0]["gt"].shape == (3, 16, 24)
+    plain = data(root)
+    assert plain.images(plain.validation_sets["s_val"])[0]["gt"].shape == (3, 40, 61)
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 50), width=st.integers(1, 50), side=st.integers(1, 70), level=st.integers(0, 255))
+def test_the_shorter_side_is_what_was_asked_for(height: int, width: int, side: int, level: int) -> None:
+    flat = torch.full((3, height, width), level, dtype=torch.uint8)
+    resized = to_side(flat, side)
+    assert min(resized.shape[1:]) == side
+    assert abs(max(resized.shape[1:]) - max(height, width) * side / min(height, width)) <= 1
+    assert (resized == level).all()
+    assert to_side(flat, None) is flat
+
+
+def test_random_degradations_are_drawn_anew_and_fixed_ones_once(tmp_path: Path) -> None:
+    photo(tmp_path / "p" / "a.png", 40, 40)
+    photo(tmp_path / "p" / "b.png", 40, 40, seed=1)
+    noisy = data(tmp_path / "p", validation=1, degradations=[GaussianNoise(low=0.1, high=0.1)], patch_size=40)
+    first, second = noisy.crops(9)[0], noisy.crops(9)[1]
+    assert not torch.equal(first["lq"], second["lq"])
+    assert torch.equal(first["lq"], noisy.crops(9)[0]["lq"])
+    assert noisy.kept.draw(noisy.train_pairs[0]).lq is None
+    fixed = data(tmp_path / "p", validation=1, degradations=[Canny()])
+    assert fixed.kept.draw(fixed.train_pairs[0]).lq is not None
+    mixed = data(tmp_path / "p", validation=1, degradations=[RandomOrder(steps=[Canny()])])
+    assert mixed.kept.draw(mixed.train_pairs[0]).lq is None
+
+
+# --- checks ---
+
+
+def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 6, "val": 1})
+    train = root / "train"
+    (train / "A" / "00.png").unlink()
+    (train / "B" / "01.png").rename(train / "B" / "1.png")
+    photo(train / "A" / "02.png", 41, 52)
+    (train / "B" / "03.png").write_bytes((train / "B" / "03.png").read_bytes()[:150])
+    for part in ("A", "B"):
+        photo(train / part / "04.png", 1, 1)
+    with pytest.raises(DataProblem, match="6 problems") as caught:
+        data(root).check()
+    message = str(caught.value)
+    assert f"{train}/B/00.png: has no partner {train}/A/00.png" in message
+    assert f"{train}/A/01.png: has no partner {train}/B/01.png" in message
+    assert f"{train}/B/1.png: has no partner {train}/A/1.png" in message
+    assert f"{train}/A/02.png: 41x52 px, expected 40x52 px, as its partner" in message
+    assert f"{train}/B/03.png: damaged or truncated" in message
+    assert f"{train}/B/04.png: 1x1 px, expected sides of at least 16 px (data.patch_size)" in message
+
+
+def test_a_picture_that_would_be_enlarged_too_much_is_refused(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 1, "val": 1}, height=9, width=30)
+    with pytest.raises(DataProblem, match=r"9x30 px, expected sides of at least 10 px \(data\.load_size enlarges it 4"):
+        data(root, load_size=40).check()
+
+
+def test_labels_that_are_none_are_named_before_training(tmp_path: Path) -> None:
+    root = label_maps(tmp_path / "s", 4)
+    (root / "A" / "2.png").write_bytes((root / "B" / "2.png").read_bytes())
+    settings = {"input_kind": "labels", "palette": PALETTE, "validation": 1}
+    with pytest.raises(DataProblem, match=r"1 problem .*\n.*A/2\.png: \d+ of 1920 pixels are farther"):
+        data(root, **settings).check()
+    with pytest.raises(DataProblem, match=r"4 problems(.|\n)*see that data\.direction"):  # photos as labels
+        data(root, direction="b_to_a", **settings).check()
+
+
+def test_grey_alpha_palette_and_16_bit_pictures_are_colours(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    colour = Image.fromarray(pixels)
+    for part in ("A", "B"):
+        folder = tmp_path / "s" / part
+        folder.mkdir(parents=True)
+        colour.convert("L").save(folder / "grey.png")
+        colour.convert("RGBA").save(folder / "alpha.png")
+        colour.convert("P").save(folder / "palette.png")
+        Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "sixteen.png")
+        colour.convert("1").save(folder / "white.png")
+    found = data(tmp_path / "s", validation=1)
+    found.check()
+    for k in range(len(found.train_pairs)):
+        sample = found.images(found.train_pairs)[k]
+        assert sample["lq"].shape == sample["gt"].shape == (3, 20, 24)
+        assert torch.equal(sample["lq"], sample["gt"])
+
+
+def test_one_pair_in_two_sets_is_refused_but_not_one_empty_contour(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 2, "val": 2})
+    for part in ("train", "val"):
+        Image.new("L", (52, 40)).save(root / part / "A" / "00.png")
+    data(root).check()
+    for part in "AB":
+        (root / "val" / part / "01.png").write_bytes((root / "train" / part / "01.png").read_bytes())
+    with pytest.raises(DataProblem, match=r"val/B/01\.png \(s_val\): is the pair of .*train/B/01\.png \(training\)"):
+        data(root).check()
+
+
+def test_small_sets_are_warned_of_and_large_ones_are_not(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 2, "val": 1})
+    few = data(root)
+    few.check()
+    assert len(few.warnings) == 1
+    assert few.warnings[0].startswith("training has 2 pairs, fewer than 100")
+    few.train_pairs = few.train_pairs * 50
+    few.check()
+    assert few.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"root": "gone"}, ["data.root", "gone is not a folder"]),
+        ({"root": "empty"}, ["empty holds no pictures", "folders A and B", "side by side"]),
+        ({"root": "empty", "degradations": [Canny()]}, ["empty holds no pictures", "photos"]),
+        ({"root": []}, ["data.root is empty"]),
+        ({"scale": 2}, ["data.scale is 2", "model=translation"]),
+        ({"direction": "ab"}, ["data.direction is ab", "a_to_b or b_to_a"]),
+        ({"folder_a": "B"}, ["data.folder_a is 'B'", "two folder names"]),
+        ({"patch_size": 10}, ["data.patch_size is 10", "at least 11"]),
+        ({"load_size": 15}, ["data.load_size is 15", "data.patch_size=16"]),
+        ({"validation": 2}, ["data.validation is 2", "1 to 1 of its 2 pairs"]),
+        ({"validation": "gone"}, ["data.validation", "gone is not a folder"]),
+        ({"root": "flat"}, ["data.validation is null", "no val or test part"]),
+        ({"benchmarks": ["gone"]}, ["data.benchmarks", "gone is not a folder"]),
+        ({"benchmarks": ["g/val"]}, ["data.benchmarks", "rename"]),
+        ({"input_kind": "label"}, ["data.input_kind is label"]),
+        ({"input_kind": "labels"}, ["neither data.palette nor data.classes"]),
+        ({"one_hot": True}, ["data.one_hot is true", "data.input_kind=labels"]),
+        ({"in_channels": 1}, ["data.in_channels is 1", "these inputs have 3 (rgb)"]),
+        (
+            {"input_kind": "labels", "palette": [*PALETTE, [0, 0, 0]], "one_hot": True},
+            ["data.in_channels is 3", "these inputs have 4 (labels, one-hot)", "model.in_channels"],
+        ),
+    ],
+)
+def test_bad_settings_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], parts: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    two_folders(Path("g"), {"train": 2, "val": 1})
+    side_by_side(Path("flat"), 2)
+    Path("empty").mkdir()
+    with pytest.raises((ValueError, OSError)) as caught:
+        data("g", **settings)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 1, "val": 1})
+    photo(root / "train" / "A" / "00.jpg")
+    with pytest.raises(DataProblem, match=r"00\.png: has the name of 00\.jpg"):
+        data(root)
+
+
+def test_evaluation_takes_of_the_settings_what_is_not_of_training() -> None:
+    settings: dict[str, Any] = {"in_channels": 3, "input_kind": "rgb", "palette": None, "classes": None}
+    settings |= {"one_hot": False, "snap_distance": 48.0, "snap_share": 0.0, "direction": "b_to_a", "folder_a": "A"}
+    settings |= {"folder_b": "B", "load_size": 40, "patch_size": 32, "degradations": []}
+    source = Source.of(settings | {"batch_size": 4, "flip": True})
+    assert source.layout == Layout(direction="b_to_a")
+    assert source.side == 32
