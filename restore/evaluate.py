@@ -150,7 +150,7 @@ def _find_blurred(root: str, restorer: "Restorer", data: DictConfig) -> Benchmar
 
 
 def _find_translated(root: str, restorer: "Restorer", data: DictConfig) -> Benchmark:
-    from restore.data.translation import Source
+    from restore.data.translation_source import Source
 
     if not str(data.get("_target_")).endswith(".TranslationData"):
         raise UserError(

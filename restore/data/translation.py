@@ -1,24 +1,25 @@
 """Pairs for image-to-image translation: contours, label maps or photos in, photos out."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from restore import image
 from restore.data.base import PairedData
-from restore.data.checks import Checked, check_pairs
-from restore.data.labels import Labels
+from restore.data.checks import Checked
 from restore.data.paired_images import Sample
 from restore.data.pairs import DataProblem, Pair
-from restore.data.translation_images import InputKind, Kept, Reading, TranslationCrops, TranslationImages
-from restore.data.translation_pairs import Direction, Layout
+from restore.data.translation_images import Kept, TranslationCrops
+from restore.data.translation_pairs import Direction
+from restore.data.translation_source import InputKind, Source
 
 if TYPE_CHECKING:  # see paired_images
     from restore.degradations import Degradation
 
 FEW_PAIRS = 100  # the smallest set of the pix2pix paper (Isola et al., CVPR 2017) has 400
-MOST_ENLARGED = 4
+LOOKED_AT = 10  # files side by side
 
 
 class TranslationData(PairedData):
@@ -154,14 +155,22 @@ class TranslationData(PairedData):
         return checked
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
-        """Refuse a pair that is in two sets; warn of a small training set."""
+        """Refuse a pair that is in two sets; warn of a small training set, and of photos taken for two pictures."""
         refuse_shared_pairs(checked)
-        count = len(self.train_pairs)
-        few = (
-            f"training has {count} pairs, fewer than {FEW_PAIRS}: a discriminator learns so few by heart, and the "
-            "network repeats them; more pairs, or augmentation of what the discriminator sees, help"
-        )
-        return [few] if count < FEW_PAIRS else []
+        warnings, count = [], len(self.train_pairs)
+        if count < FEW_PAIRS:
+            warnings.append(
+                f"training has {count} pairs, fewer than {FEW_PAIRS}: a discriminator learns so few by heart, and the "
+                "network repeats them; more pairs, or augmentation of what the discriminator sees, help"
+            )
+        halves = [pair.gt for pair in self.train_pairs if pair.lq_half is not None][:LOOKED_AT]
+        single = [file for file in halves if is_one_picture(image.read_rgb8(file))]
+        if len(single) > len(halves) / 2:
+            warnings.append(
+                f"{single[0]} and others are taken for two pictures side by side, but their halves run into one "
+                "another; photos alone need something that makes their partners, see data=contours"
+            )
+        return warnings
 
     def crops(self, count: int) -> Dataset[Sample]:
         """The ``count`` numbered training samples of a run."""
@@ -174,71 +183,10 @@ class TranslationData(PairedData):
         return self.source.images(pairs, seed=self.seed)
 
 
-class Source:
-    """Where pairs are found and how they are read, in training as in ``restore evaluate``.
-
-    Args: see :class:`TranslationData`.
-    """
-
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        input_kind: InputKind,
-        palette: list[list[int]] | None,
-        classes: int | None,
-        one_hot: bool,
-        snap_distance: float,
-        snap_share: float,
-        direction: Direction,
-        folder_a: str,
-        folder_b: str,
-        load_size: int | None,
-        patch_size: int,
-        degradations: "Sequence[Degradation]",
-    ) -> None:
-        if input_kind not in ("rgb", "labels"):
-            raise ValueError(f"data.input_kind is {input_kind}, expected rgb or labels")
-        labels = None
-        if input_kind == "labels":
-            colours = None if palette is None else tuple(tuple(colour) for colour in palette)
-            labels = Labels(
-                palette=colours,
-                classes=classes,
-                one_hot=one_hot,
-                snap_distance=snap_distance,
-                snap_share=snap_share,
-            )
-        elif one_hot:
-            raise ValueError("data.one_hot is true, but data.input_kind is rgb; set data.input_kind=labels")
-        self.layout = Layout(direction=direction, folder_a=folder_a, folder_b=folder_b, is_made=bool(degradations))
-        self.reading = Reading(labels=labels, degradations=degradations)
-        if in_channels != self.reading.channels:
-            raise ValueError(
-                f"data.in_channels is {in_channels}, as the model takes them, but these inputs have "
-                f"{self.reading.channels} ({input_kind}{', one-hot' if one_hot else ''}); set model.in_channels to that"
-            )
-        self.side = None if load_size is None else patch_size
-        self.smallest_whole = (
-            (11, "SSIM's window")
-            if load_size is None
-            else (math.ceil(load_size / MOST_ENLARGED), f"data.load_size enlarges it {MOST_ENLARGED} times at most")
-        )
-
-    def check(self, pairs: list[Pair], *, setting: str, smallest: tuple[int, str] | None = None) -> Checked:
-        """See :func:`restore.data.checks.check_pairs`."""
-        side, reason = smallest or self.smallest_whole
-        return check_pairs(pairs, 1, smallest_gt=side, reason=reason, further=self.reading.problems, setting=setting)
-
-    def images(self, pairs: list[Pair], *, seed: int = 0) -> TranslationImages:
-        """Whole pictures to be scored, at the size of validation."""
-        return TranslationImages(pairs, self.reading, side=self.side, seed=seed)
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Source":
-        """From the arguments of :class:`TranslationData`, of which those of training are left out."""
-        names = cls.__init__.__annotations__.keys() - {"return"}
-        return cls(**{name: value for name, value in settings.items() if name in names})
+def is_one_picture(pixels: Tensor) -> bool:
+    """Whether the two halves of uint8 (3, H, W) meet as neighbouring columns elsewhere do."""
+    steps = pixels.float().diff(dim=2).abs().mean((0, 1))
+    return bool(steps[pixels.shape[2] // 2 - 1] < 2 * steps.mean())
 
 
 def refuse_shared_pairs(sets: Mapping[str, Checked]) -> None:

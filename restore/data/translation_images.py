@@ -5,7 +5,7 @@ A sample is as :mod:`restore.data.paired_images` says, with lq (in_channels, h, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,8 +21,6 @@ from restore.resize import resize
 
 if TYPE_CHECKING:  # see paired_images
     from restore.degradations import Degradation
-
-InputKind = Literal["rgb", "labels"]
 
 
 @dataclass(frozen=True)

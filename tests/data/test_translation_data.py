@@ -10,9 +10,10 @@ from PIL import Image
 
 from restore.data.pairs import DataProblem, Pair
 from restore.data.sampling import RunSampler
-from restore.data.translation import Source, TranslationData
+from restore.data.translation import TranslationData
 from restore.data.translation_images import to_side
 from restore.data.translation_pairs import Layout
+from restore.data.translation_source import Source
 from restore.degradations import Canny, GaussianNoise, RandomOrder
 from restore.image import read_rgb8, to_float
 from tests.conftest import photo
@@ -349,6 +350,18 @@ def test_small_sets_are_warned_of_and_large_ones_are_not(tmp_path: Path) -> None
     assert few.warnings == []
 
 
+def test_photos_taken_for_two_pictures_are_warned_of(tmp_path: Path) -> None:
+    for k in range(3):
+        photo(tmp_path / "p" / f"{k}.png", 40, 60, seed=k)
+    wrong = data(tmp_path / "p", validation=1)
+    wrong.check()
+    assert "0.png and others are taken for two pictures side by side" in wrong.warnings[1]
+    assert "data=contours" in wrong.warnings[1]
+    right = data(side_by_side(tmp_path / "s", 3), validation=1)
+    right.check()
+    assert len(right.warnings) == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
@@ -369,6 +382,7 @@ def test_small_sets_are_warned_of_and_large_ones_are_not(tmp_path: Path) -> None
         ({"input_kind": "label"}, ["data.input_kind is label"]),
         ({"input_kind": "labels"}, ["neither data.palette nor data.classes"]),
         ({"one_hot": True}, ["data.one_hot is true", "data.input_kind=labels"]),
+        ({"input_kind": "labels", "palette": PALETTE, "degradations": [Canny()]}, ["data.degradations make pictures"]),
         ({"in_channels": 1}, ["data.in_channels is 1", "these inputs have 3 (rgb)"]),
         (
             {"input_kind": "labels", "palette": [*PALETTE, [0, 0, 0]], "one_hot": True},
