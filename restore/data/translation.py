@@ -149,10 +149,7 @@ class TranslationData(PairedData):
         if not is_training:
             return self.source.check(pairs, setting="data")
         side, reason = self.smallest_whole if self.load_size else (self.patch_size, "data.patch_size")
-        checked = self.source.check(pairs, setting="data", smallest=(side, reason))
-        for pair in pairs:
-            self.kept.keep(pair)
-        return checked
+        return self.source.check(pairs, setting="data", smallest=(side, reason), kept=self.kept)
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Refuse a pair that is in two sets; warn of a small training set, and of photos taken for two pictures."""

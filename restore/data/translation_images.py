@@ -82,16 +82,6 @@ class Reading:
         lq, word = degrade(gt, 1, self.degradations, np.random.default_rng(0))
         return Drawn(gt, (lq * 255).round().to(torch.uint8), word)
 
-    def problems(self, pair: Pair) -> list[str]:
-        """What is wrong with a pair whose files can be decoded, beyond their sizes: labels that are none."""
-        if self.labels is None or pair.lq is None:
-            return []
-        try:
-            self.draw(pair, None)
-        except ValueError as error:
-            return [str(error)]
-        return []
-
     def seen(self, lq: Tensor) -> Tensor:
         """What the network sees of lq: float32, (channels, h, w), [0, 1]."""
         return image.to_float(lq) if self.labels is None else self.labels.encode(lq)
@@ -135,15 +125,22 @@ class Kept:
     def __init__(self, reading: Reading, side: int | None, cache_gb: float) -> None:
         self.reading, self.side = reading, side
         self._room = int(cache_gb * 2**30)
+        self._is_full = self._room == 0
         self._drawn: dict[Pair, Drawn] = {}
 
-    def keep(self, pair: Pair) -> Drawn:
-        """Draw a pair, and remember it if there is room."""
+    def keep(self, pair: Pair) -> None:
+        """Draw a pair and remember it while there is room; label maps are read in any case, to see that they are some.
+
+        Raises:
+            ValueError: as :meth:`Reading.draw`.
+        """
+        if self._is_full and self.reading.labels is None:
+            return
         drawn = self.reading.draw(pair, self.side)
-        if pair not in self._drawn and drawn.nbytes <= self._room:
+        self._is_full = self._is_full or drawn.nbytes > self._room
+        if not self._is_full and pair not in self._drawn:
             self._room -= drawn.nbytes
             self._drawn[pair] = drawn
-        return drawn
 
     def draw(self, pair: Pair) -> Drawn:
         """The pair, from memory or from its files."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from restore.data.checks import Checked, check_pairs
 from restore.data.labels import Labels
 from restore.data.pairs import Pair
-from restore.data.translation_images import Reading, TranslationImages
+from restore.data.translation_images import Kept, Reading, TranslationImages
 from restore.data.translation_pairs import Direction, Layout
 
 if TYPE_CHECKING:  # see paired_images
@@ -81,10 +81,26 @@ class Source:
             else (math.ceil(load_size / MOST_ENLARGED), f"data.load_size enlarges it {MOST_ENLARGED} times at most")
         )
 
-    def check(self, pairs: list[Pair], *, setting: str, smallest: tuple[int, str] | None = None) -> Checked:
-        """See :func:`restore.data.checks.check_pairs`."""
+    def check(
+        self, pairs: list[Pair], *, setting: str, smallest: tuple[int, str] | None = None, kept: Kept | None = None
+    ) -> Checked:
+        """Look at every file; see :func:`restore.data.checks.check_pairs`.
+
+        Args:
+            smallest: in place of the attribute.
+            kept: filled with the pairs.
+        """
         side, reason = smallest or self.smallest_whole
-        return check_pairs(pairs, 1, smallest_gt=side, reason=reason, further=self.reading.problems, setting=setting)
+        seen = kept or Kept(self.reading, self.side, 0)
+
+        def further(pair: Pair) -> list[str]:
+            try:
+                seen.keep(pair)
+            except ValueError as error:  # labels that are none
+                return [str(error)]
+            return []
+
+        return check_pairs(pairs, 1, smallest_gt=side, reason=reason, further=further, setting=setting)
 
     def images(self, pairs: list[Pair], *, seed: int = 0) -> TranslationImages:
         """Whole pictures to be scored, at the size of validation."""

@@ -163,7 +163,7 @@ def test_drawn_contours_and_photos_at_hand_are_pairs(shared_data: Path) -> None:
     )
     first = found.train_pairs[0]
     assert (first.gt.parent.parent.name, first.lq and first.lq.parent.parent.name) == ("images", "contours")
-    assert found.source.reading.problems(first) == []
+    assert list(found.source.check([first], setting="data").samples.values()) == [first]
     sample = found.images([first])[0]
     assert min(sample["lq"].shape[1:]) == 128
     assert sample["lq"].shape == sample["gt"].shape
@@ -268,6 +268,15 @@ def test_random_degradations_are_drawn_anew_and_fixed_ones_once(tmp_path: Path) 
     assert fixed.kept.draw(fixed.train_pairs[0]).lq is not None
     mixed = data(tmp_path / "p", validation=1, degradations=[RandomOrder(steps=[Canny()])])
     assert mixed.kept.draw(mixed.train_pairs[0]).lq is None
+
+
+def test_the_check_keeps_what_fits_into_memory(tmp_path: Path) -> None:
+    root = two_folders(tmp_path / "s", {"train": 4, "val": 1})
+    nbytes = 2 * 3 * 40 * 52
+    for room, count in ((0.0, 0), (2.5 * nbytes / 2**30, 2), (1.0, 4)):
+        found = data(root, cache_gb=room)
+        found.check()
+        assert sum(found.kept.draw(pair) is found.kept.draw(pair) for pair in found.train_pairs) == count
 
 
 # --- checks ---
