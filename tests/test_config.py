@@ -124,7 +124,14 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["model=deblur_tiny", "data=contours", "data.load_size=20"], ["data.load_size is 20", "data.patch_size=32"]),
         (["model=deblur_tiny", "data=contours", "data.direction=left"], ["data.direction", "'a_to_b' or 'b_to_a'"]),
         (
-            ["model=deblur_tiny", "data=contours", "data.input_kind=labels", "data.one_hot=true", "data.classes=2"],
+            [
+                "model=deblur_tiny",
+                "data=contours",
+                "data.input_kind=labels",
+                "data.one_hot=true",
+                "data.classes=2",
+                "data.degradations=[]",
+            ],
             ["data.in_channels is 3", "these inputs have 2", "set model.in_channels"],
         ),
         (["callbacks.panels.zoom=0"], ["callbacks.panels.zoom is 0", "at least 1"]),
