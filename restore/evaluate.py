@@ -18,15 +18,13 @@ from restore.run_folder import git_state
 from restore.signals import stopping
 
 if TYPE_CHECKING:
-    from restore.data.checks import Checked
     from restore.data.paired_images import WholeImages
     from restore.data.translation_images import TranslationImages
+    from restore.data.translation_source import Source
     from restore.perceptual import Perceptual
     from restore.restorers import Restorer
 
 log = logging.getLogger(__name__)
-
-Benchmark = tuple[str, Callable[[], "Checked"], Any]  # name, the look at every file, the whole images
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -35,6 +33,7 @@ def evaluate(cfg: DictConfig) -> None:
     from rich.markdown import Markdown
 
     from restore import checkpoint
+    from restore.benchmarks import open_benchmarks
     from restore.metrics import protocol
     from restore.opening import open_restorer
 
@@ -45,11 +44,11 @@ def evaluate(cfg: DictConfig) -> None:
     folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale:g}")
     if folder.is_file():
         raise UserError(f"output: {folder} is a file, expected a folder")
-    roots = [cfg.benchmarks] if isinstance(cfg.benchmarks, str) else cfg.benchmarks
+    roots = _folders(cfg.benchmarks)
     if restorer.scale != int(restorer.scale):
         raise UserError(f"scale is {restorer.scale:g}, expected a whole number: protocols know no other")
     perceptual = _open_perceptual(cfg, name)
-    sets, fingerprint = _open_benchmarks(roots, restorer, name, cfg.data)
+    sets, fingerprint = open_benchmarks(roots, restorer, name, lambda: _source(cfg.data, restorer))
     restorers = {restorer: Scorer(cfg.ckpt_path, settings, sets, name)}
     baseline = _natural_baseline(restorer, name) if cfg.baseline == "auto" else cfg.baseline
     if baseline is not None and baseline != cfg.ckpt_path:
@@ -87,69 +86,15 @@ def evaluate(cfg: DictConfig) -> None:
     log.info("per image: %s", folder / "results.csv")
 
 
-def _natural_baseline(restorer: "Restorer", protocol_name: str) -> str | None:
-    """What is scored beside; a translation's input is another kind of picture than its output, and no baseline."""
-    if protocol_name.startswith("translation_"):
-        return None
-    return "identity" if restorer.scale == 1 else "bicubic"
-
-
-def _open_benchmarks(
-    roots: Any, restorer: "Restorer", protocol_name: str, data: DictConfig
-) -> tuple[dict[str, Any], dict[str, str]]:
-    is_list = OmegaConf.is_list(roots) or isinstance(roots, list)
-    if not is_list or not roots:
-        shown = "empty" if is_list else roots
+def _folders(given: Any) -> list[str]:
+    found = [given] if isinstance(given, str) else given
+    if not found or not (isinstance(found, list) or OmegaConf.is_list(found)):
+        shown = "empty" if isinstance(found, list) or OmegaConf.is_list(found) else found
         raise UserError(f"benchmarks is {shown}, expected folders, for example benchmarks=[data/Set5,data/Set14]")
-    kind = protocol_name.partition("_")[0]
-    if kind != "sr" and restorer.scale != 1:
-        raise UserError(
-            f"protocol={protocol_name} is one of pictures that keep their size, but the scale is {restorer.scale:g}, "
-            "expected 1; set protocol=sr_y"
-        )
-    find = {"sr": _find_small, "deblur": _find_blurred, "translation": _find_translated}[kind]
-    sets, fingerprint = {}, {}
-    for root in roots:
-        name, check, images = find(root, restorer, data)
-        if name in sets:
-            raise UserError(f"benchmarks names two folders called {name}; rename one, the name stands in the tables")
-        fingerprint[name] = check().fingerprint
-        sets[name] = images
-    return sets, fingerprint
+    return list(found)
 
 
-def _find_small(root: str, restorer: "Restorer", data: DictConfig) -> Benchmark:
-    from restore.data.checks import check_pairs
-    from restore.data.paired_images import WholeImages
-    from restore.data.pairs import find_pairs, set_name
-
-    scale = int(restorer.scale)
-    pairs = find_pairs(root, scale, setting="benchmarks")
-    reason = "crop_border leaves less than SSIM's window of a smaller one"
-
-    def check() -> "Checked":
-        return check_pairs(pairs, scale, smallest_gt=2 * scale + 11, reason=reason, setting="benchmarks")
-
-    return set_name(root), check, WholeImages(pairs, scale=scale)
-
-
-def _find_blurred(root: str, restorer: "Restorer", data: DictConfig) -> Benchmark:
-    from restore.data.checks import check_pairs
-    from restore.data.deblur import DeblurData
-    from restore.data.paired_images import WholeImages
-    from restore.data.sequences import find_sequences, set_name, split_folder
-
-    folder = split_folder(root, ("test",))
-    pairs = find_sequences(folder, setting="benchmarks")
-    least, reason = DeblurData.smallest_whole
-
-    def check() -> "Checked":
-        return check_pairs(pairs, 1, smallest_gt=least, reason=reason, setting="benchmarks")
-
-    return set_name(str(folder)), check, WholeImages(pairs, scale=1)
-
-
-def _find_translated(root: str, restorer: "Restorer", data: DictConfig) -> Benchmark:
+def _source(data: DictConfig, restorer: "Restorer") -> "Source":
     from restore.data.translation_source import Source
 
     if not str(data.get("_target_")).endswith(".TranslationData"):
@@ -158,9 +103,14 @@ def _find_translated(root: str, restorer: "Restorer", data: DictConfig) -> Bench
         )
     settings = arguments(data, "data", without=["root", "degradations"])
     network = {"in_channels": restorer.in_channels, "input_kind": restorer.input_kind}
-    source = Source.of(settings | network | {"degradations": build(data.degradations, "data.degradations")})
-    name, pairs = source.layout.find(root, ("test",), setting="benchmarks")
-    return name, lambda: source.check(pairs, setting="benchmarks"), source.images(pairs)
+    return Source.of(settings | network | {"degradations": build(data.degradations, "data.degradations")})
+
+
+def _natural_baseline(restorer: "Restorer", protocol_name: str) -> str | None:
+    """What is scored beside; a translation's input is another kind of picture than its output, and no baseline."""
+    if protocol_name.startswith("translation_"):
+        return None
+    return "identity" if restorer.scale == 1 else "bicubic"
 
 
 def _open_perceptual(cfg: DictConfig, protocol_name: str) -> "Perceptual | None":

@@ -53,7 +53,9 @@ ALLOWED = {
     "opening": {"adaptation", "card", "checkpoint", "inference", "models", "restorers"},
     "training": {"config", "callbacks"},
     "fit": {"quieten", "config", "run_folder", "checkpoint", "training", "callbacks"},
+    "benchmarks": {"data", "restorers"},
     "evaluate": {
+        "benchmarks",
         "config",
         "run_folder",
         "results",
