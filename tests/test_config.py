@@ -32,7 +32,8 @@ sys.stderr.write(",".join(sorted(m for m in ("torch", "lightning", "wandb", "kor
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_yaml_composes_and_names_what_exists(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESTORE_DATA", "anywhere")
-    missing = "data.image=somewhere" if option == "data=single_image" else "data.root=somewhere"
+    is_one_picture = option in ("data=single_image", "experiment=zero_shot")
+    missing = f"data.{'image' if is_one_picture else 'root'}=somewhere"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("fit", overrides=[option, missing], return_hydra_config=True)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
