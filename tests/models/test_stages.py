@@ -7,7 +7,7 @@ from restore.models.stages import make_stages, plan_table, stage_at
 
 
 def test_stages_are_a_function_of_the_step() -> None:
-    given = [
+    given: list[dict[str, Any]] = [
         {"level": 2, "share": 0.25},
         {"level": 1, "share": 0.25},
         {"level": 0, "share": 0.3},

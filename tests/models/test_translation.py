@@ -12,7 +12,7 @@ from restore.callbacks.ema import EMA
 from restore.callbacks.seed_steps import SeedSteps
 from restore.inference import Inference
 from restore.models.judges import Judges
-from restore.models.stages import make_stages, stage_at
+from restore.models.stages import Stage, make_stages, stage_at
 from restore.models.translation import Translation
 from restore.networks.multires_translation import Level
 from restore.resize import Interpolation
@@ -23,7 +23,13 @@ SIDE = 32
 
 def tiny(levels: int = 2, **settings: Any) -> Translation:
     torch.manual_seed(0)
-    small = {"levels": levels, "width": 4, "blocks": 1, "discriminator_width": 4, "style_features": "random"}
+    small: dict[str, Any] = {
+        "levels": levels,
+        "width": 4,
+        "blocks": 1,
+        "discriminator_width": 4,
+        "style_features": "random",
+    }
     return Translation(**small | settings)
 
 
@@ -63,7 +69,7 @@ def train(
         max_epochs=1,
         accelerator="cpu",
         callbacks=[SeedSteps(seed=0), *callbacks],
-        **quiet | settings,  # type: ignore[arg-type]
+        **quiet | settings,
     )
     trainer.fit(model, datamodule=data or Batches(steps * settings.get("accumulate_grad_batches", 1)))
     return trainer
@@ -240,12 +246,16 @@ def test_half_precision_with_a_scaler_is_refused() -> None:
 # --- losses ---
 
 
-def judged(**settings: Any) -> tuple[Translation, Judges, Any, Any]:
+Given = tuple[list[Tensor], list[Tensor], dict[int, Tensor], Stage]
+
+
+def judged(**settings: Any) -> tuple[Translation, Judges, Given]:
+    """A model in a joint stage, and what its losses take."""
     model = tiny(3, **settings)
     model.judges = Judges(model.hparams, SIDE)
     (stage,) = make_stages([], levels=3, max_steps=1)
     model.enter(stage)
-    return model, model.judges, model.pictures(batch(), stage), stage
+    return model, model.judges, (*model.pictures(batch(), stage), stage)
 
 
 ALL = {"feature_matching_weight": 10.0, "frequency_weight": 0.1}
@@ -254,8 +264,8 @@ ALL = {"feature_matching_weight": 10.0, "frequency_weight": 0.1}
 @pytest.mark.parametrize("adversarial", ["least_squares", "hinge", "non_saturating"])
 @pytest.mark.parametrize("augment", [[], ["color", "translation", "cutout"]])
 def test_every_loss_reaches_the_head_of_its_level_and_no_other(adversarial: str, augment: list[str]) -> None:
-    model, judges, pictures, stage = judged(adversarial=adversarial, augment=augment, **ALL)
-    _, terms = judges.generator_loss(*pictures, stage)
+    model, judges, given = judged(adversarial=adversarial, augment=augment, **ALL)
+    _, terms = judges.generator_loss(*given)
     names = ("l1", "adversarial", "style", "feature_matching", "frequency")
     assert set(terms) == {f"{name}_level{r}{end}" for name in names for r in range(3) for end in ("", "_weighted")}
     heads = [level.head.weight for level in model.network.levels if isinstance(level, Level)]
@@ -267,22 +277,22 @@ def test_every_loss_reaches_the_head_of_its_level_and_no_other(adversarial: str,
 
 @pytest.mark.parametrize("adversarial", ["least_squares", "hinge", "non_saturating"])
 def test_the_steps_give_each_other_no_gradient(adversarial: str) -> None:
-    model, judges, pictures, stage = judged(adversarial=adversarial, **ALL)
-    loss, terms = judges.discriminator_loss(*pictures, stage)
+    model, judges, given = judged(adversarial=adversarial, **ALL)
+    loss, terms = judges.discriminator_loss(*given)
     loss.backward()
     assert all(p.grad is None for p in model.network.parameters())
     assert all(p.grad is not None for p in judges.discriminators.parameters())
     assert ("r1_level0" in terms) == (adversarial == "non_saturating")
     judges.zero_grad()
-    judges.generator_loss(*pictures, stage)[0].backward()
+    judges.generator_loss(*given)[0].backward()
     assert all(p.grad is None for p in judges.parameters())
     assert all(p.requires_grad for p in judges.discriminators.parameters())
     assert all(p.grad is not None for p in model.network.parameters())
 
 
 def test_weighted_terms_add_up_to_the_loss_and_style_counts_half_as_much_as_l1() -> None:
-    _, judges, pictures, stage = judged(level_weights=[1.0, 2.0, 0.5], **ALL)
-    loss, terms = judges.generator_loss(*pictures, stage)
+    _, judges, given = judged(level_weights=[1.0, 2.0, 0.5], **ALL)
+    loss, terms = judges.generator_loss(*given)
     weighted = {name: float(term.detach()) for name, term in terms.items() if name.endswith("_weighted")}
     assert sum(weighted.values()) == pytest.approx(float(loss), rel=1e-5)
     for r, weight in enumerate((1.0, 2.0, 0.5)):
@@ -294,23 +304,23 @@ def test_weighted_terms_add_up_to_the_loss_and_style_counts_half_as_much_as_l1()
 
 
 def test_a_calibrated_weight_stays_through_its_stage_and_a_given_one_overrides() -> None:
-    _, judges, pictures, stage = judged()
-    judges.generator_loss(*pictures, stage)
+    _, judges, given = judged()
+    judges.generator_loss(*given)
     known = dict(judges.style_weights)
-    inputs, targets, fakes = pictures
+    inputs, targets, fakes, stage = given
     judges.generator_loss(inputs, targets, {r: fake / 2 for r, fake in fakes.items()}, stage)
     assert judges.style_weights == known
     judges.forget(stage)
     assert judges.style_weights == {}
-    _, judges, pictures, stage = judged(style_weight=7.0)
-    _, terms = judges.generator_loss(*pictures, stage)
+    _, judges, given = judged(style_weight=7.0)
+    _, terms = judges.generator_loss(*given)
     assert float(terms["style_level1_weighted"]) == pytest.approx(7 * float(terms["style_level1"]))
     assert judges.style_weights == {}
 
 
 def test_losses_not_asked_for_are_not_computed() -> None:
-    _, judges, pictures, stage = judged(style_weight=0.0, adversarial_weight=0.0)
-    _, terms = judges.generator_loss(*pictures, stage)
+    _, judges, given = judged(style_weight=0.0, adversarial_weight=0.0)
+    _, terms = judges.generator_loss(*given)
     assert set(terms) == {f"l1_level{r}{end}" for r in range(3) for end in ("", "_weighted")}
     assert judges.record() == {}
 
