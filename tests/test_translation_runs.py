@@ -134,7 +134,7 @@ def same(a: Any, b: Any) -> bool:
     ("settings", "every", "starts"),
     [
         ([], 1, [1] * 8),  # killed behind every step, the last of a stage and the first of the next included
-        (["model.spectral_norm=true", "model.adversarial=non_saturating"], 3, [5, 2, 4]),
+        (["model.spectral_norm=true", "model.adversarial=non_saturating"], 2, [5, 3, 2]),
         (["trainer.accumulate_grad_batches=2", "model.augment=[color,translation,cutout]"], 2, [7, 5, 5]),
         (["model.stages=[]", "model.feature_matching_weight=10"], 2, [3, 4]),
     ],
