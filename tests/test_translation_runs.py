@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from restore import checkpoint
+from restore.models.translation import Translation
 from tests.conftest import TINY_TRANSLATION, Cli, photo
 from tests.test_fit import crash_at, last, run_folder
 
@@ -55,7 +56,7 @@ def test_the_run_folder_holds_plan_sheets_panels_and_what_was_used(cli: Cli, tmp
     assert sheets == ["stage_1_level_1.png", "stage_2_level_0.png", "stage_3_joint.png"]
     with Image.open(folder / "stages" / sheets[0]) as sheet:
         assert sheet.size == (4 * 50, 40)  # input, two outputs, reference of the one validation picture
-        assert len(set(sheet.crop((100, 0, 150, 40)).getdata())) == 1  # not trained yet
+        assert len(sheet.crop((100, 0, 150, 40)).getcolors() or []) == 1  # not trained yet
     panels = sorted(path.name for path in (folder / "panels").iterdir())
     assert panels == ["2_0000004.png", "2_0000006.png"]
     with Image.open(folder / "panels" / panels[0]) as panel:
@@ -63,6 +64,7 @@ def test_the_run_folder_holds_plan_sheets_panels_and_what_was_used(cli: Cli, tmp
     result = json.loads((folder / "result.json").read_text())
     assert (result["monitor"], result["protocol"]) == ("best/l1", "translation_rgb")
     values = [float(row["val/photos_held_out/l1"]) for row in rows(folder) if row["val/photos_held_out/l1"]]
+    assert len(values) == 2
     assert result["value"] == pytest.approx(min(values))  # the smaller the better
     assert result["training"]["style_features"] == "random weights, seed 0"
     assert set(result["training"]["style_weights"]) == {"stage 1/1", "stage 2/0", "stage 3/0", "stage 3/1"}
@@ -70,6 +72,29 @@ def test_the_run_folder_holds_plan_sheets_panels_and_what_was_used(cli: Cli, tmp
     (folder / "result.json").unlink()
     assert cli("fit", *options).status == 0
     assert json.dumps(json.loads((folder / "result.json").read_text())["training"]) == before
+
+
+def test_a_lower_levels_score_does_not_remain_the_best(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(self: Translation) -> dict[str, float]:  # the longer trained, the worse
+        return {"photos_held_out/l1": 0.01 * self.global_step}
+
+    monkeypatch.setattr(Translation, "_means", score)
+    options = [*QUICK, "val_every_steps=1", "trainer.max_steps=6", "checkpoint.every_steps=1"]
+    assert cli("fit", *options, "run_id=a").status == 0
+    folder = run_folder(tmp_path, "a", NAME)
+    best = [float(row["best/l1"]) for row in rows(folder)]
+    assert best == pytest.approx([0.01, 0.01, 0.03, 0.03, 0.03, 0.03])  # steps 3 and 4 are level 0's, 5 and 6 joint
+    stored = checkpoint.read(folder / "checkpoints" / "best.ckpt")
+    assert stored["global_step"] == 3
+    assert int(stored["state_dict"]["network.top"]) == 0
+    with monkeypatch.context() as patch:  # killed at the border
+        crash_at(patch, 2)
+        with contextlib.suppress(BaseException):
+            cli("fit", *options, "run_id=x")
+    assert cli("fit", *options, "run_id=x").status == 0
+    assert [float(row["best/l1"]) for row in rows(run_folder(tmp_path, "x", NAME))] == best
 
 
 def test_predict_restores_whole_pictures_and_refuses_tiles(cli: Cli, tmp_path: Path) -> None:

@@ -179,12 +179,19 @@ class Translation(RestorationModel):
         if stage != self.stage:
             self.enter(stage)
             if step == stage.begin:
-                self.judges.forget(stage)
-                for optimizer in optimizers:
-                    optimizer.state.clear()
+                self._begin(stage, optimizers)
         lr = self.hparams["lr"] * stage.lr_factor(step)
         for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
             group.update(lr=lr, betas=tuple(self.hparams["betas"]))
+
+    def _begin(self, stage: Stage, optimizers: list[torch.optim.Optimizer]) -> None:
+        assert self.judges is not None
+        self.judges.forget(stage)
+        for optimizer in optimizers:
+            optimizer.state.clear()
+        if stage.number > 1 and self.stages[stage.number - 2].top != stage.top:
+            # a blurred picture of a lower level may be closer in L1 than a sharp one; it must not remain the best
+            self.best = self.worst
 
     def enter(self, stage: Stage) -> None:
         """Let only the stage's modules learn."""
