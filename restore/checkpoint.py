@@ -32,6 +32,7 @@ METHODS = {
     "super_resolution": "restore.models.super_resolution.SuperResolution",
     "deblur": "restore.models.deblur.Deblur",
     "zero_shot": "restore.models.zero_shot.ZeroShotSuperResolution",
+    "translation": "restore.models.translation.Translation",
 }
 
 

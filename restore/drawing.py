@@ -36,6 +36,26 @@ def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, *, max_side: int, error_gai
     return torch.cat([torch.cat(parts, 2), below], 1)
 
 
+def draw_levels(lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max_side: int) -> Tensor:
+    """The input, the outputs of all levels and the reference in a row.
+
+    Args:
+        lq: float, (C, H, W); other than 3 channels are shown as their mean.
+        outputs: float, (3, H, W) each; None is shown as a grey field.
+        gt: float, (3, H, W).
+        max_side: larger pictures are cut to their middle.
+
+    Returns:
+        float, (3, H', (2 + n) W'), with H' and W' at most ``max_side``.
+    """
+    height, width = gt.shape[1:]
+    top, left = max(0, (height - max_side) // 2), max(0, (width - max_side) // 2)
+    shown = lq if len(lq) == 3 else lq.mean(0, keepdim=True).expand(3, -1, -1)
+    empty = torch.full_like(gt, 0.5)
+    row = [shown, *(empty if each is None else each.clamp(0, 1) for each in outputs), gt]
+    return torch.cat([each[:, top : top + max_side, left : left + max_side] for each in row], 2)
+
+
 def _worst_place(picture: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:
     """Top left corner of the window whose mean error is largest."""
     error = (picture - reference).abs().mean(0)[None, None]

@@ -79,7 +79,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         "seconds": round(seconds, 1),
         "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),
         "warnings": data.warnings,
-    }
+    } | ({"training": model.record} if model.record else {})
     run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
@@ -93,7 +93,7 @@ def _begin(model: Any, trainer: Any, resume: Path, *, is_new_run: bool) -> int:
     if begin >= last and is_new_run:
         raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
     if not is_new_run:
-        model.best = stored["restore"]["best"]
+        model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
     return begin
 
 
@@ -131,6 +131,11 @@ def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
     if data.patch_size // data.scale % model.multiple_of:
         raise ValueError(
             f"data.patch_size is {data.patch_size}, expected a multiple of {model.multiple_of * data.scale}, "
+            f"because {model.method} halves its input on the way"
+        )
+    if data.patch_size // data.scale < model.min_size:
+        raise ValueError(
+            f"data.patch_size is {data.patch_size}, expected at least {model.min_size * data.scale}, "
             f"because {model.method} halves its input on the way"
         )
     if cfg.init_from is not None and not is_resumed:

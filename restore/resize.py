@@ -56,6 +56,16 @@ def _taps(
         return _make_taps(length, new_length, scale, edges, filter_)
 
 
+@lru_cache(maxsize=256)
+def _taps_on(
+    device: torch.device, dtype: torch.dtype, length: int, new_length: int, scale: float, edges: Edges, filter_: Filter
+) -> tuple[Tensor, Tensor]:
+    """The same on an accelerator, kept there: bringing them over would make the host wait at every call."""
+    index, weight = _taps(length, new_length, scale, edges, filter_)
+    with torch.inference_mode(False):
+        return index.to(device), weight.to(dtype).to(device)  # in this order: some accelerators have no float64
+
+
 def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_: Filter) -> tuple[Tensor, Tensor]:
     kernel, support = _FILTERS[filter_]
     stretch = min(scale, 1.0)  # antialiasing: shrinking widens the kernel
@@ -79,11 +89,13 @@ def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_
 def _resize_axis(
     image: Tensor, dim: int, new_length: int, scale: float, edges: Edges, filter_: Filter = "bicubic"
 ) -> Tensor:
-    index, weight = _taps(image.shape[dim], new_length, scale, edges, filter_)
+    if image.device.type == "cpu":
+        index, weight = _taps(image.shape[dim], new_length, scale, edges, filter_)
+    else:
+        index, weight = _taps_on(image.device, image.dtype, image.shape[dim], new_length, scale, edges, filter_)
     shape = [1] * image.dim()
     shape[dim] = new_length
     weight = weight.to(image)
-    index = index.to(image.device)
     total = image.index_select(dim, index[0]) * weight[0].view(shape)
     for k in range(1, len(index)):
         total = total + image.index_select(dim, index[k]) * weight[k].view(shape)

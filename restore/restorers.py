@@ -107,6 +107,11 @@ class NetworkRestorer(Restorer):
         self.multiple_of, self.min_size, self.halo = model.multiple_of, model.min_size, model.halo
         self.protocol = model.protocol
         self._context = inference.tile_overlap if model.halo is None else model.halo
+        if model.why_no_tiles is not None and inference.tile not in ("auto", "none"):
+            raise ValueError(
+                f"tile is {inference.tile}, but {name} restores a picture as a whole, because {model.why_no_tiles}; "
+                "leave tile out"
+            )
 
     def tile_for(self, size: tuple[int, int]) -> int | None:
         """The tile used for an image of (height, width), or None when it is run whole."""
@@ -115,6 +120,9 @@ class NetworkRestorer(Restorer):
             return None
         if choice != "auto":
             return tiling.round_up(int(choice), self.multiple_of)
+        if self.model.why_no_tiles is not None:
+            self._refuse_too_large(size)
+            return None
         return tiling.largest_tile(
             size,
             bytes_per_pixel=self.model.bytes_per_pixel,
@@ -122,6 +130,16 @@ class NetworkRestorer(Restorer):
             halo=self._context,
             multiple_of=self.multiple_of,
         )
+
+    def _refuse_too_large(self, size: tuple[int, int]) -> None:
+        height, width = (tiling.round_up(max(length, self.min_size), self.multiple_of) for length in size)
+        needed = height * width * self.model.bytes_per_pixel / 2**30
+        if needed > self.inference.memory_gb:
+            raise ValueError(
+                f"memory_gb is {self.inference.memory_gb:g}, but a picture of {size[0]}x{size[1]} px needs about "
+                f"{needed:.1f} and cannot be cut into tiles, because {self.model.why_no_tiles}; "
+                f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the picture"
+            )
 
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
         views = 8 if self.ensemble else 1

@@ -15,6 +15,7 @@ from restore.callbacks.curves import Curves
 from restore.callbacks.non_finite import StopOnNonFinite
 from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
 from restore.callbacks.seed_steps import SeedSteps
+from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
 from restore.config import build
 
@@ -52,6 +53,7 @@ def make_trainer(cfg: Any, folder: Path, *, is_new_run: bool) -> tuple[Trainer, 
             steps,
             StopOnNonFinite(every_steps=every),
             StepLog(),
+            StageReport(),
             Curves(),
             RunCheckpoint(every_steps=every, is_new_run=is_new_run),
         ],

@@ -33,6 +33,16 @@ TINY_DEBLUR = (
     "data.val_limit=1",
 )
 
+TINY_TRANSLATION = (
+    "trainer=smoke",
+    "model=translation_tiny",
+    "data=synthetic_blur",
+    "callbacks.progress=null",
+    "data.batch_size=2",
+    "data.patch_size=32",
+    "data.val_limit=1",
+)
+
 TINY_ZERO_SHOT = (
     "trainer=smoke",
     "model=zero_shot",

@@ -19,7 +19,7 @@ from restore import checkpoint
 from restore.callbacks.seed_steps import SeedSteps
 from restore.models.super_resolution import SuperResolution
 from restore.run_folder import locked, read_mapping
-from tests.conftest import TINY, TINY_DEBLUR, TINY_ZERO_SHOT, Cli, blurred_pair, photo
+from tests.conftest import TINY, TINY_DEBLUR, TINY_TRANSLATION, TINY_ZERO_SHOT, Cli, blurred_pair, photo
 
 QUICK = ("callbacks.panels=null", "val_every_steps=100")
 FAST = (*TINY, *QUICK)
@@ -29,6 +29,14 @@ METHODS = {
     "super_resolution": (*TINY, *QUICK, "data=photos_degraded"),
     "deblur": (*TINY_DEBLUR, *QUICK, "data.root=photos", "data.validation=1"),
     "zero_shot": (*TINY_ZERO_SHOT, *QUICK, "data.image=photos/0.png"),
+    "translation": (
+        *TINY_TRANSLATION,
+        *QUICK,
+        "data.root=photos",
+        "data.validation=1",
+        "model.augment=[color,cutout]",
+        "model.style_weight=0",
+    ),
 }
 IN_PROCESS = {"zero_shot"}  # read without loader workers: the fathers change while it trains
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -481,7 +489,9 @@ def kill_after_two_saves(process: subprocess.Popen[str], folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("photos")
-@pytest.mark.parametrize(("method", "workers"), [("super_resolution", 2), ("deblur", 0), ("zero_shot", None)])
+@pytest.mark.parametrize(
+    ("method", "workers"), [("super_resolution", 2), ("deblur", 0), ("zero_shot", None), ("translation", 2)]
+)
 def test_a_killed_run_goes_on_and_ends_bit_identical(
     cli: Cli, tmp_path: Path, method: str, workers: int | None
 ) -> None:

@@ -14,6 +14,7 @@ class EMA(Callback):
     Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, with their ramp: the decay of update
     t is min(decay, t / (t + 10)), so that a short run does not average in its random start. Raw and averaged weights
     are both in the checkpoint. Only the network is averaged: a model's discriminator or frozen feature network is not.
+    A model that trains in stages says in ``average_from`` when the ramp begins anew, for the same reason.
     A model that is not ``is_averaged`` is left alone.
 
     Args:
@@ -45,7 +46,8 @@ class EMA(Callback):
         if self.average is None or trainer.global_step == self._updates:
             return
         self._updates = trainer.global_step
-        decay = min(self.decay, self._updates / (self._updates + 10))
+        age: int = self._updates - pl_module.average_from  # type: ignore[operator, assignment]
+        decay = min(self.decay, age / (age + 10))
         average, current = self.average, self._network(pl_module)
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - decay)

@@ -1,4 +1,4 @@
-"""Pictures of how a run is doing: lq enlarged, pred, gt, error."""
+"""Pictures of how a run is doing: lq enlarged, pred, gt, error; or lq, the outputs of all levels, gt."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from restore import image
-from restore.drawing import draw_panel
+from restore.drawing import draw_levels, draw_panel
 
 
 class Panels(Callback):
@@ -39,18 +39,17 @@ class Panels(Callback):
         """``outputs`` is the restored image, (1, 3, H, W)."""
         if trainer.sanity_checking or dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
-        panel = draw_panel(
-            batch["lq"][0].cpu(),
-            outputs[0].cpu(),
-            batch["gt"][0].cpu(),
-            max_side=self.max_side,
-            error_gain=self.error_gain,
-            zoom=self.zoom,
-        )
+        lq, pred, gt = batch["lq"][0].cpu(), outputs[0].cpu(), batch["gt"][0].cpu()
+        levels = pl_module.level_outputs(batch["lq"])  # type: ignore[operator]
+        if levels:
+            cpu = [None if each is None else each[0].float().cpu() for each in levels]
+            panel, shown = draw_levels(lq, cpu, gt, max_side=self.max_side), "lq, outputs from low to high, reference"
+        else:
+            panel = draw_panel(lq, pred, gt, max_side=self.max_side, error_gain=self.error_gain, zoom=self.zoom)
+            shown = f"lq, restored, reference, error x{self.error_gain:g}"
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"
         image.write(target, image.picture(panel))
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
-                caption = f"lq, restored, reference, error x{self.error_gain:g}"
-                logger.log_image(key=f"panels/{name}", images=[str(target)], step=step, caption=[caption])
+                logger.log_image(key=f"panels/{name}", images=[str(target)], step=step, caption=[shown])

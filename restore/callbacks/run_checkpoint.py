@@ -63,7 +63,7 @@ class RunCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget another run's best."""
         if self.is_new_run:
-            pl_module.best = float("-inf")  # type: ignore[assignment]
+            pl_module.best = pl_module.worst
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

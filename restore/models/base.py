@@ -32,15 +32,21 @@ class RestorationModel(LightningModule):
         multiple_of, min_size: sides of lq the network takes; others are padded.
         halo: receptive radius in lq pixels, or None when the output depends on the whole image.
         protocol: the metrics it is judged by.
-        monitor: the column of the protocol that chooses the best checkpoint; larger is better.
+        monitor: the column of the protocol that chooses the best checkpoint.
+        smaller_is_better: of the monitored column.
         is_averaged: whether a moving average of the weights makes sense for it.
+        average_from: the step at which what is averaged began to be trained, which restarts the average.
+        why_no_tiles: the reason, where a picture cannot be restored in tiles; None where it can.
         bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
+        record: what the result of a training should say beside the scores.
     """
 
     method: ClassVar[str]
     training_settings: ClassVar[tuple[str, ...]]
     monitor: ClassVar[str] = "psnr_y"
+    smaller_is_better: ClassVar[bool] = False
     is_averaged: ClassVar[bool] = True
+    why_no_tiles: ClassVar[str | None] = None
     network: nn.Module
     scale: int
     in_channels: int = 3
@@ -50,11 +56,13 @@ class RestorationModel(LightningModule):
     halo: int | None
     protocol: str
     bytes_per_pixel: int
+    average_from: int = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.best = float("-inf")
+        self.best = self.worst
         self.is_best = False
+        self.record: dict[str, Any] = {}
         self.scores: dict[str, MeanScore] = {}
         self.train_values: dict[str, Any] = {}  # of the newest step, by log name
 
@@ -66,6 +74,26 @@ class RestorationModel(LightningModule):
     def restore_whole(self, lq: Tensor) -> Tensor:
         """``forward`` for any size: padded as the network needs it, and cropped back."""
         return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
+
+    def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
+        """All outputs of a network with several, from low to high, at the size of the highest; else nothing.
+
+        None stands for an output that is not trained yet.
+        """
+        return []
+
+    def plan(self) -> str | None:
+        """What will be trained when, in Markdown, of a method that trains in stages; asked when training starts."""
+        return None
+
+    def stage_ending_at(self, step: int) -> str | None:
+        """Name of the stage whose last update was number ``step``, counted from 1."""
+        return None
+
+    @property
+    def worst(self) -> float:
+        """The monitored score before the first validation."""
+        return float("inf" if self.smaller_is_better else "-inf")
 
     def pool_locally(self, window: int) -> None:
         """Replace means over the whole image by means over ``window`` lq pixels, for methods that have such means.
@@ -114,8 +142,8 @@ class RestorationModel(LightningModule):
         means = self._means()
         self.log_dict({f"val/{key}": value for key, value in means.items()} | {"step": float(self.global_step)})
         current = next(value for key, value in means.items() if key.endswith(f"/{self.monitor}"))
-        self.is_best = current > self.best
-        self.best = max(self.best, current)
+        self.is_best = current < self.best if self.smaller_is_better else current > self.best
+        self.best = current if self.is_best else self.best
         self.log(f"best/{self.monitor}", self.best)
         self.log(self.monitor, current, prog_bar=True, logger=False)
         log.info("step %d: %s", self.global_step, ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
@@ -170,6 +198,7 @@ class RestorationModel(LightningModule):
             "method": self.method,
             "arguments": dict(self.hparams),
             "best": self.best,
+            "record": self.record,
             "accumulate": self.trainer.accumulate_grad_batches,
         }
 

@@ -1,0 +1,56 @@
+"""The convolutions of VGG19 (Simonyan and Zisserman, ICLR 2015), as far as style losses look at them."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# place in torchvision's ``features`` -> (inputs, outputs); the names of its weights stay valid
+_CONVS = {
+    **{0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256)},
+    **{16: (256, 256), 19: (256, 512), 21: (512, 512), 23: (512, 512), 25: (512, 512), 28: (512, 512), 30: (512, 512)},
+}
+_POOLED_BEFORE = (5, 10, 19, 28)
+LAYERS = {"relu2_2": 7, "relu3_4": 16, "relu4_4": 25, "relu5_2": 30}
+_HALVINGS = {"relu2_2": 1, "relu3_4": 2, "relu4_4": 3, "relu5_2": 4}
+SMALLEST_MAP = 4  # pixels; a smaller one has no statistics to speak of
+
+
+def layers_for(side: int) -> list[str]:
+    """Names of the layers whose map of a picture with this smaller side has at least 4 pixels a side."""
+    return [name for name, halvings in _HALVINGS.items() if side >> halvings >= SMALLEST_MAP]
+
+
+class VGG19Features(nn.Module):
+    """Maps of VGG19 at four depths: relu2_2, relu3_4, relu4_4, relu5_2. Frozen; weights are loaded or drawn later."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.ModuleDict({str(k): nn.Conv2d(*sizes, 3, padding=1) for k, sizes in _CONVS.items()})
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+
+    def draw(self, seed: int) -> None:
+        """Random weights (He et al., ICCV 2015, eq. 10), the same for the same seed everywhere."""
+        generator = torch.Generator().manual_seed(seed)
+        for conv in self.features.values():
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)  # type: ignore[arg-type]
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, picture: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, in the order of depth; deeper ones are not computed."""
+        x, wanted, found = (picture - self.mean) / self.std, [LAYERS[name] for name in layers], []
+        for place in _CONVS:
+            if place > max(wanted):
+                break
+            if place in _POOLED_BEFORE:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(self.features[str(place)](x))
+            if place in wanted:
+                found.append(x)
+        return found
