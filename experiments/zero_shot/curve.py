@@ -2,9 +2,9 @@
 
     python -m experiments.zero_shot.curve bird butterfly
 
-Writes curve.csv and draws curve.png. Let nothing else run meanwhile. Seconds are of training and enlarging, of one
-process with as many threads as torch takes; opening the program is not counted. Ours in bfloat16 (the listing has no
-such thing), each budget a training of its own; the listing's points lie on one training.
+Writes curve.csv and draws curve.png. Seconds are of one thread of the processor, for training and enlarging; opening
+the program is not counted, nor what other programs took meanwhile. Ours in bfloat16 (the listing has no such thing),
+each budget a training of its own; the listing's points lie on one training.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", help="pictures of Set5")
     names = parser.parse_args().names
+    torch.set_num_threads(1)
     rows = [row for name in names for row in (*ours(name), *theirs(name))]
     with (HERE / "curve.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["image", "who", "steps", "seconds", "psnr_y"], lineterminator="\n")
@@ -65,9 +67,9 @@ def ours(name: str) -> Iterator[dict[str, str]]:
     for steps in STEPS:
         inference, adaptation = Inference(precision="bf16"), Adaptation(max_steps=steps)
         restorer = open_restorer("zero_shot", scale=SCALE, inference=inference, adaptation=adaptation)
-        started = time.perf_counter()
+        started = time.process_time()
         pred = restorer.restore(lq)
-        yield row(name, "restore", steps, time.perf_counter() - started, score(pred, gt))
+        yield row(name, "restore", steps, time.process_time() - started, score(pred, gt))
 
 
 def theirs(name: str) -> Iterator[dict[str, str]]:
@@ -76,9 +78,9 @@ def theirs(name: str) -> Iterator[dict[str, str]]:
     for network, step, seconds in listing.training(lq, SCALE, STEPS[-1], seed=0):
         if step not in STEPS:
             continue
-        started = time.perf_counter()
+        started = time.process_time()
         pred = listing.enlarge(network, lq, SCALE, 1)
-        seconds += time.perf_counter() - started
+        seconds += time.process_time() - started
         yield row(name, "listing", step, seconds, score(pred, gt))
 
 
@@ -94,7 +96,7 @@ def draw(rows: list[dict[str, str]]) -> None:
         axes.plot(seconds, [mean(float(row["psnr_y"]) for row in each) for each in by_step], style, label=who)
     axes.set(
         xscale="log",
-        xlabel="seconds",
+        xlabel="processor seconds",
         ylabel=f"PSNR-Y, Set5 x{SCALE}",
         title=", ".join(dict.fromkeys(r["image"] for r in rows)),
     )

@@ -38,7 +38,7 @@ def levels(lq: Tensor, factor: float) -> list[Tensor]:
 
 
 def training(lq: Tensor, factor: float, max_steps: int, seed: int) -> Iterator[tuple[ZSSRNetwork, int, float]]:
-    """Trains; yields the network, the step and the seconds of training so far, after every step."""
+    """Trains; yields the network, the step and the processor seconds of training so far, after every step."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     network = ZSSRNetwork()
@@ -47,7 +47,7 @@ def training(lq: Tensor, factor: float, max_steps: int, seed: int) -> Iterator[t
     weights = np.array([factor ** (2 * k) for k in range(LEVELS)])
     lr, losses, seconds = LR, list[float](), 0.0
     for step in range(1, max_steps + 1):
-        started = time.perf_counter()
+        started = time.process_time()
         k = int(random.choice(LEVELS, p=weights / weights.sum()))
         side = min(CROP, *lq.shape[1:])
         top, left = (int(random.integers(length - side + 1)) for length in lq.shape[1:])
@@ -64,7 +64,7 @@ def training(lq: Tensor, factor: float, max_steps: int, seed: int) -> Iterator[t
         if step % RANGE == 0:
             lr = lowered(lr, losses[-RANGE:])
             optimizer.param_groups[0]["lr"] = lr
-        seconds += time.perf_counter() - started
+        seconds += time.process_time() - started
         yield network, step, seconds
         if lr <= LR_STOP * (1 + 1e-9):
             return
