@@ -129,7 +129,7 @@ def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
 
     model = build(cfg.model, "model")
     data = build(cfg.data, "data", seed=cfg.seed)
-    _refuse_other_kind(model, data)
+    _refuse_other_kind(model.method, str(cfg.data._target_))
     if data.scale != model.scale:
         raise ValueError(f"data.scale is {data.scale}, model.scale is {model.scale}; leave data.scale out")
     if data.patch_size // data.scale % model.multiple_of:
@@ -151,17 +151,13 @@ def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
     return model, data
 
 
-def _refuse_other_kind(model: Any, data: Any) -> None:
+def _refuse_other_kind(method: str, target: str) -> None:
     """One method makes its pairs from one picture while it trains, which no other reads, and it reads no others."""
-    from restore.data.single_image import SingleImageData
-
-    is_zero_shot = model.method == "zero_shot"
-    if is_zero_shot and not isinstance(data, SingleImageData):
+    is_zero_shot, is_single = method == "zero_shot", target.endswith(".SingleImageData")
+    if is_zero_shot and not is_single:
         raise ValueError("data is one of many pictures, but model=zero_shot trains on one; set data=single_image")
-    if isinstance(data, SingleImageData) and not is_zero_shot:
-        raise ValueError(
-            f"data is data=single_image, which only model=zero_shot trains on; {model.method} needs another"
-        )
+    if is_single and not is_zero_shot:
+        raise ValueError(f"data is one picture, which only model=zero_shot trains on; {method} needs another data=...")
 
 
 main = command(fit, "fit")

@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hydra import compose, initialize_config_dir
 from PIL import Image, ImageFilter
 
+from restore.config import build, conf_dir
 from restore.data import sequences
 from restore.data.checks import check_pairs, sharpness
 from restore.data.deblur import DeblurData
@@ -122,6 +124,16 @@ def test_whole_sequences_are_held_out(tmp_path: Path) -> None:
     assert held.warnings == []
 
 
+def test_gopro_under_several_roots_is_scored_on_the_test_parts_of_all(tmp_path: Path) -> None:
+    for k, name in enumerate(("a", "b")):
+        for part in ("train", "test"):
+            blurred_pair(tmp_path / name / part / f"{part}_{name}", "0", seed=10 * k + len(part))
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        roots = f"data.root=[{tmp_path}/a,{tmp_path}/b]"
+        both = build(compose("fit", overrides=["model=deblur_tiny", "data=gopro", roots]).data, "data")
+    assert both.test_names == ["a_held_out", "a_test", "b_test"]
+
+
 def test_sequences_of_one_name_under_two_roots_are_two(tmp_path: Path) -> None:
     for k, root in enumerate(("a", "b")):
         for frame in range(2):
@@ -143,11 +155,11 @@ def test_a_set_called_training_cannot_stand_in_for_the_training_pictures(tmp_pat
     twin.parent.mkdir()
     (tmp_path / "g" / "train").rename(twin)
     root = [str(twin / "train0"), str(twin / "train1")]
-    value = str(twin) if setting == "validation" else [str(twin)]
+    settings: dict[str, Any] = {setting: str(twin) if setting == "validation" else [str(twin)]}
     with pytest.raises(
         ValueError, match=r"data\.validation or data\.benchmarks names a folder called training.*rename"
     ):
-        DeblurData(root=root, patch_size=16, **{setting: value}).check()
+        DeblurData(root=root, patch_size=16, **settings).check()
 
 
 def test_a_single_sequence_is_an_error_whose_remedy_works_and_is_remembered(tmp_path: Path) -> None:
