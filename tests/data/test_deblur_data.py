@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
-from hydra import compose, initialize_config_dir
 from PIL import Image, ImageFilter
 
 from restore.config import build, conf_dir
