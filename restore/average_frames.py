@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from restore.config import UserError, command
+from restore.run_folder import refuse_unwritable
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,10 @@ def average_frames(cfg: DictConfig) -> None:
     folder = target / source.name
     if folder == source or source in folder.parents:
         raise UserError(f"output: {target} would put the pairs into the input {source}; name another folder")
+    _refuse_used(folder)
     files = _frames(source, cfg.frames)
+    _check(files)
+    refuse_unwritable(folder)
     runs = [files[k : k + cfg.frames] for k in range(0, len(files) - cfg.frames + 1, cfg.frames)]
     for run in track(runs, source.name, transient=True):
         _write_pair(run, folder)
@@ -32,19 +36,51 @@ def average_frames(cfg: DictConfig) -> None:
 
 
 def _frames(source: Path, frames: int) -> list[Path]:
-    from restore.data.pairs import picture_files, refuse_one_name
+    from restore.data.pairs import by_number, picture_files, refuse_one_name
     from restore.image import SUFFIXES
 
     if not source.is_dir():
         raise UserError(
-            f"input: {source} is not a folder, expected the frames of one video as pictures, sorted by name"
+            f"input: {source} is not a folder, expected the frames of one video as pictures, numbered in their names"
         )
-    files = picture_files(source)
+    files = sorted(picture_files(source), key=lambda file: by_number(file.name))
     if len(files) < frames:
         kinds = ", ".join(SUFFIXES)
         raise UserError(f"input: {source} holds {len(files)} pictures ({kinds}), expected at least frames={frames}")
     refuse_one_name(files, "input")
     return files
+
+
+def _refuse_used(folder: Path) -> None:
+    """Pairs of another length, or of another video of the same name, would mix with those that lie there."""
+    used = [folder / part for part in ("blur", "sharp") if (folder / part).is_dir() and any((folder / part).iterdir())]
+    if used:
+        raise UserError(f"output: {used[0]} already holds files; name another output, or remove {folder}")
+
+
+def _check(files: list[Path]) -> None:
+    """Look at every frame, so that no pair is written where a later one fails."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from restore import image
+    from restore.data.pairs import DataProblem
+
+    def size(file: Path) -> tuple[int, ...] | str:
+        try:
+            return tuple(image.read_rgb8(file).shape[1:])
+        except (ValueError, OSError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+        sizes = list(pool.map(size, files))
+    problems = [each for each in sizes if isinstance(each, str)]
+    expected = next((each for each in sizes if not isinstance(each, str)), ())
+    for file, each in zip(files, sizes, strict=True):
+        if not isinstance(each, str) and each != expected:
+            got, wanted = ("x".join(map(str, sides)) for sides in (each, expected))
+            problems.append(f"{file} has {got} px, expected {wanted} px as the first frame")
+    if problems:
+        raise DataProblem("input", problems)
 
 
 def _write_pair(run: list[Path], folder: Path) -> None:
@@ -55,10 +91,6 @@ def _write_pair(run: list[Path], folder: Path) -> None:
     from restore.synthetic_blur import GAMMA
 
     frames = [image.to_float(image.read_rgb8(file)) for file in run]
-    for file, frame in zip(run, frames, strict=True):
-        if frame.shape != frames[0].shape:
-            got, expected = ("x".join(map(str, each.shape[1:])) for each in (frame, frames[0]))
-            raise UserError(f"input: {file} has {got} px, expected {expected} px as {run[0].name}; remove it")
     blurred = torch.stack(frames).pow(GAMMA).mean(0).pow(1 / GAMMA)
     name = f"{run[len(run) // 2].stem}.png"
     image.write(folder / "blur" / name, image.picture(blurred))

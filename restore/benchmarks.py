@@ -1,16 +1,19 @@
 """Opens the folders that `evaluate` scores on, each laid out as its protocol's family expects."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from restore.data.checks import Checked, check_pairs
 from restore.data.deblur import DeblurData
 from restore.data.paired_images import WholeImages
-from restore.data.pairs import find_pairs
+from restore.data.pairs import DataProblem, find_pairs
 from restore.data.pairs import set_name as folder_name
-from restore.data.sequences import find_sequences, set_name, split_folder
+from restore.data.sequences import find_sequences, not_blurred, set_name, split_folder
 from restore.data.translation_source import Source
 from restore.restorers import Restorer
+
+log = logging.getLogger(__name__)
 
 Benchmark = tuple[str, Callable[[], Checked], Any]  # name, the look at every file, the whole images
 
@@ -37,14 +40,28 @@ def open_benchmarks(
             f"protocol={protocol_name} is one of pictures that keep their size, but the scale is {restorer.scale:g}, "
             "expected 1; set protocol=sr_y"
         )
+    if kind == "sr" and restorer.scale == 1:
+        raise ValueError(
+            f"protocol={protocol_name} shrinks sharp pictures by the scale, which is 1, so that they would be scored "
+            "against themselves; set protocol=deblur_rgb, or leave it out"
+        )
     find = {"sr": _find_small, "deblur": _find_blurred, "translation": _find_translated}[kind]
-    sets, fingerprint = {}, {}
+    sets: dict[str, Any] = {}
+    fingerprint, problems = {}, []
     for root in roots:
-        name, check, images = find(root, restorer, source)
-        if name in sets:
-            raise ValueError(f"benchmarks names two folders called {name}; rename one, the name stands in the tables")
-        fingerprint[name] = check().fingerprint
-        sets[name] = images
+        try:
+            name, check, images = find(root, restorer, source)
+            if name in sets:
+                raise ValueError(f"benchmarks names two folders called {name}; rename one, it stands in the tables")
+            sets[name] = images
+            checked = check()
+            fingerprint[name] = checked.fingerprint
+            if kind == "deblur" and checked.sharper:
+                log.warning(not_blurred(name, checked.sharper, len(images)))
+        except DataProblem as error:
+            problems += error.problems
+    if problems:
+        raise DataProblem("benchmarks", problems)
     return sets, fingerprint
 
 

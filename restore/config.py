@@ -9,6 +9,7 @@ import functools
 import hashlib
 import inspect
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -138,9 +139,14 @@ for _name, _schema in {
 
 def _run_id(given: str | None) -> str:
     """The given id, else the cluster job's, else the time of start."""
-    if given and Path(given).name != given:
-        raise ValueError(f"run_id is {given}, expected a plain name without slashes")
-    return given or os.environ.get("SLURM_JOB_ID") or time.strftime("%Y-%m-%d_%H-%M-%S")
+    return (given and _plain("run_id", given)) or os.environ.get("SLURM_JOB_ID") or time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _plain(setting: str, given: str) -> str:
+    """A name that becomes a folder, as it is: it must not lead elsewhere."""
+    if Path(given).name != given or given == "..":
+        raise ValueError(f"{setting} is {given}, expected a plain name without slashes")
+    return given
 
 
 def _method(target: str) -> str:
@@ -156,6 +162,7 @@ def _folder_name(overrides: str) -> str:
 
 # cached: every interpolation of one process must see the same time
 OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("plain_name", functools.partial(_plain, "name"), replace=True)
 OmegaConf.register_new_resolver("method", _method, replace=True)
 OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
 
@@ -243,6 +250,9 @@ def sentence(error: BaseException) -> str:
         return f"{inner.full_key} is not set, and has no default; give it a value"
     if isinstance(inner, OmegaConfBaseException):
         key = inner.full_key or "a setting"
+        missing = re.search(r"Environment variable '(\w+)' not found", lines[0])
+        if missing:
+            return f"{key} needs the environment variable {missing[1]}; export {missing[1]}=<the folder of the data>"
         return f"{key}: {lines[0]}; give it another value"
     return "\n  ".join(lines)
 
@@ -336,8 +346,9 @@ def _check_types(target: Any, node: DictConfig, path: str) -> None:
         try:
             TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True)).validate_python(value)
         except ValidationError as error:
-            detail = error.errors()[0]["msg"]
-            raise ValueError(f"{path}.{key} is {value!r}: {detail[0].lower()}{detail[1:]}") from error
+            # one for each type of a union; which of them was meant nobody knows
+            details = dict.fromkeys(each["msg"][0].lower() + each["msg"][1:] for each in error.errors())
+            raise ValueError(f"{path}.{key} is {value!r}: {', or '.join(details)}") from error
 
 
 def _holds_targets(value: Any) -> bool:

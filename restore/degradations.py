@@ -17,7 +17,9 @@ Degradation = Callable[[Tensor, np.random.Generator], tuple[Tensor, str]]
 def check_range(name: str, low: float, high: float, least: float, most: float) -> None:
     """Raise ValueError unless least <= low <= high <= most."""
     if not least <= low <= high <= most:
-        raise ValueError(f"degradation {name} has the range {low} to {high}, expected {least} <= low <= high <= {most}")
+        raise ValueError(
+            f"data.degradations: {name} has the range {low} to {high}, expected {least} <= low <= high <= {most}"
+        )
 
 
 class GaussianBlur:

@@ -14,7 +14,7 @@ from restore import results
 from restore.config import UserError, arguments, build, command, inference_settings
 from restore.processes import Context, Worker, showing, spread
 from restore.results import Row
-from restore.run_folder import git_state
+from restore.run_folder import git_state, refuse_unwritable
 from restore.signals import stopping
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def evaluate(cfg: DictConfig) -> None:
         restorers[other] = Scorer(baseline, others, sets, name)
         if other.name == restorer.name:
             raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
+    refuse_unwritable(folder)
     images = folder / "images" if cfg.save_images or perceptual else None
     partial = results.Partial(folder / "partial.json", _dependencies(cfg, fingerprint))
     with stopping() as signalled:

@@ -50,6 +50,9 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = _model_and_data(cfg, is_resumed=resume is not None)
     trainer, steps = training.make_trainer(cfg, folder, is_new_run=is_new_run)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
+            callback.check(model)
     begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
     _describe(cfg, config, folder, model, trainer, data)
     if is_new_run:  # only now that settings and data were found sound
@@ -126,6 +129,7 @@ def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
 
     model = build(cfg.model, "model")
     data = build(cfg.data, "data", seed=cfg.seed)
+    _refuse_other_kind(model.method, str(cfg.data._target_))
     if data.scale != model.scale:
         raise ValueError(f"data.scale is {data.scale}, model.scale is {model.scale}; leave data.scale out")
     if data.patch_size // data.scale % model.multiple_of:
@@ -145,6 +149,15 @@ def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
             if names:
                 log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
     return model, data
+
+
+def _refuse_other_kind(method: str, target: str) -> None:
+    """One method makes its pairs from one picture while it trains, which no other reads, and it reads no others."""
+    is_zero_shot, is_single = method == "zero_shot", target.endswith(".SingleImageData")
+    if is_zero_shot and not is_single:
+        raise ValueError("data is one of many pictures, but model=zero_shot trains on one; set data=single_image")
+    if is_single and not is_zero_shot:
+        raise ValueError(f"data is one picture, which only model=zero_shot trains on; {method} needs another data=...")
 
 
 main = command(fit, "fit")

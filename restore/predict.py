@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.config import UserError, command, inference_settings
 from restore.processes import Context, Worker, showing, spread
-from restore.run_folder import read_mapping, write_text
+from restore.run_folder import read_mapping, refuse_unwritable, write_text
 from restore.signals import stopping
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def predict(cfg: DictConfig) -> None:
 
     # opened here too, so that bad settings are named before any process starts
     jobs = plan(cfg.input, cfg.output, open_restorer(cfg.ckpt_path, **inference_settings(cfg)).scale)
+    refuse_unwritable(jobs[0][1].parent)
     many = Path(cfg.input).is_dir() or len(jobs) > 1
     with stopping() as signalled:
         failed = _run(cfg, jobs, Record(cfg) if many else None, signalled)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,8 +75,17 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     write_text(folder / "results.csv", _csv(numbers, [*keys, *columns]))
     seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
     write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
-    write_text(folder / "results.json", json.dumps(facts, indent=2) + "\n")
+    write_text(folder / "results.json", json.dumps(_valid(facts), indent=2, allow_nan=False) + "\n")
     write_text(folder / "results.md", table)
+
+
+def _valid(value: Any) -> Any:
+    """The same with words for the infinite score of a picture without an error, which JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _valid(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Partial:

@@ -11,6 +11,7 @@ import platform
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -47,6 +48,20 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder that ``output`` names, and raise, before long work, where files cannot be written there.
+
+    Raises:
+        ValueError: with the system's reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"output: {folder} cannot be written ({error.strerror}); name another folder") from error
 
 
 @contextmanager

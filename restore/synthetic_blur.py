@@ -46,7 +46,7 @@ class MotionBlur:
         check_range("noise", 0, noise, 0, 1)
         if kernels < 1 or objects < 0:
             raise ValueError(
-                f"degradation motion has kernels={kernels} and objects={objects}, expected at least 1 and at least 0"
+                f"data.degradations: motion has kernels={kernels} and objects={objects}, expected at least 1 and 0"
             )
         self.low, self.high, self.kernels, self.objects, self.noise = low, high, kernels, objects, noise
         self.margin = _radius(high)

@@ -42,17 +42,43 @@ def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -
         (["input=clip/f000.png"], ["f000.png", "not a folder"]),
         (["output=clip/pairs"], ["into the input"]),
         (["output=."], ["into the input"]),
-        (["input=mixed", "frames=3"], ["f001.png has 8x20 px, expected 16x20 px"]),
+        (["input=mixed", "frames=3"], ["input: 2 problems", "f004.png has 8x20 px, expected 16x20 px", "f005.png"]),
+        (
+            ["output=plain/x", "frames=3"],
+            ["output: ", "plain/x/clip cannot be written (Not a directory); name another folder"],
+        ),
     ],
 )
 def test_bad_settings_are_named_and_nothing_is_written(
     cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]
 ) -> None:
     video(tmp_path / "clip", 6)
-    photo(video(tmp_path / "mixed", 3) / "f001.png", 8, 20)
+    photo(video(tmp_path / "mixed", 6) / "f004.png", 8, 20)
+    (tmp_path / "mixed" / "f005.png").write_bytes(b"no picture")
+    (tmp_path / "plain").write_text("")
     before = sorted(tmp_path.rglob("*"))
     outcome = cli("average_frames", "input=clip", "output=out", *overrides)
     assert outcome.status == 1
     assert all(part in outcome.err for part in parts), outcome.err
     assert "Traceback" not in outcome.err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_neighbours_are_those_of_the_numbers(cli: Cli, tmp_path: Path) -> None:
+    for k in range(8, 14):
+        photo(tmp_path / "clip" / f"f{k}.png", 16, 20, seed=k)
+    outcome = cli("average_frames", "input=clip", "output=set", "frames=3")
+    assert outcome.status == 0, outcome.err
+    assert sorted(path.name for path in (tmp_path / "set" / "clip" / "sharp").iterdir()) == ["f12.png", "f9.png"]
+
+
+def test_pairs_of_another_call_are_neither_mixed_with_nor_replaced(cli: Cli, tmp_path: Path) -> None:
+    video(tmp_path / "clip", 6)
+    video(tmp_path / "other" / "clip", 6)
+    assert cli("average_frames", "input=clip", "output=set", "frames=5").status == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")}
+    for settings in (["input=clip", "frames=3"], ["input=other/clip", "frames=5"]):
+        outcome = cli("average_frames", *settings, "output=set")
+        assert outcome.status == 1
+        assert "set/clip/blur already holds files; name another output, or remove" in outcome.err
+    assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")} == before

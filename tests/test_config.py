@@ -135,6 +135,20 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
             ],
             ["data.in_channels is 3", "these inputs have 2", "set model.in_channels"],
         ),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "data.validation=true"],
+            ["data.validation", "string", "integer"],
+        ),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "data.degradations.0.high=1"],
+            ["data.degradations: motion has the range 2 to 1", "low <= high"],
+        ),
+        (["model=deblur_tiny", "model.frequency_weight=-1"], ["model.frequency_weight is -1", "at least 0"]),
+        (["callbacks=attention", "callbacks.attention.images=-1"], ["callbacks.attention.images is -1", "at least 1"]),
+        (["callbacks=entropy", "model=deblur_tiny", "data=synthetic_blur"], ["callbacks.entropy", "callbacks=default"]),
+        (["name=../../x"], ["name is ../../x", "without slashes"]),
+        (["name=.."], ["name is ..", "without slashes"]),
+        (["run_id=.."], ["run_id is ..", "without slashes"]),
         (["callbacks.panels.zoom=0"], ["callbacks.panels.zoom is 0", "at least 1"]),
     ],
 )
@@ -144,6 +158,36 @@ def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, override
     assert outcome.status == 1
     assert all(part in outcome.err for part in parts), outcome.err
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "word"),
+    [
+        (["data.batch_size=0"], "data.batch_size is 0"),
+        (["callbacks=attention"], "callbacks.attention needs a network with spatial attention"),
+        (["model=deblur_tiny", "data=synthetic_blur", "callbacks=attention"], "callbacks.attention.module is a6.2"),
+        (["model=deblur_tiny", "data=synthetic_blur", "callbacks=entropy"], "callbacks.entropy needs"),
+        (["model=deblur_tiny", "data=single_image", "data.image=one.png"], "only model=zero_shot trains on"),
+        (["data=single_image", "data.image=one.png"], "only model=zero_shot trains on"),
+        (["model=zero_shot", "model.scale=2"], "model=zero_shot trains on one; set data=single_image"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_a_folder_is_described(
+    cli: Cli, tmp_path: Path, overrides: list[str], word: str
+) -> None:
+    photo(tmp_path / "one.png", 64, 64)
+    outcome = cli("fit", *(each for each in TINY if each != "data.val_limit=1"), *overrides, "run_id=a")
+    assert outcome.status == 1
+    assert word in outcome.err
+    assert not list(tmp_path.glob("outputs/*/*"))
+
+
+def test_data_of_a_variable_that_is_not_set_asks_for_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESTORE_DATA", raising=False)
+    for options in (["data=photos_free"], ["model=deblur_tiny", "data=deblur_free"]):
+        outcome = cli("fit", *TINY, *options)
+        assert outcome.status == 1
+        assert "needs the environment variable RESTORE_DATA; export RESTORE_DATA=" in outcome.err, outcome.err
 
 
 def test_an_error_is_one_sentence_and_leaves_no_run_folder(cli: Cli, tmp_path: Path) -> None:

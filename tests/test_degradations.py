@@ -162,7 +162,7 @@ def test_random_order_of_nothing_changes_nothing() -> None:
     ],
 )
 def test_a_bad_range_is_refused_with_both_ends(kind: Any, low: float, high: float, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"degradation {name} .*{low} to {high}.*expected"):
+    with pytest.raises(ValueError, match=rf"data\.degradations: {name} .*{low} to {high}.*expected"):
         kind(low=low, high=high)
 
 

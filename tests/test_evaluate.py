@@ -143,12 +143,28 @@ def test_identity_gives_the_score_of_the_blurred_frames_at_hand(cli: Cli, shared
     assert [float(row["psnr_rgb"]) for row in rows] == pytest.approx(scores, abs=1e-5)
 
 
-def test_identity_of_an_unchanged_picture_is_infinitely_good(cli: Cli, tmp_path: Path) -> None:
-    photo(tmp_path / "few" / "one.png")
-    outcome = cli("evaluate", "ckpt_path=identity", "benchmarks=[few]", "output=o", "baseline=null", "protocol=sr_y")
+def test_identity_of_an_unchanged_picture_is_infinitely_good_and_its_json_is_valid(cli: Cli, tmp_path: Path) -> None:
+    for part in ("blur", "sharp"):
+        photo(tmp_path / "few" / part / "one.png")
+    outcome = cli("evaluate", "ckpt_path=identity", "benchmarks=[few]", "output=o", "baseline=null")
     assert outcome.status == 0, outcome.err
-    assert math.isinf(json.loads((tmp_path / "o" / "results.json").read_text())["means"]["identity"]["few"]["psnr_y"])
+    text = (tmp_path / "o" / "results.json").read_text()
+    facts = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert facts["means"]["identity"]["few"]["psnr_rgb"] == "inf"
     assert "inf" in outcome.out
+    assert "few: 1 of 1 blurred pictures are as sharp" in " ".join(outcome.out.split())
+
+
+def test_the_bad_files_of_all_benchmarks_are_named_at_once(cli: Cli, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        blurred_pair(tmp_path / name, "a")
+        (tmp_path / name / "blur" / "a.png").unlink()
+    photo(tmp_path / "flat" / "a.png")
+    outcome = cli("evaluate", "ckpt_path=identity", "benchmarks=[one,flat,two]")
+    assert outcome.status == 1
+    assert "benchmarks: 3 problems" in outcome.err
+    assert all(word in outcome.err for word in ("one/sharp/a.png", "two/sharp/a.png", "flat holds no pairs"))
+    assert "synthetic_blur" not in outcome.err  # a setting of fit
 
 
 def facades(root: Path, count: int) -> Path:
@@ -244,6 +260,11 @@ def test_lpips_of_an_evaluation_comes_from_the_pictures_it_keeps(cli: Cli, tmp_p
         (["ckpt_path=bicubic", "scale=2", "tile=-3"], ["tile", "-3", "auto, none"]),
         (["ckpt_path=identity", "scale=2"], ["scale", "2", "identity"]),
         (["ckpt_path=identity"], ["benchmarks", "photos_held_out", "blurred and sharp"]),
+        (["ckpt_path=identity", "protocol=sr_y"], ["protocol=sr_y", "scale, which is 1", "protocol=deblur_rgb"]),
+        (
+            ["ckpt_path=bicubic", "scale=2", "output=plain/x"],
+            ["output: plain/x cannot be written (Not a directory); name another folder"],
+        ),
         (["ckpt_path=bicubic", "scale=2", "protocol=deblur_rgb"], ["protocol", "scale is 2", "expected 1"]),
         (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Float"]),
         (["ckpt_path=bicubic", "scale=2", "protocol=translation_rgb"], ["protocol", "scale is 2", "expected 1"]),

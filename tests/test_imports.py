@@ -77,7 +77,7 @@ ALLOWED = {
     },
     "predict": {"config", "processes", "run_folder", "checkpoint", "opening", "restorers", "image", "data", "signals"},
     "benchmark": {"config", "inference", "opening", "restorers", "metrics", "resize", "losses", "image", "data"},
-    "average_frames": {"config", "image", "data", "synthetic_blur"},
+    "average_frames": {"config", "run_folder", "image", "data", "synthetic_blur"},
     "__init__": {"inference", "opening", "restorers"},
     "__main__": set(),
 }

@@ -95,6 +95,21 @@ def test_an_object_moves_in_front_of_what_lies_behind() -> None:
     assert edges(unmoved) <= edges(image)
 
 
+def test_an_object_moves_along_a_path_of_its_own() -> None:
+    short, long = (move_object(torch.zeros(3, 80, 80), texture(80, 80), length, random(1)) for length in (1, 30))
+    assert edges(long) < 0.8 * edges(short)
+
+
+def test_what_is_called_an_object_is_one() -> None:
+    image, words = texture(80, 80), set()
+    for seed in range(8):
+        still, _ = MotionBlur(low=6, high=6, noise=0, objects=0)(image, random(seed))
+        out, word = MotionBlur(low=6, high=6, noise=0, objects=2)(image, random(seed))
+        assert torch.equal(out, still) == ("objects 0" in word)
+        words.add(word.split(", ")[1])
+    assert words == {"objects 0", "objects 1", "objects 2"}
+
+
 def test_masks_are_smooth() -> None:
     fields = smooth_fields(3, (64, 48), random())
     assert fields.shape == (3, 64, 48)

@@ -17,16 +17,23 @@ class AttentionMaps(Callback):
     Args:
         module: of the network, for example ``a6.2``; its ``spatial`` part is watched.
         images: how many pictures of the first validation set.
+
+    Raises:
+        ValueError: no picture.
     """
 
     def __init__(self, *, module: str = "a6.2", images: int = 2) -> None:
+        if images < 1:
+            raise ValueError(
+                f"callbacks.attention.images is {images}, expected at least 1; leave it out with callbacks=default"
+            )
         self.module, self.images = module, images
         self._weights: Tensor | None = None
         self._handle: RemovableHandle | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a network without that module before anything is trained."""
-        names = [name for name, _ in pl_module.network.named_modules() if name.endswith(".spatial")]  # type: ignore[union-attr]
+    def check(self, model: LightningModule) -> None:
+        """Refuse a network without that module; called by ``fit`` before anything is written."""
+        names = [name for name, _ in model.network.named_modules() if name.endswith(".spatial")]  # type: ignore[union-attr]
         if not names:
             raise ValueError("callbacks.attention needs a network with spatial attention; set callbacks=default")
         if f"{self.module}.spatial" not in names:

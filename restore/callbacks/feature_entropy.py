@@ -23,6 +23,11 @@ class FeatureEntropy(Callback):
         self._sums: Tensor | None = None
         self._seen = 0
 
+    def check(self, model: LightningModule) -> None:
+        """Refuse a network without them; called by ``fit`` before anything is written."""
+        if not hasattr(model.network, "features"):
+            raise ValueError("callbacks.entropy needs a network that shows its features; set callbacks=default")
+
     def on_validation_batch_end(
         self,
         trainer: Trainer,
@@ -33,12 +38,9 @@ class FeatureEntropy(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Look at the first pictures."""
-        network = pl_module.network
-        if not hasattr(network, "features"):
-            raise ValueError("callbacks.entropy needs a network that shows its features; set callbacks=default")
         if dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
-        entropies = torch.stack([entropy(maps, self.bins) for maps in network.features(batch["lq"])])  # type: ignore[operator]
+        entropies = torch.stack([entropy(maps, self.bins) for maps in pl_module.network.features(batch["lq"])])  # type: ignore[operator, union-attr]
         self._sums = entropies if self._sums is None else self._sums + entropies
         self._seen += 1
 

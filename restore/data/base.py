@@ -48,6 +48,8 @@ class PairedData(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
+        if batch_size < 1:  # refused here as well as by the sampler, which is made when the run is already described
+            raise ValueError(f"data.batch_size is {batch_size}, expected a positive number of samples")
         if val_limit is not None and val_limit < 1:
             raise ValueError(f"data.val_limit is {val_limit}, expected at least 1 picture, or null for all")
         if num_workers < 0 or cache_gb < 0:
@@ -77,6 +79,11 @@ class PairedData(LightningDataModule):
         Returns:
             Each set's fingerprint.
         """
+        if "training" in self.test_sets:  # it would stand in for what is trained on, here and in the fingerprints
+            raise ValueError(
+                "data.validation or data.benchmarks names a folder called training, which is what the pictures trained "
+                "on are called; rename the folder"
+            )
         checked: dict[str, Checked] = {}
         problems = []
         for name, pairs in {"training": self.train_pairs, **self.test_sets}.items():

@@ -19,7 +19,7 @@ class Checked(NamedTuple):
         fingerprint: SHA-256 over names and contents.
         contents: SHA-256 of each file, and the file.
         samples: SHA-256 of what a pair's files hold together, and the pair.
-        sharper: pairs of equal sizes whose lq has the stronger edges.
+        sharper: pairs of equal sizes whose lq has the stronger edges, or the same.
     """
 
     fingerprint: str
@@ -101,7 +101,7 @@ def _look(
         problems = _size_problems(pair, decoded, scale, smallest_gt, reason)
     if not problems and further is not None:
         problems = further(pair)
-    is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(decoded[1]) > sharpness(decoded[0])
+    is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(decoded[1]) >= sharpness(decoded[0])
     sample = hashlib.sha256("".join(contents).encode()).hexdigest()
     return _Look(problems, whole.hexdigest(), contents, sample, is_sharper)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from restore.data import sequences
 from restore.data.base import PairedData
 from restore.data.checks import Checked
-from restore.data.pairs import Pair, find_pairs, set_name
+from restore.data.pairs import Pair, find_pairs
 from restore.data.photos import EMBEDDED
 
 if TYPE_CHECKING:  # see paired_images
@@ -27,9 +27,10 @@ class DeblurData(PairedData):
         patch_size: side of a training crop.
         batch_size: samples of one step over all processes.
         validation: folder to validate on (its ``val`` or ``test`` part); or the number of sequences of ``root`` to
-            hold out (the last by name); or ``last_frames``, the last tenth of each sequence, which flatters.
+            hold out (the last ones: roots in the order given, sequences by the numbers in their names); or
+            ``last_frames``, the last tenth of each sequence, which flatters.
         val_limit: validate on the first so many pictures of it only; null for all.
-        benchmarks: folders (their ``test`` part) scored once, after training.
+        benchmarks: folder or folders (their ``test`` part) scored once, after training.
         degradations: make lq where it was not prepared, in training and validation.
         num_workers: loader processes; changes nothing but speed.
         cache_gb: decoded training pictures are kept in memory up to this many GiB.
@@ -50,7 +51,7 @@ class DeblurData(PairedData):
         batch_size: int = 8,
         validation: str | int = 1,
         val_limit: int | None = None,
-        benchmarks: Sequence[str] = (),
+        benchmarks: str | Sequence[str] = (),
         degradations: "Sequence[Degradation]" = (),
         num_workers: int = 0,
         cache_gb: float = 4.0,
@@ -79,17 +80,23 @@ class DeblurData(PairedData):
         self.train_pairs, name, held_out = self._split(pairs, validation, _stem(roots[0]))
         self.validation_sets = {name: held_out[:val_limit]}
         self.test_sets = dict(self.validation_sets)
-        for folder in benchmarks:
+        for folder in [benchmarks] if isinstance(benchmarks, str) else benchmarks:
             name, found = self._find(folder, ("test",), "data.benchmarks")
+            if found[:1] == self.test_sets.get(name, [])[:1]:
+                raise ValueError(
+                    f"data.benchmarks: {folder} is already scored as {name}; leave it out of data.benchmarks"
+                )
             if name in self.test_sets:
                 raise ValueError(f"data.benchmarks: {folder} has another set's name; rename one, results go by name")
             self.test_sets[name] = found
 
     def _find(self, root: str, splits: Sequence[str], setting: str) -> tuple[str, list[Pair]]:
         """A set's name and its pairs."""
+        if self.degradations and root in EMBEDDED:
+            return root, find_pairs(root, 1, setting=setting)
         folder = sequences.split_folder(root, splits)
-        if self.degradations and (root in EMBEDDED or not sequences.is_paired(folder)):
-            return set_name(root), find_pairs(root, 1, setting=setting)
+        if self.degradations and not sequences.is_paired(folder):
+            return sequences.set_name(str(folder)), find_pairs(str(folder), 1, setting=setting)
         return sequences.set_name(str(folder)), sequences.find_sequences(folder, setting=setting)
 
     def _split(self, pairs: list[Pair], validation: str | int, stem: str) -> tuple[list[Pair], str, list[Pair]]:
@@ -97,6 +104,11 @@ class DeblurData(PairedData):
             train, held_out = sequences.hold_out_frames(pairs)
             return train, f"{stem}_last_frames", held_out
         if isinstance(validation, str):
+            if validation not in EMBEDDED and not Path(validation).is_dir():
+                raise FileNotFoundError(
+                    f"data.validation: {validation} is not a folder; set it to one, to a number of sequences to hold "
+                    "out, or to last_frames"
+                )
             return pairs, *self._find(validation, ("val", "test"), "data.validation")
         train, held_out = sequences.hold_out_sequences(pairs, validation)
         return train, f"{stem}_held_out", held_out
@@ -106,10 +118,7 @@ class DeblurData(PairedData):
         sequences.refuse_shared_files(checked)
         sets = {"training": self.train_pairs} | self.test_sets
         return sequences.shared_sequences(sets) + [
-            f"{name}: {len(each.sharper)} of {len(sets[name])} blurred pictures are sharper than the sharp ones, "
-            f"the first is {each.sharper[0].lq}; see that the folders are not the wrong way round"
-            for name, each in checked.items()
-            if each.sharper
+            sequences.not_blurred(name, each.sharper, len(sets[name])) for name, each in checked.items() if each.sharper
         ]
 
 

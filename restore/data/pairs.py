@@ -11,6 +11,7 @@ Folder layouts of super-resolution data::
     photos_train, photos_held_out   embedded pictures (:mod:`restore.data.photos`)
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,12 @@ def picture_files(folder: Path) -> list[Path]:
     """The picture files of a folder, sorted by name; hidden ones are left out."""
     named = (p for p in folder.iterdir() if p.suffix.lower() in image.SUFFIXES and not p.name.startswith("."))
     return sorted(p for p in named if not p.is_dir())
+
+
+def by_number(name: str) -> tuple[list[str | int], str]:
+    """The key that sorts names of frames by the numbers in them: 2 before 10, and 02 before 2."""
+    parts = re.split(r"([0-9]+)", name)  # every second part is a number
+    return [int(part) if k % 2 else part for k, part in enumerate(parts)], name
 
 
 def set_name(root: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from restore.data.checks import Checked
-from restore.data.pairs import DataProblem, Pair, picture_files, refuse_one_name
+from restore.data.pairs import DataProblem, Pair, by_number, picture_files, refuse_one_name
 
 LAYOUTS = (("blur", "sharp"), ("input", "target"))
 SPLITS = ("train", "val", "test")
@@ -42,38 +42,58 @@ def is_paired(folder: Path) -> bool:
 
 
 def find_sequences(folder: Path, *, setting: str) -> list[Pair]:
-    """The pairs of a split folder or a sequence, by sequence and frame.
+    """The pairs of a split folder or a sequence, by sequence and frame, both in the order of their numbers.
 
     Args:
         setting: named in the errors.
 
     Raises:
         FileNotFoundError: no such folder.
-        DataProblem: no picture in it, or two of one name. A missing partner is left to ``check_pairs``.
+        DataProblem: no picture in it, a folder that is no sequence beside those that are, or two frames of one name. A
+            missing partner is left to ``check_pairs``.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{setting}: {folder} is not a folder; set {setting} to one of blurred and sharp pictures"
         )
     pairs = _frames(folder, set_name(str(folder)), "", setting)
-    for sequence in sorted(each for each in folder.iterdir() if each.is_dir()):
-        pairs += _frames(sequence, sequence.name, f"{sequence.name}/", setting)
+    found = {each: _frames(each, each.name, f"{each.name}/", setting) for each in _folders(folder)}
+    pairs += [pair for own in found.values() for pair in own]
+    expected = "{blur,sharp} or {input,target} with pictures"
     if not pairs:
-        expected = "<sequence>/{blur,sharp} or {input,target} with pictures"
-        raise DataProblem(setting, [f"{folder} holds no pairs, expected {expected}; data=synthetic_blur needs none"])
+        remedy = "; data=synthetic_blur needs none" if setting.startswith("data.") else ""  # evaluate has no such thing
+        raise DataProblem(setting, [f"{folder} holds no pairs, expected <sequence>/{expected}{remedy}"])
+    # beside the two folders of a sequence others may lie, as GoPro's blur_gamma does
+    unread = [] if _layouts(folder) else [each for each, own in found.items() if not own and _holds_something(each)]
+    if unread:
+        raise DataProblem(setting, [f"{each} holds no pairs, expected {expected} in each sequence" for each in unread])
     return pairs
 
 
+def _folders(folder: Path) -> list[Path]:
+    inside = (each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return sorted(inside, key=lambda each: by_number(each.name))
+
+
+def _holds_something(folder: Path) -> bool:
+    return bool(picture_files(folder) or _folders(folder))
+
+
 def _frames(folder: Path, sequence: str, prefix: str, setting: str) -> list[Pair]:
-    pairs = []
+    pairs: list[Pair] = []
     for folders in _layouts(folder):
         files = [picture_files(each) if each.is_dir() else [] for each in folders]
         for each in files:
             refuse_one_name(each, setting)
         blurred, sharp = ({file.stem: file for file in each} for each in files)
-        for stem in sorted(blurred.keys() | sharp.keys()):
+        for stem in sorted(blurred.keys() | sharp.keys(), key=by_number):
             gt = sharp.get(stem) or folders[1] / blurred[stem].name
             pairs.append(Pair(f"{prefix}{stem}", gt, blurred.get(stem) or folders[0] / gt.name, sequence))
+    first: dict[str, Pair] = {}
+    same = ((pair, first.setdefault(pair.name, pair)) for pair in pairs)
+    twice = [f"{pair.gt}: has the name of {other.gt}" for pair, other in same if other is not pair]
+    if twice:
+        raise DataProblem(setting, twice)
     return pairs
 
 
@@ -86,7 +106,7 @@ def hold_out_sequences(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], l
     names = list(dict.fromkeys(_sequence(pair) for pair in pairs))
     if len(names) < 2:
         raise ValueError(
-            f"data.validation is {count}, but data.root holds the one sequence {names[0]}, whose frames are "
+            f"data.validation is {count}, but data.root holds the one sequence {_name(pairs[0])}, whose frames are "
             "near-duplicates; set data.validation to a folder, or to last_frames to hold out its last ones all the same"
         )
     if not 1 <= count < len(names):
@@ -109,8 +129,10 @@ def hold_out_frames(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
     """
     train: list[Pair] = []
     held_out: list[Pair] = []
-    for name in dict.fromkeys(_sequence(pair) for pair in pairs):
-        own = [pair for pair in pairs if _sequence(pair) == name]
+    sequences: dict[tuple[Path, str], list[Pair]] = {}
+    for pair in pairs:
+        sequences.setdefault(_sequence(pair), []).append(pair)
+    for own in sequences.values():
         count = max(1, len(own) // 10) if len(own) > 1 else 0
         train += own[: len(own) - count]
         held_out += own[len(own) - count :]
@@ -122,8 +144,13 @@ def hold_out_frames(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
     return train, held_out
 
 
-def _sequence(pair: Pair) -> str:
+def _name(pair: Pair) -> str:
     return pair.sequence or str(pair.gt)
+
+
+def _sequence(pair: Pair) -> tuple[Path, str]:
+    """Which sequence it is of; two roots may each have one of the same name."""
+    return pair.gt.parent.parent.resolve(), _name(pair)
 
 
 def shared_sequences(sets: Mapping[str, Sequence[Pair]]) -> list[str]:
@@ -137,6 +164,14 @@ def shared_sequences(sets: Mapping[str, Sequence[Pair]]) -> list[str]:
         for sequence, names in where.items()
         if len(names) > 1
     ]
+
+
+def not_blurred(name: str, sharper: Sequence[Pair], count: int) -> str:
+    """A sentence for a set of ``count`` pairs, some of which are as sharp before as after."""
+    return (
+        f"{name}: {len(sharper)} of {count} blurred pictures are as sharp as the sharp ones or sharper, the first is "
+        f"{sharper[0].lq}; see that the folders are not the wrong way round, and hold no copies"
+    )
 
 
 def refuse_shared_files(sets: Mapping[str, Checked]) -> None:

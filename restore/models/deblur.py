@@ -72,7 +72,7 @@ class Deblur(RestorationModel):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        _check_network(scale, loss)
+        _check_network(scale, loss, frequency_weight)
         _check_training(lr, betas, weight_decay, schedule, warmup_steps)
         self.save_hyperparameters()
         self.scale = scale
@@ -86,6 +86,15 @@ class Deblur(RestorationModel):
         """Compile in place, so that the checkpoint's names stay as they are."""
         if stage == "fit" and self.hparams["compile"]:
             self.network.compile()
+
+    def pool_locally(self, window: int) -> None:
+        """Refused also where channels are weighted by such means, which only the whole image gives."""
+        if self.halo is None:
+            raise ValueError(
+                f"pool_window is {window}, but model.attention=channel_spatial takes its means over the whole image "
+                "only; leave it out"
+            )
+        super().pool_locally(window)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: ``lq`` and ``gt`` (N, 3, h, w), float in [0, 1], sides multiples of 4."""
@@ -130,11 +139,13 @@ class Deblur(RestorationModel):
         return factor
 
 
-def _check_network(scale: int, loss: str) -> None:
+def _check_network(scale: int, loss: str, frequency_weight: float) -> None:
     if scale != 1:
         raise ValueError(f"model.scale is {scale}, expected 1: deblurring keeps the size; leave it out")
     if loss not in LOSSES:
         raise ValueError(f"model.loss is {loss}, expected {', '.join(LOSSES)}")
+    if not 0 <= frequency_weight < float("inf"):
+        raise ValueError(f"model.frequency_weight is {frequency_weight}, expected a number, at least 0")
 
 
 def _check_training(

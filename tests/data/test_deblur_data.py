@@ -4,10 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from restore.config import build, conf_dir
 from restore.data import sequences
 from restore.data.checks import check_pairs, sharpness
 from restore.data.deblur import DeblurData
@@ -69,6 +71,42 @@ def test_partners_may_have_another_format(tmp_path: Path) -> None:
     assert pair.files == [tmp_path / "s" / "sharp" / "a.png", tmp_path / "s" / "blur" / "a.PNG"]
 
 
+def test_frames_and_sequences_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for sequence, frames in (("s10", ["0"]), ("s2", ["f10", "f9", "f1"])):
+        for k, frame in enumerate(frames):
+            blurred_pair(tmp_path / "g" / sequence, frame, seed=10 * len(frames) + k)
+    found = sequences.find_sequences(tmp_path / "g", setting="data.root")
+    assert [pair.name for pair in found] == ["s2/f1", "s2/f9", "s2/f10", "s10/0"]
+    last = data(tmp_path / "g", validation="last_frames")
+    assert [pair.name for pair in last.validation_sets["g_last_frames"]] == ["s2/f10"]
+
+
+def test_folders_that_are_no_sequence_are_named_and_hidden_or_empty_ones_are_not(tmp_path: Path) -> None:
+    gopro(tmp_path / "g", test=0)
+    for folder in ("other/Blurred", "bare/blur", "bare/sharp", "empty", ".cache/x"):
+        (tmp_path / "g" / "train" / folder).mkdir(parents=True)
+    photo(tmp_path / "g" / "train" / "loose" / "a.png")
+    with pytest.raises(DataProblem, match="3 problems") as caught:
+        data(tmp_path / "g")
+    named = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert [line.split(" holds no pairs")[0] for line in named] == [
+        f"{tmp_path}/g/train/{name}" for name in ("bare", "loose", "other")
+    ]
+
+
+def test_folders_beside_those_of_one_sequence_are_left_alone(tmp_path: Path) -> None:
+    blurred_pair(tmp_path / "s", "a")
+    photo(tmp_path / "s" / "blur_gamma" / "a.png")
+    assert [pair.name for pair in sequences.find_sequences(tmp_path / "s", setting="data.root")] == ["a"]
+
+
+def test_two_frames_of_one_name_in_one_sequence_are_refused(tmp_path: Path) -> None:
+    blurred_pair(tmp_path / "g" / "s", "a")
+    blurred_pair(tmp_path / "g" / "s", "a", seed=1, folders=("input", "target"))
+    with pytest.raises(DataProblem, match=r"s/target/a\.png: has the name of .*s/sharp/a\.png"):
+        sequences.find_sequences(tmp_path / "g", setting="data.root")
+
+
 # --- splits ---
 
 
@@ -84,6 +122,44 @@ def test_whole_sequences_are_held_out(tmp_path: Path) -> None:
     assert held.test_names == ["g_held_out", "g_test"]
     assert set(held.check()) == {"training", "g_held_out", "g_test"}
     assert held.warnings == []
+
+
+def test_gopro_under_several_roots_is_scored_on_the_test_parts_of_all(tmp_path: Path) -> None:
+    for k, name in enumerate(("a", "b")):
+        for part in ("train", "test"):
+            blurred_pair(tmp_path / name / part / f"{part}_{name}", "0", seed=10 * k + len(part))
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        roots = f"data.root=[{tmp_path}/a,{tmp_path}/b]"
+        both = build(compose("fit", overrides=["model=deblur_tiny", "data=gopro", roots]).data, "data")
+    assert both.test_names == ["a_held_out", "a_test", "b_test"]
+
+
+def test_sequences_of_one_name_under_two_roots_are_two(tmp_path: Path) -> None:
+    for k, root in enumerate(("a", "b")):
+        for frame in range(2):
+            blurred_pair(tmp_path / root / "s", f"{frame}", seed=10 * k + frame)
+    roots = [str(tmp_path / "a"), str(tmp_path / "b")]
+    held = DeblurData(root=roots, patch_size=16, validation=1)
+    assert [pair.gt.parts[-4] for pair in held.train_pairs] == ["a", "a"]
+    assert [pair.gt.parts[-4] for pair in held.validation_sets["a_held_out"]] == ["b", "b"]
+    held.check()
+    assert ["sequence s is in training and in a_held_out" in warning for warning in held.warnings] == [True]
+    last = DeblurData(root=roots, patch_size=16, validation="last_frames")
+    assert [pair.gt.parts[-4] for pair in last.validation_sets["a_last_frames"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("setting", ["validation", "benchmarks"])
+def test_a_set_called_training_cannot_stand_in_for_the_training_pictures(tmp_path: Path, setting: str) -> None:
+    gopro(tmp_path / "g", test=0)
+    twin = tmp_path / "v" / "training"
+    twin.parent.mkdir()
+    (tmp_path / "g" / "train").rename(twin)
+    root = [str(twin / "train0"), str(twin / "train1")]
+    settings: dict[str, Any] = {setting: str(twin) if setting == "validation" else [str(twin)]}
+    with pytest.raises(
+        ValueError, match=r"data\.validation or data\.benchmarks names a folder called training.*rename"
+    ):
+        DeblurData(root=root, patch_size=16, **settings).check()
 
 
 def test_a_single_sequence_is_an_error_whose_remedy_works_and_is_remembered(tmp_path: Path) -> None:
@@ -140,6 +216,14 @@ def test_the_same_content_in_two_splits_is_refused(tmp_path: Path) -> None:
         data(tmp_path / "g", validation=str(tmp_path / "g")).check()
 
 
+def test_a_blurred_file_in_two_splits_is_refused(tmp_path: Path) -> None:
+    gopro(tmp_path / "g")
+    source = tmp_path / "g" / "train" / "train0" / "blur" / "000001.png"
+    (tmp_path / "g" / "test" / "test0" / "blur" / "000002.png").write_bytes(source.read_bytes())
+    with pytest.raises(DataProblem, match=r"test0/blur/000002\.png \(g_test\): has the content of .*000001\.png"):
+        data(tmp_path / "g", validation=str(tmp_path / "g")).check()
+
+
 # --- checks ---
 
 
@@ -171,8 +255,25 @@ def test_swapped_folders_are_warned_of(tmp_path: Path) -> None:
     swapped = data(tmp_path / "g")
     swapped.check()
     assert len(swapped.warnings) == 1
-    assert "training: 3 of 3 blurred pictures are sharper than the sharp ones" in swapped.warnings[0]
+    assert "training: 3 of 3 blurred pictures are as sharp as the sharp ones or sharper" in swapped.warnings[0]
     assert str(folder / "blur" / "000000.png") in swapped.warnings[0]
+
+
+def test_a_copy_of_the_sharp_picture_is_warned_of_and_a_slight_blur_is_not(tmp_path: Path) -> None:
+    gopro(tmp_path / "g")
+    folder = tmp_path / "g" / "train" / "train0"
+    (folder / "blur" / "000001.png").write_bytes((folder / "sharp" / "000001.png").read_bytes())
+    for k in (0, 2):  # at least 0.9 as sharp
+        with Image.open(folder / "sharp" / f"00000{k}.png") as file:
+            grey = Image.new("RGB", file.size, (128, 128, 128))
+            Image.blend(file, grey, 0.04).save(folder / "blur" / f"00000{k}.png")
+        sharp, slight = (sharpness(read_rgb8(folder / part / f"00000{k}.png")) for part in ("sharp", "blur"))
+        assert 0.9 * sharp < slight < sharp
+    copied = data(tmp_path / "g")
+    copied.check()
+    assert len(copied.warnings) == 1
+    assert "training: 1 of 3 blurred pictures are as sharp as the sharp ones or sharper" in copied.warnings[0]
+    assert str(folder / "blur" / "000001.png") in copied.warnings[0]
 
 
 def test_a_blurred_picture_is_less_sharp_and_one_pixel_is_neither(tmp_path: Path) -> None:
@@ -218,7 +319,11 @@ def test_grey_pairs_and_odd_sizes_are_read(tmp_path: Path) -> None:
         ({"validation": 2}, ["data.validation is 2", "1 to 1 sequences"]),
         ({"validation": "gone"}, ["data.validation", "gone", "not a folder"]),
         ({"benchmarks": ["gone"]}, ["data.benchmarks", "gone", "not a folder"]),
-        ({"validation": "g", "benchmarks": ["g"]}, ["data.benchmarks", "rename"]),
+        ({"validation": "last_frame"}, ["data.validation", "last_frame is not a folder", "last_frames"]),
+        ({"validation": "g", "benchmarks": ["g"]}, ["data.benchmarks: g is already scored as g_test; leave it out"]),
+        ({"benchmarks": ["g", "g"]}, ["data.benchmarks: g is already scored as g_test; leave it out"]),
+        ({"benchmarks": ["g", "other/g"]}, ["data.benchmarks: other/g has another set's name; rename"]),
+        ({"batch_size": 0}, ["data.batch_size is 0", "positive"]),
     ],
 )
 def test_bad_settings_are_named(
@@ -226,6 +331,7 @@ def test_bad_settings_are_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     gopro(Path("g"), frames=1)
+    gopro(Path("other/g"), frames=1)
     photo(Path("flat") / "a.png")
     Path("empty").mkdir()
     with pytest.raises((ValueError, OSError)) as caught:
@@ -262,6 +368,16 @@ def test_sharp_photos_are_blurred_alike_for_the_same_seed_and_number(tmp_path: P
         assert not torch.equal(crops()[i]["lq"], crops()[i]["gt"])
         assert crops()[i]["degradation"].startswith("motion ")
     assert not torch.equal(crops()[0]["lq"], crops(seed=1)[0]["lq"])
+
+
+def test_sharp_photos_may_lie_in_split_folders(tmp_path: Path) -> None:
+    for k, part in enumerate(("train", "train", "test")):
+        photo(tmp_path / "p" / part / f"{k}.png", seed=k)
+    split = data(tmp_path / "p", degradations=[MotionBlur()], validation=str(tmp_path / "p"))
+    assert [pair.name for pair in split.train_pairs] == ["0", "1"]
+    assert {name: len(pairs) for name, pairs in split.validation_sets.items()} == {"p_test": 1}
+    held = data(tmp_path / "p", degradations=[MotionBlur()])
+    assert {name: len(pairs) for name, pairs in held.validation_sets.items()} == {"p_held_out": 1}
 
 
 def test_pairs_and_photos_can_be_mixed(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import pytest
 import torch
-from torch import Tensor
+from hydra import compose, initialize_config_dir
+from torch import Tensor, nn
 
 from restore import checkpoint, losses
+from restore.config import build, conf_dir
 from restore.inference import Inference
 from restore.models.deblur import Deblur
 from restore.restorers import NetworkRestorer
@@ -11,6 +13,78 @@ from restore.restorers import NetworkRestorer
 def tiny(**settings: object) -> Deblur:
     torch.manual_seed(0)
     return Deblur(**{"width": 4, "modules": 1} | settings)  # type: ignore[arg-type]
+
+
+def preset(name: str, **changes: object) -> Deblur:
+    """On no memory: its numbers alone are looked at."""
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        node = compose("fit", overrides=[f"model={name}", "data=synthetic_blur"]).model
+    with torch.device("meta"):
+        model = build(node, "model", **changes)
+    assert isinstance(model, Deblur)
+    return model
+
+
+SPATIAL = "spatial"
+OURS = ("charbonnier", 3e-4, 1e-4, "cosine", True)
+PUBLISHED = ("mse_gradient", 1e-4, 0.0, "polynomial", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "work", "attention", "recipe"),
+    [
+        ("deblur", 7_117_597, 72.8, SPATIAL, OURS),
+        ("deblur_narrow", 1_781_433, 18.3, SPATIAL, OURS),
+        ("deblur_tiny", 176_769, 2.09, SPATIAL, OURS),
+        ("deblur_published", 7_117_597, 72.8, SPATIAL, PUBLISHED),
+        ("deblur_paper", 7_135_153, 72.8, "channel_spatial", PUBLISHED),
+    ],
+)
+def test_every_preset_is_what_its_name_says(
+    name: str, parameters: int, work: float, attention: str, recipe: tuple[object, ...]
+) -> None:
+    model = preset(name)
+    given = model.hparams
+    keys = ("loss", "lr", "weight_decay", "schedule", "global_residual")
+    assert tuple(given[key] for key in keys) == recipe
+    assert (given["attention"], given["frequency_weight"], list(given["betas"])) == (attention, 0.0, [0.9, 0.999])
+    assert sum(p.numel() for p in model.network.parameters()) == parameters
+    assert multiplications(model.network, 256) / 1e9 == pytest.approx(work, abs=0.05)
+
+
+def multiplications(network: nn.Module, side: int) -> int:
+    total = 0
+
+    def add(module: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        nonlocal total
+        assert isinstance(module, nn.Conv2d)
+        total += out.numel() * module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(add)
+    network(torch.empty(1, 3, side, side, device="meta"))
+    return total
+
+
+def test_the_optimiser_takes_all_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny(lr=2e-3, betas=[0.8, 0.95], weight_decay=0.3)
+    monkeypatch.setattr(Deblur, "_lr_factor", lambda self: lambda step: 1.0)
+    made = model.configure_optimizers()
+    assert isinstance(made, dict)
+    (group,) = made["optimizer"].param_groups
+    assert isinstance(made["optimizer"], torch.optim.AdamW)
+    assert (group["lr"], tuple(group["betas"]), group["weight_decay"]) == (2e-3, (0.8, 0.95), 0.3)
+    assert len(group["params"]) == len(list(model.network.parameters()))
+
+
+def test_local_means_are_refused_for_the_reason_that_holds() -> None:
+    with pytest.raises(ValueError, match="pool_window is 64, but deblur takes no mean"):
+        tiny().pool_locally(64)
+    with pytest.raises(
+        ValueError, match=r"pool_window is 64, but model\.attention=channel_spatial takes its means over"
+    ):
+        tiny(attention="channel_spatial").pool_locally(64)
 
 
 def test_the_network_overfits_two_blurred_patches() -> None:
@@ -37,6 +111,7 @@ def test_the_network_overfits_two_blurred_patches() -> None:
         ("warmup_steps", -1),
         ("weight_decay", -0.1),
         ("loss", "l2"),
+        ("frequency_weight", -1.0),
         ("scale", 2),
         ("width", 0),
     ],
@@ -74,7 +149,9 @@ def test_the_contract_is_published() -> None:
 
 
 def test_a_720p_picture_is_reckoned_to_fit_whole_into_the_memory_promised() -> None:
-    assert Deblur().bytes_per_pixel * 720 * 1280 < 1.2 * 2**30
+    model = Deblur()
+    assert model.bytes_per_pixel > 4 * 4.5 * 32  # the maps alive at the peak
+    assert model.bytes_per_pixel * 720 * 1280 < 1.2 * 2**30
 
 
 def opened(**inference: object) -> NetworkRestorer:

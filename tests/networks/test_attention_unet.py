@@ -1,3 +1,4 @@
+import weakref
 from typing import Any, get_args
 
 import pytest
@@ -105,6 +106,19 @@ def test_skips_concatenate_the_encoders_maps_before_the_decoders() -> None:
     for encoder, conv, decoder in (("a2", "conv4", "a5.0"), ("a1", "conv5", "a6.0")):
         merged = torch.cat([seen[encoder], seen[conv].relu()], 1)
         assert torch.equal(seen[f"{decoder} in"], merged)
+
+
+def test_large_maps_are_freed_when_they_are_no_longer_needed() -> None:
+    network, seen = tiny(modules=2).eval(), dict[str, weakref.ref[Tensor]]()
+    alive: dict[str, bool] = {}
+    network.a1.register_forward_hook(lambda _, args, out: seen.update(skip=weakref.ref(out)))
+    network.a6[0].register_forward_pre_hook(
+        lambda _, args: seen.update(joined=weakref.ref(args[0])) or alive.update(skip=seen["skip"]() is not None)
+    )
+    network.conv6.register_forward_pre_hook(lambda _, args: alive.update(joined=seen["joined"]() is not None))
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 16, 16))
+    assert alive == {"skip": False, "joined": False}
 
 
 def test_a_relu_follows_conv_1_to_5_and_none_conv_6() -> None:
