@@ -1,6 +1,6 @@
 """Gathers the tables of `restore evaluate` into benchmarks.csv.
 
-python -m experiments.zero_shot.collect outputs/evaluate/zero_shot_* outputs/evaluate/bicubic_*
+python -m experiments.zero_shot.collect outputs/zero_shot/*
 """
 
 import argparse

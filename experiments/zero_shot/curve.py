@@ -33,8 +33,12 @@ STEPS = (25, 50, 100, 200, 400, 800, 1500)
 def main() -> None:
     """Measure, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", help="pictures of Set5")
+    parser.add_argument("names", nargs="*", help="pictures of Set5; none: draw curve.csv again")
     names = parser.parse_args().names
+    if not names:
+        with (HERE / "curve.csv").open() as file:
+            draw(list(csv.DictReader(file)))
+        return
     torch.set_num_threads(1)
     rows = [row for name in names for row in (*ours(name), *theirs(name))]
     with (HERE / "curve.csv").open("w", newline="") as file:
@@ -84,14 +88,20 @@ def theirs(name: str) -> Iterator[dict[str, str]]:
         yield row(name, "listing", step, seconds, score(pred, gt))
 
 
+def complete(rows: list[dict[str, str]]) -> dict[int, list[dict[str, str]]]:
+    """By number of steps, where every picture has them: a training ends when its learning rate has run down."""
+    count = len({row["image"] for row in rows})
+    by_step = {step: [row for row in rows if int(row["steps"]) == step] for step in STEPS}
+    return {step: own for step, own in by_step.items() if len(own) == count}
+
+
 def draw(rows: list[dict[str, str]]) -> None:
     """Means over the pictures."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for who, style in {"restore": "o-", "listing": "s--"}.items():
         own = [row for row in rows if row["who"] == who]
-        steps = sorted({int(row["steps"]) for row in own})
-        by_step = [[row for row in own if int(row["steps"]) == step] for step in steps]
+        by_step = list(complete(own).values())
         seconds = [mean(float(row["seconds"]) for row in each) for each in by_step]
         axes.plot(seconds, [mean(float(row["psnr_y"]) for row in each) for each in by_step], style, label=who)
     axes.set(

@@ -59,9 +59,11 @@ def curve() -> str:
     """PSNR-Y and seconds by steps, ours and the listing's, means over the pictures."""
     rows = read("curve.csv")
     steps = sorted({int(row["steps"]) for row in rows})
+    count = len({row["image"] for row in rows})
     lines = [f"| steps | {' | '.join(map(str, steps))} |", "|---|" + "---|" * len(steps)]
     for who in dict.fromkeys(row["who"] for row in rows):
         by_step = [[row for row in rows if row["who"] == who and int(row["steps"]) == step] for step in steps]
+        by_step = [each if len(each) == count else [] for each in by_step]  # a training may end before
         for column, digits in {"seconds": 0, "psnr_y": 2}.items():
             cells = [f"{mean(float(row[column]) for row in each):.{digits}f}" if each else "" for each in by_step]
             lines.append(f"| {who}, {column} | {' | '.join(cells)} |")

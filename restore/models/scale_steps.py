@@ -269,7 +269,8 @@ class ScaleSteps(Callback):
         record.best = {}
         if record.fell_back:
             words = "training did not clearly beat bicubic on the picture itself; bicubic is used"
-            log.warning("scale step %d of %d: %s", k + 1, len(self.model.factors), words)
+            steps = f"after {trainer.global_step - record.begin} of {record.budget} steps"
+            log.warning("scale step %d of %d: %s %s", k + 1, len(self.model.factors), steps, words)
             network.interpolate_only()
         if self._is_finished or not record.fell_back:
             self.model.network.hand_on(k)
