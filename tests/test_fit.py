@@ -469,7 +469,15 @@ KILLED = (
 
 def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "restore.fit", *options]
-    return subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        argv,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # a shell's background job ignores Ctrl-C, and its children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def kill_after_two_saves(process: subprocess.Popen[str], folder: Path) -> None:
