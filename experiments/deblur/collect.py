@@ -54,8 +54,8 @@ def scored(who: str, ckpt_path: str, output: Path) -> list[dict[str, str]]:
 
 
 def draw(restored: Path) -> None:
-    """A part of the first test frame: blurred, Richardson-Lucy, restored, sharp."""
-    file = sorted((GOPRO / "test").glob("*/blur/*.png"))[0]
+    """A part of the last test frame, the least blurred: blurred, Richardson-Lucy, restored, sharp."""
+    file = sorted((GOPRO / "test").glob("*/blur/*.png"))[-1]
     sharp = file.parent.parent / "sharp" / file.name
     files = [file, Path("outputs/richardson_lucy") / file.name, restored / file.name, sharp]
     parts = [middle(image.read(each).rgb()) for each in files]
