@@ -3,8 +3,9 @@
 A table stands between `<!-- table: name -->` and `<!-- end -->`; a test fails when it differs.
 """
 
+import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -29,3 +30,10 @@ def fill(path: Path, tables: Mapping[str, str], *, write: bool) -> None:
         print(f"{name}\n\n{table}\n")
     if write:
         path.write_text(filled(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
+def command(folder: Path, doc: str | None, tables: Mapping[str, Callable[[], str]]) -> None:
+    """What `python -m experiments.<study>.tables [--write]` does."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into README.md")
+    fill(folder / "README.md", {name: make() for name, make in tables.items()}, write=parser.parse_args().write)

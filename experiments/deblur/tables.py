@@ -3,13 +3,12 @@
 python -m experiments.deblur.tables [--write]
 """
 
-import argparse
 import csv
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
-from experiments.readme import fill
+from experiments.readme import command
 
 HERE = Path(__file__).parent
 
@@ -72,12 +71,5 @@ def read(name: str) -> list[dict[str, str]]:
 TABLES: dict[str, Callable[[], str]] = {"frames": frames, "attention": attention, "grid": grid}
 
 
-def main() -> None:
-    """Print, and write if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="into README.md")
-    fill(HERE / "README.md", {name: make() for name, make in TABLES.items()}, write=parser.parse_args().write)
-
-
 if __name__ == "__main__":
-    main()
+    command(HERE, __doc__, TABLES)

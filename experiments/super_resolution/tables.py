@@ -3,14 +3,13 @@
 python -m experiments.super_resolution.tables [--write]
 """
 
-import argparse
 import csv
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
-from experiments.readme import fill
+from experiments.readme import command
 from restore.results import paired
 
 HERE = Path(__file__).parent
@@ -113,6 +112,4 @@ def average(rows: Rows, column: str) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
-    fill(HERE / "README.md", {name: make() for name, make in TABLES.items()}, write=parser.parse_args().write)
+    command(HERE, __doc__, TABLES)
