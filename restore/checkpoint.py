@@ -109,6 +109,7 @@ def load_model(path: str | Path, weights: Weights = "ema") -> RestorationModel:
     except _LOADING_ERRORS as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"ckpt_path: {path} does not fit its own model; use another checkpoint ({reason})") from error
+    model.label_settings = checkpoint["restore"].get("labels")
     return model.eval()
 
 

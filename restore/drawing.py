@@ -40,7 +40,7 @@ def draw_levels(lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max
     """The input, the outputs of all levels and the reference in a row.
 
     Args:
-        lq: float, (C, H, W); other than 3 channels are shown as their mean.
+        lq: float, (C, H, W); other than 3 channels are those of classes, shown as shades of grey.
         outputs: float, (3, H, W) each; None is shown as a grey field.
         gt: float, (3, H, W).
         max_side: larger pictures are cut to their middle.
@@ -50,7 +50,7 @@ def draw_levels(lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max
     """
     height, width = gt.shape[1:]
     top, left = max(0, (height - max_side) // 2), max(0, (width - max_side) // 2)
-    shown = lq if len(lq) == 3 else lq.mean(0, keepdim=True).expand(3, -1, -1)
+    shown = lq if len(lq) == 3 else (lq.argmax(0, keepdim=True) / (len(lq) - 1)).expand(3, -1, -1)
     empty = torch.full_like(gt, 0.5)
     row = [shown, *(empty if each is None else each.clamp(0, 1) for each in outputs), gt]
     return torch.cat([each[:, top : top + max_side, left : left + max_side] for each in row], 2)

@@ -1,6 +1,7 @@
 """``restore evaluate``: published protocols on named benchmark folders."""
 
 import functools
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -103,8 +104,28 @@ def _source(data: DictConfig, restorer: "Restorer") -> "Source":
             "data says how translation benchmarks are read, expected data=translation_folder or one like it"
         )
     settings = arguments(data, "data", without=["root", "degradations"])
+    if restorer.labels is not None:
+        settings |= _labels_as_trained(settings, restorer.labels.settings())
     network = {"in_channels": restorer.in_channels, "input_kind": restorer.input_kind}
     return Source.of(settings | network | {"degradations": build(data.degradations, "data.degradations")})
+
+
+def _labels_as_trained(given: Row, trained: Row) -> Row:
+    """How label maps are read, from the checkpoint; other settings are refused, but for the two about smeared colours.
+
+    Raises:
+        UserError: others are given.
+    """
+    from restore.data.translation import TranslationData
+
+    defaults = {key: each.default for key, each in inspect.signature(TranslationData).parameters.items()}
+    chosen = {
+        key: value for key, value in given.items() if key in trained and value not in (defaults[key], trained[key])
+    }
+    for key, value in chosen.items():
+        if key not in ("snap_distance", "snap_share"):
+            raise UserError(f"data.{key} is {value}, but was {trained[key]} in training; leave it out")
+    return {**trained, **chosen}
 
 
 def _natural_baseline(restorer: "Restorer", protocol_name: str) -> str | None:

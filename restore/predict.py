@@ -179,7 +179,7 @@ def _restore(restorer: "Restorer", job: tuple[Path, Path], context: Context) -> 
         context.report(f"{source.name}: {restorer.phase}", done, total)
 
     try:
-        picture = image.read(source)
+        picture = restorer.read(source)
         image.refuse_unwritable(target, picture)
         image.write(target, restore_picture(restorer, picture, progress=progress, cancel=context.cancel))
     except Interrupted:

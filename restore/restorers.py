@@ -6,13 +6,15 @@ Predict, evaluate and the page see only a :class:`Restorer`; :mod:`restore.openi
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from restore import tiling
+from restore import image, tiling
+from restore.data.labels import Labels
 from restore.image import Picture, to_float
 from restore.inference import Inference
 from restore.models.base import RestorationModel
@@ -34,6 +36,8 @@ class Restorer(ABC):
         ensemble: whether it takes 8 views of each picture.
         phase: what it is doing, for a progress bar.
         notes: what should be known about the picture last restored, beside the picture.
+        labels: how label maps are read, where lq is made of them; None where lq is a picture, or where it is not known.
+        keeps_kind: as of :class:`RestorationModel`.
     """
 
     name: str
@@ -47,6 +51,28 @@ class Restorer(ABC):
     min_size: int = 1
     halo: int | None
     protocol: str = "sr_y"
+    labels: Labels | None = None
+    keeps_kind: bool = True
+
+    def read(self, path: Path) -> Picture:
+        """A file as this restorer takes it; the pixels of a label map are classes.
+
+        Raises:
+            FileNotFoundError, ValueError: as :func:`restore.image.read` and :meth:`Labels.read`; a label map, and the
+                weights do not say how it is read.
+        """
+        if self.input_kind == "rgb":
+            return image.read(path)
+        if self.labels is None:
+            raise ValueError(
+                f"ckpt_path: {self.name} takes label maps but does not say which class each index or colour is; "
+                "use a checkpoint of `restore fit`"
+            )
+        return Picture(self.labels.read(path))
+
+    def seen(self, picture: Picture) -> Tensor:
+        """The lq of what :meth:`read` gave: float32, (in_channels, H, W), [0, 1]."""
+        return picture.rgb() if self.labels is None else self.labels.encode(picture.pixels)
 
     def restore(
         self,
@@ -105,7 +131,8 @@ class NetworkRestorer(Restorer):
         self.model = model.eval().to(self.device)
         self.scale, self.in_channels, self.input_kind = model.scale, model.in_channels, model.input_kind
         self.multiple_of, self.min_size, self.halo = model.multiple_of, model.min_size, model.halo
-        self.protocol = model.protocol
+        self.protocol, self.keeps_kind = model.protocol, model.keeps_kind
+        self.labels = None if model.label_settings is None else Labels.of(model.label_settings)
         self._context = inference.tile_overlap if model.halo is None else model.halo
         if model.why_no_tiles is not None and inference.tile not in ("auto", "none"):
             raise ValueError(
@@ -236,8 +263,14 @@ def restore_picture(
 ) -> Picture:
     """Restore a picture and keep its kind: greyness, bit depth, colour profile and transparency.
 
-    The transparency is enlarged bicubically; it is a mask, and networks are trained on photos.
+    The transparency is enlarged bicubically; it is a mask, and networks are trained on photos. What makes another kind
+    of picture, a photo of a label map for example, gives 8 bits of colour.
+
+    Args:
+        picture: as :meth:`Restorer.read` gives it.
     """
-    pred = restorer.restore(picture.rgb(), progress=progress, cancel=cancel)
+    pred = restorer.restore(restorer.seen(picture), progress=progress, cancel=cancel)
+    if not restorer.keeps_kind:
+        return image.picture(pred)
     alpha = None if picture.alpha is None else resize(to_float(picture.alpha), restorer.scale)
     return picture.like(pred, alpha)

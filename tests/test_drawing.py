@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from restore.drawing import draw_panel, draw_sheet, draw_weights
+from restore.drawing import draw_levels, draw_panel, draw_sheet, draw_weights
 
 
 def test_a_panel_holds_lq_pred_gt_and_error_of_the_middle() -> None:
@@ -59,3 +59,10 @@ def test_weights_are_stretched_and_laid_over_their_places() -> None:
     assert half[0, 0, 4:].tolist() == pytest.approx([0, 0, 0.25, 0.25])
     assert half[0, 6, 4:].tolist() == pytest.approx([0.5, 0.5, 1, 1])
     assert torch.isfinite(draw_weights(lq, torch.full((1, 16, 20), 0.5))).all()
+
+
+def test_classes_are_shown_as_shades() -> None:
+    classes = torch.arange(4).repeat(4, 1)
+    one_hot = torch.nn.functional.one_hot(classes, 4).permute(2, 0, 1).float()
+    drawn = draw_levels(one_hot, [None], torch.zeros(3, 4, 4), max_side=4)
+    assert torch.equal(drawn[:, :, :4], (classes / 3).expand(3, -1, -1))

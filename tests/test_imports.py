@@ -53,7 +53,7 @@ ALLOWED = {
     "quieten": set(),
     "adaptation": {"quieten", "data", "inference", "models", "resize", "restorers", "tiling"},
     "checkpoint": {"card", "models"},
-    "restorers": {"inference", "models", "tiling", "resize", "image"},
+    "restorers": {"data", "inference", "models", "tiling", "resize", "image"},
     "opening": {"adaptation", "card", "checkpoint", "inference", "models", "restorers"},
     "training": {"config", "callbacks"},
     "fit": {"quieten", "config", "run_folder", "checkpoint", "training", "callbacks"},

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -107,6 +108,62 @@ def test_predict_restores_whole_pictures_and_refuses_tiles(cli: Cli, tmp_path: P
     refused = cli("predict", f"ckpt_path={ckpt}", "input=photos/0.png", "output=other.png", "tile=32")
     assert refused.status == 1
     assert "tile is 32, but translation_a_best restores a picture as a whole" in refused.err
+
+
+COLOURS = [[0, 0, 255], [255, 80, 0], [0, 255, 0], [20, 20, 20]]
+
+
+def label_pairs(root: Path, count: int) -> None:
+    """Photos in A, colour-coded maps of 8-pixel blocks in B, the same maps as indices in C."""
+    for part in ("train", "test"):
+        for k in range(count):
+            classes = (
+                np.random.default_rng(k).integers(0, len(COLOURS), (5, 6), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+            )
+            photo(root / part / "A" / f"{k}.png", 40, 48, seed=k + count * (part == "test"))
+            for folder, pixels in {"B": np.array(COLOURS, np.uint8)[classes], "C": classes}.items():
+                (root / part / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(root / part / folder / f"{k}.png")
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_predict_and_evaluate_read_label_maps_as_the_training_did(cli: Cli, tmp_path: Path, one_hot: bool) -> None:
+    label_pairs(tmp_path / "maps", 3)
+    layout = ["data=translation_folder", "data.root=maps", "data.folder_a=B", "data.folder_b=A"]
+    colours = str(COLOURS).replace(" ", "")
+    options = [*QUICK, *layout, "data.patch_size=32", "model.input_kind=labels", f"data.palette={colours}"]
+    channels = [f"data.one_hot={one_hot}", f"model.in_channels={len(COLOURS) if one_hot else 3}"]
+    assert cli("fit", *options, *channels, "trainer.max_steps=3", "run_id=a").status == 0
+    ckpt = f"ckpt_path={run_folder(tmp_path, 'a', NAME) / 'checkpoints/best.ckpt'}"
+
+    for folder in "BC":  # colours and indices are the same classes
+        outcome = cli("predict", ckpt, f"input=maps/test/{folder}/0.png", f"output={folder}.png")
+        assert outcome.status == 0, outcome.err
+    restored = np.asarray(Image.open(tmp_path / "B.png"))
+    assert restored.shape == (40, 48, 3)
+    assert np.array_equal(restored, np.asarray(Image.open(tmp_path / "C.png")))
+    refused = cli("predict", ckpt, "input=maps/test/A/0.png", "output=none.png")
+    assert refused.status == 1
+    assert "from every colour of data.palette" in refused.err
+    assert not (tmp_path / "none.png").exists()
+
+    score = ["evaluate", ckpt, "benchmarks=[maps]", *layout[2:], "output=scores", "save_images=true"]
+    scored = cli(*score)
+    assert scored.status == 0, scored.err
+    (kept,) = (tmp_path / "scores/images").glob("*/*/0.png")
+    assert np.array_equal(np.asarray(Image.open(kept)), restored)
+    other = cli(*score, "data.palette=[[0,0,0],[255,255,255]]")
+    assert other.status == 1
+    assert "data.palette is [[0, 0, 0], [255, 255, 255]], but was" in other.err
+
+
+def test_a_photo_made_of_grey_contours_has_colours(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *QUICK, "trainer.max_steps=3", "run_id=a").status == 0
+    contours = (np.random.default_rng(0).random((40, 50)) > 0.9).astype(np.uint8) * 255
+    Image.fromarray(contours).save(tmp_path / "contours.png")
+    ckpt = run_folder(tmp_path, "a", NAME) / "checkpoints" / "best.ckpt"
+    assert cli("predict", f"ckpt_path={ckpt}", "input=contours.png", "output=out.png").status == 0
+    assert np.asarray(Image.open(tmp_path / "out.png")).shape == (40, 50, 3)
 
 
 def test_without_weights_for_the_style_loss_the_run_stops_with_the_remedies(

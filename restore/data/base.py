@@ -25,6 +25,7 @@ class PairedData(LightningDataModule):
         train_pairs: to cut crops from.
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
         smallest_whole: the least side of a whole image, and what asks for it.
+        label_settings: how label maps are read, for the checkpoint; None where the inputs are pictures.
         warnings: sentences that ``check`` found worth keeping with the run's result.
 
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
@@ -34,6 +35,7 @@ class PairedData(LightningDataModule):
     validation_sets: dict[str, list[Pair]]
     test_sets: dict[str, list[Pair]]
     smallest_whole: tuple[int, str]
+    label_settings: dict[str, Any] | None = None
 
     def __init__(
         self,

@@ -1,7 +1,9 @@
 """Label maps: which class each place belongs to, written as palette indices or as colours."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +66,17 @@ class Labels:
                 f"data.snap_distance is {self.snap_distance:g} and data.snap_share is {self.snap_share:g}, expected at "
                 "least 0, and a share from 0 to 1"
             )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Labels":
+        """From plain values, as :meth:`settings` gives them."""
+        palette = settings["palette"]
+        return cls(**{**settings, "palette": None if palette is None else tuple(tuple(colour) for colour in palette)})
+
+    def settings(self) -> dict[str, Any]:
+        """As plain values, for a checkpoint."""
+        palette = None if self.palette is None else [list(colour) for colour in self.palette]
+        return asdict(self) | {"palette": palette}
 
     @property
     def count(self) -> int:

@@ -60,6 +60,8 @@ class SingleImageData(LightningDataModule):
         ValueError, FileNotFoundError: a setting out of its bounds, or a file that is no picture.
     """
 
+    label_settings = None  # see PairedData
+
     def __init__(
         self,
         *,

@@ -108,6 +108,8 @@ class TranslationData(PairedData):
             patch_size=patch_size,
             degradations=degradations,
         )
+        labels = self.source.reading.labels
+        self.label_settings = None if labels is None else labels.settings()
         self.kept = Kept(self.source.reading, load_size, cache_gb)
         self.smallest_whole = self.source.smallest_whole
         roots = [root] if isinstance(root, str) else root

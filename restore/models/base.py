@@ -37,6 +37,9 @@ class RestorationModel(LightningModule):
         is_averaged: whether a moving average of the weights makes sense for it.
         average_from: the step at which what is averaged began to be trained, which restarts the average.
         why_no_tiles: the reason, where a picture cannot be restored in tiles; None where it can.
+        keeps_kind: whether pred is the same kind of picture as lq; else greyness, depth and transparency of the input
+            say nothing about the output.
+        label_settings: how label maps are read, where lq is made of them; None else, or where that is not known.
         bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
         record: what the result of a training should say beside the scores.
     """
@@ -47,6 +50,7 @@ class RestorationModel(LightningModule):
     smaller_is_better: ClassVar[bool] = False
     is_averaged: ClassVar[bool] = True
     why_no_tiles: ClassVar[str | None] = None
+    keeps_kind: ClassVar[bool] = True
     network: nn.Module
     scale: int
     in_channels: int = 3
@@ -63,6 +67,7 @@ class RestorationModel(LightningModule):
         self.best = self.worst
         self.is_best = False
         self.record: dict[str, Any] = {}
+        self.label_settings: dict[str, Any] | None = None
         self.scores: dict[str, MeanScore] = {}
         self.train_values: dict[str, Any] = {}  # of the newest step, by log name
 
@@ -199,6 +204,7 @@ class RestorationModel(LightningModule):
             "arguments": dict(self.hparams),
             "best": self.best,
             "record": self.record,
+            "labels": self._data().label_settings,
             "accumulate": self.trainer.accumulate_grad_batches,
         }
 

@@ -55,6 +55,7 @@ class Translation(RestorationModel):
         "instance norm takes its means over the whole picture, so every tile would get colours and contrasts of its own"
     )
     halo = None
+    keeps_kind = False
     training_settings = (
         "stages",
         "l1_weight",
