@@ -1,0 +1,110 @@
+"""Jobs of two processes on a real Slurm: requeued in the middle, warned before the end of their time, launched wrongly."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+
+import tests.slurm_cluster as slurm_cluster
+from restore.run_folder import read_mapping
+from tests.conftest import required
+from tests.slurm_cluster import Cluster
+
+pytestmark = pytest.mark.slow
+
+FIT = (
+    "python -m restore.fit trainer=slurm trainer.accelerator=cpu trainer.devices=2 model=super_resolution_tiny "
+    "data.batch_size=2 data.patch_size=32 data.val_limit=1 data.num_workers=0 callbacks.progress=null "
+    "callbacks.panels=null threads=1 trainer.log_every_n_steps=1 "
+)
+STEPS = "trainer.max_steps=150 checkpoint.every_steps=10 val_every_steps=75 "
+JOB = """#!/bin/bash
+#SBATCH --ntasks-per-node=2 --requeue --open-mode=append
+{line}
+"""
+NAME = "super_resolution"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    required("slurm", slurm_cluster.is_possible())
+    with FileLock(Path(tempfile.gettempdir()) / "restore_test_slurm.lock"):  # one at a time on a machine
+        cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+        yield cluster
+        cluster.stop()
+
+
+def run_folder(tmp_path: Path, run_id: str) -> Path:
+    return tmp_path / "outputs" / NAME / run_id
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    stored: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert stored["global_step"] == 150
+    return dict(stored["state_dict"]) | {f"average of {key}": value for key, value in stored["ema"].items()}
+
+
+def steps_logged(folder: Path) -> int:
+    file = folder / "metrics.csv"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def test_a_requeued_job_ends_with_the_weights_of_an_undisturbed_one(cluster: Cluster, tmp_path: Path) -> None:
+    """Requeued once by the administrator, once by itself when Slurm warns of the end of its time."""
+    whole = cluster.submit(JOB.format(line=f"srun {FIT}{STEPS}run_id=whole"), cwd=tmp_path)
+    assert cluster.wait_for_end(whole) == "COMPLETED", (tmp_path / f"{whole}.out").read_text()
+
+    line = f"srun {FIT}{STEPS}logger=wandb logger.wandb.offline=true"
+    job = cluster.submit(JOB.format(line=line), cwd=tmp_path)
+    folder = run_folder(tmp_path, job)  # the run is called as the job, which keeps its number
+    cluster.wait(lambda: steps_logged(folder) > 20, "the first steps")
+    cluster.run("scontrol", "requeue", job)
+    before = steps_logged(folder)
+    cluster.wait(lambda: steps_logged(folder) > before + 20, "steps of the second life")
+    cluster.run("scancel", "--signal=USR1", job)  # what --signal=USR1@120 makes Slurm send
+    assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
+
+    words = (tmp_path / f"{job}.out").read_text()
+    assert words.count("resumed at step") == 2, words
+    expected, found = weights(run_folder(tmp_path, "whole")), weights(folder)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    starts = read_mapping(folder / "environment.json")["starts"]
+    assert [start["processes"] for start in starts] == [2, 2, 2]
+    assert json.loads((folder / "result.json").read_text())["steps"] == 150
+    token = (folder / "run_token").read_text()
+    runs = [path.name for path in (folder / "wandb").glob("offline-run-*")]
+    assert runs
+    assert all(name.endswith(token) for name in runs)
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "words"),
+    [
+        # no srun: one process, which would wait for the other
+        (["--ntasks-per-node=2"], FIT, "start it with srun"),
+        # as many trainings as tasks, each of two processes
+        (["--ntasks-per-node=2"], f"srun {FIT}".replace("devices=2", "devices=3"), "trainer.devices is 3"),
+    ],
+)
+def test_a_wrong_launch_is_refused(
+    cluster: Cluster, tmp_path: Path, options: list[str], line: str, words: str
+) -> None:
+    job = cluster.submit(f"#!/bin/bash\n{line} trainer.max_steps=2 run_id=a\n", cwd=tmp_path, options=options)
+    assert cluster.wait_for_end(job) == "FAILED"
+    assert words in (tmp_path / f"{job}.out").read_text()
+    assert not run_folder(tmp_path, "a").exists()
+
+
+@pytest.mark.parametrize("name", ["bash", "interactive"])
+def test_a_job_of_any_name_is_one_training(cluster: Cluster, tmp_path: Path, name: str) -> None:
+    """Lightning takes jobs of these names for a person's session, in which every task trains for itself."""
+    line = f"srun {FIT} trainer.max_steps=2 run_id=a"
+    job = cluster.submit(JOB.format(line=line), cwd=tmp_path, options=[f"--job-name={name}"])
+    assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
+    assert json.loads((run_folder(tmp_path, "a") / "result.json").read_text())["processes"] == 2
