@@ -30,7 +30,7 @@ class StageReport(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Everything is on its device, so a step can be measured."""
         plan: str | None = pl_module.plan()  # type: ignore[operator]
-        if plan is not None:
+        if plan is not None and trainer.is_global_zero:  # all have measured a step, which they do together
             Console().print(Markdown(plan))
             write_text(Path(trainer.default_root_dir) / "plan.md", plan)
             log.info("the plan is kept as plan.md")
