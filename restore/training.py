@@ -121,7 +121,15 @@ def _strategy(wanted: str, place: launch.Place, model: RestorationModel, *, has_
         return FSDPStrategy()
     idle = model.has_idle_parameters or wanted == "ddp_find_unused"
     # buffers are constants here, or the same function of the same weights in every process
-    return DDPStrategy(find_unused_parameters=idle, broadcast_buffers=False)
+    return _DDP(find_unused_parameters=idle, broadcast_buffers=False)
+
+
+class _DDP(DDPStrategy):
+    """Lightning's, without its seeding anew, which would give what is drawn after it other values than alone."""
+
+    def setup_distributed(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            super().setup_distributed()
 
 
 def _precision(wanted: str) -> str:

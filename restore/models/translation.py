@@ -276,13 +276,12 @@ class Translation(RestorationModel):
         with self.trainer.precision_plugin.train_step_context():
             pictures = self.pictures(batch, stage)
             if self.opt_d is not None:
-                self.judges.discriminator_loss(*pictures, stage)[0].backward()
+                _differentiate(self.judges.discriminator_loss(*pictures, stage)[0], self.judges.discriminators)
             loss, _ = self.judges.generator_loss(*pictures, stage)
-        loss.backward()
+        _differentiate(loss, self.network)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-        self.zero_grad()
         self.judges.train()
         self.judges.style_weights = known
         return seconds
@@ -314,6 +313,12 @@ class Translation(RestorationModel):
             )
         self._stored_opt_d = checkpoint["translation"]["optimizer"]
         self.judges.style_weights = dict(checkpoint["translation"]["style_weights"])
+
+
+def _differentiate(loss: Tensor, module: nn.Module) -> None:
+    """As ``loss.backward()``, but leaving no gradients, and unseen by what averages them over processes."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
 def _count(modules: list[nn.Module]) -> int:
