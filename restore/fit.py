@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from restore import launch, run_folder
+from restore import launch, run_folder, sweep
 from restore.config import build, command
 
 log = logging.getLogger(__name__)
@@ -261,7 +261,7 @@ def _refuse_other_kind(method: str, target: str) -> None:
         raise ValueError(f"data is one picture, which only model=zero_shot trains on; {method} needs another data=...")
 
 
-main = command(fit, "fit")
+main = command(fit, "fit", around=sweep.summed_up)
 
 if __name__ == "__main__":
     main()

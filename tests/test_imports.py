@@ -15,6 +15,7 @@ ALLOWED = {
     "launch": {"run_folder"},
     "rank": {"config", "fit", "run_folder"},
     "collectives": set(),
+    "sweep": {"config", "launch", "run_folder"},
     "run_folder": set(),
     "results": {"run_folder"},
     "image": set(),
@@ -60,7 +61,7 @@ ALLOWED = {
     "restorers": {"inference", "models", "tiling", "resize", "image"},
     "opening": {"adaptation", "card", "checkpoint", "inference", "models", "restorers"},
     "training": {"config", "callbacks", "launch", "models", "run_folder"},
-    "fit": {"quieten", "launch", "config", "run_folder", "checkpoint", "training", "callbacks"},
+    "fit": {"quieten", "launch", "sweep", "config", "run_folder", "checkpoint", "training", "callbacks"},
     "benchmarks": {"data", "restorers"},
     "evaluate": {
         "benchmarks",

@@ -52,7 +52,7 @@ class StageReport(Callback):
 
     def _row(self, model: LightningModule, sample: dict[str, Any]) -> Tensor:
         with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-            lq = sample["lq"].to(model.device, model.weights_dtype)  # type: ignore[call-overload]
+            lq = sample["lq"].to(model.device, model.weights_dtype)
             levels = model.level_outputs(lq)  # type: ignore[operator]
         cpu = [None if each is None else each[0].float().cpu() for each in levels]
         return draw_levels(sample["lq"][0], cpu, sample["gt"][0], max_side=SIDE)
