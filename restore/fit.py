@@ -133,6 +133,9 @@ def train(
     Returns:
         The result, which the first process has written.
     """
+    if cfg.seed < 0:
+        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
+
     from restore import checkpoint, training
     from restore.callbacks.metrics_csv import MetricsCSV
     from restore.quieten import quieten
@@ -216,8 +219,6 @@ def _seed(cfg: DictConfig) -> None:
     import torch
     from lightning.pytorch import seed_everything
 
-    if cfg.seed < 0:
-        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
     if cfg.threads is not None:
         if cfg.threads < 1:
             raise ValueError(f"threads is {cfg.threads}, expected at least 1, or null for as many as torch takes")
