@@ -92,7 +92,7 @@ def _check_processes(config: dict[str, Any], place: launch.Place, count: int) ->
             "does; set trainer.devices=1, or restore a folder with `restore predict devices=...`, one picture each"
         )
     size = config["data"].get("batch_size")
-    if size is not None and (not isinstance(size, int) or size % world):
+    if world > 1 and size is not None and (not isinstance(size, int) or size % world):
         raise ValueError(
             f"data.batch_size is {size}, expected a multiple of the {world} processes; it counts the samples of all "
             "processes together"
