@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -184,8 +184,15 @@ class UserError(Exception):
 USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
 
 
-def command(task: Callable[[DictConfig], Any], config_name: str) -> Callable[[], None]:
+def command(
+    task: Callable[[DictConfig], Any],
+    config_name: str,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Callable[[], None]:
     """Turn a function of a composed configuration into a command.
+
+    Args:
+        task: the function. config_name: of its primary file. around: entered around all of it, a sweep's points too.
 
     Anything a user can get wrong ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
     traceback as well.
@@ -208,7 +215,8 @@ def command(task: Callable[[DictConfig], Any], config_name: str) -> Callable[[],
     def main() -> None:
         with _environment(HYDRA_FULL_ERROR="1"):  # Hydra then hands its exceptions to us instead of printing them
             try:
-                hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
+                with around():
+                    hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
             except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
                 if full_error:
                     raise

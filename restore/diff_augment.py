@@ -11,6 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from restore import collectives
+
 Policy = Literal["color", "translation", "cutout"]
 POLICIES = get_args(Policy)
 
@@ -37,8 +39,9 @@ def diff_augment(condition: Tensor, picture: Tensor, policies: Sequence[Policy])
 
 
 def _drawn(x: Tensor) -> Tensor:
-    """One number in [0, 1) for each picture: (N, 1, 1, 1)."""
-    return torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype)
+    """One number in [0, 1) for each picture: (N, 1, 1, 1); the picture's own however many processes share a batch."""
+    numbers = torch.rand(len(x) * collectives.world(), 1, 1, 1, device=x.device, dtype=x.dtype)
+    return collectives.share_of_batch(numbers)
 
 
 def _color(x: Tensor) -> Tensor:

@@ -3,14 +3,18 @@
 import json
 import logging
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from restore import run_folder
+from restore import launch, run_folder, sweep
 from restore.config import build, command
 
 log = logging.getLogger(__name__)
@@ -18,29 +22,120 @@ log = logging.getLogger(__name__)
 
 def fit(cfg: DictConfig) -> float:
     """Run one training job and return the monitored value."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    with run_folder.locked(folder):
-        try:
-            cfg.run_token = run_folder.run_token(folder)
-            result = _resume_or_train(cfg, folder)
-        finally:
-            run_folder.discard_unused(folder)
+    folder, place = Path(HydraConfig.get().runtime.output_dir), launch.place()
+    if place.rank:
+        logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
+    elif place.world > 1 and place.by == "environment":
+        _refuse_own_folders(cfg)
+    with _owning(cfg, folder) if not place.rank else nullcontext():
+        result = _resume_or_train(cfg, folder, place)
     where = os.path.relpath(folder)
     log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], result["value"], result["steps"], where)
     return float(result["value"])
 
 
-def _resume_or_train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+@contextmanager
+def _owning(cfg: DictConfig, folder: Path) -> Iterator[None]:
+    """Keep other jobs out of the folder, and leave nothing of one that ended before it was described."""
+    with run_folder.locked(folder):
+        try:
+            cfg.run_token = run_folder.run_token(folder)
+            yield
+        finally:
+            run_folder.discard_unused(folder)
+
+
+def _resume_or_train(cfg: DictConfig, folder: Path, place: launch.Place) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = run_folder.resume_point(folder, config, cfg.resume)
     result = run_folder.result(folder)
-    if result is None:
-        return _train(cfg, config, folder, checkpoint)
-    log.info("this run is already finished")
-    return result
+    if result is not None:
+        log.info("this run is already finished")
+        return result
+    count = launch.processes(config["trainer"])
+    _check_processes(config, place, count)
+    overrides = list(HydraConfig.get().overrides.task)
+    if count > 1 and place.world == 1:
+        _on_processes(config, overrides, folder, checkpoint, count)
+        return run_folder.finished(folder)
+
+    from restore.training import interruptions
+
+    with interruptions(folder):
+        return train(cfg, config, overrides, folder, checkpoint)
 
 
-def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path | None) -> dict[str, Any]:
+def _refuse_own_folders(cfg: DictConfig) -> None:
+    """Each of several processes composes its configuration by itself, so the time is no name they share."""
+    if HydraConfig.get().mode == RunMode.RUN and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
+        raise ValueError("run_id is not set, but several processes were started and must find one folder; set run_id")
+
+
+def _check_processes(config: dict[str, Any], place: launch.Place, count: int) -> None:
+    """What can be said of the number of processes before anything is started."""
+    trainer, here = config["trainer"], place.local_world
+    if place.by == "environment" and trainer["devices"] not in (here, "auto"):
+        raise ValueError(
+            f"trainer.devices is {trainer['devices']}, but {here} processes were started on this machine; "
+            f"set trainer.devices={here}"
+        )
+    nodes = place.world // here if here else trainer["num_nodes"]
+    if trainer["num_nodes"] != nodes:
+        raise ValueError(
+            f"trainer.num_nodes is {trainer['num_nodes']}, but the processes that were started are on {nodes}; start "
+            "the command with torchrun on every machine, or set the same number"
+        )
+    world = count if place.world == 1 else place.world
+    if world > 1 and config["model"]["_target_"].startswith("restore.models.zero_shot."):
+        raise ValueError(
+            f"trainer.devices is {trainer['devices']}, but model=zero_shot trains on one picture, which one process "
+            "does; set trainer.devices=1, or restore a folder with `restore predict devices=...`, one picture each"
+        )
+    size = config["data"].get("batch_size")
+    if world > 1 and size is not None and (not isinstance(size, int) or size % world):
+        raise ValueError(
+            f"data.batch_size is {size}, expected a multiple of the {world} processes; it counts the samples of all "
+            "processes together"
+        )
+
+
+def _on_processes(
+    config: dict[str, Any], overrides: list[str], folder: Path, checkpoint: Path | None, count: int
+) -> None:
+    """Train in fresh processes; this one only watches them."""
+    job = {
+        "config": config,
+        "overrides": overrides,
+        "folder": str(folder),
+        "resume": None if checkpoint is None else str(checkpoint),
+        "logging": OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True),
+    }
+    log.info("training on %d processes", count)
+    try:
+        launch.run(job, folder, count)
+    except launch.Interrupted as interrupted:
+        remedy = run_folder.remedy(folder)
+        if interrupted.number == signal.SIGINT:
+            raise KeyboardInterrupt(remedy) from None
+        log.warning("terminated. %s", remedy)
+        raise SystemExit(128 + interrupted.number) from None
+
+
+def train(
+    cfg: DictConfig, config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None
+) -> dict[str, Any]:
+    """Train in this process, alone or as one of several.
+
+    Args:
+        cfg: the root of ``restore fit``. config: the same, resolved and plain.
+        overrides: of the command line. folder: of the run. resume: the checkpoint to go on from.
+
+    Returns:
+        The result, which the first process has written.
+    """
+    if cfg.seed < 0:
+        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
+
     from restore import checkpoint, training
     from restore.callbacks.metrics_csv import MetricsCSV
     from restore.quieten import quieten
@@ -49,13 +144,13 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     _seed(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = _model_and_data(cfg, is_resumed=resume is not None)
-    trainer, steps = training.make_trainer(cfg, folder, is_new_run=is_new_run)
+    trainer, steps = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
             callback.check(model)
     begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
-    _describe(cfg, config, folder, model, trainer, data)
-    if is_new_run:  # only now that settings and data were found sound
+    _describe(config, overrides, folder, model, trainer, data)
+    if is_new_run and trainer.is_global_zero:  # only now that settings and data were found sound
         run_folder.clear(folder)
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
@@ -63,7 +158,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     if resume is not None:
         log.info("resumed at step %d", begin)
     started = time.perf_counter()
-    with training.interruptions(folder), training.finishing(trainer):
+    with training.finishing(trainer):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
@@ -79,11 +174,13 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         "metrics": {key: float(value) for score in scores for key, value in score.items()},
         "steps": done,
         "steps_run": steps.batches // trainer.accumulate_grad_batches,
+        "processes": trainer.world_size,
         "seconds": round(seconds, 1),
         "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),
         "warnings": data.warnings,
     } | ({"training": model.record} if model.record else {})
-    run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
+    if trainer.is_global_zero:
+        run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -100,13 +197,20 @@ def _begin(model: Any, trainer: Any, resume: Path, *, is_new_run: bool) -> int:
     return begin
 
 
-def _describe(cfg: DictConfig, config: dict[str, Any], folder: Path, model: Any, trainer: Any, data: Any) -> None:
+def _describe(config: dict[str, Any], overrides: list[str], folder: Path, model: Any, trainer: Any, data: Any) -> None:
     import torch
 
     device = str(trainer.strategy.root_device)
-    fingerprints = data.check()  # finds the warnings on the way
-    facts = {"device": device, "threads": torch.get_num_threads(), "data": fingerprints, "warnings": data.warnings}
-    run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
+    fingerprints = data.check()  # finds the warnings on the way, and keeps the pictures: every process needs them
+    facts = {
+        "device": device,
+        "processes": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "data": fingerprints,
+        "warnings": data.warnings,
+    }
+    if trainer.is_global_zero:
+        run_folder.describe(folder, config, overrides, facts)
     parameters = sum(p.numel() for p in model.network.parameters())
     log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
 
@@ -115,8 +219,6 @@ def _seed(cfg: DictConfig) -> None:
     import torch
     from lightning.pytorch import seed_everything
 
-    if cfg.seed < 0:
-        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
     if cfg.threads is not None:
         if cfg.threads < 1:
             raise ValueError(f"threads is {cfg.threads}, expected at least 1, or null for as many as torch takes")
@@ -160,7 +262,7 @@ def _refuse_other_kind(method: str, target: str) -> None:
         raise ValueError(f"data is one picture, which only model=zero_shot trains on; {method} needs another data=...")
 
 
-main = command(fit, "fit")
+main = command(fit, "fit", around=sweep.summed_up)
 
 if __name__ == "__main__":
     main()

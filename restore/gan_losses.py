@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.losses import at_least_float32
+
 Adversarial = Literal["least_squares", "hinge", "non_saturating"]
 
 
@@ -45,7 +47,7 @@ def r1(real: Tensor, pictures: Tensor) -> Tensor:
     Returns:
         Mean over the N pictures; it can be differentiated again.
     """
-    (gradient,) = torch.autograd.grad(real.float().sum(), pictures, create_graph=True)
+    (gradient,) = torch.autograd.grad(at_least_float32(real).sum(), pictures, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean() / 2
 
 

@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """The same in float32 where it is in half precision."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def l1(pred: Tensor, gt: Tensor) -> Tensor:
     """Mean absolute error."""
     return (pred - gt).abs().mean()
@@ -33,5 +38,5 @@ def frequency_l1(pred: Tensor, gt: Tensor) -> Tensor:
 
     The orthonormal transform keeps the value comparable between patch sizes.
     """
-    difference: Tensor = torch.fft.rfft2((pred - gt).float(), norm="ortho")
+    difference: Tensor = torch.fft.rfft2(at_least_float32(pred - gt), norm="ortho")
     return difference.abs().mean()

@@ -38,6 +38,9 @@ FREE = (
     "callbacks.throughput",
     "checkpoint",
     "threads",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
 )
 _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
 
@@ -168,6 +171,25 @@ def result(folder: Path) -> dict[str, Any] | None:
     return read_mapping(path, ("monitor", "value", "steps")) if path.exists() else None
 
 
+def finished(folder: Path) -> dict[str, Any]:
+    """The result of a run that must be finished.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = result(folder)
+    if found is None:
+        raise FileNotFoundError(f"{folder / 'result.json'} was not written; start the same command again")
+    return found
+
+
+def remedy(folder: Path) -> str:
+    """How an interrupted run goes on."""
+    # a point of a sweep has its settings as its name, and goes on with the whole sweep
+    with_id = "" if "=" in folder.name else f" with run_id={folder.name}"
+    return f"Start the same command{with_id} again to go on from the last checkpoint"
+
+
 def run_token(folder: Path) -> str:
     """A short random id that stays with the folder; the dashboard's run id."""
     path = folder / "run_token"
@@ -180,14 +202,14 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     """Write config.yaml, overrides.yaml and environment.json.
 
     Args:
-        facts: about this start: device, threads, data fingerprint.
+        facts: about this start: device, processes, threads, data fingerprint.
     """
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
     path = folder / "environment.json"
     starts = read_mapping(path, ("starts",))["starts"] if path.exists() else []
-    for key in ("threads", "data"):
-        if starts and starts[-1].get(key) != facts.get(key):
+    for key in ("processes", "threads", "data"):
+        if starts and starts[-1].get(key, facts.get(key)) != facts.get(key):
             log.warning("%s changed since the last start: the run goes on, but not bit for bit the same", key)
     start = {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),

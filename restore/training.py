@@ -7,35 +7,44 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from restore import launch, run_folder
 from restore.callbacks.curves import Curves
+from restore.callbacks.end_on_signal import EndOnSignal
 from restore.callbacks.non_finite import StopOnNonFinite
 from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
 from restore.config import build
+from restore.models.base import RestorationModel
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def make_trainer(cfg: Any, folder: Path, *, is_new_run: bool) -> tuple[Trainer, SeedSteps]:
+def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, SeedSteps]:
     """The Trainer, with what makes a run resumable, and the callback that counts its batches.
 
     Args:
         cfg: the root of ``restore fit``.
         folder: of the run.
+        model: to be trained.
         is_new_run: false when the run goes on from its own checkpoint.
 
     Raises:
         ValueError: a setting out of its bounds.
     """
-    settings = cfg.trainer
+    settings, place = cfg.trainer, launch.place()
     _check_settings(cfg)
     steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
     callbacks = {
@@ -52,13 +61,15 @@ def make_trainer(cfg: Any, folder: Path, *, is_new_run: bool) -> tuple[Trainer, 
             *callbacks.values(),
             steps,
             StopOnNonFinite(every_steps=every),
+            EndOnSignal(),
             StepLog(),
             StageReport(),
             Curves(),
             RunCheckpoint(every_steps=every, is_new_run=is_new_run),
         ],
-        # LightningEnvironment: on Slurm Lightning would otherwise save and requeue in its own way, in mid-step
-        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        devices=place.local_world or settings.devices,
+        strategy=_strategy(settings.strategy, place, model, has_average=bool(callbacks.get("ema"))),
+        plugins=[AtomicCheckpointIO(), _environment(place)],
         # the whole run is one epoch, so that a position in it is one number
         max_epochs=1,
         use_distributed_sampler=False,
@@ -78,13 +89,47 @@ def _check_settings(cfg: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{place} is {value}, expected a whole number, at least 1")
     trainer = cfg.trainer
-    if trainer.devices not in (1, "1"):
-        raise ValueError(f"trainer.devices is {trainer.devices}, expected 1; several processes are not supported yet")
+    if trainer.strategy not in STRATEGIES:
+        raise ValueError(f"trainer.strategy is {trainer.strategy}, expected one of {', '.join(STRATEGIES)}")
     if trainer.precision not in PRECISIONS:
         raise ValueError(f"trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
     clip = trainer.gradient_clip_val
     if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
         raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
+
+
+def _environment(place: launch.Place) -> ClusterEnvironment:
+    """How the processes find each other."""
+    if place.by == "environment":
+        return TorchElasticEnvironment()
+    # not auto_requeue, nor Slurm's where it runs one task: Lightning would save and requeue in its own way, in mid-step
+    return SLURMEnvironment(auto_requeue=False) if place.by == "slurm" else LightningEnvironment()
+
+
+def _strategy(wanted: str, place: launch.Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
+    """How the processes share a training."""
+    if wanted == "ddp" and model.has_idle_parameters:
+        raise ValueError(f"trainer.strategy is ddp, but parts of {model.method} rest meanwhile; set ddp_find_unused")
+    if wanted == "fsdp" and (has_average or model.has_idle_parameters):
+        raise ValueError(
+            "trainer.strategy is fsdp, which cuts the weights into pieces; expected callbacks.ema=null and a model "
+            "other than translation; set these, or trainer.strategy=auto"
+        )
+    if place.world == 1:
+        return "auto"
+    if wanted == "fsdp":
+        return FSDPStrategy()
+    idle = model.has_idle_parameters or wanted == "ddp_find_unused"
+    # buffers are constants here, or the same function of the same weights in every process
+    return _DDP(find_unused_parameters=idle, broadcast_buffers=False)
+
+
+class _DDP(DDPStrategy):
+    """Lightning's, without its seeding anew, which would give what is drawn after it other values than alone."""
+
+    def setup_distributed(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            super().setup_distributed()
 
 
 def _precision(wanted: str) -> str:
@@ -96,9 +141,7 @@ def _precision(wanted: str) -> str:
 @contextmanager
 def interruptions(folder: Path) -> Iterator[None]:
     """Give Ctrl-C and SIGTERM, which Lightning turns into exits of its own, their usual status and a word."""
-    # a point of a sweep has its settings as its name, and goes on with the whole sweep
-    with_id = "" if "=" in folder.name else f" with run_id={folder.name}"
-    remedy = f"Start the same command{with_id} again to go on from the last checkpoint"
+    remedy = run_folder.remedy(folder)
     try:
         yield
     except SIGTERMException:

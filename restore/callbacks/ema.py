@@ -35,9 +35,9 @@ class EMA(Callback):
             self.average = copy.deepcopy(self._network(pl_module)).requires_grad_(False)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Follow the network to its device."""
+        """Follow the network to its device and its precision."""
         if self.average is not None:
-            self.average.to(pl_module.device)
+            self.average.to(pl_module.device, next(self._network(pl_module).parameters()).dtype)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from restore import collectives
+
 
 class NonFiniteLoss(FloatingPointError):
     """The loss became infinite or not a number."""
@@ -57,13 +59,18 @@ class StopOnNonFinite(Callback):
             self._look(trainer, None)
 
     def _look(self, trainer: Trainer, batch: dict[str, Any] | None) -> None:
-        finite = torch.stack([flag for _, flag, _ in self._pending]).tolist()
+        finite = torch.stack([flag for _, flag, _ in self._pending])
         pending, self._pending = self._pending, []
-        if all(finite):
+        # the least number of a process whose loss is broken; all must know, or the others would wait for it for ever
+        sources = collectives.least(torch.where(finite, trainer.world_size, trainer.global_rank)).tolist()
+        first = next((k for k, source in enumerate(sources) if source < trainer.world_size), None)
+        if first is None:
             return
-        number, _, names = pending[finite.index(False)]
+        number, _, names = pending[first]
         target = Path(trainer.default_root_dir) / "non_finite.pt"
-        torch.save({"batch_idx": number, "names": names, "newest_batch": batch}, target)
+        if trainer.global_rank == sources[first]:
+            torch.save({"batch_idx": number, "names": names, "newest_batch": batch}, target)
+        names = collectives.from_process(names, sources[first])
         raise NonFiniteLoss(
             f"the loss is not finite at step {number // trainer.accumulate_grad_batches + 1}, on the pictures "
             f"{', '.join(names)}; the batch is kept in {target}. Lower model.lr or set trainer.gradient_clip_val, "

@@ -30,7 +30,7 @@ class StageReport(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Everything is on its device, so a step can be measured."""
         plan: str | None = pl_module.plan()  # type: ignore[operator]
-        if plan is not None:
+        if plan is not None and trainer.is_global_zero:  # all have measured a step, which they do together
             Console().print(Markdown(plan))
             write_text(Path(trainer.default_root_dir) / "plan.md", plan)
             log.info("the plan is kept as plan.md")
@@ -52,7 +52,8 @@ class StageReport(Callback):
 
     def _row(self, model: LightningModule, sample: dict[str, Any]) -> Tensor:
         with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-            levels = model.level_outputs(sample["lq"].to(model.device))  # type: ignore[operator]
+            lq = sample["lq"].to(model.device, model.weights_dtype)
+            levels = model.level_outputs(lq)  # type: ignore[operator]
         cpu = [None if each is None else each[0].float().cpu() for each in levels]
         return draw_levels(sample["lq"][0], cpu, sample["gt"][0], max_side=SIDE)
 

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from restore import collectives
 
 
 class StepLog(Callback):
     """Logs ``model.train_values`` every ``trainer.log_every_n_steps`` optimiser updates, under the update's number.
 
     Lightning's own logging comes after the checkpoint of the same step, so a run killed in between would lose a row,
-    and its axis counts from 0, and twice with two optimisers.
+    and its axis counts from 0, and twice with two optimisers. Several processes log the means over the global batch.
     """
 
     def on_train_batch_end(
@@ -20,6 +23,10 @@ class StepLog(Callback):
         if not finished or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         train_values: dict[str, Any] = pl_module.train_values  # type: ignore[assignment]
-        values = {key: float(value) for key, value in train_values.items()}
+        # one message for all values, and only at steps that are logged
+        device = trainer.strategy.root_device
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        own = torch.stack([torch.as_tensor(value, dtype=dtype, device=device) for value in train_values.values()])
+        values = dict(zip(train_values, collectives.mean(own).tolist(), strict=True))
         for logger in trainer.loggers:
             logger.log_metrics(values, step=step)

@@ -75,12 +75,18 @@ class RunSampler(Sampler[list[int]]):
 
 
 class ShareSampler(Sampler[int]):
-    """Every ``world``-th index, nothing twice: so that in a score each image counts once."""
+    """Every ``world``-th index, nothing twice: so that in a score each image counts once.
+
+    Where some process has none the sampler has no length, in any process: Lightning would pass over a set of length 0,
+    and with it over the sum of the scores that all processes take part in.
+    """
 
     def __init__(self, count: int, *, rank: int = 0, world: int = 1) -> None:
-        self.indices = range(rank, count, world)
+        self.indices, self.is_scarce = range(rank, count, world), count < world
 
     def __len__(self) -> int:
+        if self.is_scarce:
+            raise TypeError("some process has no image")
         return len(self.indices)
 
     def __iter__(self) -> Iterator[int]:

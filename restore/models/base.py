@@ -35,6 +35,7 @@ class RestorationModel(LightningModule):
         monitor: the column of the protocol that chooses the best checkpoint.
         smaller_is_better: of the monitored column.
         is_averaged: whether a moving average of the weights makes sense for it.
+        has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
         average_from: the step at which what is averaged began to be trained, which restarts the average.
         why_no_tiles: the reason, where a picture cannot be restored in tiles; None where it can.
         keeps_kind: whether pred is the same kind of picture as lq; else greyness, depth and transparency of the input
@@ -49,6 +50,7 @@ class RestorationModel(LightningModule):
     monitor: ClassVar[str] = "psnr_y"
     smaller_is_better: ClassVar[bool] = False
     is_averaged: ClassVar[bool] = True
+    has_idle_parameters: ClassVar[bool] = False
     why_no_tiles: ClassVar[str | None] = None
     keeps_kind: ClassVar[bool] = True
     network: nn.Module
@@ -79,6 +81,11 @@ class RestorationModel(LightningModule):
     def restore_whole(self, lq: Tensor) -> Tensor:
         """``forward`` for any size: padded as the network needs it, and cropped back."""
         return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
+
+    @property
+    def weights_dtype(self) -> torch.dtype:
+        """Of the weights: float32 also where steps are computed in half precision."""
+        return next(self.network.parameters()).dtype
 
     def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
         """All outputs of a network with several, from low to high, at the size of the highest; else nothing.
@@ -123,7 +130,7 @@ class RestorationModel(LightningModule):
 
     def _score(self, batch: dict[str, Any], dataloader_idx: int) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):  # scores agree with `restore evaluate`
-            pred = self.restore_whole(batch["lq"].float())
+            pred = self.restore_whole(batch["lq"].to(self.weights_dtype))
         list(self.scores.values())[dataloader_idx].update(pred[0], batch["gt"][0])
         return pred
 

@@ -44,10 +44,10 @@ class Judges(nn.Module):
         self.style = None if given["style_weight"] == 0 else StyleLoss(given["style_features"])
         self.style_weights: dict[str, Tensor] = {}
 
-    def follow(self, device: torch.device) -> None:
-        """Move what is no module of the model."""
+    def follow(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move what is no module of the model; ``dtype`` is that of the weights."""
         if self.style is not None:
-            self.style.to(device)
+            self.style.to(device, dtype)
         self.style_weights = {key: weight.to(device) for key, weight in self.style_weights.items()}
 
     def forget(self, stage: Stage) -> None:

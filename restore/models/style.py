@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from restore.losses import at_least_float32
 from restore.networks.vgg import VGG19Features, layers_for
 
 LARGEST = 512  # px; of a larger picture a crop is compared
@@ -57,9 +58,9 @@ class StyleLoss:
             self.source = f"VGG19 weights {path.name}"
         self.network.eval()
 
-    def to(self, device: torch.device) -> None:
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Follow the model."""
-        self.network.to(device)
+        self.network.to(device, dtype)
 
     def __call__(self, pred: Tensor, gt: Tensor) -> Tensor:
         """Compare pictures.
@@ -80,8 +81,8 @@ class StyleLoss:
             )
         with torch.autocast(pred.device.type, enabled=False):  # half precision has no room for Gram matrices
             with torch.no_grad():
-                wanted = [gram(maps) for maps in self.network(gt.float(), layers)]
-            found = [gram(maps) for maps in self.network(pred.float(), layers)]
+                wanted = [gram(maps) for maps in self.network(at_least_float32(gt), layers)]
+            found = [gram(maps) for maps in self.network(at_least_float32(pred), layers)]
         terms = [(one - other).abs().mean() for one, other in zip(found, wanted, strict=True)]
         return torch.stack(terms).mean()
 

@@ -7,9 +7,10 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from restore import tiling
+from restore import collectives, tiling
 from restore.diff_augment import Policy
 from restore.gan_losses import Adversarial
+from restore.losses import at_least_float32
 from restore.models.base import RestorationModel
 from restore.models.judges import Judges
 from restore.models.stages import Stage, make_stages, plan_table, stage_at
@@ -51,6 +52,7 @@ class Translation(RestorationModel):
     protocol = "translation_rgb"
     monitor = "l1"
     smaller_is_better = True
+    has_idle_parameters = True  # those of other stages
     why_no_tiles = (
         "instance norm takes its means over the whole picture, so every tile would get colours and contrasts of its own"
     )
@@ -158,11 +160,14 @@ class Translation(RestorationModel):
         settings, steps = self.hparams["stages"], self.trainer.max_steps
         self.stages = make_stages(settings, levels=self.hparams["levels"], max_steps=steps)
         self.judges = Judges(self.hparams, self._data().patch_size)
+        # not the strategy's: their gradients come from a backward pass of their own, and are averaged behind it
+        judging = [*self.judges.named_parameters(prefix="judges"), *self.judges.named_buffers(prefix="judges")]
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in judging]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam for the generator, which Lightning steps, and one for the discriminators, which the model steps."""
         assert self.judges is not None
-        self.judges.follow(self.device)
+        self.judges.follow(self.device, self.weights_dtype)
         judging = list(self.judges.discriminators.parameters())
         self.opt_d = torch.optim.Adam(judging) if judging else None  # learning rates are set at every step
         if self.opt_d is not None and self._stored_opt_d is not None:
@@ -216,6 +221,7 @@ class Translation(RestorationModel):
             judgement, judged = judges.discriminator_loss(inputs, targets, fakes, stage)
             (judgement / accumulate).backward()
             if (batch_idx + 1) % accumulate == 0:
+                collectives.average_gradients(judges.discriminators.parameters())
                 self.clip_gradients(self.opt_d)
                 self.opt_d.step()
                 self.opt_d.zero_grad()
@@ -229,7 +235,7 @@ class Translation(RestorationModel):
         """Input and reference at all levels, and the outputs of the levels trained in this stage."""
         inputs, targets = self._inputs(batch["lq"]), self._pyramid(batch["gt"], self.hparams["interpolation"])
         outputs = self.network(inputs, stage.top)
-        return inputs, targets, {level: outputs[level - stage.top].float() for level in stage.trained}
+        return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}
 
     # --- the plan ---
 
@@ -241,9 +247,10 @@ class Translation(RestorationModel):
     def plan(self) -> str:
         """What is trained when, in Markdown; one step of each stage is measured."""
         data = self._data()
-        side, count = data.patch_size, data.batch_size
-        lq = torch.rand(count, self.in_channels, side, side, device=self.device)
-        batch = {"lq": lq, "gt": torch.rand(count, 3, side, side, device=self.device)}
+        side, count = data.patch_size, data.batch_size // self.trainer.world_size
+        like: Any = {"device": self.device, "dtype": self.weights_dtype}
+        lq, gt = torch.rand(count, self.in_channels, side, side, **like), torch.rand(count, 3, side, side, **like)
+        batch = {"lq": lq, "gt": gt}
         self._seconds(self.stages[-1], batch)  # the first time of every size takes longer
         seconds = [self._seconds(stage, batch) * self.trainer.accumulate_grad_batches for stage in self.stages]
         self.enter(stage_at(self.stages, self.trainer.global_step))
@@ -270,13 +277,12 @@ class Translation(RestorationModel):
         with self.trainer.precision_plugin.train_step_context():
             pictures = self.pictures(batch, stage)
             if self.opt_d is not None:
-                self.judges.discriminator_loss(*pictures, stage)[0].backward()
+                _differentiate(self.judges.discriminator_loss(*pictures, stage)[0], self.judges.discriminators)
             loss, _ = self.judges.generator_loss(*pictures, stage)
-        loss.backward()
+        _differentiate(loss, self.network)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-        self.zero_grad()
         self.judges.train()
         self.judges.style_weights = known
         return seconds
@@ -308,6 +314,12 @@ class Translation(RestorationModel):
             )
         self._stored_opt_d = checkpoint["translation"]["optimizer"]
         self.judges.style_weights = dict(checkpoint["translation"]["style_weights"])
+
+
+def _differentiate(loss: Tensor, module: nn.Module) -> None:
+    """As ``loss.backward()``, but leaving no gradients, and unseen by what averages them over processes."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
 def _count(modules: list[nn.Module]) -> int:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from restore import gan_losses, losses
+from restore import collectives, gan_losses, losses
 from restore.diff_augment import POLICIES, diff_augment
 from restore.models.style import StyleLoss
 from restore.resize import Interpolation
@@ -75,8 +75,9 @@ def generator_terms(
 
 
 def calibrated_style_weight(terms: Mapping[str, Tensor], l1_weight: float) -> Tensor:
-    """The weight with which the style loss, as it stands, counts half as much as L1."""
-    weight: Tensor = STYLE_SHARE * l1_weight * terms["l1"].detach() / terms["style"].detach().clamp(min=1e-12)
+    """The weight with which the style loss, as it stands in the global batch, counts half as much as L1."""
+    l1, style = collectives.mean(torch.stack([terms["l1"].detach(), terms["style"].detach()]))
+    weight: Tensor = STYLE_SHARE * l1_weight * l1 / style.clamp(min=1e-12)
     return weight
 
 
