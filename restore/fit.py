@@ -54,7 +54,9 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
             callback.check(model)
     begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
-    _describe(cfg, config, folder, model, trainer, data)
+    damaged = {} if resume is None or is_new_run else run_folder.damage(folder, resume)
+    _describe(cfg, config, folder, model, trainer, data, warnings=list(damaged.values()))
+    run_folder.set_aside(damaged)
     if is_new_run:  # only now that settings and data were found sound
         run_folder.clear(folder)
     for logger in trainer.loggers:
@@ -81,7 +83,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         "steps_run": steps.batches // trainer.accumulate_grad_batches,
         "seconds": round(seconds, 1),
         "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),
-        "warnings": data.warnings,
+        "warnings": run_folder.warnings(folder),
     } | ({"training": model.record} if model.record else {})
     run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
     return result
@@ -100,12 +102,17 @@ def _begin(model: Any, trainer: Any, resume: Path, *, is_new_run: bool) -> int:
     return begin
 
 
-def _describe(cfg: DictConfig, config: dict[str, Any], folder: Path, model: Any, trainer: Any, data: Any) -> None:
+def _describe(
+    cfg: DictConfig, config: dict[str, Any], folder: Path, model: Any, trainer: Any, data: Any, *, warnings: list[str]
+) -> None:
     import torch
 
+    for warning in warnings:
+        log.warning(warning)
     device = str(trainer.strategy.root_device)
     fingerprints = data.check()  # finds the warnings on the way
-    facts = {"device": device, "threads": torch.get_num_threads(), "data": fingerprints, "warnings": data.warnings}
+    facts = {"device": device, "threads": torch.get_num_threads(), "data": fingerprints}
+    facts["warnings"] = [*data.warnings, *warnings]
     run_folder.describe(folder, config, list(HydraConfig.get().overrides.task), facts)
     parameters = sum(p.numel() for p in model.network.parameters())
     log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)

@@ -1,6 +1,7 @@
 """Builds the Trainer of a run: with it the run is one epoch that can be cut anywhere and goes on exactly."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from restore.callbacks.curves import Curves
+from restore.callbacks.interruption import Interrupted, Interruption
 from restore.callbacks.non_finite import StopOnNonFinite
 from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
 from restore.callbacks.seed_steps import SeedSteps
@@ -56,6 +57,7 @@ def make_trainer(cfg: Any, folder: Path, *, is_new_run: bool) -> tuple[Trainer, 
             StageReport(),
             Curves(),
             RunCheckpoint(every_steps=every, is_new_run=is_new_run),
+            Interruption(),
         ],
         # LightningEnvironment: on Slurm Lightning would otherwise save and requeue in its own way, in mid-step
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
@@ -95,16 +97,18 @@ def _precision(wanted: str) -> str:
 
 @contextmanager
 def interruptions(folder: Path) -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM, which Lightning turns into exits of its own, their usual status and a word."""
+    """Give a run that was asked to end the status of its signal, 128 + number, and a word."""
     # a point of a sweep has its settings as its name, and goes on with the whole sweep
     with_id = "" if "=" in folder.name else f" with run_id={folder.name}"
     remedy = f"Start the same command{with_id} again to go on from the last checkpoint"
     try:
         yield
-    except SIGTERMException:
-        log.warning("terminated. %s", remedy)
-        raise SystemExit(143) from None
-    except SystemExit:
+    except Interrupted as interrupted:
+        if interrupted.number == signal.SIGINT:
+            raise KeyboardInterrupt(remedy) from None
+        log.warning("ended by %s. %s", interrupted, remedy)
+        raise SystemExit(128 + interrupted.number) from None
+    except SystemExit:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt(remedy) from None
 
 
@@ -115,6 +119,12 @@ def finishing(trainer: Trainer) -> Iterator[None]:
     try:
         yield
         status = 0
+    except Interrupted:
+        for logger in trainer.loggers:
+            mark = getattr(getattr(logger, "experiment", None), "mark_preempting", None)
+            if mark is not None:
+                mark()  # else the dashboard shows a crash
+        raise
     finally:
         for logger in trainer.loggers:
             finish = getattr(getattr(logger, "experiment", None), "finish", None)

@@ -12,7 +12,8 @@ COMMANDS = {"fit", "evaluate", "predict", "benchmark", "average_frames"}
 # part of the house -> the parts of ours it may import
 ALLOWED = {
     "config": {"inference"},
-    "run_folder": set(),
+    "run_folder": {"seal"},
+    "seal": set(),
     "results": {"run_folder"},
     "image": set(),
     "resize": set(),
@@ -44,7 +45,7 @@ ALLOWED = {
         "degradations",
     },
     "data": {"data", "image", "resize", "degradations"},
-    "callbacks": {"callbacks", "image", "drawing", "metrics", "run_folder"},
+    "callbacks": {"callbacks", "image", "drawing", "metrics", "run_folder", "seal"},
     "card": set(),
     "signals": set(),
     "inference": set(),
@@ -52,7 +53,7 @@ ALLOWED = {
     "processes": set(),
     "quieten": set(),
     "adaptation": {"quieten", "data", "inference", "models", "resize", "restorers", "tiling"},
-    "checkpoint": {"card", "models"},
+    "checkpoint": {"card", "models", "seal"},
     "restorers": {"inference", "models", "tiling", "resize", "image"},
     "opening": {"adaptation", "card", "checkpoint", "inference", "models", "restorers"},
     "training": {"config", "callbacks"},
