@@ -49,7 +49,7 @@ def is_sound(path: Path) -> bool:
             return _digest(file, size - _TRAILER) == trailer[len(_MARK) :]
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
+            return not archive.comment and archive.testzip() is None  # a comment is what is left of a checksum
     except _ZIP_ERRORS:
         return False
 
