@@ -38,9 +38,10 @@ ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
 
 @dataclass
 class CheckpointConfig:
-    """How often a run is saved."""
+    """How often a run is saved, and whether its checkpoints go to the dashboard."""
 
     every_steps: int = 100
+    artifacts: bool = False
 
 
 @dataclass

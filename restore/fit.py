@@ -44,6 +44,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
     from restore import checkpoint, training
     from restore.callbacks.metrics_csv import MetricsCSV
     from restore.quieten import quieten
+    from restore.report import write_report
 
     quieten()
     _seed(cfg)
@@ -86,6 +87,7 @@ def _train(cfg: DictConfig, config: dict[str, Any], folder: Path, resume: Path |
         "warnings": run_folder.warnings(folder),
     } | ({"training": model.record} if model.record else {})
     run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
+    write_report(folder, f"finished after {done} steps")
     return result
 
 

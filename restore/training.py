@@ -12,9 +12,12 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 
 from restore.callbacks.curves import Curves
+from restore.callbacks.dashboards import Dashboard, refuse_unreachable
+from restore.callbacks.image_scores import ImageScores
 from restore.callbacks.interruption import Interrupted, Interruption
 from restore.callbacks.non_finite import StopOnNonFinite
 from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
+from restore.callbacks.run_report import RunReport
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
@@ -43,6 +46,8 @@ def make_trainer(cfg: Any, folder: Path, *, is_new_run: bool) -> tuple[Trainer, 
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
     loggers = [build(node, f"logger.{key}") for key, node in (cfg.logger or {}).items() if node is not None]
+    offline = bool(((cfg.logger or {}).get("wandb") or {}).get("offline"))
+    refuse_unreachable(loggers, offline=offline, artifacts=cfg.checkpoint.artifacts)
     trainer = build(
         settings,
         "trainer",
@@ -56,6 +61,9 @@ def make_trainer(cfg: Any, folder: Path, *, is_new_run: bool) -> tuple[Trainer, 
             StepLog(),
             StageReport(),
             Curves(),
+            Dashboard(artifacts=cfg.checkpoint.artifacts),
+            ImageScores(),
+            RunReport(),
             RunCheckpoint(every_steps=every, is_new_run=is_new_run),
             Interruption(),
         ],

@@ -45,7 +45,8 @@ ALLOWED = {
         "degradations",
     },
     "data": {"data", "image", "resize", "degradations"},
-    "callbacks": {"callbacks", "image", "drawing", "metrics", "run_folder", "seal"},
+    "callbacks": {"callbacks", "image", "drawing", "metrics", "report", "results", "run_folder", "seal"},
+    "report": {"run_folder"},
     "card": set(),
     "signals": set(),
     "inference": set(),
@@ -57,7 +58,7 @@ ALLOWED = {
     "restorers": {"inference", "models", "tiling", "resize", "image"},
     "opening": {"adaptation", "card", "checkpoint", "inference", "models", "restorers"},
     "training": {"config", "callbacks"},
-    "fit": {"quieten", "config", "run_folder", "checkpoint", "training", "callbacks"},
+    "fit": {"quieten", "config", "run_folder", "checkpoint", "training", "callbacks", "report"},
     "benchmarks": {"data", "restorers"},
     "evaluate": {
         "benchmarks",
