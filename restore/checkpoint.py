@@ -11,6 +11,7 @@ from torch import Tensor
 
 from restore import card
 from restore.models.base import FORMAT, RestorationModel
+from restore.seal import is_sound
 
 Weights = Literal["ema", "raw"]
 
@@ -75,6 +76,8 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
 
 
 def _load(path: Path, setting: str) -> Any:
+    if not is_sound(path):
+        raise ValueError(f"{setting}: {path} is damaged or not a checkpoint of this package (checksum); use another")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except _LOADING_ERRORS as error:

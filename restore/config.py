@@ -5,6 +5,7 @@ With the commands this is the only file that knows Hydra. It imports nothing hea
 """
 
 import difflib
+import errno
 import functools
 import hashlib
 import inspect
@@ -37,9 +38,10 @@ ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
 
 @dataclass
 class CheckpointConfig:
-    """How often a run is saved."""
+    """How often a run is saved, and whether its checkpoints go to the dashboard."""
 
     every_steps: int = 100
+    artifacts: bool = False
 
 
 @dataclass
@@ -253,6 +255,12 @@ def sentence(error: BaseException) -> str:
         return f"{inner.override} cannot be read; quote what holds special characters: 'input=\"my photo (1).jpg\"'"
     if "group override must be a string or a list" in str(inner):
         return "a group cannot be null; leave it out with a tilde, for example ~logger"
+    if isinstance(inner, OSError) and inner.errno in (errno.ENOSPC, errno.EDQUOT):
+        file = f"{inner.filename} " if inner.filename else "a file "
+        return (
+            f"{file}could not be written ({inner.strerror}); what was finished before is untouched: make room, then "
+            "start the same command again"
+        )
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key} is not set, and has no default; give it a value"

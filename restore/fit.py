@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -25,7 +25,7 @@ def fit(cfg: DictConfig) -> float:
     folder, place = Path(HydraConfig.get().runtime.output_dir), launch.place()
     if place.rank:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
-    elif place.world > 1 and place.by == "environment":
+    elif place.by == "environment":
         _refuse_own_folders(cfg)
     with _owning(cfg, folder) if not place.rank else nullcontext():
         result = _resume_or_train(cfg, folder, place)
@@ -59,10 +59,14 @@ def _resume_or_train(cfg: DictConfig, folder: Path, place: launch.Place) -> dict
         _on_processes(config, overrides, folder, checkpoint, count)
         return run_folder.finished(folder)
 
-    from restore.training import interruptions
+    from restore.callbacks.interruption import Interrupted
 
-    with interruptions(folder):
+    try:
         return train(cfg, config, overrides, folder, checkpoint)
+    except Interrupted as interrupted:
+        _end(interrupted.number, folder)
+    except SystemExit:  # what Lightning makes of a second Ctrl-C
+        _end(signal.SIGINT, folder)
 
 
 def _refuse_own_folders(cfg: DictConfig) -> None:
@@ -74,17 +78,18 @@ def _refuse_own_folders(cfg: DictConfig) -> None:
 def _check_processes(config: dict[str, Any], place: launch.Place, count: int) -> None:
     """What can be said of the number of processes before anything is started."""
     trainer, here = config["trainer"], place.local_world
-    if place.by == "environment" and trainer["devices"] not in (here, "auto"):
+    if place.world > 1 and trainer["devices"] not in (here, "auto"):
         raise ValueError(
             f"trainer.devices is {trainer['devices']}, but {here} processes were started on this machine; "
             f"set trainer.devices={here}"
         )
-    nodes = place.world // here if here else trainer["num_nodes"]
+    nodes = place.world // here
     if trainer["num_nodes"] != nodes:
         raise ValueError(
             f"trainer.num_nodes is {trainer['num_nodes']}, but the processes that were started are on {nodes}; start "
-            "the command with torchrun on every machine, or set the same number"
+            "the command with torchrun on every machine, or with srun, or set the same number"
         )
+    launch.refuse_missing_srun(count)
     world = count if place.world == 1 else place.world
     if world > 1 and config["model"]["_target_"].startswith("restore.models.zero_shot."):
         raise ValueError(
@@ -114,11 +119,18 @@ def _on_processes(
     try:
         launch.run(job, folder, count)
     except launch.Interrupted as interrupted:
-        remedy = run_folder.remedy(folder)
-        if interrupted.number == signal.SIGINT:
-            raise KeyboardInterrupt(remedy) from None
-        log.warning("terminated. %s", remedy)
-        raise SystemExit(128 + interrupted.number) from None
+        _end(interrupted.number, folder)
+
+
+def _end(number: int, folder: Path) -> NoReturn:
+    """Give a run that was asked to end the status of its signal, 128 + number, and a word."""
+    remedy = run_folder.remedy(folder)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt(remedy) from None
+    log.warning("ended by %s. %s", signal.Signals(number).name, remedy)
+    if not launch.place().rank:
+        launch.requeue(number)
+    raise SystemExit(128 + number) from None
 
 
 def train(
@@ -139,6 +151,7 @@ def train(
     from restore import checkpoint, training
     from restore.callbacks.metrics_csv import MetricsCSV
     from restore.quieten import quieten
+    from restore.report import write_report
 
     quieten()
     _seed(cfg)
@@ -149,7 +162,9 @@ def train(
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
             callback.check(model)
     begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
-    _describe(config, overrides, folder, model, trainer, data)
+    damaged = {} if resume is None or is_new_run else run_folder.damage(folder, resume)
+    _describe(config, overrides, folder, model, trainer, data, warnings=list(damaged.values()))
+    run_folder.set_aside(damaged)
     if is_new_run and trainer.is_global_zero:  # only now that settings and data were found sound
         run_folder.clear(folder)
     for logger in trainer.loggers:
@@ -177,10 +192,11 @@ def train(
         "processes": trainer.world_size,
         "seconds": round(seconds, 1),
         "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),
-        "warnings": data.warnings,
+        "warnings": run_folder.warnings(folder),
     } | ({"training": model.record} if model.record else {})
     if trainer.is_global_zero:
         run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
+        write_report(folder, f"finished after {done} steps")
     return result
 
 
@@ -197,9 +213,20 @@ def _begin(model: Any, trainer: Any, resume: Path, *, is_new_run: bool) -> int:
     return begin
 
 
-def _describe(config: dict[str, Any], overrides: list[str], folder: Path, model: Any, trainer: Any, data: Any) -> None:
+def _describe(
+    config: dict[str, Any],
+    overrides: list[str],
+    folder: Path,
+    model: Any,
+    trainer: Any,
+    data: Any,
+    *,
+    warnings: list[str],
+) -> None:
     import torch
 
+    for warning in warnings:
+        log.warning(warning)
     device = str(trainer.strategy.root_device)
     fingerprints = data.check()  # finds the warnings on the way, and keeps the pictures: every process needs them
     facts = {
@@ -207,7 +234,7 @@ def _describe(config: dict[str, Any], overrides: list[str], folder: Path, model:
         "processes": trainer.world_size,
         "threads": torch.get_num_threads(),
         "data": fingerprints,
-        "warnings": data.warnings,
+        "warnings": [*data.warnings, *warnings],
     }
     if trainer.is_global_zero:
         run_folder.describe(folder, config, overrides, facts)

@@ -6,6 +6,7 @@ next job begins clean. Where srun, torchrun or submitit have started several pro
 """
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from typing import Any, NamedTuple
 
 from restore.run_folder import read_mapping, write_text
 
+log = logging.getLogger(__name__)
+
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 LOOK_EVERY = 0.1  # seconds between two looks at the processes
 AFTER_FAILURE = 10.0  # seconds that the others get to end by themselves once one has failed
@@ -34,13 +37,13 @@ class Place(NamedTuple):
 
     Attributes:
         rank: its number over all machines. world: how many there are.
-        local_world: how many there are on this machine, or None where Slurm knows.
-        by: what started them: ``nothing`` for a job of one process, ``environment`` or ``slurm``.
+        local_world: how many there are on this machine.
+        by: what started them: ``nothing`` for a job of one process, ``environment`` or ``srun``.
     """
 
     rank: int
     world: int
-    local_world: int | None
+    local_world: int
     by: str
 
 
@@ -48,7 +51,7 @@ def place() -> Place:
     """Where this process stands, by its environment.
 
     Raises:
-        ValueError: the environment is that of one of several processes, but incomplete.
+        ValueError: the environment is that of one of several processes, but incomplete, or of uneven nodes.
     """
     _adopt_submitit()
     own = os.environ
@@ -60,9 +63,18 @@ def place() -> Place:
                 f"{', '.join(missing)} is not set; start them with torchrun, or unset LOCAL_RANK"
             )
         return Place(int(own["RANK"]), int(own["WORLD_SIZE"]), int(own["LOCAL_WORLD_SIZE"]), "environment")
-    if int(own.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in own:
-        return Place(int(own["SLURM_PROCID"]), int(own["SLURM_NTASKS"]), None, "slurm")
+    # in a batch script, before srun, the number of tasks is set as well, but this is the only process
+    if "SLURM_STEP_ID" in own and int(own["SLURM_NTASKS"]) > 1:
+        return _place_of_task(int(own["SLURM_NTASKS"]), int(own["SLURM_STEP_NUM_NODES"]))
     return Place(0, 1, 1, "nothing")
+
+
+def _place_of_task(tasks: int, nodes: int) -> Place:
+    if tasks % nodes:
+        raise ValueError(
+            f"srun started {tasks} tasks on {nodes} nodes, expected as many on each; set --ntasks-per-node in the job"
+        )
+    return Place(int(os.environ["SLURM_PROCID"]), tasks, tasks // nodes, "srun")
 
 
 def _adopt_submitit() -> None:
@@ -101,6 +113,36 @@ def processes(trainer: Mapping[str, Any]) -> int:
             "trainer=ddp_cpu for processes on the CPU"
         )
     return int(devices)
+
+
+def refuse_missing_srun(count: int) -> None:
+    """Raise where a batch script of several tasks started one process that would have to be them all.
+
+    Args:
+        count: of the processes the job is to have.
+
+    Raises:
+        ValueError: so it is.
+    """
+    tasks = int(os.environ.get("SLURM_NTASKS", "1"))
+    if count > 1 and tasks > 1 and "SLURM_STEP_ID" not in os.environ:
+        raise ValueError(
+            f"this Slurm job has {tasks} tasks, and one process was started; start it with srun, which starts one for "
+            "each task, or ask for --ntasks=1"
+        )
+
+
+def requeue(number: int) -> None:
+    """Ask Slurm to start this job again, behind a signal that warned of its end; without Slurm do nothing.
+
+    Args:
+        number: of the signal. The others mean that Slurm, or somebody, wants the job to end.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or number not in (signal.SIGUSR1, signal.SIGUSR2):
+        return
+    log.warning("asking Slurm to start job %s again", job)
+    subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
 
 
 def _gpus() -> int:
@@ -148,8 +190,9 @@ def run(job: Mapping[str, Any], folder: Path, count: int) -> None:
                 group.append(subprocess.Popen(command, env=_environment(rank, count, port), start_new_session=True))
             dead = _wait(group, signalled)
         if any(process.returncode for process in group):
-            if signalled.number:
-                raise Interrupted(signalled.number)
+            number = signalled.number or _common_signal(group)
+            if number:
+                raise Interrupted(number)
             raise Failed(_reason(work, dead, count))
     finally:
         for process in group:
@@ -217,7 +260,7 @@ def _wait(group: list[subprocess.Popen[bytes]], signalled: _Signalled) -> dict[i
             deadline = time.monotonic() + AFTER_SIGNAL
         if not first:
             first = _failures(group)
-            if first:
+            if first and not signalled.number:
                 deadline = time.monotonic() + AFTER_FAILURE
                 for process in group:
                     process.terminate()
@@ -230,6 +273,13 @@ def _wait(group: list[subprocess.Popen[bytes]], signalled: _Signalled) -> dict[i
 
 def _failures(group: list[subprocess.Popen[bytes]]) -> dict[int, int]:
     return {rank: process.returncode for rank, process in enumerate(group) if process.poll()}
+
+
+def _common_signal(group: list[subprocess.Popen[bytes]]) -> int:
+    """The signal that one of them got and all ended by, which each says by 128 + number; or 0."""
+    statuses = {process.returncode for process in group}
+    status = statuses.pop()
+    return status - 128 if not statuses and status - 128 in FORWARDED else 0
 
 
 def _reason(work: Path, dead: Mapping[int, int], count: int) -> str:

@@ -215,6 +215,9 @@ class MeanScore(torchmetrics.Metric):
     Args:
         name: a key of ``PROTOCOLS``.
         scale: handed to the protocol.
+
+    Attributes:
+        newest: scores of the last image.
     """
 
     full_state_update = False
@@ -229,7 +232,7 @@ class MeanScore(torchmetrics.Metric):
 
     def update(self, pred: Tensor, gt: Tensor) -> None:
         """Score one image, shapes as the protocol takes them."""
-        score = self.protocol.score(pred, gt, scale=self.scale)
+        self.newest = score = self.protocol.score(pred, gt, scale=self.scale)
         values = torch.tensor([score[column] for column in self.protocol.columns], dtype=torch.float64)
         self.total += values.to(self.total.device)
         self.count += 1

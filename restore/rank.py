@@ -34,10 +34,14 @@ def main(work: Path, parent: int) -> None:
 
     from omegaconf import OmegaConf
 
+    from restore.callbacks.interruption import Interrupted
     from restore.fit import train
 
     resume = None if job["resume"] is None else Path(job["resume"])
-    train(OmegaConf.create(job["config"]), job["config"], job["overrides"], Path(job["folder"]), resume)
+    try:
+        train(OmegaConf.create(job["config"]), job["config"], job["overrides"], Path(job["folder"]), resume)
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.number)
 
     import torch.distributed
 

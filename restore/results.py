@@ -16,6 +16,7 @@ Row = dict[str, Any]
 Scores = dict[str, float | None]  # by column; None is not available
 Means = dict[str, dict[str, Scores]]  # restorer -> benchmark
 
+KEYS = ("benchmark", "image", "scale", "protocol")  # of results.csv, before the scores
 SMALLER_IS_BETTER = ("l1",)
 DIGITS = {"ssim_y": 4, "ssim_rgb": 4, "ssim_matlab3d": 4, "l1": 4, "lpips_alex": 4, "kid": 4}  # else 3
 
@@ -70,13 +71,17 @@ def _gain(column: str, scores: Scores, other: Scores) -> str:
 
 def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:
     """results.csv, whose bytes depend on pictures and weights alone; seconds.csv; results.json; results.md."""
-    keys = ["benchmark", "image", "scale", "protocol"]
-    numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
-    write_text(folder / "results.csv", _csv(numbers, [*keys, *columns]))
+    write_text(folder / "results.csv", per_image_csv(rows, columns))
     seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
     write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
     write_text(folder / "results.json", json.dumps(_valid(facts), indent=2, allow_nan=False) + "\n")
     write_text(folder / "results.md", table)
+
+
+def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:
+    """What results.csv holds: a line for each image, its scores with six digits behind the point."""
+    numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
+    return _csv(numbers, [*KEYS, *columns])
 
 
 def _valid(value: Any) -> Any:

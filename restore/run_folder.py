@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
+
+from restore.seal import is_sound
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +44,26 @@ FREE = (
     "trainer.num_nodes",
     "trainer.strategy",
 )
+LAST, PREVIOUS, BEST = "last.ckpt", "last.prev.ckpt", "best.ckpt"
 _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then move it."""
+    """Write a text file under a temporary name, bring it to the disk, then move it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            f"{path} could not be written ({error.strerror or error}); make room, then start the same command again"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -101,18 +114,20 @@ def clear(folder: Path) -> None:
 
 
 def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:
-    """Which checkpoint this start goes on from, or None for a fresh run.
+    """Which checkpoint this start goes on from, or None for a fresh run and for one that is finished.
 
     Args:
         config: resolved, plain.
-        resume: ``auto`` goes on from the folder's ``last.ckpt`` when there is one; a path starts a new run from it.
+        resume: ``auto`` goes on from the folder's ``last.ckpt`` when there is one, or from the one before it where
+            that is damaged; a path starts a new run from it.
 
     Raises:
-        ValueError: the folder holds a run with another configuration, or is damaged.
+        ValueError: the folder holds a run with another configuration, or all its checkpoints are damaged.
         FileNotFoundError: no such checkpoint.
     """
-    last = folder / "checkpoints" / "last.ckpt"
-    if last.exists() or (folder / "result.json").exists():
+    last, previous = (folder / "checkpoints" / name for name in (LAST, PREVIOUS))
+    is_finished = (folder / "result.json").exists()
+    if last.exists() or previous.exists() or is_finished:
         old = read_mapping(folder / "config.yaml", ("model", "data", "trainer"))
         changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
         if changed:
@@ -121,12 +136,58 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
                 f"run_id: {folder} holds a run with other settings ({shown}); use another run_id, "
                 f"or resume={last} under another run_id to start from it"
             )
-        return last if last.exists() else None
+        return None if is_finished else _newest_sound([last, previous])
     if resume == "auto":
         return None
     if not Path(resume).is_file():
         raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
     return Path(resume)
+
+
+def _newest_sound(candidates: list[Path]) -> Path:
+    found = [path for path in candidates if path.exists()]
+    for path in found:
+        if is_sound(path):
+            return path
+    names, folder = " and ".join(path.name for path in found), found[0].parent
+    best = folder / BEST
+    other = f"resume={best} with another run_id" if best.exists() and is_sound(best) else "another run_id"
+    raise ValueError(
+        f"resume: {names} in {folder} {'are' if len(found) > 1 else 'is'} damaged, expected one that can be gone on "
+        f"from; nothing was changed. Put a copy back if you have one, or start with {other}"
+    )
+
+
+def damage(folder: Path, resume: Path) -> dict[Path, str]:
+    """Damaged checkpoints of a run that goes on all the same, and what is to be said about each.
+
+    Args:
+        resume: the run's own checkpoint that it goes on from.
+    """
+    last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
+    sentences = {
+        last: f"{LAST} was damaged, so the run went on from {resume.name}",
+        best: f"{BEST} was damaged, so the best was chosen anew among the validations behind {resume.name}",
+    }
+    found = {path: sentence for path, sentence in sentences.items() if path.exists() and not is_sound(path)}
+    return {path: f"{sentence}; the damaged file is kept as {_aside(path).name}" for path, sentence in found.items()}
+
+
+def set_aside(damaged: Iterable[Path]) -> None:
+    """Rename damaged checkpoints: else the next save would keep a damaged ``last.ckpt`` as the sound previous one."""
+    for path in damaged:
+        with suppress(FileNotFoundError):  # another process of the same run was first
+            os.replace(path, _aside(path))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.damaged{path.suffix}")
+
+
+def warnings(folder: Path) -> list[str]:
+    """What the starts of a run warned of, each sentence once."""
+    starts = read_mapping(folder / "environment.json", ("starts",))["starts"]
+    return list(dict.fromkeys(warning for start in starts for warning in start.get("warnings", [])))
 
 
 def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from restore import launch, run_folder
+from restore import launch
 from restore.callbacks.curves import Curves
-from restore.callbacks.end_on_signal import EndOnSignal
+from restore.callbacks.dashboards import Dashboard, refuse_unreachable
+from restore.callbacks.image_scores import ImageScores
+from restore.callbacks.interruption import Interrupted, Interruption
 from restore.callbacks.non_finite import StopOnNonFinite
 from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
+from restore.callbacks.run_report import RunReport
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
@@ -51,6 +53,8 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
     loggers = [build(node, f"logger.{key}") for key, node in (cfg.logger or {}).items() if node is not None]
+    offline = bool(((cfg.logger or {}).get("wandb") or {}).get("offline"))
+    refuse_unreachable(loggers, offline=offline, artifacts=cfg.checkpoint.artifacts)
     trainer = build(
         settings,
         "trainer",
@@ -61,13 +65,16 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
             *callbacks.values(),
             steps,
             StopOnNonFinite(every_steps=every),
-            EndOnSignal(),
             StepLog(),
             StageReport(),
             Curves(),
+            Dashboard(artifacts=cfg.checkpoint.artifacts),
+            ImageScores(),
+            RunReport(),
             RunCheckpoint(every_steps=every, is_new_run=is_new_run),
+            Interruption(),
         ],
-        devices=place.local_world or settings.devices,
+        devices=settings.devices if place.by == "nothing" else place.local_world,
         strategy=_strategy(settings.strategy, place, model, has_average=bool(callbacks.get("ema"))),
         plugins=[AtomicCheckpointIO(), _environment(place)],
         # the whole run is one epoch, so that a position in it is one number
@@ -103,7 +110,7 @@ def _environment(place: launch.Place) -> ClusterEnvironment:
     if place.by == "environment":
         return TorchElasticEnvironment()
     # not auto_requeue, nor Slurm's where it runs one task: Lightning would save and requeue in its own way, in mid-step
-    return SLURMEnvironment(auto_requeue=False) if place.by == "slurm" else LightningEnvironment()
+    return SLURMEnvironment(auto_requeue=False) if place.by == "srun" else LightningEnvironment()
 
 
 def _strategy(wanted: str, place: launch.Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
@@ -139,25 +146,18 @@ def _precision(wanted: str) -> str:
 
 
 @contextmanager
-def interruptions(folder: Path) -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM, which Lightning turns into exits of its own, their usual status and a word."""
-    remedy = run_folder.remedy(folder)
-    try:
-        yield
-    except SIGTERMException:
-        log.warning("terminated. %s", remedy)
-        raise SystemExit(143) from None
-    except SystemExit:
-        raise KeyboardInterrupt(remedy) from None
-
-
-@contextmanager
 def finishing(trainer: Trainer) -> Iterator[None]:
     """End the loggers' runs, however it ends: for Weights & Biases the next job of a sweep is another run."""
     status = 1
     try:
         yield
         status = 0
+    except Interrupted:
+        for logger in trainer.loggers:
+            mark = getattr(getattr(logger, "experiment", None), "mark_preempting", None)
+            if mark is not None:
+                mark()  # else the dashboard shows a crash
+        raise
     finally:
         for logger in trainer.loggers:
             finish = getattr(getattr(logger, "experiment", None), "finish", None)

@@ -467,7 +467,7 @@ KILLED = (
 )
 
 
-def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, *options: str, start_new_session: bool = False) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "restore.fit", *options]
     return subprocess.Popen(
         argv,
@@ -475,6 +475,7 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=start_new_session,
         # a shell's background job ignores Ctrl-C, and its children inherit that
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

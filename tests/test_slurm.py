@@ -1,4 +1,4 @@
-"""Jobs of two processes on a real Slurm: requeued in the middle, warned before the end of their time, launched wrongly."""
+"""Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
 
 import json
 import tempfile
@@ -18,7 +18,7 @@ from tests.slurm_cluster import Cluster
 pytestmark = pytest.mark.slow
 
 FIT = (
-    "python -m restore.fit trainer=slurm trainer.accelerator=cpu trainer.devices=2 model=super_resolution_tiny "
+    "python -m restore.fit trainer=slurm trainer.accelerator=cpu model=super_resolution_tiny "
     "data.batch_size=2 data.patch_size=32 data.val_limit=1 data.num_workers=0 callbacks.progress=null "
     "callbacks.panels=null threads=1 trainer.log_every_n_steps=1 "
 )
@@ -87,14 +87,11 @@ def test_a_requeued_job_ends_with_the_weights_of_an_undisturbed_one(cluster: Clu
     ("options", "line", "words"),
     [
         # no srun: one process, which would wait for the other
-        (["--ntasks-per-node=2"], FIT, "start it with srun"),
-        # as many trainings as tasks, each of two processes
-        (["--ntasks-per-node=2"], f"srun {FIT}".replace("devices=2", "devices=3"), "trainer.devices is 3"),
+        (["--ntasks-per-node=2"], FIT.replace("=slurm", "=ddp_cpu"), "start it with srun"),
+        (["--ntasks-per-node=2"], f"srun {FIT} trainer.devices=3", "trainer.devices is 3"),
     ],
 )
-def test_a_wrong_launch_is_refused(
-    cluster: Cluster, tmp_path: Path, options: list[str], line: str, words: str
-) -> None:
+def test_a_wrong_launch_is_refused(cluster: Cluster, tmp_path: Path, options: list[str], line: str, words: str) -> None:
     job = cluster.submit(f"#!/bin/bash\n{line} trainer.max_steps=2 run_id=a\n", cwd=tmp_path, options=options)
     assert cluster.wait_for_end(job) == "FAILED"
     assert words in (tmp_path / f"{job}.out").read_text()

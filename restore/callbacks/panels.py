@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from restore import image
+from restore.callbacks.dashboards import show_picture
 from restore.drawing import draw_levels, draw_panel
 
 
@@ -49,7 +50,6 @@ class Panels(Callback):
             shown = f"lq, restored, reference, error x{self.error_gain:g}"
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"
-        image.write(target, image.picture(panel))
-        for logger in trainer.loggers:
-            if hasattr(logger, "log_image"):
-                logger.log_image(key=f"panels/{name}", images=[str(target)], step=step, caption=[shown])
+        picture = image.picture(panel)
+        image.write(target, picture)
+        show_picture(trainer.loggers, f"panels/{name}", target, picture.pixels, f"step {step}: {shown}", step)

@@ -9,34 +9,73 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
 
+from restore.callbacks.interruption import Interrupted
 from restore.callbacks.non_finite import refuse_non_finite_weights
+from restore.run_folder import BEST, LAST, PREVIOUS
+from restore.seal import seal
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name in the same folder and then moves it.
+    """Writes a checkpoint with its checksum, so that there is a sound one at every moment.
 
-    Lightning's own writer puts a temporary file elsewhere and copies it; a full disk then destroys the file before.
+    The file is written under a temporary name in the same folder, brought to the disk, and then moved. The
+    ``last.ckpt`` before it stays as ``last.prev.ckpt``. (Lightning's own writer puts a temporary file elsewhere and
+    copies it; a full disk then destroys the file before.)
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Serialise first, so that what cannot be serialised touches no file."""
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f"{target.name}.tmp")
+        content = _serialised(checkpoint)
         try:
             with open(temporary, "wb") as file:
-                file.write(buffer.getbuffer())
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            if target.name == LAST and target.exists():
+                _keep_previous(target)
             os.replace(temporary, target)
+            _sync_folder(target.parent)
         except OSError as error:
             reason = error.strerror or error
-            raise OSError(f"{target} could not be written ({reason}); what was there before is untouched") from error
+            raise OSError(
+                f"{target} could not be written ({reason}); the checkpoints from before are untouched: "
+                "make room, then start the same command again"
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _serialised(checkpoint: dict[str, Any]) -> bytearray:
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return seal(bytearray(buffer.getbuffer()))
+
+
+def _keep_previous(last: Path) -> None:
+    """Give the present file the second name first, so that ``last.ckpt`` exists without a gap."""
+    previous, second = last.with_name(PREVIOUS), last.with_name(f"{PREVIOUS}.tmp")
+    second.unlink(missing_ok=True)  # of a run that was killed just here
+    try:
+        os.link(last, second)
+    except OSError:  # a file system without hard links; a run killed in the gap goes on from the second name
+        os.replace(last, previous)
+    else:
+        os.replace(second, previous)
+        second.unlink(missing_ok=True)  # moving one name of a file onto another name of it does nothing
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new names to the disk as well."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 class RunCheckpoint(Checkpoint):
@@ -54,15 +93,30 @@ class RunCheckpoint(Checkpoint):
         if every_steps < 1:
             raise ValueError(f"checkpoint.every_steps is {every_steps}, expected at least 1 step")
         self.every_steps, self.is_new_run = every_steps, is_new_run
-        self._saved = 0
+        self._saved = self._validated = 0
+        self._interrupted = False
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """A longer run from a finished one's checkpoint: what was the last batch there is not the last here."""
-        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+        loops = checkpoint["loops"]["fit_loop"]
+        loops["epoch_loop.batch_progress"]["is_last_batch"] = False
+        if checkpoint.get("validation_pending"):
+            # what Lightning takes as "stopped in mid-validation", at its first picture: it then begins with it
+            nothing = {"ready": 0, "completed": 0, "started": 0, "processed": 0}
+            loops["epoch_loop.val_loop.batch_progress"] = {
+                "total": nothing | {"ready": 1, "started": 1},
+                "current": nothing,
+                "is_last_batch": False,
+            }
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note that the step's validation is still to come, where an interruption did not wait for it."""
+        if self._interrupted and self._validates_next(trainer) and self._validated < trainer.global_step:
+            checkpoint["validation_pending"] = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget another run's best."""
-        if self.is_new_run:
+        """Forget another run's best, and one that is there no more."""
+        if self.is_new_run or not (self._folder(trainer) / BEST).exists():
             pl_module.best = pl_module.worst
 
     def on_train_batch_end(
@@ -80,9 +134,22 @@ class RunCheckpoint(Checkpoint):
         """Save what waited, and the best."""
         if trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.current.ready:
             return
+        self._validated = trainer.global_step
         if pl_module.is_best:
-            self._save(trainer, "best.ckpt")
+            self._save(trainer, BEST)
         if self._due(trainer) or trainer.should_stop:
+            self._save_last(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save what an interruption would lose; Lightning calls this last, when the average is no longer lent out.
+
+        Not behind the very last step, whose validation is all that is missing: a run that is resumed there would take
+        itself for finished. It repeats the steps since the last save instead.
+        """
+        if not isinstance(exception, Interrupted) or trainer.state.fn != TrainerFn.FITTING or trainer.should_stop:
+            return
+        if trainer.global_step > self._saved:
+            self._interrupted = True
             self._save_last(trainer)
 
     def _due(self, trainer: Trainer) -> bool:
@@ -97,7 +164,7 @@ class RunCheckpoint(Checkpoint):
 
     def _save_last(self, trainer: Trainer) -> None:
         self._saved = trainer.global_step
-        self._save(trainer, "last.ckpt")
+        self._save(trainer, LAST)
 
     def _save(self, trainer: Trainer, name: str) -> None:
         refuse_non_finite_weights(trainer)

@@ -4,6 +4,7 @@ Sample number i of a run (which image, which crop, which flips, which degradatio
 number of loader workers, of interruptions and of processes changes nothing about what the network sees.
 """
 
+import signal
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -94,5 +95,10 @@ class ShareSampler(Sampler[int]):
 
 
 def one_thread(worker: int) -> None:
-    """Start-up of a loader worker: the cores belong to the training, and to the other workers."""
+    """Start-up of a loader worker: the cores belong to the training, and to the other workers.
+
+    A signal that a whole group of processes gets is the training's to answer; it ends its workers when it goes.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

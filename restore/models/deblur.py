@@ -74,7 +74,7 @@ class Deblur(RestorationModel):
         super().__init__()
         _check_network(scale, loss, frequency_weight)
         _check_training(lr, betas, weight_decay, schedule, warmup_steps)
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.scale = scale
         network = AttentionUNet(width=width, modules=modules, attention=attention, global_residual=global_residual)
         self.network = network.to(memory_format=torch.channels_last)

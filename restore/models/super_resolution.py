@@ -58,7 +58,7 @@ class SuperResolution(RestorationModel):
     ) -> None:
         super().__init__()
         _check(lr, betas, schedule, warmup_steps, halve_every)
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.scale = scale
         network = InformationGainNetwork(
             scale=scale, groups=groups, blocks=blocks, channels=channels, attention=attention, image_skip=image_skip

@@ -102,7 +102,7 @@ class Translation(RestorationModel):
         betas: list[float] | tuple[float, float] = (0.5, 0.999),
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         check_settings(dict(self.hparams))
         self.network = MultiResTranslation(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
         make_stages(stages, levels=levels)  # refused here, before the data are looked at

@@ -94,7 +94,7 @@ class ZeroShotSuperResolution(RestorationModel):
         kernel_steps: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         _check(dict(self.hparams))
         self.scale, self.in_channels = scale, in_channels
         self.factors = list(scale_steps) if scale_steps else equal_steps(scale)

@@ -1,0 +1,109 @@
+"""What a dashboard is told beside numbers: configuration, pictures, tables, checkpoints.
+
+Weights & Biases and TensorBoard are reached through Lightning's logger objects alone; any other logger is told nothing.
+"""
+
+import netrc
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from restore.run_folder import BEST, LAST, read_mapping
+
+
+class Dashboard(Callback):
+    """Hands the loggers the resolved configuration and the state of the code, and at the end the checkpoints.
+
+    Args:
+        artifacts: whether ``best.ckpt`` and ``last.ckpt`` become artifacts of Weights & Biases.
+    """
+
+    def __init__(self, *, artifacts: bool) -> None:
+        self.artifacts = artifacts
+        self._told = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """The run folder is described by now. A run killed behind its last step has a test alone."""
+        if self._told or not trainer.is_global_zero:
+            return
+        self._told = True
+        folder = Path(trainer.default_root_dir)
+        start = dict(read_mapping(folder / "environment.json", ("starts",))["starts"][-1])
+        facts = read_mapping(folder / "config.yaml") | {"git": start.pop("git"), "environment": start}
+        for logger in trainer.loggers:
+            logger.log_hyperparams(facts)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Both checkpoints are final."""
+        if not self.artifacts or not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir) / "checkpoints"
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                for file in (folder / BEST, folder / LAST):
+                    logger.experiment.log_artifact(str(file), name=f"{file.stem}-{logger.version}", type="model")
+
+
+def refuse_unreachable(loggers: Sequence[Logger], *, offline: bool, artifacts: bool) -> None:
+    """Ask before the training what Weights & Biases would ask in its own prompt, or refuse after it.
+
+    Args:
+        loggers: of the run.
+        offline: the setting of the Weights & Biases logger.
+        artifacts: whether checkpoints are to become artifacts.
+
+    Raises:
+        ValueError: there is no key, or nothing that takes artifacts.
+    """
+    has_wandb = any(isinstance(logger, WandbLogger) for logger in loggers)
+    if artifacts and not has_wandb:
+        raise ValueError("checkpoint.artifacts is true, but no logger takes checkpoints; set logger=wandb, or false")
+    is_offline = offline or os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
+    if has_wandb and not is_offline and not _has_key():
+        raise ValueError(
+            "logger.wandb sends its data online, and there is no key for it; run `wandb login`, export WANDB_API_KEY, "
+            "or set logger.wandb.offline=true, which needs none"
+        )
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    given = os.environ.get("NETRC")
+    for file in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            if netrc.netrc(str(file)).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):  # not there, or not readable: Weights & Biases finds no key either
+            continue
+    return False
+
+
+def show_picture(loggers: Sequence[Logger], key: str, file: Path, pixels: Tensor, caption: str, step: int) -> None:
+    """Hand over a picture; one key at many steps becomes a slider.
+
+    Args:
+        pixels: uint8, (3, H, W), the content of ``file``.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(key=key, images=[str(file)], step=step, caption=[caption])
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(key, pixels, step)
+
+
+def show_table(loggers: Sequence[Logger], key: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Hand over a table."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_table(key=key, columns=columns, data=rows)
+        elif isinstance(logger, TensorBoardLogger):
+            lines = [columns, ["---"] * len(columns), *rows]
+            logger.experiment.add_text(key, "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))

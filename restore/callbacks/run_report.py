@@ -1,0 +1,25 @@
+"""Keeps the run folder's ``report.html`` up to date."""
+
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from restore.callbacks.interruption import Interrupted
+from restore.report import write_report
+
+
+class RunReport(Callback):
+    """Writes the report after every validation and when a run is interrupted; ``fit`` writes the last one."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Scores, curves and panels of this validation are there."""
+        self._write(trainer, "training")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """So that one sees where it stands."""
+        if isinstance(exception, Interrupted):
+            self._write(trainer, f"ended by {exception}")
+
+    def _write(self, trainer: Trainer, state: str) -> None:
+        if trainer.is_global_zero:
+            write_report(Path(trainer.default_root_dir), f"{state}, step {trainer.global_step} of {trainer.max_steps}")
