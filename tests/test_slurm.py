@@ -1,6 +1,7 @@
 """Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.slurm_cluster import Cluster
 pytestmark = pytest.mark.slow
 
 FIT = (
-    "python -m restore.fit trainer=slurm trainer.accelerator=cpu model=super_resolution_tiny "
+    f"{sys.executable} -m restore.fit trainer=slurm trainer.accelerator=cpu model=super_resolution_tiny "
     "data.batch_size=2 data.patch_size=32 data.val_limit=1 data.num_workers=0 callbacks.progress=null "
     "callbacks.panels=null threads=1 trainer.log_every_n_steps=1 "
 )
@@ -56,7 +57,7 @@ def steps_logged(folder: Path) -> int:
 
 def test_a_requeued_job_ends_with_the_weights_of_an_undisturbed_one(cluster: Cluster, tmp_path: Path) -> None:
     """Requeued once by the administrator, once by itself when Slurm warns of the end of its time."""
-    whole = cluster.submit(JOB.format(line=f"srun {FIT}{STEPS}run_id=whole"), cwd=tmp_path)
+    whole = cluster.submit(JOB.format(line=f"srun {FIT}{STEPS} run_id=whole"), cwd=tmp_path)
     assert cluster.wait_for_end(whole) == "COMPLETED", (tmp_path / f"{whole}.out").read_text()
 
     line = f"srun {FIT}{STEPS}logger=wandb logger.wandb.offline=true"
