@@ -78,6 +78,8 @@ def test_a_run_folder_describes_itself(cli: Cli, tmp_path: Path) -> None:
         "curves.png",
         "train.log",
         "result.json",
+        "results.csv",
+        "report.html",
         "run_token",
         "lock",
         "checkpoints/last.ckpt",

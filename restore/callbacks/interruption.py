@@ -109,6 +109,7 @@ class Interruption(Checkpoint):
 
 def _common_batches(trainer: Trainer, own: Any) -> list[int]:
     """Of each loader, the number of batches that no process has fewer of; they share the pictures unevenly."""
+    own = [0 if count == float("inf") else count for count in own]  # some process has none, see ShareSampler
     if trainer.world_size == 1:
         return list(own)
     counts = torch.tensor(own, device=trainer.strategy.root_device)
