@@ -147,9 +147,10 @@ def run(job: Mapping[str, Any], folder: Path, count: int) -> None:
                 # a session of its own: Ctrl-C comes from here, and once
                 group.append(subprocess.Popen(command, env=_environment(rank, count, port), start_new_session=True))
             dead = _wait(group, signalled)
+        # Lightning may end a process with status 0 on a signal; a result says more
+        if signalled.number and not (folder / "result.json").exists():
+            raise Interrupted(signalled.number)
         if any(process.returncode for process in group):
-            if signalled.number:
-                raise Interrupted(signalled.number)
             raise Failed(_reason(work, dead, count))
     finally:
         for process in group:

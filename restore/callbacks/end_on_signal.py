@@ -29,4 +29,4 @@ class EndOnSignal(Callback):
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    raise SIGTERMException
+    raise SIGTERMException(128 + number)
