@@ -189,8 +189,11 @@ def run(job: Mapping[str, Any], folder: Path, count: int) -> None:
                 # a session of its own: Ctrl-C comes from here, and once
                 group.append(subprocess.Popen(command, env=_environment(rank, count, port), start_new_session=True))
             dead = _wait(group, signalled)
+        # Lightning may end a process with status 0 on a signal; a result says more
+        if signalled.number and not (folder / "result.json").exists():
+            raise Interrupted(signalled.number)
         if any(process.returncode for process in group):
-            number = signalled.number or _common_signal(group)
+            number = _common_signal(group)
             if number:
                 raise Interrupted(number)
             raise Failed(_reason(work, dead, count))
