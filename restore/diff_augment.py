@@ -45,7 +45,7 @@ def _drawn(x: Tensor) -> Tensor:
 
 
 def _color(x: Tensor) -> Tensor:
-    x = x + (_drawn(x) - 0.5)
+    x = x + (_drawn(x) - 0.5) / 2  # by a quarter of the range, as there, where it is 2
     grey = x.mean(1, keepdim=True)
     x = grey + (x - grey) * (2 * _drawn(x))
     mean = x.mean((1, 2, 3), keepdim=True)

@@ -26,7 +26,9 @@ def generator_loss(fake: Tensor, kind: Adversarial) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: Adversarial) -> Tensor:
-    """What the discriminator lowers to tell real from generated; half the sum of both sides.
+    """What the discriminator lowers to tell real from generated: the sum of both sides, for least squares half of it.
+
+    The sides are weighted as in the papers named above.
 
     Args:
         real, fake: logits of real and of generated pictures. kind: as of :func:`generator_loss`.
@@ -34,21 +36,24 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: Adversarial) -> Tensor:
     if kind == "least_squares":
         return ((real - 1).square().mean() + fake.square().mean()) / 2
     if kind == "hinge":
-        return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
-    return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def r1(real: Tensor, pictures: Tensor) -> Tensor:
-    """Half the squared gradient of the logits by the real pictures (Mescheder et al., ICML 2018, eq. 9).
+    """Half the squared gradient of a logit by the real pictures (Mescheder et al., ICML 2018, eq. 9).
+
+    With a logit for each patch it is the mean over patches, as the adversarial loss is, as far as patches do not
+    overlap; so its share does not grow with the picture.
 
     Args:
-        real: logits of ``pictures``, which must require a gradient: (N, C, H, W).
+        real: (N, ...) logits of ``pictures``, which must require a gradient: (N, C, H, W).
 
     Returns:
         Mean over the N pictures; it can be differentiated again.
     """
     (gradient,) = torch.autograd.grad(at_least_float32(real).sum(), pictures, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean() / 2
+    return gradient.square().sum() / (2 * real.numel())
 
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:

@@ -61,3 +61,9 @@ def test_a_hole_is_at_most_half_the_sides() -> None:
     hidden = (cut[:, 0] == 0.5).sum((1, 2))
     assert hidden.max() == 64
     assert hidden.min() >= 16
+
+
+def test_brightness_moves_by_a_quarter_of_the_range_at_most() -> None:
+    grey = torch.full((200, 3, 2, 2), 0.5)  # no saturation, no contrast
+    _, found = diff_augment(grey, grey, ["color"])
+    assert 0.2 < (found - 0.5).abs().max() <= 0.25

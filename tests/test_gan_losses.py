@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from restore import gan_losses
+from restore.networks.patch_gan import PatchDiscriminator
 
 LOGITS = torch.tensor([[-2.0, 0.5, 3.0]])
 
@@ -16,11 +17,11 @@ def softplus(x: float) -> float:
     ("kind", "generator", "discriminator"),
     [
         ("least_squares", (9 + 0.25 + 4) / 3, ((4 + 0.25 + 9) / 3 + (9 + 0.25 + 4) / 3) / 2),
-        ("hinge", -0.5, ((3 + 0.5 + 0) / 3 + (0 + 1.5 + 4) / 3) / 2),
+        ("hinge", -0.5, (3 + 0.5 + 0) / 3 + (0 + 1.5 + 4) / 3),
         (
             "non_saturating",
             sum(softplus(-x) for x in (-2, 0.5, 3)) / 3,
-            (sum(softplus(-x) for x in (-2, 0.5, 3)) / 3 + sum(softplus(x) for x in (-2, 0.5, 3)) / 3) / 2,
+            sum(softplus(-x) for x in (-2, 0.5, 3)) / 3 + sum(softplus(x) for x in (-2, 0.5, 3)) / 3,
         ),
     ],
 )
@@ -51,6 +52,18 @@ def test_r1_is_half_the_squared_gradient_and_can_be_differentiated() -> None:
     penalty.backward()
     assert slope.grad is not None
     assert slope.grad.item() == pytest.approx(48 * 3)
+
+
+def test_r1_weighs_a_large_picture_as_much_as_a_small_one() -> None:
+    """The adversarial loss is a mean over patches, so the penalty must not be a sum over them."""
+    torch.manual_seed(0)
+    discriminator = PatchDiscriminator(in_channels=3, width=8, layers=3)
+    found = []
+    for side in (64, 256):
+        pictures = torch.rand(1, 3, side, side, requires_grad=True)
+        logits, _ = discriminator(torch.zeros(1, 3, side, side), pictures)
+        found.append(gan_losses.r1(logits, pictures).item())
+    assert 1 / 4 < found[1] / found[0] < 4  # patches at the border see less
 
 
 def test_feature_matching_moves_the_generated_side_alone() -> None:

@@ -16,7 +16,7 @@ from restore.models.translation import Translation
 from tests.conftest import TINY_TRANSLATION, Cli, photo
 from tests.test_fit import crash_at, last, run_folder
 
-DATA = ("data.root=photos", "data.validation=1", "data.num_workers=0")
+DATA = ("data.root=photos", "data.validation=1", "data.load_size=null")
 QUICK = (*TINY_TRANSLATION, *DATA, "callbacks.panels=null", "val_every_steps=100")
 NAME = "translation"
 

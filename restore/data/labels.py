@@ -1,5 +1,6 @@
 """Label maps: which class each place belongs to, written as palette indices or as colours."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,11 +131,17 @@ class Labels:
             labels[distance < least] = k
             least = torch.minimum(least, distance)
         far = int((least > self.snap_distance**2).sum())
-        if far > self.snap_share * least.numel():
+        share = far / least.numel()
+        if share > self.snap_share:
+            remedy = (
+                "these are no colours of labels: see that data.direction and the palette are right"
+                if share > 0.5
+                else f"JPEG smears colours: data.snap_share={math.ceil(share * 100) / 100:g} would do"
+            )
             raise ValueError(
-                f"{path}: {far} of {least.numel()} pixels are farther than data.snap_distance={self.snap_distance:g} "
-                f"from every colour of data.palette, expected at most {self.snap_share:.0%} (data.snap_share); see "
-                "that data.direction and the palette are right, and raise these for a smeared JPEG"
+                f"{path}: {far} of {least.numel()} pixels ({share:.0%}) are farther than "
+                f"data.snap_distance={self.snap_distance:g} from every colour of data.palette, expected at most "
+                f"{self.snap_share:.0%} (data.snap_share); {remedy}"
             )
         return labels[None]
 

@@ -28,7 +28,7 @@ class Layout:
     """Which picture of a pair is the input.
 
     Attributes:
-        direction: ``a_to_b`` makes B out of A, the left out of the right where they lie side by side with ``b_to_a``.
+        direction: ``a_to_b`` makes B (right, where they lie side by side) out of A (left), ``b_to_a`` A out of B.
         folder_a, folder_b: names of the two folders.
         is_made: a picture that stands alone is gt, and the input is made of it.
     """
@@ -61,7 +61,8 @@ class Layout:
         if root in EMBEDDED:
             if not self.is_made:
                 raise ValueError(
-                    f"{setting} is {root}, photos without partners; choose data=contours, or name a folder"
+                    f"{setting} is {root}, photos without partners; name a folder of pairs, for example "
+                    f"{setting}=[my_pairs], or choose data=contours where the inputs are contours found by Canny"
                 )
             return root, [Pair(file.stem, file) for file in embedded(root)]
         if not Path(root).is_dir():

@@ -70,7 +70,8 @@ def make_stages(
     stages = stages or [{"level": "joint", "share": 1.0}]
     _check(stages, levels)
     total = max_steps or 10**9
-    ends = [round(sum(each["share"] for each in stages[: k + 1]) * total) for k in range(len(stages))]
+    whole = sum(each["share"] for each in stages)  # nearly 1: thirds are written as 0.333
+    ends = [round(sum(each["share"] for each in stages[: k + 1]) / whole * total) for k in range(len(stages))]
     found = []
     for k, each in enumerate(stages):
         is_joint, begin = each["level"] == "joint", ends[k - 1] if k else 0
@@ -137,5 +138,5 @@ def plan_table(
         count = f"{own / 1e6:.3f} M (+ {judging / 1e6:.3f} M)"
         steps = f"{stage.begin + 1} to {stage.end}"
         lines.append(f"| {stage.number} | {stage.name} | {steps} | {sizes} | {rate} | {count} | {seconds:.0f} s |")
-    lines.append(f"\nAbout {total:.0f} s in all on this machine, without validation: one measured step of each stage.")
+    lines.append(f"\nAbout {total:.0f} s in all on this machine, by one measured step of each stage, without loading, updates and validation.")
     return "\n".join(lines) + "\n"

@@ -115,9 +115,9 @@ def check_settings(given: Mapping[str, Any]) -> None:
 
 def _check_optimiser(given: Mapping[str, Any]) -> None:
     weights = given["level_weights"]
-    if weights is not None and (len(weights) != given["levels"] or not all(0 <= w < math.inf for w in weights)):
+    if weights is not None and (len(weights) != given["levels"] or not all(0 < w < math.inf for w in weights)):
         raise ValueError(
-            f"model.level_weights is {weights}, expected {given['levels']} numbers (model.levels), at least 0 each"
+            f"model.level_weights is {weights}, expected {given['levels']} numbers (model.levels), above 0 each"
         )
     if not 0 < given["lr"] < math.inf:
         raise ValueError(f"model.lr is {given['lr']}, expected a number above 0")

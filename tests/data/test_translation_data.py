@@ -120,7 +120,7 @@ def test_photos_alone_become_contours_and_photos(tmp_path: Path) -> None:
 def test_the_embedded_photos_serve_for_contours_alone() -> None:
     made = data("photos_train", validation="photos_held_out", degradations=[Canny()])
     assert (len(made.train_pairs), made.validation_names) == (4, ["photos_held_out"])
-    with pytest.raises(ValueError, match=r"data\.root is photos_train, photos without partners; choose data=contours"):
+    with pytest.raises(ValueError, match=r"data\.root is photos_train, photos without partners; name a folder of pairs"):
         data("photos_train", validation=1)
 
 
@@ -312,7 +312,7 @@ def test_labels_that_are_none_are_named_before_training(tmp_path: Path) -> None:
     root = label_maps(tmp_path / "s", 4)
     (root / "A" / "2.png").write_bytes((root / "B" / "2.png").read_bytes())
     settings = {"input_kind": "labels", "palette": PALETTE, "validation": 1}
-    with pytest.raises(DataProblem, match=r"1 problem .*\n.*A/2\.png: \d+ of 1920 pixels are farther"):
+    with pytest.raises(DataProblem, match=r"1 problem .*\n.*A/2\.png: \d+ of 1920 pixels \(\d+%\) are farther"):
         data(root, **settings).check()
     with pytest.raises(DataProblem, match=r"4 problems(.|\n)*see that data\.direction"):  # photos as labels
         data(root, direction="b_to_a", **settings).check()
