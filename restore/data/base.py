@@ -25,6 +25,7 @@ class PairedData(LightningDataModule):
         train_pairs: to cut crops from.
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
         smallest_whole: the least side of a whole image, and what asks for it.
+        checked: what ``check`` found of the training pictures and of each test set.
         warnings: sentences that ``check`` found worth keeping with the run's result.
 
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
@@ -61,6 +62,7 @@ class PairedData(LightningDataModule):
         self.scale, self.patch_size, self.batch_size, self.degradations = scale, patch_size, batch_size, degradations
         self.num_workers, self.seed = num_workers, seed
         self.pictures = Pictures(cache_gb)
+        self.checked: dict[str, Checked] = {}
         self.warnings: list[str] = []
 
     @property
@@ -93,6 +95,7 @@ class PairedData(LightningDataModule):
                 problems += error.problems
         if problems:
             raise DataProblem("data", problems)
+        self.checked = checked
         self.warnings = self.compare_sets(checked)
         for warning in self.warnings:
             log.warning(warning)
