@@ -50,28 +50,27 @@ def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"
     model, data = model_and_data(cfg, is_resumed=False)
     reading = time.perf_counter()
     read, all_files = inspection.read(data, cfg.check.files)
-    now = time.perf_counter()
-    before = reading - started + (now - reading) * all_files / read
+    before = reading - started + (time.perf_counter() - reading) * all_files / read
+    before_busy = time.process_time()
     findings = inspection.data(data, known_counts=cfg.check.known_counts)
     lengths, every = model.stage_lengths(cfg.trainer.max_steps), (cfg.val_every_steps, cfg.checkpoint.every_steps)
     times = choose(data)
     measured = rehearse(cfg, folder, model, data)
-    ahead = forecast(
-        measured,
-        lengths,
-        before=before,
-        val_every=every[0],
-        save_every=every[1],
-        accumulate=cfg.trainer.accumulate_grad_batches,
-        period=model.period,
-        times=times,
-        samples=data.batch_size,
-        workers=getattr(data, "num_workers", 0),
-    )
+    settings = {
+        "val_every": every[0],
+        "save_every": every[1],
+        "accumulate": cfg.trainer.accumulate_grad_batches,
+        "period": model.period,
+        "times": times,
+        "samples": data.batch_size,
+        "workers": getattr(data, "num_workers", 0),
+    }
+    ahead = forecast(measured.wall, lengths, before=before, **settings)
+    busy = forecast(measured.processor, lengths, before=before_busy, **settings)
     uncached = inspection.uncached_bytes(data, read, all_files)
     findings += inspection.trial(model, data, measured, folder / "checkpoints" / "last.ckpt")
-    findings += inspection.outlook(ahead, measured, lengths, uncached, processes=processes)
-    return findings, inspection.facts(ahead, measured, uncached)
+    findings += inspection.outlook(ahead, measured, busy, lengths, uncached, processes=processes)
+    return findings, inspection.facts(ahead, busy, measured, uncached)
 
 
 def _check_settings(cfg: DictConfig) -> None:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from restore.rehearsal import WARM_UP, Lap, Measured, Whole
+from restore.rehearsal import WARM_UP, Lap, Times, Whole
 
 
 class Step(NamedTuple):
@@ -51,7 +51,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(
-    measured: Measured,
+    measured: Times,
     lengths: Mapping[str, int],
     *,
     before: float,
@@ -90,7 +90,7 @@ def forecast(
         steps=sum(lengths[name] * each.seconds for name, each in steps.items()),
         change=change,
         validations=validations,
-        saves=saves * measured.saves[-1],
+        saves=saves * measured.save,
         test=whole(measured.test, times[1]),
         step=steps,
     )

@@ -18,6 +18,7 @@ from restore.rehearsal import Measured
 
 GIB = 2**30
 TIGHT = 0.9  # of the memory there is
+SHARED = 1.3  # times the processor's seconds, from which others are at work on the machine
 SHARE_OF_DATA = 0.2  # of a step spent waiting, from which the data are the bottleneck
 
 
@@ -89,7 +90,7 @@ def uncached_bytes(data: Any, opened: int, count: int) -> int:
 
 def trial(model: Any, data: Any, measured: Measured, file: Path) -> list[Finding]:
     """What became of the pieces that were tried."""
-    rows = [Finding("data path", f"{1e3 * measured.sample:.1f} ms a training sample, in one process")]
+    rows = [Finding("data path", f"{1e3 * measured.wall.sample:.1f} ms a training sample, in one process")]
     loss = measured.loss
     if not math.isfinite(loss):
         rows.append(Finding("training", f"the loss is {loss}; lower model.lr, or look at the data", "bad"))
@@ -119,14 +120,14 @@ def _round_trip(model: Any, data: Any, measured: Measured, file: Path) -> Findin
     own = model.cpu().eval()
     with torch.inference_mode():
         same = torch.equal(own.restore_whole(lq), opened.restore_whole(lq))
-    size, seconds = _bytes(measured.checkpoint_bytes), measured.saves[-1]
+    size, seconds = _bytes(measured.checkpoint_bytes), measured.wall.save
     if not same:
         return Finding("checkpoint", "opened again it gives another picture; please report this", "bad")
     return Finding("checkpoint", f"{size}, saved in {seconds:.2f} s; opened again it gives the same picture")
 
 
 def outlook(
-    ahead: Forecast, measured: Measured, lengths: Mapping[str, int], uncached: int, *, processes: int
+    ahead: Forecast, measured: Measured, busy: Forecast, lengths: Mapping[str, int], uncached: int, *, processes: int
 ) -> list[Finding]:
     """Time, memory, disk space, and what takes the time."""
     rows = []
@@ -145,6 +146,9 @@ def outlook(
     text = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
     of = f" for each of {processes} processes, without what they say to one another" if processes > 1 else ""
     rows.append(Finding("time", f"about {duration(ahead.total)}{of}: {text}"))
+    if ahead.steps > SHARED * busy.steps and not torch.cuda.is_available():
+        text = f"training had a core for {busy.steps / ahead.steps:.0%} of its time only; alone it may be so much faster"
+        rows.append(Finding("machine", text, "warning"))
     return [*rows, bottleneck(ahead)]
 
 
@@ -181,11 +185,12 @@ def _disk(checkpoint_bytes: int) -> Finding:
     return Finding("disk", text, "bad" if needed > there else "good")
 
 
-def facts(ahead: Forecast, measured: Measured, uncached: int) -> dict[str, Any]:
+def facts(ahead: Forecast, busy: Forecast, measured: Measured, uncached: int) -> dict[str, Any]:
     """The forecast for programs: seconds and bytes."""
     return {
         "seconds": {name: getattr(ahead, name) for name in ("before", "start", "steps", "change", "validations", "saves", "test")}
         | {"total": ahead.total, "training": ahead.training},
+        "processor_seconds": {"total": busy.total, "training": busy.training},
         "seconds_per_step": {name: step.seconds for name, step in ahead.step.items()},
         "waiting_share": ahead.waiting,
         "peak_bytes": measured.peak_bytes + uncached,

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,47 +36,72 @@ class Whole(NamedTuple):
     pictures: float
 
 
-class Measured(NamedTuple):
-    """What a rehearsal found; times in seconds.
+class Times(NamedTuple):
+    """What a stopwatch measured, in its seconds.
 
     Attributes:
         start: from the call of the trainer to the first batch.
         laps: of each batch, by stage.
         validations: by stage, two of each.
         test: of the chosen pictures.
-        saves: of a checkpoint. checkpoint_bytes: its size.
+        save: of a checkpoint.
         sample: of making one training sample in one process.
-        peak_bytes: of memory, so far, of this process or on its accelerator.
-        loss: the last one.
     """
 
     start: float
     laps: dict[str, list[Lap]]
     validations: dict[str, list[Whole]]
     test: Whole
-    saves: list[float]
-    checkpoint_bytes: int
+    save: float
     sample: float
+
+
+class Measured(NamedTuple):
+    """What a rehearsal found.
+
+    Attributes:
+        wall: by the clock on the wall. processor: by how long this process had a core, which is less where others want
+            it too.
+        checkpoint_bytes: size of a checkpoint.
+        peak_bytes: of memory, so far, of this process or on its accelerator.
+        loss: the last one.
+    """
+
+    wall: Times
+    processor: Times
+    checkpoint_bytes: int
     peak_bytes: int
     loss: float
 
 
-class Stopwatch(Checkpoint):
-    """Notes when what happened. Lightning runs callbacks of this class last, so each hook has been done."""
+Clock = Callable[[], float]
 
-    def __init__(self) -> None:
+
+def wall() -> float:
+    """Seconds on the wall; an accelerator's work is waited for."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Stopwatch(Checkpoint):
+    """Notes when what happened. Lightning runs callbacks of this class last, so each hook has been done.
+
+    Args:
+        clock: what it looks at. saves: name of the checkpoint it writes at the end, to see how long that takes.
+    """
+
+    def __init__(self, clock: Clock, saves: str) -> None:
+        self.clock, self.saves = clock, saves
         self.laps: list[Lap] = []
         self.wholes: list[Whole] = []
-        self.saves: list[float] = []
-        self.pictures = 0.0
-        self.started = self.newest = _clock()
+        self.save = self.pictures = self._validated = self._begun = 0.0
+        self.started = self.newest = clock()
         self.first: float | None = None
-        self._validated = 0.0
-        self._begun = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """The wait is over."""
-        self._begun = _clock()
+        self._begun = self.clock()
         if self.first is None:
             self.first = self.newest = self._begun
 
@@ -84,34 +109,49 @@ class Stopwatch(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """The work is done."""
-        now = _clock()
+        now = self.clock()
         total, wait = now - self.newest - self._validated, self._begun - self.newest - self._validated
         self.laps.append(Lap(total, wait))
         self.newest, self._validated = now, 0.0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Of a test as well."""
-        self._begin = self.picture_ended = _clock()
+        self._begin = self.picture_ended = self.clock()
         self.pictures = 0.0
 
     def on_validation_batch_end(self, *_: Any) -> None:
         """All is done for a picture, also what is drawn of it."""
-        self.picture_ended = _clock()
+        self.picture_ended = self.clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Of a test as well."""
-        seconds = _clock() - self._begin
+        seconds = self.clock() - self._begin
         self.wholes.append(Whole(seconds, self.pictures))
         self._validated = seconds
 
     on_test_start, on_test_batch_end, on_test_end = on_validation_start, on_validation_batch_end, on_validation_end
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save as a run does: twice, the first time takes longer."""
-        for name in ("best.ckpt", "last.ckpt"):
-            started = _clock()
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / name)
-            self.saves.append(_clock() - started)
+        """Save as a run does."""
+        started = self.clock()
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / self.saves)
+        self.save = self.clock() - started
+
+    def times(self, stages: Sequence[str], batches: int, sample: float) -> Times:
+        """Sort what was noted.
+
+        Args:
+            stages: names. batches: of each. sample: seconds.
+        """
+        *validations, test = self.wholes
+        return Times(
+            start=(self.first or 0.0) - self.started,
+            laps={name: self.laps[k * batches : (k + 1) * batches] for k, name in enumerate(stages)},
+            validations={name: validations[2 * k : 2 * k + 2] for k, name in enumerate(stages)},
+            test=test,
+            save=self.save,
+            sample=sample,
+        )
 
 
 class PictureWatch(Callback):
@@ -122,15 +162,9 @@ class PictureWatch(Callback):
 
     def on_validation_batch_end(self, *_: Any) -> None:
         """Of a test as well."""
-        self.watch.pictures += _clock() - self.watch.picture_ended
+        self.watch.pictures += self.watch.clock() - self.watch.picture_ended
 
     on_test_batch_end = on_validation_batch_end
-
-
-def _clock() -> float:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def batches_of_stage(model: Any, steps: int, accumulate: int) -> int:
@@ -157,41 +191,39 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
     model.shorten_stages()
     cfg.trainer.max_steps, cfg.val_every_steps = steps * len(names), steps // 2
     trainer, _ = training.make_trainer(cfg, folder, is_new_run=True)
-    watch = Stopwatch()
+    watches = Stopwatch(wall, "best.ckpt"), Stopwatch(time.process_time, "last.ckpt")
     kept = [each for each in trainer.callbacks if not isinstance(each, RunCheckpoint)]  # type: ignore[attr-defined]
-    trainer.callbacks = [PictureWatch(watch), *kept, watch]  # type: ignore[attr-defined]
+    trainer.callbacks = [*map(PictureWatch, watches), *kept, *watches]  # type: ignore[attr-defined]
     for callback in kept:
         if hasattr(callback, "check"):  # as fit does
             callback.check(model)
+    best = folder / "checkpoints" / "best.ckpt"
     with _quiet():
+        for watch in watches:
+            watch.started = watch.clock()
         try:
-            watch.started = _clock()
             trainer.fit(model, datamodule=data)
-            best = folder / "checkpoints" / "best.ckpt"
             trainer.test(checkpoint.load_model(best), datamodule=data, verbose=False)
         except torch.OutOfMemoryError as error:
             raise ValueError(f"memory: this run does not fit the accelerator ({str(error).splitlines()[0]})") from error
-    *validations, test = watch.wholes
-    stages = {name: watch.laps[k * batches : (k + 1) * batches] for k, name in enumerate(names)}
+    on_wall, of_processor = (
+        watch.times(names, batches, _seconds_of_sample(data, watch.clock)) for watch in watches
+    )
     return Measured(
-        start=(watch.first or 0.0) - watch.started,
-        laps=stages,
-        validations={name: validations[2 * k : 2 * k + 2] for k, name in enumerate(names)},
-        test=test,
-        saves=watch.saves,
+        wall=on_wall,
+        processor=of_processor,
         checkpoint_bytes=best.stat().st_size,
-        sample=_seconds_of_sample(data),
         peak_bytes=memory.peak_bytes(trainer.strategy.root_device.type),
         loss=float(model.train_values["train/loss"]),
     )
 
 
-def _seconds_of_sample(data: Any) -> float:
+def _seconds_of_sample(data: Any, clock: Clock) -> float:
     dataset = data.train_dataloader().dataset
-    started = time.perf_counter()
+    started = clock()
     for number in range(SAMPLES):
         dataset[number]
-    return (time.perf_counter() - started) / SAMPLES
+    return (clock() - started) / SAMPLES
 
 
 def choose(data: Any) -> tuple[float, float]:
