@@ -19,8 +19,9 @@ class Forecast(NamedTuple):
     """Seconds of the parts of a whole run.
 
     Attributes:
-        before: until the trainer is called, all files read. start: from there to the first step. steps: of training. change: into and out of stages, and the first steps, which take
-            longer. validations, saves, test: of each kind.
+        before: until the trainer is called, all files read. start: from there to the first step.
+        steps: of training. change: into and out of stages, and the first steps, which take longer.
+        validations, saves, test: of each kind.
         step: by stage.
     """
 
@@ -47,7 +48,7 @@ class Forecast(NamedTuple):
     def waiting(self) -> float:
         """Share of the steps' time spent waiting for the data."""
         wait, seconds = (sum(each) for each in zip(*((s.wait, s.seconds) for s in self.step.values()), strict=True))
-        return wait / seconds
+        return float(wait / seconds)
 
 
 def forecast(

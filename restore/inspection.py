@@ -147,7 +147,9 @@ def outlook(
     of = f" for each of {processes} processes, without what they say to one another" if processes > 1 else ""
     rows.append(Finding("time", f"about {duration(ahead.total)}{of}: {text}"))
     if ahead.steps > SHARED * busy.steps and not torch.cuda.is_available():
-        text = f"training had a core for {busy.steps / ahead.steps:.0%} of its time only; alone it may be so much faster"
+        text = (
+            f"training had a core for {busy.steps / ahead.steps:.0%} of its time only; alone it may be so much faster"
+        )
         rows.append(Finding("machine", text, "warning"))
     return [*rows, bottleneck(ahead)]
 
@@ -188,14 +190,18 @@ def _disk(checkpoint_bytes: int) -> Finding:
 def facts(ahead: Forecast, busy: Forecast, measured: Measured, uncached: int) -> dict[str, Any]:
     """The forecast for programs: seconds and bytes."""
     return {
-        "seconds": {name: getattr(ahead, name) for name in ("before", "start", "steps", "change", "validations", "saves", "test")}
-        | {"total": ahead.total, "training": ahead.training},
-        "processor_seconds": {"total": busy.total, "training": busy.training},
+        "seconds": _parts(ahead),
+        "processor_seconds": _parts(busy),
         "seconds_per_step": {name: step.seconds for name, step in ahead.step.items()},
         "waiting_share": ahead.waiting,
         "peak_bytes": measured.peak_bytes + uncached,
         "checkpoint_bytes": measured.checkpoint_bytes,
     }
+
+
+def _parts(ahead: Forecast) -> dict[str, float]:
+    names = ("before", "start", "steps", "change", "validations", "saves", "test", "training", "total")
+    return {name: float(getattr(ahead, name)) for name in names}
 
 
 def duration(seconds: float) -> str:

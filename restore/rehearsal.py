@@ -115,7 +115,7 @@ class Stopwatch(Checkpoint):
         self.newest, self._validated = now, 0.0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of a test as well."""
+        """Begin to time."""
         self._begin = self.picture_ended = self.clock()
         self.pictures = 0.0
 
@@ -124,12 +124,22 @@ class Stopwatch(Checkpoint):
         self.picture_ended = self.clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Of a test as well."""
+        """End of it."""
         seconds = self.clock() - self._begin
         self.wholes.append(Whole(seconds, self.pictures))
         self._validated = seconds
 
-    on_test_start, on_test_batch_end, on_test_end = on_validation_start, on_validation_batch_end, on_validation_end
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """As of a validation."""
+        self.on_validation_start(trainer, pl_module)
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """As of a validation."""
+        self.on_validation_batch_end()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """As of a validation."""
+        self.on_validation_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save as a run does."""
@@ -161,10 +171,12 @@ class PictureWatch(Callback):
         self.watch = watch
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Of a test as well."""
+        """Before a panel is made."""
         self.watch.pictures += self.watch.clock() - self.watch.picture_ended
 
-    on_test_batch_end = on_validation_batch_end
+    def on_test_batch_end(self, *_: Any) -> None:
+        """As of a validation."""
+        self.on_validation_batch_end()
 
 
 def batches_of_stage(model: Any, steps: int, accumulate: int) -> int:
@@ -206,9 +218,7 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
             trainer.test(checkpoint.load_model(best), datamodule=data, verbose=False)
         except torch.OutOfMemoryError as error:
             raise ValueError(f"memory: this run does not fit the accelerator ({str(error).splitlines()[0]})") from error
-    on_wall, of_processor = (
-        watch.times(names, batches, _seconds_of_sample(data, watch.clock)) for watch in watches
-    )
+    on_wall, of_processor = (watch.times(names, batches, _seconds_of_sample(data, watch.clock)) for watch in watches)
     return Measured(
         wall=on_wall,
         processor=of_processor,
@@ -238,7 +248,7 @@ def choose(data: Any) -> tuple[float, float]:
     totals = {name: sum(each) * len(data.test_sets[name]) / len(each) for name, each in pixels.items()}
     tried = {}
     for name, pairs in data.test_sets.items():
-        order = sorted(range(len(pixels[name])), key=lambda k: -pixels[name][k])  # noqa: B023
+        order = sorted(range(len(pixels[name])), key=lambda k: -pixels[name][k])
         chosen = order[:: max(1, (len(order) - 1) // (PICTURES - 1))][:PICTURES]
         data.test_sets[name] = [pairs[k] for k in chosen]
         tried[name] = sum(pixels[name][k] for k in chosen)
