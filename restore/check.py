@@ -49,12 +49,12 @@ def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"
     processes = _one_process(cfg)
     model, data = model_and_data(cfg, is_resumed=False)
     reading = time.perf_counter()
-    read, all_files = inspection.read(data, cfg.check.files)
-    before = reading - started + (time.perf_counter() - reading) * all_files / read
+    opened = inspection.read(data, cfg.check.files)
+    before = reading - started + (time.perf_counter() - reading) * opened.total / opened.opened
     before_busy = time.process_time()
-    findings = inspection.data(data, known_counts=cfg.check.known_counts)
+    findings = inspection.data(data, opened, known_counts=cfg.check.known_counts)
     lengths, every = model.stage_lengths(cfg.trainer.max_steps), (cfg.val_every_steps, cfg.checkpoint.every_steps)
-    times = choose(data)
+    times = choose(data, opened.tests)
     measured = rehearse(cfg, folder, model, data)
     settings = {
         "val_every": every[0],
@@ -67,7 +67,7 @@ def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"
     }
     ahead = forecast(measured.wall, lengths, before=before, **settings)
     busy = forecast(measured.processor, lengths, before=before_busy, **settings)
-    uncached = inspection.uncached_bytes(data, read, all_files)
+    uncached = inspection.uncached_bytes(data, opened)
     findings += inspection.trial(model, data, measured, folder / "checkpoints" / "last.ckpt")
     findings += inspection.outlook(ahead, measured, busy, lengths, uncached, processes=processes)
     return findings, inspection.facts(ahead, busy, measured, uncached)

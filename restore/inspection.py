@@ -10,11 +10,13 @@ import torch
 
 from restore import checkpoint, memory
 from restore.data.base import PairedData
+from restore.data.checks import Checked
 from restore.data.known_sets import miscounted
+from restore.data.pairs import Pair
 from restore.forecast import Forecast
 from restore.inference import Inference
 from restore.opening import open_restorer
-from restore.rehearsal import Measured
+from restore.rehearsal import Measured, quiet
 
 GIB = 2**30
 TIGHT = 0.9  # of the memory there is
@@ -30,62 +32,74 @@ class Finding(NamedTuple):
     verdict: Literal["good", "warning", "bad"] = "good"
 
 
-def read(data: Any, limit: int | None) -> tuple[int, int]:
-    """Open every file, or so many of each set, spread evenly; gives how many pairs were opened, and are there.
+class Opened(NamedTuple):
+    """How many pairs were opened, how many there are, and how many in each test set."""
+
+    opened: int
+    total: int
+    tests: dict[str, int]
+
+
+def read(data: Any, limit: int | None) -> Opened:
+    """Open every file, or those of so many pairs of each set, spread evenly.
+
+    Test sets are cut to what was opened.
 
     Raises:
         DataProblem: with all bad files.
     """
     if not isinstance(data, PairedData):
         data.check()
-        return 1, 1
+        return Opened(1, 1, {})
     train, tests = data.train_pairs, data.test_sets
-    count = len(train) + sum(len(pairs) for pairs in tests.values())
     if limit is not None:
         data.train_pairs = _spread(train, limit)
         data.test_sets = {name: _spread(pairs, limit) for name, pairs in tests.items()}
-    data.check()
-    opened = len(data.train_pairs) + sum(len(pairs) for pairs in data.test_sets.values())
-    data.train_pairs = train  # validated are those that were opened, whose sizes are known
-    return opened, count
+    with quiet():  # what it warns of becomes a row
+        data.check()
+    opened = len(data.train_pairs) + sum(map(len, data.test_sets.values()))
+    data.train_pairs = train
+    if limit is not None:
+        data.warnings = data.compare_sets(data.checked)  # of the whole set, not of a few of its pictures
+    return Opened(opened, len(train) + sum(map(len, tests.values())), {name: len(each) for name, each in tests.items()})
 
 
 def _spread(pairs: list[Any], limit: int) -> list[Any]:
     return [pairs[k * (len(pairs) - 1) // (limit - 1)] for k in range(limit)] if len(pairs) > limit else pairs
 
 
-def data(data: Any, *, known_counts: bool) -> list[Finding]:
+def data(data: Any, opened: Opened, *, known_counts: bool) -> list[Finding]:
     """A row for each set, and one for each thing that is odd about them."""
     if not isinstance(data, PairedData):
         height, width = data.image.shape[1:]
         return [Finding("data", f"{data.stem}, {height}x{width} px")]
+    counts = {"training": len(data.train_pairs), **opened.tests}
     sets = {"training": data.train_pairs, **data.test_sets}
-    rows = [Finding(f"data: {name}", _set(data, name, pairs)) for name, pairs in sets.items()]
+    rows = [Finding(f"data: {name}", _set(data.checked[name], sets[name], count)) for name, count in counts.items()]
     wrong = miscounted(pair for pairs in sets.values() for pair in pairs)
     remedy = "; complete it, or set check.known_counts=false if it is a part on purpose" if known_counts else ""
     rows += [Finding("data", text + remedy, "bad" if known_counts else "warning") for text in wrong]
     return rows + [Finding("data", text, "warning") for text in data.warnings]
 
 
-def _set(data: PairedData, name: str, pairs: list[Any]) -> str:
-    checked = data.checked[name]
+def _set(checked: Checked, pairs: list[Pair], count: int) -> str:
     sizes = sorted(checked.sizes, key=math.prod)
     (h, w), (height, width) = sizes[0], sizes[-1]
     size = f"{h}x{w}" if (h, w) == (height, width) else f"{h}x{w} to {height}x{width}"
     prepared = sum(pair.lq is not None for pair in pairs)
     made = "pairs" if prepared == len(pairs) else "pictures whose input is made" if not prepared else "pairs and photos"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in checked.kinds.items())
-    opened = "" if len(sizes) == len(pairs) else f"; {len(sizes)} of them opened"
-    return f"{len(pairs)} {made}, {size} px; files: {kinds}{opened}"
+    kinds = ", ".join(f"{number} {kind}" for kind, number in checked.kinds.items())
+    opened = "" if len(sizes) == count else f"; {len(sizes)} of them opened"
+    return f"{count} {made}, {size} px; files: {kinds}{opened}"
 
 
-def uncached_bytes(data: Any, opened: int, count: int) -> int:
+def uncached_bytes(data: Any, opened: Opened) -> int:
     """Memory that decoded training pictures will take beyond those of a sample."""
-    if not isinstance(data, PairedData) or opened == count:
+    if not isinstance(data, PairedData) or opened.opened == opened.total:
         return 0
-    sizes, kept = data.checked["training"].sizes, data.pictures.kept_bytes
-    whole = kept / len(sizes) * len(data.train_pairs)
-    return int(min(whole, kept + data.pictures.room) - kept)
+    kept, room = data.cache
+    whole = kept * len(data.train_pairs) / len(data.checked["training"].sizes)
+    return int(min(whole, kept + room) - kept)
 
 
 def trial(model: Any, data: Any, measured: Measured, file: Path) -> list[Finding]:

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -196,6 +196,7 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
     Raises:
         ValueError: the accelerator's memory does not suffice; what a training raises.
     """
+    training.make_trainer(cfg, folder, is_new_run=True)  # refuses now what is replaced below
     accumulate = cfg.trainer.accumulate_grad_batches
     names = list(model.stage_lengths(cfg.trainer.max_steps))
     batches = batches_of_stage(model, cfg.check.steps, accumulate)
@@ -210,7 +211,7 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
         if hasattr(callback, "check"):  # as fit does
             callback.check(model)
     best = folder / "checkpoints" / "best.ckpt"
-    with _quiet():
+    with quiet():
         for watch in watches:
             watch.started = watch.clock()
         try:
@@ -236,8 +237,11 @@ def _seconds_of_sample(data: Any, clock: Clock) -> float:
     return (clock() - started) / SAMPLES
 
 
-def choose(data: Any) -> tuple[float, float]:
+def choose(data: Any, counts: Mapping[str, int]) -> tuple[float, float]:
     """Cut the sets to a few pictures, the largest first.
+
+    Args:
+        counts: pictures of each test set, some of which may have been left out before.
 
     Returns:
         How many times the pixels of those chosen the validation sets have, and the test sets.
@@ -245,7 +249,7 @@ def choose(data: Any) -> tuple[float, float]:
     if not isinstance(data, PairedData):
         return 1.0, 1.0
     pixels = {name: [h * w for h, w in data.checked[name].sizes] for name in data.test_sets}
-    totals = {name: sum(each) * len(data.test_sets[name]) / len(each) for name, each in pixels.items()}
+    totals = {name: sum(each) * counts[name] / len(each) for name, each in pixels.items()}
     tried = {}
     for name, pairs in data.test_sets.items():
         order = sorted(range(len(pixels[name])), key=lambda k: -pixels[name][k])
@@ -261,7 +265,7 @@ def choose(data: Any) -> tuple[float, float]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """A rehearsal's scores, warnings and plans say nothing about the run."""
     logger = logging.getLogger("restore")
     before = logger.level

@@ -109,6 +109,12 @@ def test_too_much_memory_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert "this machine has 50.0 MiB to give; lower data.batch_size" in outcome.err
 
 
+def test_benchmark_says_what_it_cannot_compare(cli: Cli) -> None:
+    outcome = cli("benchmark", "what=[step]", "model=translation_tiny")
+    assert outcome.status == 1
+    assert "model is Translation, expected one with kinds of attention" in outcome.err
+
+
 def test_known_sets_are_counted_by_their_layout(tmp_path: Path) -> None:
     for name in ("a", "b"):
         photo(tmp_path / "GoPro" / "train" / name / "sharp" / "1.png")

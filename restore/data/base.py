@@ -75,6 +75,11 @@ class PairedData(LightningDataModule):
         """Names of the sets scored at the end: validation first, then the benchmarks."""
         return list(self.test_sets)
 
+    @property
+    def cache(self) -> tuple[int, int]:
+        """Bytes of pictures kept in memory, and bytes that are left for more."""
+        return self.pictures.kept_bytes, self.pictures.room
+
     def check(self) -> dict[str, str]:
         """Decode every file once, keep the training pictures in memory while they fit.
 
