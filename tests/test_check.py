@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from restore.config import conf_dir
 from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair, find_pairs
 from restore.forecast import forecast
@@ -113,6 +116,21 @@ def test_benchmark_says_what_it_cannot_compare(cli: Cli) -> None:
     outcome = cli("benchmark", "what=[step]", "model=translation_tiny")
     assert outcome.status == 1
     assert "model is Translation, expected one with kinds of attention" in outcome.err
+
+
+@pytest.mark.parametrize("overrides", [["experiment=translation_contours", "~logger"], ["model=deblur", "data=gopro"]])
+def test_it_composes_what_fit_does(overrides: list[str]) -> None:
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        tried, run = (OmegaConf.to_container(compose(name, overrides=overrides)) for name in ("check", "fit"))
+    assert isinstance(tried, dict)
+    assert tried.pop("check")["steps"] == 12
+    assert tried == run
+
+
+def test_settings_of_the_run_are_refused_as_fit_refuses_them(cli: Cli) -> None:
+    outcome = cli("check", *TINY, "val_every_steps=0")
+    assert outcome.status == 1
+    assert "val_every_steps is 0, expected a whole number, at least 1" in outcome.err
 
 
 def test_known_sets_are_counted_by_their_layout(tmp_path: Path) -> None:
