@@ -9,6 +9,8 @@ COMMANDS = {
     "fit": "train a model",
     "evaluate": "score a checkpoint or a baseline on benchmark folders",
     "predict": "restore a picture, a folder or a glob",
+    "check": "look at data, memory and time before a long job leaps",
+    "table": "compare runs, with paired statistics",
     "average_frames": "make blurred and sharp pairs from the frames of a sharp video",
     "benchmark": "measure start-up, data path, training step and memory",
 }

@@ -58,6 +58,7 @@ def data(cfg: DictConfig) -> Iterator[Line]:
     crop = torch.randint(0, 256, (3, cfg.patch_size, cfg.patch_size), dtype=torch.uint8)
     scale = cfg.model.scale
     lq = cfg.batch_size * _median_seconds(lambda: resize_8bit(crop, 1 / scale), 50)
+    _refuse_stages(cfg)
     step = _median_seconds(_training_step(cfg, channels_last=True))
     yield f"lq of {cfg.batch_size} crops of {cfg.patch_size} px", f"{1e3 * lq:.1f} ms"
     yield "training step", f"{1e3 * step:.0f} ms"
@@ -66,6 +67,7 @@ def data(cfg: DictConfig) -> Iterator[Line]:
 
 def step(cfg: DictConfig) -> Iterator[Line]:
     """Training steps: memory layout, precision, and kinds of attention, each as a ratio in this run."""
+    _refuse_stages(cfg)
     first = _median_seconds(_training_step(cfg, channels_last=True))
     known = get_args(get_type_hints(get_object(cfg.model._target_).__init__)["attention"])
     yield "training step, channels_last, 32 bit", f"{1e3 * first:.0f} ms, {cfg.batch_size / first:.1f} samples/s"
@@ -80,6 +82,16 @@ def step(cfg: DictConfig) -> Iterator[Line]:
     for name, work in others.items():
         seconds = _median_seconds(work)
         yield f"training step, {name}", f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first"
+
+
+def _refuse_stages(cfg: DictConfig) -> None:
+    """Layouts, precisions and kinds of attention are compared on networks that are trained with one loss as a whole."""
+    hints = get_type_hints(get_object(cfg.model._target_).__init__)
+    if "attention" not in hints:
+        raise UserError(
+            f"model is {cfg.model._target_.rpartition('.')[2]}, expected one with kinds of attention to compare "
+            "(super_resolution, deblur); `restore check model=...` measures a step of each stage of any model"
+        )
 
 
 def _training_step(cfg: DictConfig, *, channels_last: bool, bf16: bool = False, **changes: Any) -> Callable[[], object]:

@@ -12,10 +12,11 @@ import inspect
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,6 +63,27 @@ class FitConfig:
     init_from: str | None = None
     threads: int | None = None
     val_every_steps: int = 100
+
+
+@dataclass
+class CheckSettings:
+    """What ``restore check`` knows beside a run's own settings."""
+
+    steps: int = 12
+    files: int | None = None
+    known_counts: bool = True
+    output: str | None = None
+
+
+# Root of ``restore check``: what is missing here overrides nothing of conf/fit.yaml, which is composed before it.
+CheckConfig = make_dataclass(
+    "CheckConfig",
+    [
+        *((each.name, each.type, MISSING) for each in fields(FitConfig)),
+        ("check", CheckSettings, field(default_factory=CheckSettings)),
+    ],
+    bases=(FitConfig,),
+)
 
 
 @dataclass
@@ -131,6 +153,7 @@ class BenchmarkConfig:
 
 for _name, _schema in {
     "fit": FitConfig,
+    "check": CheckConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "benchmark": BenchmarkConfig,
@@ -162,11 +185,17 @@ def _folder_name(overrides: str) -> str:
     return name if len(name) <= 100 else f"{name[:90]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def _check_folder() -> str:
+    """Where a check tries things, in place of a run folder; only named here, made and removed by the command."""
+    return str(Path(tempfile.gettempdir()) / f"restore_check_{os.getpid()}_{time.time_ns()}")
+
+
 # cached: every interpolation of one process must see the same time
 OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("plain_name", functools.partial(_plain, "name"), replace=True)
 OmegaConf.register_new_resolver("method", _method, replace=True)
 OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+OmegaConf.register_new_resolver("check_folder", _check_folder, use_cache=True, replace=True)
 
 
 def conf_dir() -> str:

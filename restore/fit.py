@@ -154,9 +154,9 @@ def train(
     from restore.report import write_report
 
     quieten()
-    _seed(cfg)
+    prepare(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
-    model, data = _model_and_data(cfg, is_resumed=resume is not None)
+    model, data = model_and_data(cfg, is_resumed=resume is not None)
     trainer, steps = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
@@ -242,7 +242,8 @@ def _describe(
     log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
 
 
-def _seed(cfg: DictConfig) -> None:
+def prepare(cfg: DictConfig) -> None:
+    """Set the process's threads and the seed of everything that draws."""
     import torch
     from lightning.pytorch import seed_everything
 
@@ -253,7 +254,8 @@ def _seed(cfg: DictConfig) -> None:
     seed_everything(cfg.seed, verbose=False)
 
 
-def _model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
+def model_and_data(cfg: DictConfig, *, is_resumed: bool) -> tuple[Any, Any]:
+    """The model and its data, which fit each other."""
     from restore import checkpoint
 
     model = build(cfg.model, "model")

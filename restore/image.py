@@ -73,6 +73,12 @@ class Picture:
         """The level of white: 255 for an 8-bit file, 65535 for a 16-bit one."""
         return 65535 if self.pixels.dtype == torch.uint16 else 255
 
+    @property
+    def kind(self) -> str:
+        """Its colours and depth in words, such as ``grey, 8 bit``."""
+        alpha = " with transparency" if self.alpha is not None else ""
+        return f"{'grey' if self.is_grey else 'colour'}{alpha}, {16 if self.peak > 255 else 8} bit"
+
     def rgb(self) -> Tensor:
         """Float32, (3, H, W), [0, 1]; grey is repeated three times."""
         return to_float(self.pixels).expand(3, -1, -1)

@@ -9,6 +9,7 @@ def quieten() -> None:
     for message in (
         ".*does not have many workers.*",
         ".*resuming from a checkpoint that ended before the epoch ended.*",  # ours resume exactly
+        ".*`srun` command is available.*",  # one task of a job may train by itself
         ".*smaller than the logging interval.*",
         ".*recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same in every process already
         ".*`broadcast_buffers` is deprecated.*",  # its successor is younger than the torch asked for

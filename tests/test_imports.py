@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "restore"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-COMMANDS = {"fit", "evaluate", "predict", "benchmark", "average_frames"}
+COMMANDS = {"fit", "evaluate", "predict", "benchmark", "average_frames", "check", "table"}
 
 # part of the house -> the parts of ours it may import
 ALLOWED = {
@@ -75,6 +75,14 @@ ALLOWED = {
     "training": {"config", "callbacks", "launch", "models", "run_folder"},
     "fit": {"quieten", "launch", "sweep", "config", "run_folder", "checkpoint", "training", "callbacks", "report"},
     "benchmarks": {"data", "restorers"},
+    "memory": set(),
+    "rehearsal": {"checkpoint", "memory", "training", "callbacks", "data"},
+    "forecast": {"rehearsal"},
+    "inspection": {"checkpoint", "memory", "data", "forecast", "inference", "opening", "rehearsal"},
+    "check": {"config", "run_folder", "inspection", "fit", "forecast", "quieten", "rehearsal"},
+    "runs": {"results", "run_folder"},
+    "layout": set(),
+    "table": {"layout", "results", "run_folder", "runs"},
     "evaluate": {
         "benchmarks",
         "config",

@@ -26,6 +26,7 @@ class PairedData(LightningDataModule):
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
         smallest_whole: the least side of a whole image, and what asks for it.
         label_settings: how label maps are read, for the checkpoint; None where the inputs are pictures.
+        checked: what ``check`` found of the training pictures and of each test set.
         warnings: sentences that ``check`` found worth keeping with the run's result.
 
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
@@ -63,6 +64,7 @@ class PairedData(LightningDataModule):
         self.scale, self.patch_size, self.batch_size, self.degradations = scale, patch_size, batch_size, degradations
         self.num_workers, self.seed = num_workers, seed
         self.pictures = Pictures(cache_gb)
+        self.checked: dict[str, Checked] = {}
         self.warnings: list[str] = []
 
     @property
@@ -74,6 +76,11 @@ class PairedData(LightningDataModule):
     def test_names(self) -> list[str]:
         """Names of the sets scored at the end: validation first, then the benchmarks."""
         return list(self.test_sets)
+
+    @property
+    def cache(self) -> tuple[int, int]:
+        """Bytes of pictures kept in memory, and bytes that are left for more."""
+        return self.pictures.kept_bytes, self.pictures.room
 
     def check(self) -> dict[str, str]:
         """Decode every file once, keep the training pictures in memory while they fit.
@@ -95,6 +102,7 @@ class PairedData(LightningDataModule):
                 problems += error.problems
         if problems:
             raise DataProblem("data", problems)
+        self.checked = checked
         self.warnings = self.compare_sets(checked)
         for warning in self.warnings:
             log.warning(warning)

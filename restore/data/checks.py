@@ -1,6 +1,7 @@
 """Looks at every file of a data set before a long job starts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,12 +21,16 @@ class Checked(NamedTuple):
         contents: SHA-256 of each file, and the file.
         samples: SHA-256 of what a pair's files hold together, and the pair.
         sharper: pairs of equal sizes whose lq has the stronger edges, or the same.
+        sizes: height and width of each pair's sharp picture.
+        kinds: how many files there are of each kind, such as ``grey, 8 bit``.
     """
 
     fingerprint: str
     contents: dict[str, Path]
     samples: dict[str, Pair]
     sharper: list[Pair]
+    sizes: list[tuple[int, int]]
+    kinds: dict[str, int]
 
 
 class _Look(NamedTuple):
@@ -34,6 +39,8 @@ class _Look(NamedTuple):
     contents: dict[str, Path]
     sample: str
     is_sharper: bool
+    size: tuple[int, int]
+    kinds: list[str]
 
 
 def check_pairs(
@@ -66,6 +73,8 @@ def check_pairs(
         {digest: file for look in looks for digest, file in look.contents.items()},
         {look.sample: pair for pair, look in zip(pairs, looks, strict=True)},
         [pair for pair, look in zip(pairs, looks, strict=True) if look.is_sharper],
+        [look.size for look in looks],
+        dict(Counter(kind for look in looks for kind in look.kinds)),
     )
 
 
@@ -80,16 +89,19 @@ def _look(
     decoded: list[Tensor] = []
     contents: dict[str, Path] = {}
     problems: list[str] = []
+    kinds: list[str] = []
     whole = hashlib.sha256(pair.name.encode())
     for file in pair.files:
         if not file.is_file():
             problems.append(_missing(file, pair))
             continue
         try:
-            pixels = image.read_rgb8(file)
+            picture = image.read(file)
         except (ValueError, OSError) as error:
             problems.append(str(error))
             continue
+        pixels = picture.rgb8()
+        kinds.append(picture.kind)
         if pictures is not None:
             pictures.keep(file, pixels)
         data = file.read_bytes()
@@ -103,7 +115,8 @@ def _look(
         problems = further(pair)
     is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(decoded[1]) >= sharpness(decoded[0])
     sample = hashlib.sha256("".join(contents).encode()).hexdigest()
-    return _Look(problems, whole.hexdigest(), contents, sample, is_sharper)
+    height, width = decoded[0].shape[1:] if decoded else (0, 0)
+    return _Look(problems, whole.hexdigest(), contents, sample, is_sharper, (height, width), kinds)
 
 
 def _missing(file: Path, pair: Pair) -> str:

@@ -140,10 +140,14 @@ class Pictures:
     """Reads pictures as uint8 (3, H, W) and keeps the decoded ones while they fit into memory.
 
     Filled before the loader's workers start, so they share one copy.
+
+    Attributes:
+        room, kept_bytes: bytes that are left, and taken.
     """
 
     def __init__(self, cache_gb: float = 0.0) -> None:
-        self._room = int(cache_gb * 2**30)
+        self.room = int(cache_gb * 2**30)
+        self.kept_bytes = 0
         self._kept: dict[Path, Tensor] = {}
 
     def read(self, path: Path) -> Tensor:
@@ -153,6 +157,7 @@ class Pictures:
 
     def keep(self, path: Path, pixels: Tensor) -> None:
         """Remember a decoded picture if there is room."""
-        if path not in self._kept and pixels.nbytes <= self._room:
-            self._room -= pixels.nbytes
+        if path not in self._kept and pixels.nbytes <= self.room:
+            self.room -= pixels.nbytes
+            self.kept_bytes += pixels.nbytes
             self._kept[path] = pixels

@@ -153,6 +153,11 @@ class TranslationData(PairedData):
         side, reason = self.smallest_whole if self.load_size else (self.patch_size, "data.patch_size")
         return self.source.check(pairs, setting="data", smallest=(side, reason), kept=self.kept)
 
+    @property
+    def cache(self) -> tuple[int, int]:
+        """See the base class."""
+        return self.kept.kept_bytes, self.kept.room
+
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Refuse a pair that is in two sets; warn of a small training set, and of photos taken for two pictures."""
         refuse_shared_pairs(checked)

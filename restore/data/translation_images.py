@@ -120,12 +120,16 @@ class Kept:
         reading: how to draw one.
         side: of the shorter side in pixels, or None.
         cache_gb: room in GiB.
+
+    Attributes:
+        room, kept_bytes: bytes that are left, and taken.
     """
 
     def __init__(self, reading: Reading, side: int | None, cache_gb: float) -> None:
         self.reading, self.side = reading, side
-        self._room = int(cache_gb * 2**30)
-        self._is_full = self._room == 0
+        self.room = int(cache_gb * 2**30)
+        self.kept_bytes = 0
+        self._is_full = self.room == 0
         self._drawn: dict[Pair, Drawn] = {}
 
     def keep(self, pair: Pair) -> None:
@@ -137,9 +141,10 @@ class Kept:
         if self._is_full and self.reading.labels is None:
             return
         drawn = self.reading.draw(pair, self.side)
-        self._is_full = self._is_full or drawn.nbytes > self._room
+        self._is_full = self._is_full or drawn.nbytes > self.room
         if not self._is_full and pair not in self._drawn:
-            self._room -= drawn.nbytes
+            self.room -= drawn.nbytes
+            self.kept_bytes += drawn.nbytes
             self._drawn[pair] = drawn
 
     def draw(self, pair: Pair) -> Drawn:

@@ -42,6 +42,7 @@ class RestorationModel(LightningModule):
             say nothing about the output.
         label_settings: how label maps are read, where lq is made of them; None else, or where that is not known.
         bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
+        period: steps after which a training has done once all that it does from time to time beside its steps.
         record: what the result of a training should say beside the scores.
     """
 
@@ -63,6 +64,7 @@ class RestorationModel(LightningModule):
     protocol: str
     bytes_per_pixel: int
     average_from: int = 0
+    period: int = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,6 +103,13 @@ class RestorationModel(LightningModule):
     def stage_ending_at(self, step: int) -> str | None:
         """Name of the stage whose last update was number ``step``, counted from 1."""
         return None
+
+    def stage_lengths(self, max_steps: int) -> dict[str, int]:
+        """Steps of each stage of a training, by the stage's name."""
+        return {"training": max_steps}
+
+    def shorten_stages(self) -> None:
+        """Before a short training that is to see all stages: give each the same number of steps."""
 
     @property
     def worst(self) -> float:

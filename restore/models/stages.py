@@ -138,5 +138,8 @@ def plan_table(
         count = f"{own / 1e6:.3f} M (+ {judging / 1e6:.3f} M)"
         steps = f"{stage.begin + 1} to {stage.end}"
         lines.append(f"| {stage.number} | {stage.name} | {steps} | {sizes} | {rate} | {count} | {seconds:.0f} s |")
-    lines.append(f"\nAbout {total:.0f} s in all on this machine, by one measured step of each stage, without loading, updates and validation.")
+    lines.append(
+        f"\nAbout {total:.0f} s in all on this machine: one measured step of each stage, without loading, updates and "
+        "validation."
+    )
     return "\n".join(lines) + "\n"

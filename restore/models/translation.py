@@ -239,6 +239,17 @@ class Translation(RestorationModel):
 
     # --- the plan ---
 
+    def stage_lengths(self, max_steps: int) -> dict[str, int]:
+        """See the base class."""
+        stages = make_stages(self.hparams["stages"], levels=self.hparams["levels"], max_steps=max_steps)
+        return {stage.name: stage.end - stage.begin for stage in stages}
+
+    def shorten_stages(self) -> None:
+        """See the base class."""
+        given = self.hparams["stages"]
+        if given:  # null stands for equal shares already, and nothing for a single stage
+            self.hparams["stages"] = [{**each, "share": 1 / len(given)} for each in given]
+
     def stage_ending_at(self, step: int) -> str | None:
         """Name of the stage whose last update was number ``step``, counted from 1."""
         found = (f"stage_{each.number}_{each.name.replace(' ', '_')}" for each in self.stages if each.end == step)

@@ -14,7 +14,7 @@ from restore import kernels, losses, tiling
 from restore.kernel_estimation import check_scale, estimate_kernel
 from restore.kernels import read_kernel
 from restore.models.base import RestorationModel
-from restore.models.scale_steps import ScaleSteps, equal_steps
+from restore.models.scale_steps import ERROR_EVERY, ScaleSteps, equal_steps
 from restore.networks.zssr import ZSSRNetwork, ZSSRStages
 from restore.resize import new_length, resize
 
@@ -57,6 +57,7 @@ class ZeroShotSuperResolution(RestorationModel):
 
     method = "zero_shot"
     protocol = "sr_y"
+    period = ERROR_EVERY
     is_averaged = False  # it keeps the weights of the least reconstruction error
     training_settings = (
         "lr",
@@ -119,6 +120,11 @@ class ZeroShotSuperResolution(RestorationModel):
         self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width + 24 * in_channels))
         self.bytes_per_pixel = math.ceil(self.bytes_per_enlarged_pixel * scale**2)
         self.steps = ScaleSteps(self)
+
+    def stage_lengths(self, max_steps: int) -> dict[str, int]:
+        """At most; a scale step ends sooner where the learning rate has run down."""
+        share = max(1, max_steps // len(self.factors))
+        return {f"scale step {k + 1}": share for k in range(len(self.factors))}
 
     # --- enlarging ---
 

@@ -94,7 +94,11 @@ def test_the_plan_says_what_is_trained_when() -> None:
 
 @pytest.mark.parametrize("share", [0.333, 0.3335])
 def test_shares_that_are_nearly_one_end_with_the_run(share: float) -> None:
-    given = [{"level": 1, "share": share}, {"level": 0, "share": share}, {"level": "joint", "share": share}]
+    given: list[dict[str, Any]] = [
+        {"level": 1, "share": share},
+        {"level": 0, "share": share},
+        {"level": "joint", "share": share},
+    ]
     stages = make_stages(given, levels=2, max_steps=6000)
     assert [stage.end for stage in stages] == [2000, 4000, 6000]
     assert 0 < stages[-1].lr_factor(5999) < 1e-3

@@ -1,0 +1,59 @@
+"""How many pictures published sets have, to notice a download that broke off before it tells in a score."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from restore.data.pairs import Pair, picture_files
+
+# folder's name, lower case -> pictures; or pictures of each part of it
+KNOWN: dict[str, int | dict[str, int]] = {
+    "div2k_train_hr": 800,
+    "div2k_valid_hr": 100,
+    "flickr2k_hr": 2650,
+    "set5": 5,
+    "set14": 14,
+    "bsd100": 100,
+    "b100": 100,
+    "urban100": 100,
+    "manga109": 109,
+    "gopro": {"train": 2103, "test": 1111},
+    "gopro_large": {"train": 2103, "test": 1111},
+    "facades": {"train": 400, "val": 100, "test": 106},
+}
+
+
+def miscounted(pairs: Iterable[Pair]) -> list[str]:
+    """A sentence for each folder with the name of a known set and another number of pictures.
+
+    Counted are the files beside the pairs' sharp ones, because some of those may be held out or left out.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for folder in dict.fromkeys(pair.gt.parent.resolve() for pair in pairs):
+        for part, expected in _known(folder):
+            if str(part) not in found:
+                found[str(part)] = _count(part, folder), expected
+    return [
+        f"{part} holds {count} pictures, the published set has {expected}"
+        for part, (count, expected) in found.items()
+        if count != expected
+    ]
+
+
+def _known(folder: Path) -> Iterable[tuple[Path, int]]:
+    """The part of a known set that ``folder`` lies in, and its number of pictures."""
+    for place in (folder, *folder.parents):
+        known = KNOWN.get(place.name.lower())
+        if isinstance(known, int):
+            yield place, known
+            return
+        split = folder.relative_to(place).parts[:1]
+        if known is not None and split and split[0] in known:
+            yield place / split[0], known[split[0]]
+            return
+
+
+def _count(part: Path, folder: Path) -> int:
+    """Pictures in all folders that lie in ``part`` as ``folder`` does: a sequence is one of many."""
+    inside = folder.relative_to(part).parts
+    pattern = "/".join([*["*"] * (len(inside) - 1), *inside[-1:]])
+    return sum(len(picture_files(each)) for each in (part.glob(pattern) if pattern else [part]) if each.is_dir())

@@ -1,0 +1,215 @@
+"""restore table: real run folders, statistics against scipy, and names that nobody wants."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from restore.layout import Table, comma_separated, latex, markdown
+from restore.runs import compare, differing, find, read
+from restore.table import parse
+from tests.conftest import Cli, subprocess_cli
+
+Scores = dict[str, float]
+
+
+def run_folder(folder: Path, *, value: float | None = 30.0, **settings: object) -> Path:
+    """What a training leaves, as far as a table reads it."""
+    folder.mkdir(parents=True)
+    config = {"model": {"width": 8}, "data": {"root": "a"}, "trainer": {"max_steps": 4}, "run_id": folder.name}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | settings))
+    if value is not None:
+        result = {"monitor": "best/psnr_y", "value": value, "protocol": "sr_y", "steps": 4, "seconds": 12.34}
+        (folder / "result.json").write_text(json.dumps(result | {"metrics": {"test/Set5/psnr_y": value, "step": 4.0}}))
+    return folder
+
+
+def results_csv(file: Path, scores: Scores, *, column: str = "psnr_y", benchmark: str = "Set5") -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{benchmark},{image},2,sr_y,{value:.6f}" for image, value in scores.items()]
+    file.write_text("\n".join([f"benchmark,image,scale,protocol,{column}", *rows]) + "\n")
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_the_statistics_are_scipys(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    before, gains = random.normal(30, 3, 80), random.normal(0.2, 0.5, 80)
+    after = before + gains
+    results_csv(run_folder(tmp_path / "a") / "results.csv", {f"i{k}": before[k] for k in range(80)})
+    results_csv(run_folder(tmp_path / "b") / "results.csv", {f"i{k}": after[k] for k in reversed(range(80))})
+    found = compare(read(tmp_path / "a"), read(tmp_path / "b"))[0]
+    theirs = stats.bootstrap((gains,), np.mean, method="percentile", rng=np.random.default_rng(9)).confidence_interval
+    paired_t = stats.ttest_rel(after, before)
+    assert found.gain == pytest.approx(paired_t.statistic * gains.std(ddof=1) / np.sqrt(80), abs=1e-5)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
+    normal = paired_t.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((normal.low, normal.high), abs=0.02)
+    assert found.wins == pytest.approx(float((after > before).mean()))
+    assert (found.images, found.only_first, found.only_second, found.infinite) == (80, 0, 0, 0)
+
+
+def test_pictures_go_by_name_and_those_of_one_run_alone_are_counted(tmp_path: Path) -> None:
+    results_csv(run_folder(tmp_path / "a") / "evaluate_x" / "results.csv", {"p": 30, "q": 20, "r": 10, "perfect": 40})
+    results_csv(run_folder(tmp_path / "b") / "results.csv", {"q": 21, "p": 31, "s": 5, "t": 6, "perfect": float("inf")})
+    found = compare(read(tmp_path / "a"), read(tmp_path / "b"))[0]
+    assert (found.gain, found.low, found.high, found.wins) == (1.0, 1.0, 1.0, 1.0)
+    assert (found.images, found.only_first, found.only_second, found.infinite) == (2, 1, 2, 1)
+
+
+def test_a_smaller_error_is_a_gain(tmp_path: Path) -> None:
+    results_csv(run_folder(tmp_path / "a") / "results.csv", {"p": 0.3, "q": 0.2}, column="l1")
+    results_csv(run_folder(tmp_path / "b") / "results.csv", {"p": 0.2, "q": 0.3}, column="l1")
+    found = compare(read(tmp_path / "a"), read(tmp_path / "b"))[0]
+    assert found.gain == pytest.approx(0)
+    assert found.wins == 0.5
+    assert found.high == pytest.approx(0.1)
+
+
+def test_other_benchmarks_protocols_and_scales_are_not_mixed(tmp_path: Path) -> None:
+    results_csv(run_folder(tmp_path / "a") / "results.csv", {"p": 30})
+    results_csv(run_folder(tmp_path / "b") / "results.csv", {"p": 31}, benchmark="Set14")
+    assert compare(read(tmp_path / "a"), read(tmp_path / "b")) == []
+
+
+def test_only_settings_that_differ_are_columns(tmp_path: Path) -> None:
+    first = read(run_folder(tmp_path / "a", seed=0, logger={"csv": 1}, callbacks={"ema": {"decay": 0.9}, "x": {}}))
+    second = read(run_folder(tmp_path / "b", seed=1, logger=None, callbacks={"ema": None, "x": {}}))
+    assert differing([first, second]) == ["callbacks.ema.decay", "seed"]
+
+
+def test_unfinished_and_damaged_runs_are_listed(tmp_path: Path, cli: Cli) -> None:
+    run_folder(tmp_path / "runs" / "good")
+    (run_folder(tmp_path / "runs" / "stopped", value=None) / "metrics.csv").write_text("step,a\n10,1\n20,2\n3")
+    run_folder(tmp_path / "runs" / "young", value=None)
+    (run_folder(tmp_path / "runs" / "torn") / "result.json").write_text('{"monitor": "best')
+    (run_folder(tmp_path / "runs" / "odd") / "result.json").write_text(
+        '{"metrics": {"a/b": "x"}, "protocol": 1, "steps": 2}'
+    )
+    (run_folder(tmp_path / "runs" / "bytes") / "results.csv").write_bytes(b"benchmark,image\n\xff\xfe,1\n")
+    (tmp_path / "runs" / "judged").mkdir()
+    (tmp_path / "runs" / "judged" / "partial.json").write_text("{}")
+    outcome = cli("table", "runs", "format=csv")
+    states = {row[0]: row[1] for row in rows_of(outcome.out)[1:]}
+    assert outcome.status == 0
+    assert states == {
+        "bytes": "finished",
+        "good": "finished",
+        "judged": "not finished",
+        "odd": "damaged (ValueError)",
+        "stopped": "not finished, at step 20",
+        "torn": "damaged (result.json)",
+        "young": "not finished",
+    }
+    assert "results.csv is damaged" in outcome.err
+
+
+def test_a_sweep_an_evaluation_and_files_as_output(tmp_path: Path, cli: Cli) -> None:
+    for seed in (0, 1):
+        folder = run_folder(tmp_path / "multirun" / "x" / f"seed={seed},model.lr=0.1", value=30.0 + seed, seed=seed)
+        results_csv(folder / "results.csv", {"p": 30.0 + seed, "q": 31.0})
+    judged = tmp_path / "outputs" / "evaluate" / "best"
+    results_csv(judged / "results.csv", {"p": 33.0, "q": 33.0})
+    means = {"best": {"Set5": {"psnr_y": 33.0, "lpips_alex": None}}, "bicubic": {"Set5": {"psnr_y": 3.0}}}
+    (judged / "results.json").write_text(json.dumps({"means": means, "protocol": "sr_y", "ckpt_path": "c"}))
+    outcome = cli("table", "multirun/x/*", "outputs", "multirun", "format=csv", "output=t.csv")
+    assert (outcome.status, outcome.out) == (0, "")
+    header, first, second, third = rows_of(Path("t.csv").read_text())
+    assert header[:3] == ["run", "state", "seed"]
+    assert header[3:] == ["Set5/psnr_y (sr_y)", "Set5/lpips_alex (sr_y)", "steps", "seconds"]
+    assert first == ["multirun/x/seed=0,model.lr=0.1", "finished", "0", "30.000", "", "4", "12.3"]
+    assert second[2:4] == ["1", "31.000"]
+    assert third == ["outputs/evaluate/best", "finished", "", "33.000", "", "", ""]
+    _, gain, best = rows_of(Path("t_paired.csv").read_text())
+    assert gain[5:9] == ["+0.500", "+0.000 to +1.000", "50%", "2"]
+    assert best[5] == "+2.500"
+
+
+HOSTILE = [
+    "a|b",
+    "$x_y%&#{}~^",
+    "line\nbreak",
+    "tab\t",
+    "`code` *b* [l](u) <b>",
+    "-rf",
+    "seed=1",
+    "Käse 漢字",
+    '"q,q"',
+    "\\end{x}",
+]
+
+
+def test_hostile_names_stay_in_their_cells(tmp_path: Path, cli: Cli) -> None:
+    for name in HOSTILE:
+        run_folder(tmp_path / "h" / name)
+    if os.name == "posix":
+        run_folder(tmp_path / "h" / os.fsdecode(b"\xff\xfe") / "1")
+    cells = [row[0] for row in rows_of(cli("table", "h", "format=csv").out)[1:]]
+    assert sorted(cells) == sorted(
+        [*(name.replace("\n", "\\n").replace("\t", "\\t") for name in HOSTILE), "\\xff\\xfe/1"]
+    )
+    lines = cli("table", "h").out.splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == len(HOSTILE) + 3
+    assert {line.replace("\\|", "").count("|") for line in rows} == {rows[0].count("|")}
+    text = cli("table", "h", "format=latex").out
+    assert text.count(r"\end{tabular}") == text.count(r"\toprule") == 1
+    assert r"\$x\_y\%\&\#\{\}\textasciitilde{}\textasciicircum{}" in text
+    assert r"\textbackslash{}end\{x\}" in text
+
+
+def test_a_folder_that_looks_like_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_folder(tmp_path / "seed=1")
+    assert parse(["seed=1", "x/format=1", "runs=[a,'b,c']", "runs=d"]).runs == ["seed=1", "x/format=1", "a", "b,c", "d"]
+
+
+def test_formats_by_hand() -> None:
+    table = Table("A_b", ["run", "psnr_y"], [["_x_", "1 & 2"]])
+    assert markdown(table) == "A_b\n\n| run | psnr_y |\n|---|---|\n| \\_x\\_ | 1 \\& 2 |\n"
+    assert comma_separated(table) == "run,psnr_y\n_x_,1 & 2\n"
+    assert latex(table).splitlines()[3:7] == [r"\toprule", r"run & psnr\_y \\", r"\midrule", r"\_x\_ & 1 \& 2 \\"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "no folder is named"),
+        (("nowhere",), "nowhere is not a folder"),
+        (("empty",), "holds no run"),
+        (("empty", "format=html"), "expected one of markdown, csv, latex"),
+        (("empty", "formt=csv"), "did you mean format?"),
+    ],
+)
+def test_refusals_are_one_sentence(tmp_path: Path, cli: Cli, arguments: tuple[str, ...], words: str) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = cli("table", *arguments)
+    assert outcome.status == 1
+    assert words in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_run_is_found_once_and_what_lies_in_it_is_no_run(tmp_path: Path) -> None:
+    run_folder(tmp_path / "a" / "1")
+    results_csv(tmp_path / "a" / "1" / "evaluate" / "results.csv", {"p": 1})
+    assert find([str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "1")]) == [tmp_path / "a" / "1"]
+
+
+def test_help_and_cfg_need_no_torch(tmp_path: Path) -> None:
+    outcome = subprocess_cli("table", "--cfg", "job", "a", "format=csv", cwd=tmp_path)
+    assert yaml.safe_load(outcome.stdout) == {"runs": ["a"], "format": "csv", "output": None}
+    run = "sys.argv = ['table', '--help']; restore.table.main(); assert 'torch' not in sys.modules"
+    code = f"import sys, restore.table; {run}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: restore table" in done.stdout
