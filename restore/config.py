@@ -106,6 +106,19 @@ class PredictConfig(InferenceConfig):
 
 
 @dataclass
+class ExportConfig:
+    """Root of ``restore export``."""
+
+    ckpt_path: str = MISSING
+    model: Any = None
+    format: str = "onnx"
+    output: str | None = None
+    weights: str = "ema"
+    opset: int = 18
+    strict: bool = True
+
+
+@dataclass
 class AverageFramesConfig:
     """Root of ``restore average_frames``."""
 
@@ -131,6 +144,7 @@ for _name, _schema in {
     "fit": FitConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
     "benchmark": BenchmarkConfig,
     "average_frames": AverageFramesConfig,
 }.items():
