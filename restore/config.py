@@ -103,6 +103,9 @@ class PredictConfig(InferenceConfig):
 
     input: str = MISSING
     output: str | None = None
+    format: str | None = None
+    quality: int | None = None
+    metadata: str = "strip"
 
 
 @dataclass

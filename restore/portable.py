@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from restore import card, checkpoint
+from restore import card, checkpoint, tiling
 from restore.models.base import RestorationModel
 from restore.tiling import Forward
 
@@ -48,8 +48,7 @@ class Portable(nn.Module):
     def _padded(self, image: Tensor, dim: int) -> Tensor:
         length = image.shape[dim]
         grown = (torch.sym_max(length, self.min_size) + self.multiple_of - 1) // self.multiple_of * self.multiple_of
-        last = length - 1
-        return image.index_select(dim, (last - (torch.arange(grown) - last).abs()).clamp(min=0))
+        return image.index_select(dim, tiling.border(length, grown))
 
 
 def trace(model: RestorationModel) -> ExportedProgram:

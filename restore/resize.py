@@ -6,7 +6,6 @@ with a = -0.5 (IEEE TASSP 29(6), 1981), stretched by 1/scale when shrinking, wei
 height first, then width, and for 8-bit images a rounding to 8 bit after each of the two axes.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache

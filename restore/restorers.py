@@ -3,11 +3,12 @@
 Predict, evaluate and the page see only a :class:`Restorer`; :mod:`restore.opening` opens one.
 """
 
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -70,21 +71,38 @@ class Restorer(ABC):
         Raises:
             Interrupted: cancelled or too late.
         """
-
-        def report(done: int, total: int) -> None:
-            if cancel is not None and cancel():
-                raise Interrupted("cancelled")
-            if deadline is not None and time.monotonic() > deadline:
-                raise Interrupted("the time allowed is over")
-            if progress is not None and done:
-                progress(done, total)
-
+        report = _reporter(progress, deadline, cancel)
         report(0, 1)
         return self._restore(lq, report)
+
+    def bands(
+        self, levels: Tensor, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
+    ) -> Iterator[Tensor]:
+        """:meth:`restore` of a file's levels, in bands from top to bottom, the same values.
+
+        Args:
+            levels: uint8 or uint16, (3, H, W), or (1, H, W) for grey, which is repeated.
+
+        Yields:
+            float, (3, h, scale W): here all rows at once; who works in tiles holds no more than a row of them.
+        """
+        yield self.restore(to_float(levels).expand(3, -1, -1), progress=progress, cancel=cancel)
 
     @abstractmethod
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
         """Do it, calling ``report`` after every piece; what ``report`` raises goes through."""
+
+
+def _reporter(progress: Progress | None, deadline: float | None, cancel: Callable[[], bool] | None) -> Progress:
+    def report(done: int, total: int) -> None:
+        if cancel is not None and cancel():
+            raise Interrupted("cancelled")
+        if deadline is not None and time.monotonic() > deadline:
+            raise Interrupted("the time allowed is over")
+        if progress is not None and done:
+            progress(done, total)
+
+    return report
 
 
 class NetworkRestorer(Restorer):
@@ -129,7 +147,20 @@ class NetworkRestorer(Restorer):
             memory_gb=self.inference.memory_gb,
             halo=self._context,
             multiple_of=self.multiple_of,
+            held=self._held(size),
         )
+
+    def _held(self, size: tuple[int, int]) -> int:
+        """Bytes of a picture of (height, width) beside its tiles.
+
+        Levels of 8 bit that came in and go out, and a row of tiles as float; with the ensemble, three whole results.
+        """
+        height, width = size
+        area = self.scale**2
+        levels = 3 * height * width * (1 + area)
+        side = math.isqrt(int(self.inference.memory_gb * 2**30 / self.model.bytes_per_pixel))
+        rows = 3 * height if self.ensemble else min(height, side)
+        return levels + 12 * area * width * rows
 
     def _refuse_too_large(self, size: tuple[int, int]) -> None:
         height, width = (tiling.round_up(max(length, self.min_size), self.multiple_of) for length in size)
@@ -156,23 +187,41 @@ class NetworkRestorer(Restorer):
             batch = lq[None].to(torch.float32)
             return (tiling.self_ensemble(forward, batch) if self.ensemble else forward(batch))[0]
 
+    def bands(
+        self, levels: Tensor, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
+    ) -> Iterator[Tensor]:
+        """As of :class:`Restorer`; with tiles, no more than a row of them is held as float."""
+        tile = self.tile_for((levels.shape[-2], levels.shape[-1]))
+        if tile is None or self.ensemble:
+            yield from super().bands(levels, progress=progress, cancel=cancel)
+            return
+        report = _reporter(progress, None, cancel)
+        report(0, 1)
+        use_bf16 = self.inference.precision == "bf16"
+
+        def forward(piece: Tensor) -> Tensor:
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+                pred: Tensor = self.model(piece)
+            return pred
+
+        def load(piece: Tensor) -> Tensor:
+            return to_float(piece).expand(-1, 3, -1, -1).to(self.device)
+
+        for band in tiling.bands(forward, levels[None], load=load, **self._cut(tile, report)):
+            yield band[0].to("cpu", torch.float32)
+
+    def _cut(self, tile: int, report: Progress) -> dict[str, Any]:
+        sizes = {"scale": self.scale, "tile": tile, "halo": self._context}
+        rules = {"multiple_of": self.multiple_of, "min_size": self.min_size, "blend": self.halo is None}
+        return {**sizes, **rules, "progress": report}
+
     def _run(self, image: Tensor, report: Progress) -> Tensor:
         tile = self.tile_for((image.shape[-2], image.shape[-1]))
         if tile is None:
             pred = self.model.restore_whole(image)
             report(1, 1)
             return pred
-        return tiling.tiled(
-            self.model,
-            image,
-            scale=self.scale,
-            tile=tile,
-            halo=self._context,
-            multiple_of=self.multiple_of,
-            min_size=self.min_size,
-            blend=self.halo is None,
-            progress=report,
-        )
+        return tiling.tiled(self.model, image, **self._cut(tile, report))
 
 
 class Bicubic(Restorer):
@@ -236,8 +285,9 @@ def restore_picture(
 ) -> Picture:
     """Restore a picture and keep its kind: greyness, bit depth, colour profile and transparency.
 
-    The transparency is enlarged bicubically; it is a mask, and networks are trained on photos.
+    A large picture is never held as floats, where the restorer works in tiles. The transparency is enlarged
+    bicubically; it is a mask, and networks are trained on photos.
     """
-    pred = restorer.restore(picture.rgb(), progress=progress, cancel=cancel)
+    bands = restorer.bands(picture.pixels, progress=progress, cancel=cancel)
     alpha = None if picture.alpha is None else resize(to_float(picture.alpha), restorer.scale)
-    return picture.like(pred, alpha)
+    return picture.like(bands, alpha)
