@@ -3,7 +3,6 @@
 Predict, evaluate and the page see only a :class:`Restorer`; :mod:`restore.opening` opens one.
 """
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,9 @@ from restore.models.base import RestorationModel
 from restore.resize import resize, resize_8bit
 
 Progress = Callable[[int, int], None]
+
+PROGRAM = 600 * 2**20  # bytes of Python with PyTorch and Lightning
+ROWS = 2048  # of a row of tiles, reckoned
 
 
 class Interrupted(Exception):
@@ -151,16 +153,16 @@ class NetworkRestorer(Restorer):
         )
 
     def _held(self, size: tuple[int, int]) -> int:
-        """Bytes of a picture of (height, width) beside its tiles.
+        """Bytes of a large picture of (height, width) beside its tiles.
 
-        Levels of 8 bit that came in and go out, and a row of tiles as float; with the ensemble, three whole results.
+        Levels of 8 bit that came in and go out, a row of tiles as float (with the ensemble three whole results), and
+        Python with PyTorch, which a small picture does not answer for.
         """
         height, width = size
         area = self.scale**2
         levels = 3 * height * width * (1 + area)
-        side = math.isqrt(int(self.inference.memory_gb * 2**30 / self.model.bytes_per_pixel))
-        rows = 3 * height if self.ensemble else min(height, side)
-        return levels + 12 * area * width * rows
+        rows = 3 * height if self.ensemble else min(height, ROWS)
+        return levels + 12 * area * width * rows + min(PROGRAM, 2 * levels)
 
     def _refuse_too_large(self, size: tuple[int, int]) -> None:
         height, width = (tiling.round_up(max(length, self.min_size), self.multiple_of) for length in size)
