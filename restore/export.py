@@ -76,7 +76,7 @@ def _ours(cfg: DictConfig) -> "tuple[RestorationModel, dict[str, Any]]":
     facts = card.rebuilding(stored["method"], stored["arguments"], cfg.weights)
     facts["source"] = _source(cfg.ckpt_path)
     facts |= {key: stored[key] for key in ("training", "results", "record") if stored.get(key)}
-    result = checkpoint.locate(cfg.ckpt_path).resolve().parents[1] / "result.json"
+    result = checkpoint.locate(cfg.ckpt_path).resolve().parent.parent / "result.json"
     if Path(cfg.ckpt_path).name == "best.ckpt" and result.is_file():  # scores of exactly these weights
         facts["results"] = json.loads(result.read_text(encoding="utf-8"))
     return model, facts

@@ -89,7 +89,8 @@ class ForeignModel(RestorationModel):
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W)."""
-        return self.descriptor(lq)
+        pred: Tensor = self.descriptor(lq)
+        return pred
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Refused: spandrel's networks are used, not trained."""
@@ -99,14 +100,15 @@ class ForeignModel(RestorationModel):
         side = tiling.round_up(max(PROBE, self.min_size), self.multiple_of)
         with torch.inference_mode(), _Peak() as peak:
             self(torch.rand(1, 3, side, side))
-        return math.ceil(MARGIN * peak.most / side**2)
+        most: int = peak.most
+        return math.ceil(MARGIN * most / side**2)
 
 
 class _Peak(TorchDispatchMode):
     """Bytes of the tensors that were made and alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._known: set[int] = set()
 

@@ -32,6 +32,7 @@ MAX_PIXELS = 150_000_000  # a file that claims more is refused before it is deco
 Metadata = Literal["strip", "keep"]
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how one begins
 _ORIENTATION_TAG = 0x0112
 _AT_ONCE = 2**22  # values that are rounded at once
 _INDEX_MODES = ("P", "L", "1")
@@ -235,9 +236,9 @@ def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> 
 def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata) -> Picture:
     exif: bytes | None = None
     xmp: bytes | None = None
+    if kept == "keep" and data[:4] in _TIFF:
+        exif, xmp = metadata.of_tiff(data)
     if _is_16bit_tiff(data):  # Pillow opens only some of them
-        if kept == "keep":
-            exif, xmp = metadata.of_tiff(data)
         pixels, icc, orientation = _decode_16bit_tiff(data, max_pixels)
     else:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
@@ -248,7 +249,7 @@ def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata) -> Picture
             if not _is_16bit_png(data):
                 file.load()  # turns a TIFF upright, and then its orientation says so
             orientation = file.getexif().get(_ORIENTATION_TAG, 1)
-            if kept == "keep":
+            if kept == "keep" and data[:4] not in _TIFF:
                 exif, xmp = metadata.of_file(file)
             pixels, icc = _decode_16bit_png(file, data) if _is_16bit_png(data) else _decode_8bit(file)
     planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
@@ -303,7 +304,7 @@ def _decode_16bit_png(file: Image.Image, data: bytes) -> tuple[_Pixels, bytes | 
 
 
 def _is_16bit_tiff(data: bytes) -> bool:
-    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] not in _TIFF:
         return False
     import tifffile
 
@@ -402,9 +403,8 @@ def _encode_16bit(suffix: str, picture: Picture) -> bytes:
         iccprofile=picture.icc,
         metadata=None,
         byteorder="<",
-        extratags=metadata.tiff_tags(*told),
     )
-    return metadata.fill_tiff(buffer.getvalue(), picture.exif, told[2])
+    return metadata.with_tiff_tags(buffer.getvalue(), *told)
 
 
 def _interleave(picture: Picture) -> _Pixels:

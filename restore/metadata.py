@@ -4,13 +4,12 @@ Only what describes the photo is taken along: nothing of how the pixels lie in t
 the photo as it was, and no orientation, because pixels are turned upright when they are read.
 """
 
-import io
 import re
 import struct
 import zlib
 from typing import Any
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 from PIL.ExifTags import IFD, Base
 
 _DESCRIPTIVE = (
@@ -32,7 +31,7 @@ _DESCRIPTIVE = (
 _PARTS = (IFD.Exif, IFD.GPSInfo)
 _WIDTH, _HEIGHT = Base.ExifImageWidth, Base.ExifImageHeight
 _XMP_TAG = 700
-_HEAD = b"II\x2a\x00\x08\x00\x00\x00"  # of a little-endian TIFF structure, which EXIF is
+_HEAD_LENGTH = 8  # of a TIFF structure, which EXIF is
 
 
 def of_file(file: Image.Image) -> tuple[bytes | None, bytes | None]:
@@ -80,13 +79,13 @@ def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
 
 def options(kind: str, exif: bytes | None, xmp: bytes | None, size: tuple[int, int]) -> dict[str, Any]:
     """What Pillow's ``save`` is given for a PNG, JPEG, TIFF or WEBP of (height, width)."""
-    given: dict[str, Any] = {}
-    if exif is not None:
-        given["exif"] = _sized(exif, size)
+    if exif is None and xmp is None:
+        return {}
+    if kind == "TIFF":
+        return {"exif": _tiff_exif(exif, xmp, size)}
+    given: dict[str, Any] = {} if exif is None else {"exif": _sized(exif, size)}
     if xmp is not None and kind == "PNG":
         given["pnginfo"] = _png_text(xmp)
-    elif xmp is not None and kind == "TIFF":
-        given["tiffinfo"] = {_XMP_TAG: xmp}
     elif xmp is not None:
         given["xmp"] = xmp
     return given
@@ -115,33 +114,31 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def tiff_tags(exif: bytes | None, xmp: bytes | None, size: tuple[int, int]) -> list[tuple[Any, ...]]:
-    """What tifffile's ``imwrite`` is given as ``extratags``; :func:`fill_tiff` must follow."""
-    found: list[tuple[Any, ...]] = []
-    if xmp is not None:
-        found.append((_XMP_TAG, "B", len(xmp), xmp, True))
-    if exif is not None:
-        loaded = _sized(exif, size)
-        texts = {tag: value for tag, value in loaded.items() if isinstance(value, str)}
-        found += [(int(tag), "s", 0, value, True) for tag, value in texts.items()]
-        found += [(int(part), "I", 1, 0, True) for part in _PARTS if loaded.get_ifd(part)]
-    return found
+def with_tiff_tags(data: bytes, exif: bytes | None, xmp: bytes | None, size: tuple[int, int]) -> bytes:
+    """A little-endian TIFF file of one page with EXIF and XMP, for an encoder that writes none.
 
-
-def fill_tiff(data: bytes, exif: bytes | None, size: tuple[int, int]) -> bytes:
-    """Put EXIF's parts at the end of a little-endian TIFF file whose tags for them are still zero."""
-    import tifffile
-
-    if exif is None:
+    A directory of the file's own entries and the new ones is put at the end, where the header then points to.
+    """
+    if exif is None and xmp is None:
         return data
-    loaded, filled = _sized(exif, size), bytearray(data)
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        places = {part: tiff.pages.first.tags[int(part)].valueoffset for part in _PARTS if loaded.get_ifd(part)}
-    for part, place in places.items():
-        filled += b"\0" * (len(filled) % 2)  # a structure begins at an even place
-        directory = TiffImagePlugin.ImageFileDirectory_v2(_HEAD, group=int(part))
-        for tag, value in loaded.get_ifd(part).items():
-            directory[tag] = value
-        struct.pack_into("<I", filled, place, len(filled))
-        filled += directory.tobytes(len(filled))
-    return bytes(filled)
+    filled = bytearray(data + b"\0" * (len(data) % 2))  # a directory begins at an even place
+    told = _tiff_exif(exif, xmp, size)
+    told.endian = "<"
+    new = told.tobytes(len(filled)).removeprefix(b"Exif\0\0")[_HEAD_LENGTH:]
+    (start,) = struct.unpack_from("<I", data, 4)
+    entries = sorted(_entries(data[start:]) + _entries(new), key=lambda entry: struct.unpack_from("<H", entry)[0])
+    filled += new + b"\0" * (len(new) % 2)
+    struct.pack_into("<I", filled, 4, len(filled))
+    return bytes(filled) + struct.pack("<H", len(entries)) + b"".join(entries) + b"\0\0\0\0"
+
+
+def _entries(directory: bytes) -> list[bytes]:
+    (count,) = struct.unpack_from("<H", directory)
+    return [directory[2 + 12 * k : 14 + 12 * k] for k in range(count)]
+
+
+def _tiff_exif(exif: bytes | None, xmp: bytes | None, size: tuple[int, int]) -> Image.Exif:
+    found = Image.Exif() if exif is None else _sized(exif, size)
+    if xmp is not None:
+        found[_XMP_TAG] = xmp
+    return found

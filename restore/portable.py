@@ -47,7 +47,9 @@ class Portable(nn.Module):
 
     def _padded(self, image: Tensor, dim: int) -> Tensor:
         length = image.shape[dim]
-        grown = (torch.sym_max(length, self.min_size) + self.multiple_of - 1) // self.multiple_of * self.multiple_of
+        grown: Any = (
+            (torch.sym_max(length, self.min_size) + self.multiple_of - 1) // self.multiple_of * self.multiple_of
+        )
         return image.index_select(dim, tiling.border(length, grown))
 
 

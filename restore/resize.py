@@ -42,6 +42,11 @@ _FILTERS: Mapping[str, tuple[Callable[[Tensor], Tensor], int]] = MappingProxyTyp
 )
 
 
+def _is_open(length: object) -> bool:
+    """Whether a side has no number yet, because a graph for any size is being made."""
+    return isinstance(length, torch.SymInt)
+
+
 @lru_cache(maxsize=256)
 def _taps(
     length: int, new_length: int, scale: float, edges: Edges, filter_: Filter = "bicubic"
@@ -78,7 +83,7 @@ def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_
     if edges == "inside":
         weight = torch.where((index >= 0) & (index < length), weight, torch.zeros_like(weight))
     weight = weight / weight.sum(0, keepdim=True)
-    if not isinstance(new_length, torch.SymInt):  # a graph for any size keeps them all
+    if not _is_open(new_length):  # a graph for any size keeps them all
         used = (weight != 0).any(1)
         index, weight = index[used], weight[used]
     if edges != "mirror":
@@ -90,7 +95,7 @@ def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_
 def _resize_axis(
     image: Tensor, dim: int, new_length: int, scale: float, edges: Edges, filter_: Filter = "bicubic"
 ) -> Tensor:
-    if isinstance(new_length, torch.SymInt):
+    if _is_open(new_length):
         index, weight = _make_taps(image.shape[dim], new_length, scale, edges, filter_)
     elif image.device.type == "cpu":
         index, weight = _taps(image.shape[dim], new_length, scale, edges, filter_)
@@ -107,7 +112,7 @@ def _resize_axis(
 
 def new_length(length: int, scale: float) -> int:
     """A side after resizing: rounded up, as MATLAB does, at least 1."""
-    if isinstance(length, torch.SymInt):  # in a graph for any size: whole numbers, the same up to 10^5 px
+    if _is_open(length):  # in a graph for any size: whole numbers, the same up to 10^5 px
         ratio = Fraction(scale).limit_denominator(10**6)
         return (length * ratio.numerator + ratio.denominator - 1) // ratio.denominator
     # the small allowance keeps 3 * (1 / 3) from becoming 2 through float error

@@ -31,7 +31,7 @@ def stirred(model: RestorationModel) -> RestorationModel:
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in model.network.parameters():
-            weight += 0.05 * torch.randn_like(weight)
+            weight.add_(torch.randn_like(weight), alpha=0.05)
     return model.eval()
 
 
@@ -110,8 +110,10 @@ def test_what_differs_from_the_model_is_refused_and_leaves_nothing(
 ) -> None:
     source = save(tmp_path / "tiny.ckpt", stirred(SuperResolution(**SMALL)))  # type: ignore[arg-type]
     whole = RestorationModel.restore_whole
-    kind = {"onnx": portable.Onnx, "torch_export": portable.TorchExport, "safetensors": portable.Safetensors}[format_]
-    opened: Any = kind.open
+    kind: Any = {"onnx": portable.Onnx, "torch_export": portable.TorchExport, "safetensors": portable.Safetensors}[
+        format_
+    ]
+    opened = kind.open
 
     def off(self: Any, path: Path) -> Any:
         run = opened(self, path)

@@ -10,6 +10,7 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 from PIL.ExifTags import GPS, IFD, Base
+from PIL.TiffImagePlugin import IFDRational
 
 from restore import image
 from tests.conftest import Cli, photo
@@ -25,7 +26,7 @@ def exif() -> Image.Exif:
     found[Base.Orientation] = 6
     inside = found.get_ifd(IFD.Exif)
     inside[Base.DateTimeOriginal] = "2024:05:06 07:08:09"
-    inside[Base.ExposureTime] = (1, 50)
+    inside[Base.ExposureTime] = IFDRational(1, 50)
     inside[Base.ExifImageWidth], inside[Base.ExifImageHeight] = 50, 40
     found.get_ifd(IFD.GPSInfo)[GPS.GPSLatitude] = (52.0, 31.0, 12.5)
     return found
@@ -42,7 +43,9 @@ def source(path: Path) -> Path:
             info.add_itxt("XML:com.adobe.xmp", XMP.decode())
             file.save(path, exif=exif(), icc_profile=SRGB, pnginfo=info)
         elif path.suffix == ".tif":
-            file.save(path, exif=exif(), icc_profile=SRGB, tiffinfo={700: XMP})
+            found = exif()
+            found[700] = XMP
+            file.save(path, exif=found.tobytes(), icc_profile=SRGB)
         else:
             file.save(path, exif=exif(), icc_profile=SRGB, xmp=XMP)
     return path
@@ -107,10 +110,11 @@ def test_16_bit_files_keep_theirs_too(channels: int, suffix: str, tmp_path: Path
     levels = np.random.default_rng(0).integers(0, 65536, (channels, 7, 9)).astype(np.uint16)
     planes = torch.from_numpy(levels)
     alpha = planes[3:] if channels == 4 else None
-    image.write(tmp_path / f"b{suffix}", image.Picture(planes[:3], alpha, SRGB, kept.exif, kept.xmp))
+    icc = None if channels == 1 else SRGB
+    image.write(tmp_path / f"b{suffix}", image.Picture(planes[:3], alpha, icc, kept.exif, kept.xmp))
     again = image.read(tmp_path / f"b{suffix}", metadata="keep")
     assert np.array_equal(again.pixels.numpy(), levels[:3])
-    assert again.icc == SRGB
+    assert again.icc == icc
     read = tifffile.imread if suffix == ".tif" else imagecodecs.imread
     assert np.array_equal(read(tmp_path / f"b{suffix}").reshape(7, 9, channels), levels.transpose(1, 2, 0))
     image.write(

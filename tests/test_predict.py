@@ -298,7 +298,7 @@ def test_a_64_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_res
     model = Deblur(width=8, modules=1).eval()  # model=deblur_tiny
     with torch.no_grad():
         for weight in model.network.parameters():  # so that the output is not the input
-            weight += 0.02 * torch.randn_like(weight)
+            weight.add_(torch.randn_like(weight), alpha=0.02)
     facts = {"format": 1, "method": "deblur", "arguments": dict(model.hparams), "best": 0.0}
     state = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     torch.save({"restore": facts, "state_dict": state}, tmp_path / "tiny.ckpt")

@@ -46,8 +46,10 @@ class HalvingMaxPool(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
-        if not isinstance(x.shape[-1], torch.SymInt):
-            return super().forward(x)
+        side: object = x.shape[-1]
+        if not isinstance(side, torch.SymInt):
+            pooled: Tensor = super().forward(x)
+            return pooled
         # a graph for any size: torch would trace rounding up for even sides, or for odd ones, but not for both
         for dim in (2, 3):
             index = torch.arange((x.shape[dim] + 1) // 2 * 2, device=x.device).clamp(max=x.shape[dim] - 1)
