@@ -101,7 +101,10 @@ class Picture:
             alpha: float, (1, H, W), or None.
         """
         bands = (rgb,) if isinstance(rgb, Tensor) else rgb
-        parts = [_quantise(band.mean(0, keepdim=True) if self.is_grey else band, self.peak) for band in bands]
+        parts = []
+        for band in bands:
+            parts.append(_quantise(band.mean(0, keepdim=True) if self.is_grey else band, self.peak))
+            del band  # else it would live while the next one is made
         pixels = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return replace(self, pixels=pixels, alpha=_quantise(alpha, self.peak))
 

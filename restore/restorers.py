@@ -20,7 +20,7 @@ from restore.resize import resize, resize_8bit
 
 Progress = Callable[[int, int], None]
 
-PROGRAM = 600 * 2**20  # bytes of Python with PyTorch and Lightning
+PROGRAM = 800 * 2**20  # bytes of Python with PyTorch and Lightning
 ROWS = 2048  # of a row of tiles, reckoned
 
 
@@ -211,6 +211,7 @@ class NetworkRestorer(Restorer):
 
         for band in tiling.bands(forward, levels[None], load=load, **self._cut(tile, report)):
             yield band[0].to("cpu", torch.float32)
+            del band  # else it would live while the next one is made
 
     def _cut(self, tile: int, report: Progress) -> dict[str, Any]:
         sizes = {"scale": self.scale, "tile": tile, "halo": self._context}
