@@ -47,14 +47,13 @@ def main() -> None:
     parser.add_argument("--no-ensemble", action="store_true", help="do not score with self-ensemble as well")
     given = parser.parse_args()
     stored = checkpoint.read(given.run / "checkpoints/last.ckpt")
-    facts = {key: stored["restore"][key] for key in ("format", "method", "arguments")}
-    facts |= {"weights": "ema", "training": training(given.run)}
+    facts = card.rebuilding(stored["restore"]["method"], stored["restore"]["arguments"], "ema")
+    facts |= {"training": training(given.run)}
     ensembles = (False,) if given.no_ensemble else (False, True)
     path = card.SHIPPED / f"{given.name}.safetensors"
     card.write(path, facts, checkpoint.network_weights(stored, "ema"))
     results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in ensembles]
-    facts |= {"sha256": checkpoint.sha256(path), "results": results}
-    card.write(path, facts, checkpoint.network_weights(stored, "ema"))
+    card.write_facts(path, facts | {"results": results})
 
 
 def training(run: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ commit, and the scores they reach. Cards and weights under ``restore/weights`` c
 name.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,12 +16,34 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+FORMAT = 1  # of checkpoints and cards; raised when an older one can no longer be read as it stands
 SHIPPED = Path(__file__).parent / "weights"
 
 
 def shipped() -> dict[str, Path]:
     """Name -> file of the weights that come with the package."""
     return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+class NotOurs(ValueError):
+    """A sound file of weights that this package did not write."""
+
+
+def rebuilding(method: str, arguments: Mapping[str, Any], weights: str) -> dict[str, Any]:
+    """The part of a card that rebuilds the model."""
+    return {"format": FORMAT, "method": method, "arguments": dict(arguments), "weights": weights}
+
+
+def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
+    """What a safetensors file holds.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ValueError(f"{setting}: {path} is damaged ({type(error).__name__}); use another") from error
 
 
 def read(path: Path, *, setting: str) -> dict[str, Any]:
@@ -30,17 +53,17 @@ def read(path: Path, *, setting: str) -> dict[str, Any]:
         path: of the safetensors file. setting: named in the errors.
 
     Raises:
-        FileNotFoundError: no card beside the weights.
+        NotOurs: no card beside the weights.
         ValueError: either is damaged.
     """
     beside = path.with_suffix(".json")
     if not beside.is_file():
-        raise FileNotFoundError(f"{setting}: {path} has no card {beside.name} beside it, which says what network it is")
+        raise NotOurs(f"{setting}: {path} has no card {beside.name} beside it, which says what network it is")
+    weights = tensors(path, setting=setting)
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
-        weights = load_file(path)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise ValueError(f"{setting}: {path} or its card is damaged ({type(error).__name__}); use another") from error
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{setting}: the card of {path} is damaged ({type(error).__name__}); use another") from error
     return {"restore": card, "state_dict": {f"network.{name}": value for name, value in weights.items()}}
 
 
@@ -53,8 +76,18 @@ def write(path: Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -
         weights: of the network, by name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, save({name: value.detach().contiguous() for name, value in weights.items()}))
+    write_facts(path, facts)
+
+
+def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the card of the safetensors file ``path``, with the hash of that file."""
+    facts = {**facts, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    _replace(path.with_suffix(".json"), text.encode("utf-8"))
+
+
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(save({name: value.detach().contiguous() for name, value in weights.items()}))
+    temporary.write_bytes(content)
     os.replace(temporary, path)
-    temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path.with_suffix(".json"))

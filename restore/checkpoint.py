@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from restore import card
-from restore.models.base import FORMAT, RestorationModel
+from restore.card import FORMAT, NotOurs
+from restore.models.base import RestorationModel
 from restore.seal import is_sound
 
 Weights = Literal["ema", "raw"]
@@ -51,19 +52,15 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, written by something else, or by a later version of this package.
+        NotOurs: written by something else.
+        ValueError: damaged, or by a later version of this package.
     """
     path = locate(path)
-    if not path.is_file():
-        names = "".join(f", or {name}" for name in card.shipped())
-        raise FileNotFoundError(
-            f"{setting}: {path} is not a file, expected a checkpoint, "
-            f"for example outputs/<name>/<run_id>/checkpoints/best.ckpt{names}"
-        )
-    checkpoint = card.read(path, setting=setting) if path.suffix == ".safetensors" else _load(path, setting)
+    _refuse_missing(path, setting)
+    checkpoint = card.read(path, setting=setting) if path.suffix == ".safetensors" else content(path, setting=setting)
     facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
     if not isinstance(facts, dict):
-        raise ValueError(f"{setting}: {path} was not written by this package; train one with `restore fit`")
+        raise NotOurs(f"{setting}: {path} was not written by this package; train one with `restore fit`")
     kinds = {"format": int, "method": str, "arguments": dict}
     if "state_dict" not in checkpoint or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
         raise ValueError(f"{setting}: {path} is damaged: it lacks what rebuilds its model; use another checkpoint")
@@ -75,8 +72,28 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
     return dict(checkpoint)
 
 
-def _load(path: Path, setting: str) -> Any:
-    if not is_sound(path):
+def _refuse_missing(path: Path, setting: str) -> None:
+    if not path.is_file():
+        names = "".join(f", or {name}" for name in card.shipped())
+        raise FileNotFoundError(
+            f"{setting}: {path} is not a file, expected a checkpoint, "
+            f"for example outputs/<name>/<run_id>/checkpoints/best.ckpt{names}"
+        )
+
+
+def content(path: Path, *, setting: str) -> Any:
+    """Whatever a file holds, read in a way that no file can run code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, or it holds more than plain values and tensors.
+    """
+    _refuse_missing(path, setting)
+    if path.suffix == ".safetensors":
+        return card.tensors(path, setting=setting)
+    with open(path, "rb") as file:
+        is_archive = file.read(2) == b"PK"  # else of a torch before 1.6, which knew no checksums
+    if is_archive and not is_sound(path):
         raise ValueError(f"{setting}: {path} is damaged or not a checkpoint of this package (checksum); use another")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)

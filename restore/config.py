@@ -127,6 +127,22 @@ class PredictConfig(InferenceConfig):
 
     input: str = MISSING
     output: str | None = None
+    format: str | None = None
+    quality: int | None = None
+    metadata: str = "strip"
+
+
+@dataclass
+class ExportConfig:
+    """Root of ``restore export``."""
+
+    ckpt_path: str = MISSING
+    model: Any = None
+    format: str = "onnx"
+    output: str | None = None
+    weights: str = "ema"
+    opset: int = 18
+    strict: bool = True
 
 
 @dataclass
@@ -156,6 +172,7 @@ for _name, _schema in {
     "check": CheckConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
     "benchmark": BenchmarkConfig,
     "average_frames": AverageFramesConfig,
 }.items():

@@ -11,9 +11,10 @@ import struct
 import tempfile
 import warnings
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,13 +22,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
 
+from restore import metadata
+
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MAX_PIXELS = 150_000_000  # a file that claims more is refused before it is decoded (a "decompression bomb")
 
+Metadata = Literal["strip", "keep"]
+
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how one begins
 _ORIENTATION_TAG = 0x0112
+_AT_ONCE = 2**22  # values that are rounded at once
 _INDEX_MODES = ("P", "L", "1")
 _Pixels = NDArray[Any]  # uint8 or uint16, (H, W, C)
 # what Pillow, tifffile and imagecodecs were seen to raise on files with flipped or missing bytes
@@ -57,11 +64,14 @@ class Picture:
         pixels: uint8 or uint16, (C, H, W) with 3 channels (RGB) or 1 (grey).
         alpha: same dtype, (1, H, W), or None when the file has no transparency.
         icc: the embedded colour profile, or None.
+        exif, xmp: what the file tells of the photo, where :func:`read` was asked for it; written with the pixels.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
 
     @property
     def is_grey(self) -> bool:
@@ -88,15 +98,21 @@ class Picture:
         pixels = _quantise(to_float(self.pixels), 255) if self.peak > 255 else self.pixels
         return torch.as_tensor(pixels).expand(3, -1, -1)
 
-    def like(self, rgb: Tensor, alpha: Tensor | None) -> "Picture":
+    def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None) -> "Picture":
         """A picture of this one's kind (bit depth, greyness, profile) from other pixels.
 
         Args:
-            rgb: float, (3, H, W); clamped to [0, 1] and rounded; a grey picture takes the mean of the channels.
+            rgb: float, (3, H, W), or bands of it from top to bottom, so that it need never be held whole; clamped to
+                [0, 1] and rounded; a grey picture takes the mean of the channels.
             alpha: float, (1, H, W), or None.
         """
-        pixels = rgb.mean(0, keepdim=True) if self.is_grey else rgb
-        return replace(self, pixels=_quantise(pixels, self.peak), alpha=_quantise(alpha, self.peak))
+        bands = (rgb,) if isinstance(rgb, Tensor) else rgb
+        parts = []
+        for band in bands:
+            parts.append(_quantise(band.mean(0, keepdim=True) if self.is_grey else band, self.peak))
+            del band  # else it would live while the next one is made
+        pixels = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return replace(self, pixels=pixels, alpha=_quantise(alpha, self.peak))
 
 
 def picture(rgb: Tensor) -> Picture:
@@ -112,14 +128,21 @@ def to_float(pixels: Tensor) -> Tensor:
 def _quantise(image: Any, peak: int) -> Any:
     if image is None:
         return None
-    levels = image.detach().to("cpu", torch.float64).clamp(0, 1).mul(peak).add(0.5).floor()
-    return levels.to(torch.int32).to(torch.uint16 if peak > 255 else torch.uint8)
+    levels = torch.empty(image.shape, dtype=torch.uint16 if peak > 255 else torch.uint8)
+    rows = max(1, _AT_ONCE // max(1, image.shape[0] * image.shape[2]))  # float64 is large
+    for top in range(0, image.shape[1], rows):
+        band = image[:, top : top + rows].detach().to("cpu", torch.float64).clamp(0, 1).mul(peak).add(0.5).floor()
+        levels[:, top : top + rows] = band.to(torch.int32).to(levels.dtype)
+    return levels
 
 
-def read(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata = "strip") -> Picture:
     """Read a PNG, JPEG, TIFF, WebP or BMP file, turned upright by its EXIF orientation.
 
     Palette and CMYK files become RGB; the first frame of an animation is taken, with a warning.
+
+    Args:
+        metadata: ``keep`` takes EXIF and XMP along, see :mod:`restore.metadata`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -131,7 +154,7 @@ def read(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
-            return _decode(path.read_bytes(), path, max_pixels)
+            return _decode(path.read_bytes(), path, max_pixels, metadata)
     except _Refused as error:
         raise ValueError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
@@ -197,16 +220,19 @@ def refuse_unwritable(path: str | Path, picture: Picture) -> None:
         pass
 
 
-def write(path: str | Path, picture: Picture) -> None:
+def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> None:
     """Write a picture under a temporary name beside ``path``, then move it there, so no half file is ever seen.
 
-    16 bit is kept in PNG and TIFF and rounded to 8 bit elsewhere; JPEG is written at quality 95.
+    16 bit is kept in PNG and TIFF and rounded to 8 bit elsewhere.
+
+    Args:
+        quality: 1 to 100, of JPEG and WebP; None: JPEG at 95, WebP without loss.
 
     Raises:
-        ValueError: for an unknown suffix, or transparency in a format that has none.
+        ValueError: for an unknown suffix, or transparency or metadata in a format that has none.
     """
     path = Path(path)
-    data = _encode(path, picture)
+    data = _encode(path, picture, quality)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -216,7 +242,11 @@ def write(path: str | Path, picture: Picture) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _decode(data: bytes, path: Path, max_pixels: int) -> Picture:
+def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata) -> Picture:
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    if kept == "keep" and data[:4] in _TIFF:
+        exif, xmp = metadata.of_tiff(data)
     if _is_16bit_tiff(data):  # Pillow opens only some of them
         pixels, icc, orientation = _decode_16bit_tiff(data, max_pixels)
     else:
@@ -228,10 +258,12 @@ def _decode(data: bytes, path: Path, max_pixels: int) -> Picture:
             if not _is_16bit_png(data):
                 file.load()  # turns a TIFF upright, and then its orientation says so
             orientation = file.getexif().get(_ORIENTATION_TAG, 1)
+            if kept == "keep" and data[:4] not in _TIFF:
+                exif, xmp = metadata.of_file(file)
             pixels, icc = _decode_16bit_png(file, data) if _is_16bit_png(data) else _decode_8bit(file)
     planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
     has_alpha = planes.shape[0] in (2, 4)
-    return Picture(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc)
+    return Picture(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, exif, xmp)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -281,7 +313,7 @@ def _decode_16bit_png(file: Image.Image, data: bytes) -> tuple[_Pixels, bytes | 
 
 
 def _is_16bit_tiff(data: bytes) -> bool:
-    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] not in _TIFF:
         return False
     import tifffile
 
@@ -331,11 +363,13 @@ def _check_kind(path: Path, picture: Picture) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: cannot write {suffix or 'a name without suffix'}, expected one of {SUFFIXES}")
+    if suffix == ".bmp" and (picture.exif or picture.xmp):
+        raise ValueError(f"{path}: bmp cannot hold the picture's EXIF and XMP; set metadata=strip or write .png")
     if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise ValueError(f"{path}: {suffix[1:]} cannot hold the picture's transparency; write .png, .tif or .webp")
 
 
-def _encode(path: Path, picture: Picture) -> bytes:
+def _encode(path: Path, picture: Picture, quality: int | None) -> bytes:
     _check_kind(path, picture)
     suffix = path.suffix.lower()
     if picture.peak > 255 and suffix in (".png", ".tif", ".tiff"):
@@ -345,8 +379,11 @@ def _encode(path: Path, picture: Picture) -> bytes:
         picture = replace(picture, pixels=_quantise(to_float(picture.pixels), 255), alpha=_quantise(alpha, 255))
     buffer = io.BytesIO()
     kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
-    quality: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
-    options = quality.get(kind, {})
+    options = metadata.options(kind, picture.exif, picture.xmp, (picture.pixels.shape[1], picture.pixels.shape[2]))
+    if kind == "JPEG":
+        options["quality"] = quality or 95
+    elif kind == "WEBP":
+        options |= {"lossless": True} if quality is None else {"quality": quality}
     if picture.icc is not None and kind != "BMP":
         options["icc_profile"] = picture.icc
     Image.fromarray(_interleave(picture)).save(buffer, kind, **options)
@@ -358,8 +395,12 @@ def _encode_16bit(suffix: str, picture: Picture) -> bytes:
     import tifffile
 
     pixels = _interleave(picture)
+    told = (picture.exif, picture.xmp, (pixels.shape[0], pixels.shape[1]))
     if suffix == ".png":
-        return _with_png_profile(bytes(imagecodecs.png_encode(pixels, level=6)), picture.icc)
+        profile = b"" if picture.icc is None else b"ICC profile\0\0" + zlib.compress(picture.icc)
+        chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(*told)
+        png, end_of_header = bytes(imagecodecs.png_encode(pixels, level=6)), 8 + 25
+        return png[:end_of_header] + chunks + png[end_of_header:]  # which the encoder cannot write
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
@@ -370,18 +411,9 @@ def _encode_16bit(suffix: str, picture: Picture) -> bytes:
         compression="zlib",
         iccprofile=picture.icc,
         metadata=None,
+        byteorder="<",
     )
-    return buffer.getvalue()
-
-
-def _with_png_profile(png: bytes, icc: bytes | None) -> bytes:
-    """Put an iCCP chunk (PNG specification, 11.3.2.3) behind the header, which the 16-bit encoder cannot do."""
-    if icc is None:
-        return png
-    body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(icc)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    end_of_header = 8 + 25
-    return png[:end_of_header] + chunk + png[end_of_header:]
+    return metadata.with_tiff_tags(buffer.getvalue(), *told)
 
 
 def _interleave(picture: Picture) -> _Pixels:

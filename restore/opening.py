@@ -6,6 +6,8 @@ from pathlib import Path
 
 from restore import card, checkpoint
 from restore.adaptation import AdaptedRestorer, ZeroShotRestorer
+from restore.card import NotOurs
+from restore.foreign import load_foreign
 from restore.inference import Adaptation, Inference
 from restore.models.base import RestorationModel
 from restore.models.zero_shot import ZeroShotSuperResolution
@@ -48,6 +50,8 @@ def open_restorer(
 ) -> Restorer:
     """Open a checkpoint file, or what has a name: shipped weights, ``zero_shot``, ``bicubic``, ``identity``.
 
+    A file of other people's weights is opened too, where spandrel knows their architecture.
+
     Args:
         scale: needed by ``zero_shot`` and ``bicubic``; for a checkpoint it must be the trained one, or None.
         inference: how a network is run. adaptation: how ``zero_shot`` trains.
@@ -63,7 +67,10 @@ def open_restorer(
         if inference.pool_window is not None:
             raise ValueError(f"pool_window is {inference.pool_window}, but {ckpt_path} takes no mean over the image")
         return _OPENERS[ckpt_path](scale, inference, adaptation or Adaptation())
-    model = checkpoint.load_model(ckpt_path, inference.weights)
+    try:
+        model = checkpoint.load_model(ckpt_path, inference.weights)
+    except NotOurs as unknown:
+        model = load_foreign(Path(ckpt_path), unknown)
     if inference.pool_window is not None:
         model.pool_locally(inference.pool_window)
     if scale not in (None, model.scale):

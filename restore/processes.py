@@ -14,9 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
+log = logging.getLogger(__name__)
+
 NOT_BEGUN = "not begun"  # the result of a task that was waiting in a process when all were told to stop
+LINE_EVERY = 30.0  # seconds between two lines of progress
 LOOK_EVERY = 0.2  # seconds between two looks at signals and progress
 
 
@@ -121,11 +125,14 @@ def _spread(
 
 @contextmanager
 def showing(what: str, count: int) -> Iterator[tuple[Callable[[Report], None], Callable[[], None]]]:
-    """A bar for all tasks and one for each process.
+    """A bar for all tasks and one for each process; where the output is no terminal, now and then a line.
 
     Yields:
         What shows a report, and what counts a task as done.
     """
+    if not _console().is_terminal:
+        yield _say_nothing, _lines(what, count)
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -138,6 +145,32 @@ def showing(what: str, count: int) -> Iterator[tuple[Callable[[Report], None], C
             bar.update(own[report.process], description=report.what, completed=report.done, total=report.total)
 
         yield show, lambda: bar.advance(everything)
+
+
+def _say_nothing(report: Report) -> None:
+    """Between two pictures a log stays quiet."""
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _lines(what: str, count: int) -> Callable[[], None]:
+    """What counts a task as done, and tells at most every ``LINE_EVERY`` seconds how long the rest will take."""
+    started = last = time.monotonic()
+    done = 0
+
+    def advance() -> None:
+        nonlocal done, last
+        done, now = done + 1, time.monotonic()
+        if now - last >= LINE_EVERY and done < count:
+            last = now
+            left = (now - started) / done * (count - done)
+            log.info("%d of %d %s, about %s left", done, count, what, timedelta(seconds=round(left)))
+
+    return advance
 
 
 # --- in the processes ---

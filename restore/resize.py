@@ -6,8 +6,8 @@ with a = -0.5 (IEEE TASSP 29(6), 1981), stretched by 1/scale when shrinking, wei
 height first, then width, and for 8-bit images a rounding to 8 bit after each of the two axes.
 """
 
-import math
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
@@ -40,6 +40,11 @@ def _lanczos(x: Tensor) -> Tensor:
 _FILTERS: Mapping[str, tuple[Callable[[Tensor], Tensor], int]] = MappingProxyType(
     {"bilinear": (_triangle, 1), "bicubic": (_cubic, 2), "lanczos": (_lanczos, 3)}
 )
+
+
+def _is_open(length: object) -> bool:
+    """Whether a side has no number yet, because a graph for any size is being made."""
+    return isinstance(length, torch.SymInt)
 
 
 @lru_cache(maxsize=256)
@@ -78,18 +83,21 @@ def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_
     if edges == "inside":
         weight = torch.where((index >= 0) & (index < length), weight, torch.zeros_like(weight))
     weight = weight / weight.sum(0, keepdim=True)
-    used = (weight != 0).any(1)
-    index, weight = index[used], weight[used]
+    if not _is_open(new_length):  # a graph for any size keeps them all
+        used = (weight != 0).any(1)
+        index, weight = index[used], weight[used]
     if edges != "mirror":
         return index.clamp(0, length - 1), weight
-    index = index.remainder(2 * length)
+    index = index.remainder(torch.full((1, 1), 2 * length))  # a tensor, because a graph's length has no number yet
     return torch.where(index < length, index, 2 * length - 1 - index), weight
 
 
 def _resize_axis(
     image: Tensor, dim: int, new_length: int, scale: float, edges: Edges, filter_: Filter = "bicubic"
 ) -> Tensor:
-    if image.device.type == "cpu":
+    if _is_open(new_length):
+        index, weight = _make_taps(image.shape[dim], new_length, scale, edges, filter_)
+    elif image.device.type == "cpu":
         index, weight = _taps(image.shape[dim], new_length, scale, edges, filter_)
     else:
         index, weight = _taps_on(image.device, image.dtype, image.shape[dim], new_length, scale, edges, filter_)
@@ -104,6 +112,9 @@ def _resize_axis(
 
 def new_length(length: int, scale: float) -> int:
     """A side after resizing: rounded up, as MATLAB does, at least 1."""
+    if _is_open(length):  # in a graph for any size: whole numbers, the same up to 10^5 px
+        ratio = Fraction(scale).limit_denominator(10**6)
+        return (length * ratio.numerator + ratio.denominator - 1) // ratio.denominator
     # the small allowance keeps 3 * (1 / 3) from becoming 2 through float error
     return max(1, int(-(-(length * scale - 1e-9) // 1)))
 
@@ -195,7 +206,7 @@ def pyramid(image: Tensor, levels: int, interpolation: Interpolation) -> list[Te
 
 def _halve(image: Tensor, interpolation: Interpolation) -> Tensor:
     for dim in (image.dim() - 2, image.dim() - 1):
-        length = math.ceil(image.shape[dim] / 2)
+        length = (image.shape[dim] + 1) // 2
         if interpolation == "nearest":
             index = (2 * torch.arange(length, device=image.device) + 1).clamp(max=image.shape[dim] - 1)
             image = image.index_select(dim, index)

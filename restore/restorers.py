@@ -5,22 +5,25 @@ Predict, evaluate and the page see only a :class:`Restorer`; :mod:`restore.openi
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from restore import image, tiling
 from restore.data.labels import Labels
-from restore.image import Picture, to_float
+from restore.image import Metadata, Picture, to_float
 from restore.inference import Inference
 from restore.models.base import RestorationModel
 from restore.resize import resize, resize_8bit
 
 Progress = Callable[[int, int], None]
+
+PROGRAM = 800 * 2**20  # bytes of Python with PyTorch and Lightning
+ROWS = 2048  # of a row of tiles, reckoned
 
 
 class Interrupted(Exception):
@@ -54,15 +57,15 @@ class Restorer(ABC):
     labels: Labels | None = None
     keeps_kind: bool = True
 
-    def read(self, path: Path) -> Picture:
-        """A file as this restorer takes it; the pixels of a label map are classes.
+    def read(self, path: Path, *, metadata: Metadata = "strip") -> Picture:
+        """A file as this restorer takes it; the pixels of a label map are classes, and it has no metadata.
 
         Raises:
             FileNotFoundError, ValueError: as :func:`restore.image.read` and :meth:`Labels.read`; a label map, and the
                 weights do not say how it is read.
         """
         if self.input_kind == "rgb":
-            return image.read(path)
+            return image.read(path, metadata=metadata)
         if self.labels is None:
             raise ValueError(
                 f"ckpt_path: {self.name} takes label maps but does not say which class each index or colour is; "
@@ -96,21 +99,38 @@ class Restorer(ABC):
         Raises:
             Interrupted: cancelled or too late.
         """
-
-        def report(done: int, total: int) -> None:
-            if cancel is not None and cancel():
-                raise Interrupted("cancelled")
-            if deadline is not None and time.monotonic() > deadline:
-                raise Interrupted("the time allowed is over")
-            if progress is not None and done:
-                progress(done, total)
-
+        report = _reporter(progress, deadline, cancel)
         report(0, 1)
         return self._restore(lq, report)
+
+    def bands(
+        self, levels: Tensor, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
+    ) -> Iterator[Tensor]:
+        """:meth:`restore` of a file's levels, in bands from top to bottom, the same values.
+
+        Args:
+            levels: uint8 or uint16, (3, H, W), or (1, H, W) for grey, which is repeated.
+
+        Yields:
+            float, (3, h, scale W): here all rows at once; who works in tiles holds no more than a row of them.
+        """
+        yield self.restore(to_float(levels).expand(3, -1, -1), progress=progress, cancel=cancel)
 
     @abstractmethod
     def _restore(self, lq: Tensor, report: Progress) -> Tensor:
         """Do it, calling ``report`` after every piece; what ``report`` raises goes through."""
+
+
+def _reporter(progress: Progress | None, deadline: float | None, cancel: Callable[[], bool] | None) -> Progress:
+    def report(done: int, total: int) -> None:
+        if cancel is not None and cancel():
+            raise Interrupted("cancelled")
+        if deadline is not None and time.monotonic() > deadline:
+            raise Interrupted("the time allowed is over")
+        if progress is not None and done:
+            progress(done, total)
+
+    return report
 
 
 class NetworkRestorer(Restorer):
@@ -156,7 +176,20 @@ class NetworkRestorer(Restorer):
             memory_gb=self.inference.memory_gb,
             halo=self._context,
             multiple_of=self.multiple_of,
+            held=self._held(size),
         )
+
+    def _held(self, size: tuple[int, int]) -> int:
+        """Bytes of a large picture of (height, width) beside its tiles.
+
+        Levels of 8 bit that came in and go out, a row of tiles as float (with the ensemble three whole results), and
+        Python with PyTorch, which a small picture does not answer for.
+        """
+        height, width = size
+        area = self.scale**2
+        levels = 3 * height * width * (1 + area)
+        rows = 3 * height if self.ensemble else min(height, ROWS)
+        return levels + 12 * area * width * rows + min(PROGRAM, 2 * levels)
 
     def _refuse_too_large(self, size: tuple[int, int]) -> None:
         height, width = (tiling.round_up(max(length, self.min_size), self.multiple_of) for length in size)
@@ -183,23 +216,42 @@ class NetworkRestorer(Restorer):
             batch = lq[None].to(torch.float32)
             return (tiling.self_ensemble(forward, batch) if self.ensemble else forward(batch))[0]
 
+    def bands(
+        self, levels: Tensor, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
+    ) -> Iterator[Tensor]:
+        """As of :class:`Restorer`; with tiles, no more than a row of them is held as float."""
+        tile = self.tile_for((levels.shape[-2], levels.shape[-1]))
+        if tile is None or self.ensemble:
+            yield from super().bands(levels, progress=progress, cancel=cancel)
+            return
+        report = _reporter(progress, None, cancel)
+        report(0, 1)
+        use_bf16 = self.inference.precision == "bf16"
+
+        def forward(piece: Tensor) -> Tensor:
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+                pred: Tensor = self.model(piece)
+            return pred
+
+        def load(piece: Tensor) -> Tensor:
+            return to_float(piece).expand(-1, 3, -1, -1).to(self.device)
+
+        for band in tiling.bands(forward, levels[None], load=load, **self._cut(tile, report)):
+            yield band[0].to("cpu", torch.float32)
+            del band  # else it would live while the next one is made
+
+    def _cut(self, tile: int, report: Progress) -> dict[str, Any]:
+        sizes = {"scale": self.scale, "tile": tile, "halo": self._context}
+        rules = {"multiple_of": self.multiple_of, "min_size": self.min_size, "blend": self.halo is None}
+        return {**sizes, **rules, "progress": report}
+
     def _run(self, image: Tensor, report: Progress) -> Tensor:
         tile = self.tile_for((image.shape[-2], image.shape[-1]))
         if tile is None:
             pred = self.model.restore_whole(image)
             report(1, 1)
             return pred
-        return tiling.tiled(
-            self.model,
-            image,
-            scale=self.scale,
-            tile=tile,
-            halo=self._context,
-            multiple_of=self.multiple_of,
-            min_size=self.min_size,
-            blend=self.halo is None,
-            progress=report,
-        )
+        return tiling.tiled(self.model, image, **self._cut(tile, report))
 
 
 class Bicubic(Restorer):
@@ -263,14 +315,15 @@ def restore_picture(
 ) -> Picture:
     """Restore a picture and keep its kind: greyness, bit depth, colour profile and transparency.
 
-    The transparency is enlarged bicubically; it is a mask, and networks are trained on photos. What makes another kind
-    of picture, a photo of a label map for example, gives 8 bits of colour.
+    A large picture is never held as floats, where the restorer works in tiles. The transparency is enlarged
+    bicubically; it is a mask, and networks are trained on photos. What makes another kind of picture, a photo of a
+    label map for example, gives 8 bits of colour.
 
     Args:
         picture: as :meth:`Restorer.read` gives it.
     """
-    pred = restorer.restore(restorer.seen(picture), progress=progress, cancel=cancel)
-    if not restorer.keeps_kind:
-        return image.picture(pred)
+    if not restorer.keeps_kind or restorer.labels is not None:
+        return image.picture(restorer.restore(restorer.seen(picture), progress=progress, cancel=cancel))
+    bands = restorer.bands(picture.pixels, progress=progress, cancel=cancel)
     alpha = None if picture.alpha is None else resize(to_float(picture.alpha), restorer.scale)
-    return picture.like(pred, alpha)
+    return picture.like(bands, alpha)

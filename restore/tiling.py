@@ -6,8 +6,8 @@ Sizes are lq pixels. ``tile`` is the inner part that is kept, ``halo`` the conte
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,25 @@ def pad(image: Tensor, *, multiple_of: int = 1, min_size: int = 1) -> Tensor:
     if bottom > mirrored_bottom or right > mirrored_right:
         image = F.pad(image, (0, right - mirrored_right, 0, bottom - mirrored_bottom), mode="replicate")
     return image
+
+
+def border(length: int, grown_length: int) -> Tensor:
+    """Which rows make an axis of ``grown_length``: the same as :func:`pad`'s, by number."""
+    last = length - 1
+    return (last - (torch.arange(grown_length) - last).abs()).clamp(min=0)
+
+
+def grown(image: Tensor, *, multiple_of: int, min_size: int) -> Tensor:
+    """:func:`pad` for levels of 8 and 16 bit as well, (N, C, H, W)."""
+    if image.is_floating_point():
+        return pad(image, multiple_of=multiple_of, min_size=min_size)
+    dtype = image.dtype
+    image = image.view(torch.int16) if dtype == torch.uint16 else image  # torch picks no rows of uint16
+    for dim in (-2, -1):
+        length = round_up(max(image.shape[dim], min_size), multiple_of)
+        if length > image.shape[dim]:
+            image = image.index_select(dim, border(image.shape[dim], length))
+    return image.view(dtype)
 
 
 class Piece(NamedTuple):
@@ -71,7 +90,11 @@ def pieces(length: int, *, tile: int, halo: int, scale: int, blend: bool) -> lis
     return [Piece(p.start, p.stop, p.weight / total[p.start * scale : p.stop * scale]) for p in found]
 
 
-def tiled(
+def _as_it_is(piece: Tensor) -> Tensor:
+    return piece
+
+
+def bands(
     forward: Forward,
     image: Tensor,
     *,
@@ -82,35 +105,61 @@ def tiled(
     min_size: int = 1,
     blend: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Tensor:
-    """Run ``forward`` tile by tile and put the pieces together.
+    load: Forward = _as_it_is,
+) -> Iterator[Tensor]:
+    """Run ``forward`` tile by tile and give the result in bands, so that only one row of tiles is ever held.
 
     Args:
         tile: rounded up to ``multiple_of``, as is ``halo``, so that every tile starts on the network's own grid.
         progress: called as ``progress(tiles done, tiles in all)`` after each; it may raise to stop.
+        load: makes what ``forward`` takes of a piece, so that ``image`` may be the levels of a file.
 
-    Returns:
-        float, (N, C', scale H, scale W), on the image's device.
+    Yields:
+        float, (N, C', h, scale W), from top to bottom, scale H rows in all; on the device of ``forward``'s results.
     """
     height, width = image.shape[-2:]
-    image = pad(image, multiple_of=multiple_of, min_size=min_size)
+    image = grown(image, multiple_of=multiple_of, min_size=min_size)
     tile, halo = round_up(tile, multiple_of), round_up(halo, multiple_of)
     rows = pieces(image.shape[-2], tile=tile, halo=halo, scale=scale, blend=blend)
     columns = pieces(image.shape[-1], tile=tile, halo=halo, scale=scale, blend=blend)
+    rest: Tensor | None = None  # what the band above has of this one
+    for r, row in enumerate(rows):
+        band: Tensor | None = None
+        for c, column in enumerate(columns):
+            piece = load(image[..., row.start : row.stop, column.start : column.stop])
+            part = forward(pad(piece, multiple_of=multiple_of, min_size=min_size))
+            part = part[..., : len(row.weight), : len(column.weight)]
+            if band is None:
+                band = part.new_zeros(*part.shape[:2], len(row.weight), image.shape[-1] * scale)
+                if rest is not None:
+                    band[..., : rest.shape[-2], :] = rest
+            weight = row.weight.to(part)[:, None] * column.weight.to(part)
+            left = column.start * scale
+            band[..., left : left + len(column.weight)] += part * weight
+            if progress is not None:
+                progress(r * len(columns) + c + 1, len(rows) * len(columns))
+        assert band is not None  # an image has at least one pixel, so there was at least one tile
+        below = rows[r + 1].start if r + 1 < len(rows) else height
+        end = (below - row.start) * scale
+        rest = band[..., max(0, end) :, :].clone()
+        yield band[..., : max(0, min(end, (height - row.start) * scale)), : width * scale]
+
+
+def tiled(forward: Forward, image: Tensor, *, scale: int, **settings: Any) -> Tensor:
+    """The bands of :func:`bands`, which takes the same arguments, put together.
+
+    Returns:
+        float, (N, C', scale H, scale W), on the device of ``forward``'s results.
+    """
     merged: Tensor | None = None
-    for k, (row, column) in enumerate((r, c) for r in rows for c in columns):
-        piece = image[..., row.start : row.stop, column.start : column.stop]
-        part = forward(pad(piece, multiple_of=multiple_of, min_size=min_size))
-        part = part[..., : len(row.weight), : len(column.weight)]
+    top = 0
+    for band in bands(forward, image, scale=scale, **settings):
         if merged is None:
-            merged = part.new_zeros(*part.shape[:2], image.shape[-2] * scale, image.shape[-1] * scale)
-        weight = row.weight.to(part)[:, None] * column.weight.to(part)
-        top, left = row.start * scale, column.start * scale
-        merged[..., top : top + len(row.weight), left : left + len(column.weight)] += part * weight
-        if progress is not None:
-            progress(k + 1, len(rows) * len(columns))
-    assert merged is not None  # an image has at least one pixel, so there was at least one tile
-    return merged[..., : height * scale, : width * scale]
+            merged = band.new_empty(*band.shape[:2], image.shape[-2] * scale, band.shape[-1])
+        merged[..., top : top + band.shape[-2], :] = band
+        top += band.shape[-2]
+    assert merged is not None
+    return merged
 
 
 def whole(forward: Forward, image: Tensor, *, scale: int, multiple_of: int = 1, min_size: int = 1) -> Tensor:
@@ -121,7 +170,13 @@ def whole(forward: Forward, image: Tensor, *, scale: int, multiple_of: int = 1, 
 
 
 def largest_tile(
-    size: tuple[int, int], *, bytes_per_pixel: int, memory_gb: float, halo: int, multiple_of: int = 1
+    size: tuple[int, int],
+    *,
+    bytes_per_pixel: int,
+    memory_gb: float,
+    halo: int,
+    multiple_of: int = 1,
+    held: int = 0,
 ) -> int | None:
     """The largest tile whose inference fits the budget, or None when the whole image does.
 
@@ -129,6 +184,7 @@ def largest_tile(
         size: (height, width).
         bytes_per_pixel: what one lq pixel costs at the peak of an inference.
         memory_gb: the budget in GiB.
+        held: bytes of it that the picture itself takes beside its tiles.
 
     Raises:
         ValueError: when not even the smallest tile fits, with the budget that would do.
@@ -136,10 +192,11 @@ def largest_tile(
     budget = memory_gb * 2**30 / bytes_per_pixel
     if size[0] * size[1] <= budget:
         return None
+    budget = max(0.0, budget - held / bytes_per_pixel)
     tile = (math.isqrt(int(budget)) - 2 * round_up(halo, multiple_of)) // multiple_of * multiple_of
     smallest = round_up(16, multiple_of)
     if tile < smallest:
-        needed = (smallest + 2 * round_up(halo, multiple_of)) ** 2 * bytes_per_pixel / 2**30
+        needed = (smallest + 2 * round_up(halo, multiple_of)) ** 2 * bytes_per_pixel / 2**30 + held / 2**30
         raise ValueError(
             f"memory_gb={memory_gb:g} holds no tile of {smallest} px with its context of {halo} px; "
             f"set memory_gb to at least {math.ceil(1000 * needed) / 1000:.3f}"

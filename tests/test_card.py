@@ -37,7 +37,7 @@ def test_what_is_written_is_opened(tmp_path: Path) -> None:
 def test_weights_without_a_card_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "mine.safetensors")
     (tmp_path / "mine.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"ckpt_path: .*mine\.safetensors has no card mine\.json beside it"):
+    with pytest.raises(ValueError, match=r"ckpt_path: .*mine\.safetensors has no card mine\.json beside it"):
         open_restorer(str(tmp_path / "mine.safetensors"))
 
 

@@ -1,12 +1,23 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
-from restore import image
-from restore.resize import resize_8bit
+from restore import image, tiling
+from restore.image import to_float
+from restore.models.deblur import Deblur
+from restore.resize import resize, resize_8bit
+from restore.restorers import Bicubic
 from tests.conftest import Cli, photo
 
 BICUBIC = ("ckpt_path=bicubic", "scale=2")
@@ -110,3 +121,204 @@ def test_bad_settings_are_named_and_nothing_is_lost(
     assert all(part in outcome.err for part in parts), outcome.err
     assert "Traceback" not in outcome.err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+# --- names, formats, qualities ---
+
+
+def test_frames_go_in_the_order_of_their_numbers(cli: Cli, tmp_path: Path) -> None:
+    for number in (1, 2, 10, 9, 100):
+        photo(tmp_path / "in" / f"frame{number}.png", 4, 5)
+    for given in ("in", "in/*.png"):
+        outcome = cli("predict", *BICUBIC, f"input={given}", "output=out")
+        assert outcome.status == 0, outcome.err
+        rows = re.findall(r"frame\d+\.png", outcome.out)
+        assert rows == ["frame1.png", "frame2.png", "frame9.png", "frame10.png", "frame100.png"]
+        shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("format_", "kind"), [("jpg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF"), ("png", "PNG")])
+def test_a_folder_is_written_in_the_format_asked_for(format_: str, kind: str, cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    assert cli("predict", *BICUBIC, "input=in", f"format={format_}").status == 0
+    with Image.open(tmp_path / "in_x2" / f"a_x2.{format_}") as file:
+        assert file.format == kind
+
+
+@pytest.mark.parametrize("format_", ["jpg", "webp"])
+def test_a_lower_quality_makes_smaller_files_farther_from_the_picture(format_: str, cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    exact = resize_8bit(image.read(tmp_path / "a.png").pixels, 2).double()
+    lengths, errors = [], []
+    for quality in (100, 60, 5):
+        assert cli("predict", *BICUBIC, "input=a.png", f"output=b.{format_}", f"quality={quality}").status == 0
+        lengths.append((tmp_path / f"b.{format_}").stat().st_size)
+        errors.append(float((image.read(tmp_path / f"b.{format_}").pixels.double() - exact).square().mean()))
+    assert lengths == sorted(lengths, reverse=True)
+    assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["quality=0", "format=jpg"], ["quality is 0", "1 to 100"]),
+        (["quality=101", "format=jpg"], ["quality is 101", "1 to 100"]),
+        (["quality=90"], ["quality is 90", "a_x2.png has none"]),
+        (["format=gif"], ["format is gif", "png, jpg, webp or tiff"]),
+        (["format=jpg", "output=b.png"], ["format is jpg", "output is b.png"]),
+        (["metadata=some"], ["metadata is some", "strip or keep"]),
+    ],
+)
+def test_bad_ways_of_writing_are_named(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
+    photo(tmp_path / "a.png")
+    outcome = cli("predict", *BICUBIC, "input=a.png", *overrides)
+    assert outcome.status == 1
+    assert all(part in " ".join(outcome.err.split()) for part in parts), outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def kinds(folder: Path) -> dict[str, Any]:
+    """One file of each kind; its restored kind."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    deep = random.integers(0, 65536, (6, 5, 3)).astype(np.uint16)
+    (folder / "rgb16.png").write_bytes(imagecodecs.png_encode(deep))
+    tifffile.imwrite(folder / "grey16.tif", deep[..., 0])
+    colours = random.integers(0, 256, (6, 5, 4)).astype(np.uint8)
+    Image.fromarray(colours).save(folder / "rgba.png")
+    Image.fromarray(colours[..., :2]).save(folder / "la.png")
+    Image.fromarray(colours[..., :3]).quantize(8).save(folder / "palette.png", transparency=2)
+    return {
+        "rgb16.png": (3, 16, 0),
+        "grey16.tif": (1, 16, 0),
+        "rgba.png": (3, 8, 1),
+        "la.png": (1, 8, 1),
+        "palette.png": (3, 8, 1),
+    }
+
+
+@pytest.mark.parametrize("format_", ["png", "tiff"])
+def test_depth_greyness_and_transparency_go_through(format_: str, cli: Cli, tmp_path: Path) -> None:
+    expected = kinds(tmp_path / "in")
+    outcome = cli("predict", *BICUBIC, "input=in", f"format={format_}")
+    assert outcome.status == 0, outcome.err
+    for name, (channels, bits, alpha) in expected.items():
+        before = image.read(tmp_path / "in" / name)
+        after = image.read(tmp_path / "in_x2" / f"{Path(name).stem}_x2.{format_}")
+        assert (after.pixels.shape[0], after.peak, after.alpha is not None) == (channels, 2**bits - 1, bool(alpha))
+        want = resize(to_float(before.pixels), 2).clamp(0, 1) * before.peak
+        # 8 bit is also rounded between the axes
+        assert float((to_float(after.pixels) * after.peak - want).abs().max()) < (1.6 if bits == 8 else 0.51 + 0.2)
+        if before.alpha is not None and after.alpha is not None:
+            want = (resize(to_float(before.alpha), 2).clamp(0, 1) * before.peak).round()
+            assert float((after.alpha.float() - want).abs().max()) <= 1
+
+
+# --- many and large pictures ---
+
+
+def test_a_summary_shows_what_there_is_to_say(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restore import processes
+
+    monkeypatch.setattr(processes, "LINE_EVERY", 0.0)
+    for number in range(24):
+        photo(tmp_path / "in" / f"f{number}.png", 4, 5)
+    (tmp_path / "in" / "f7.png").write_bytes(b"no picture")
+    outcome = cli("predict", *BICUBIC, "input=in")
+    assert outcome.status == 1
+    table = outcome.out[outcome.out.index("┏") :]
+    assert re.findall(r"f\d+\.png", table) == ["f7.png"]
+    assert "failed" in table
+    assert "all 24" in table
+    assert re.search(r"12 of 24 pictures, about 0:00:\d\d left", " ".join(outcome.out.split()))
+    assert "24 of 24 pictures, about" not in " ".join(outcome.out.split())
+    few = cli("predict", *BICUBIC, "input=in/f1*.png", "output=few")
+    assert "5x4" in few.out
+    assert "10x8" in few.out
+
+
+def test_one_process_opens_the_weights_once(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restore import opening
+
+    opened = []
+    original = opening.open_restorer
+
+    def counted(*given: Any, **settings: Any) -> Any:
+        opened.append(given)
+        return original(*given, **settings)
+
+    monkeypatch.setattr(opening, "open_restorer", counted)
+    for name in ("a", "b"):
+        photo(tmp_path / "in" / f"{name}.png", 4, 5)
+    assert cli("predict", *BICUBIC, "input=in").status == 0
+    assert len(opened) == 1
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_frames(cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "first.png", 200, 300)
+    (tmp_path / "in").mkdir()
+    for number in range(60):
+        shutil.copy(tmp_path / "first.png", tmp_path / "in" / f"frame{number}.png")
+    resident: list[int] = []
+
+    class Looking(Bicubic):
+        def restore(self, *given: Any, **settings: Any) -> Any:
+            resident.append(resident_bytes())
+            return super().restore(*given, **settings)
+
+    from restore import opening
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(opening._OPENERS, "bicubic", lambda scale, inference, adaptation: Looking(2))
+        assert cli("predict", *BICUBIC, "input=in").status == 0
+    assert len(resident) == 60
+    frame = 200 * 300 * 3 * 5  # a picture and its result, 8 bit
+    assert max(resident[30:]) - max(resident[10:30]) < 10 * frame
+
+
+def resident_bytes() -> int:
+    """Resident bytes of this process (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+LARGE = """
+import resource, runpy, sys
+sys.argv = ["predict", *sys.argv[1:]]
+try:
+    runpy.run_module("restore.predict", run_name="__main__")
+finally:
+    sys.stderr.write(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss} KiB")
+"""
+
+
+@pytest.mark.slow
+def test_a_64_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_result(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Deblur(width=8, modules=1).eval()  # model=deblur_tiny
+    with torch.no_grad():
+        for weight in model.network.parameters():  # so that the output is not the input
+            weight.add_(torch.randn_like(weight), alpha=0.02)
+    facts = {"format": 1, "method": "deblur", "arguments": dict(model.hparams), "best": 0.0}
+    state = {f"network.{name}": value for name, value in model.network.state_dict().items()}
+    torch.save({"restore": facts, "state_dict": state}, tmp_path / "tiny.ckpt")
+    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8)
+    Image.fromarray(noise).resize((8000, 8000)).save(tmp_path / "photo.jpg", quality=90)
+    settings = ("ckpt_path=tiny.ckpt", "input=photo.jpg", "output=out.bmp", "memory_gb=3", "device=cpu", "threads=1")
+    argv = [sys.executable, "-c", LARGE, *settings]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stderr
+    peak = int(re.findall(r"peak (\d+) KiB", done.stderr)[0])
+    assert peak < 3 * 2**20
+    lq, out = image.read(tmp_path / "photo.jpg").pixels, image.read(tmp_path / "out.bmp").pixels
+    assert model.halo is not None
+    margin = tiling.round_up(model.halo, 4)
+    for top, left in ((0, 0), (7936, 7936), (2400, 5100), (3988, 12), (5500, 3000)):
+        above, before = max(0, top - margin), max(0, left - margin)
+        crop = lq[:, above : top + 64 + margin, before : left + 64 + margin]
+        with torch.inference_mode():
+            pred = model.restore_whole(to_float(crop)[None])[0]
+        want = pred[:, top - above :, left - before :][:, :64, :64].clamp(0, 1) * 255
+        got = out[:, top : top + 64, left : left + 64].float()
+        assert float((got - want).abs().max()) < 0.5 + 0.01  # rounding, and what another order of sums makes
+        assert float((got - lq[:, top : top + 64, left : left + 64].float()).abs().max()) > 5

@@ -12,11 +12,10 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 from restore import tiling
+from restore.card import FORMAT
 from restore.metrics import MeanScore
 
 log = logging.getLogger(__name__)
-
-FORMAT = 1  # of checkpoints; raised when an older one can no longer be read as it stands
 
 
 class RestorationModel(LightningModule):
@@ -88,6 +87,10 @@ class RestorationModel(LightningModule):
     def weights_dtype(self) -> torch.dtype:
         """Of the weights: float32 also where steps are computed in half precision."""
         return next(self.network.parameters()).dtype
+
+    def traceable(self) -> tiling.Forward:
+        """``forward`` without what a graph for any size cannot hold, such as a choice of memory layout."""
+        return self.network
 
     def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
         """All outputs of a network with several, from low to high, at the size of the highest; else nothing.

@@ -1,6 +1,7 @@
 """Multi-resolution, multi-loss image-to-image translation."""
 
 import time
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,7 @@ from restore.models.stages import Stage, make_stages, plan_table, stage_at
 from restore.models.translation_losses import Pyramid, check_settings
 from restore.networks.multires_translation import MultiResTranslation
 from restore.resize import Interpolation, pyramid, resize
+from restore.tiling import Forward
 
 
 class Translation(RestorationModel):
@@ -122,7 +124,13 @@ class Translation(RestorationModel):
 
         As long as the highest levels are not trained, the output of the highest that is, enlarged bicubically.
         """
-        top = int(self.network.top)
+        return self._highest(lq, int(self.network.top))
+
+    def traceable(self) -> Forward:
+        """``forward`` with the trained levels written into the graph."""
+        return partial(self._highest, top=int(self.network.top))
+
+    def _highest(self, lq: Tensor, top: int) -> Tensor:
         pred = self.network.highest(self._inputs(lq), top)
         return resize(pred, 2**top) if top else pred
 

@@ -135,6 +135,10 @@ class ZeroShotSuperResolution(RestorationModel):
             pred = network(self._enlarged(pred.clamp(0, 1) if k else pred, k, lq))
         return pred
 
+    def traceable(self) -> tiling.Forward:
+        """``forward``: the interpolation to the output size is part of the graph."""
+        return self.forward
+
     def restore_whole(self, lq: Tensor) -> Tensor:
         """``forward``; any size fits."""
         pred: Tensor = self(lq)

@@ -38,6 +38,25 @@ class ResidualBlock(nn.Module):
         return x + self.branch(x)
 
 
+class HalvingMaxPool(nn.MaxPool2d):
+    """Maximum over 2x2, sides rounded up: a map 1 px wide stays 1 px wide."""
+
+    def __init__(self) -> None:
+        super().__init__(2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
+        side: object = x.shape[-1]
+        if not isinstance(side, torch.SymInt):
+            pooled: Tensor = super().forward(x)
+            return pooled
+        # a graph for any size: torch would trace rounding up for even sides, or for odd ones, but not for both
+        for dim in (2, 3):
+            index = torch.arange((x.shape[dim] + 1) // 2 * 2, device=x.device).clamp(max=x.shape[dim] - 1)
+            x = x.index_select(dim, index)  # an odd side's last row twice: no other maximum
+        return F.max_pool2d(x, 2)
+
+
 class AttentionGenerator(nn.Module):
     """One weight in (0, 1) per channel, from features whose spatial size falls stage by stage.
 
@@ -55,7 +74,7 @@ class AttentionGenerator(nn.Module):
         self.stages = nn.Sequential(
             nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False),
             nn.PReLU(),
-            nn.MaxPool2d(2, ceil_mode=True),  # ceil: a map 1 px wide stays 1 px wide
+            HalvingMaxPool(),
             nn.Conv2d(channels // 2, channels // 4, 3, padding=1, bias=False),
             nn.PReLU(),
         )

@@ -1,0 +1,309 @@
+"""Exported files run as their users run them: in onnxruntime, in torch alone, in predict and evaluate."""
+
+import hashlib
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from restore import checkpoint, image, portable, resize, state_dict
+from restore.models.base import RestorationModel
+from restore.models.deblur import Deblur
+from restore.models.super_resolution import SuperResolution
+from restore.models.translation import Translation
+from restore.models.zero_shot import ZeroShotSuperResolution
+from restore.opening import open_restorer
+from tests.conftest import TINY_ZERO_SHOT, Cli, photo, subprocess_cli
+
+SMALL = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}
+
+
+def stirred(model: RestorationModel) -> RestorationModel:
+    """With weights that are nowhere zero, so that every part of the network counts."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in model.network.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.05)
+    return model.eval()
+
+
+def translation(**settings: Any) -> Translation:
+    return Translation(width=4, blocks=1, **settings)
+
+
+def early() -> Translation:
+    model = translation(levels=3)
+    model.network.top.fill_(1)
+    return model
+
+
+MODELS = {
+    "super_resolution": lambda: SuperResolution(**SMALL),  # type: ignore[arg-type]
+    "super_resolution x3": lambda: SuperResolution(
+        scale=3, groups=1, blocks=1, channels=8, attention="second_order", image_skip="none"
+    ),
+    "deblur": lambda: Deblur(width=4, modules=1),
+    "deblur, channels": lambda: Deblur(width=4, modules=1, attention="channel_spatial"),
+    "zero_shot": lambda: ZeroShotSuperResolution(scale=2.0, width=4, depth=1),
+    "zero_shot x2.5": lambda: ZeroShotSuperResolution(scale=2.5, width=4, depth=1),
+    "zero_shot x3 in steps": lambda: ZeroShotSuperResolution(scale=3.0, width=4, depth=1),
+    "translation, nearest": lambda: translation(levels=2, interpolation="nearest"),
+    "translation, bilinear": lambda: translation(levels=2, interpolation="bilinear"),
+    "translation, bicubic": lambda: translation(levels=3),
+    "translation, lanczos": lambda: translation(levels=2, interpolation="lanczos"),
+    "translation, levels not trained yet": early,
+}
+
+
+def save(path: Path, model: RestorationModel, **facts: Any) -> str:
+    """A checkpoint as a training writes it, as far as use goes."""
+    known = {"format": 1, "method": model.method, "arguments": dict(model.hparams), "best": 1.0}
+    state = {f"network.{name}": value for name, value in model.network.state_dict().items()}
+    torch.save({"restore": known | facts, "state_dict": state}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_runs_as_the_model_does_at_sizes_it_was_not_traced_at(name: str, tmp_path: Path) -> None:
+    model = stirred(MODELS[name]())
+    written = portable.Onnx(18)
+    written.write(tmp_path / "a.onnx", model, {})
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    for size in ((1, 3, 3, 4), (2, 3, 29, 18), (1, 3, 16, 47)):
+        lq = torch.rand(size)
+        with torch.inference_mode():
+            expected = model.restore_whole(lq).numpy()
+        np.testing.assert_allclose(session.run(None, {"lq": lq.numpy()})[0], expected, atol=1e-4, rtol=0)
+
+
+def test_onnx_tells_the_contract_and_what_was_checked(cli: Cli, tmp_path: Path) -> None:
+    source = save(tmp_path / "tiny.ckpt", stirred(Deblur(width=4, modules=1)))
+    outcome = cli("export", f"ckpt_path={source}", "output=out/a.onnx", "opset=19")
+    assert outcome.status == 0, outcome.err
+    told = onnxruntime.InferenceSession("out/a.onnx").get_modelmeta().custom_metadata_map
+    expected = {"method": "deblur", "scale": "1", "in_channels": "3", "input_kind": "rgb", "multiple_of": "4"}
+    assert expected.items() <= told.items()
+    assert (told["min_size"], told["protocol"], told["opset"]) == ("1", "deblur_rgb", "19")
+    assert told["package"].startswith("restore ")
+    assert json.loads(told["source"])["sha256"] == hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    beside = json.loads(Path("out/a.onnx.json").read_text())
+    differences = json.loads(told["largest_difference"])
+    assert beside["largest_difference"] == differences
+    assert list(differences) == ["1x3x3x5", "2x3x17x31", "1x3x39x9"]
+    assert all(0 <= difference < 1e-4 for difference in differences.values())
+    assert "1x3x3x5: at most" in outcome.out
+    assert {each.version for each in onnx.load("out/a.onnx").opset_import if each.domain == ""} == {19}
+    assert sorted(file.name for file in Path("out").iterdir()) == ["a.onnx", "a.onnx.json"]
+
+
+@pytest.mark.parametrize("format_", ["onnx", "torch_export", "safetensors"])
+def test_what_differs_from_the_model_is_refused_and_leaves_nothing(
+    format_: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save(tmp_path / "tiny.ckpt", stirred(SuperResolution(**SMALL)))  # type: ignore[arg-type]
+    whole = RestorationModel.restore_whole
+    kind: Any = {"onnx": portable.Onnx, "torch_export": portable.TorchExport, "safetensors": portable.Safetensors}[
+        format_
+    ]
+    opened = kind.open
+
+    def off(self: Any, path: Path) -> Any:
+        run = opened(self, path)
+        return lambda lq: run(lq) + 2e-4
+
+    monkeypatch.setattr(kind, "open", off)
+    Path("out").mkdir()
+    outcome = cli("export", f"ckpt_path={source}", f"format={format_}", f"output=out/a{kind.suffix}")
+    assert outcome.status == 1
+    assert "differs from the model by 0.0002 at 1x3x3x5, expected less than 0.0001" in " ".join(outcome.err.split())
+    assert list(Path("out").iterdir()) == []
+    assert RestorationModel.restore_whole is whole
+
+
+def test_a_program_of_torch_export_runs_without_this_package(cli: Cli, tmp_path: Path) -> None:
+    model = stirred(translation(levels=2))
+    source = save(tmp_path / "tiny.ckpt", model)
+    assert cli("export", f"ckpt_path={source}", "format=torch_export", "output=a.pt2").status == 0
+    extra = {"contract.json": ""}
+    loaded = torch.export.load("a.pt2", extra_files=extra).module()
+    assert json.loads(extra["contract.json"])["contract"]["multiple_of"] == 8
+    lq = torch.rand(3, 3, 21, 10)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(lq), model.restore_whole(lq), atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_network_a_picture_trained_is_exported_and_its_weights_restore_as_the_checkpoint(
+    cli: Cli, tmp_path: Path
+) -> None:
+    photo(tmp_path / "lq.png", 24, 20)
+    fit = (*TINY_ZERO_SHOT, "data.image=lq.png", "trainer.max_steps=12", "callbacks.panels=null", "run_id=a")
+    assert cli("fit", *fit).status == 0
+    ckpt = "outputs/zero_shot/a/checkpoints/best.ckpt"
+    for format_ in ("onnx", "safetensors"):
+        outcome = cli("export", f"ckpt_path={ckpt}", f"format={format_}")
+        assert outcome.status == 0, outcome.err
+    told = onnxruntime.InferenceSession("zero_shot_a_best.onnx").get_modelmeta().custom_metadata_map
+    assert (told["method"], json.loads(told["scale"])) == ("zero_shot", 4)
+    assert json.loads(told["results"])["steps"] == 12
+    for path, output in ((ckpt, "one.png"), ("zero_shot_a_best.safetensors", "two.png")):
+        outcome = cli("predict", f"ckpt_path={path}", "input=lq.png", f"output={output}", "device=cpu")
+        assert outcome.status == 0, outcome.err
+    assert Path("one.png").read_bytes() == Path("two.png").read_bytes()
+
+
+def test_safetensors_of_a_checkpoint_restore_and_score_as_it_does(cli: Cli, tmp_path: Path) -> None:
+    model = stirred(SuperResolution(**SMALL))  # type: ignore[arg-type]
+    source = save(tmp_path / "tiny.ckpt", model)
+    assert cli("export", f"ckpt_path={source}", "format=safetensors", "output=a.safetensors").status == 0
+    lq = torch.rand(3, 9, 11)
+    assert torch.equal(open_restorer("a.safetensors").restore(lq), open_restorer(source).restore(lq))
+    card = json.loads(Path("a.json").read_text())
+    assert card["sha256"] == checkpoint.sha256("a.safetensors")
+    photo(tmp_path / "set" / "HR" / "a.png")
+    for path, output in ((source, "one"), ("a.safetensors", "two")):
+        outcome = cli("evaluate", f"ckpt_path={path}", "benchmarks=[set]", f"output={output}", "baseline=null")
+        assert outcome.status == 0, outcome.err
+    one, two = (list(json.loads(Path(f"{each}/results.json").read_text())["means"].values()) for each in ("one", "two"))
+    assert one == two
+
+
+def test_a_card_keeps_where_shipped_weights_come_from(cli: Cli) -> None:
+    outcome = cli("export", "ckpt_path=deblur_narrow", "format=safetensors", "output=mine.safetensors")
+    assert outcome.status == 0, outcome.err
+    shipped = checkpoint.read("deblur_narrow")["restore"]
+    mine = json.loads(Path("mine.json").read_text())
+    assert mine["training"] == shipped["training"]
+    assert mine["results"] == shipped["results"]
+
+
+# --- bare weights ---
+
+SETTINGS = ("model=super_resolution", "model.groups=1", "model.blocks=1", "model.channels=8")
+NESTS: dict[str, Any] = {
+    "plain": lambda state: state,
+    "params_ema": lambda state: {"params": {"other": torch.zeros(1)}, "params_ema": state},
+    "state_dict": lambda state: {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}},
+    "model": lambda state: {"model": {f"module.network.{k}": v for k, v in state.items()}, "optimizer": {"lr": 0.1}},
+}
+
+
+@pytest.mark.parametrize("nest", NESTS)
+def test_bare_weights_become_ours(nest: str, cli: Cli, tmp_path: Path) -> None:
+    model = stirred(SuperResolution(**SMALL))  # type: ignore[arg-type]
+    torch.save(NESTS[nest](model.network.state_dict()), tmp_path / "theirs.pth")
+    outcome = cli("export", "ckpt_path=theirs.pth", *SETTINGS, "format=safetensors", "output=ours.safetensors")
+    assert outcome.status == 0, outcome.err
+    lq = torch.rand(3, 7, 5)
+    with torch.inference_mode():
+        assert torch.equal(open_restorer("ours.safetensors").restore(lq), model.restore_whole(lq[None])[0])
+
+
+def test_keys_that_do_not_fit_are_reported_and_refused_unless_allowed(cli: Cli, tmp_path: Path) -> None:
+    state = stirred(SuperResolution(**SMALL)).network.state_dict()  # type: ignore[arg-type]
+    state["left"] = state.pop("tail.bias")
+    state["head.weight"] = torch.zeros(4, 3, 3, 3)
+    torch.save(state, tmp_path / "theirs.pth")
+    command = ("ckpt_path=theirs.pth", *SETTINGS, "format=safetensors", "output=ours.safetensors")
+    outcome = cli("export", *command)
+    said = " ".join(outcome.out.split())
+    assert outcome.status == 1
+    assert "1 missing: tail.bias" in said
+    assert "1 unexpected: left" in said
+    assert "1 reshaped: head.weight" in said
+    assert "does not fit model=super_resolution (1 missing, 1 unexpected, 1 reshaped" in " ".join(outcome.err.split())
+    assert not Path("ours.safetensors").exists()
+    assert cli("export", *command, "strict=false").status == 0
+    report = json.loads(Path("ours.json").read_text())["keys"]
+    assert report == {"missing": ["tail.bias"], "unexpected": ["left"], "reshaped": ["head.weight"]}
+
+
+class Bomb:
+    """What a hostile file holds: unpickling it makes a folder."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("exploded",)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("command", ["predict", "export", "evaluate"])
+def test_a_file_that_runs_code_is_refused_and_runs_none(command: str, nested: bool, cli: Cli, tmp_path: Path) -> None:
+    weights: Any = {"tail.bias": torch.zeros(3), "hidden": Bomb()}
+    torch.save({"state_dict": weights} if nested else weights, tmp_path / "theirs.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Bomb()))
+    photo(tmp_path / "a.png")
+    more = {"predict": ("input=a.png",), "export": SETTINGS, "evaluate": ("benchmarks=[photos_held_out]",)}[command]
+    for name in ("theirs.pth", "plain.pth"):
+        outcome = cli(command, f"ckpt_path={name}", *more)
+        assert outcome.status == 1
+        assert f"ckpt_path: {name} is damaged or not a checkpoint" in " ".join(outcome.err.split())
+    assert not Path("exploded").exists()
+    pickle.loads((tmp_path / "plain.pth").read_bytes())  # the file is sharp: this is what was not done
+    assert Path("exploded").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["ckpt_path=bicubic"], ["bicubic is not a file"]),
+        (["ckpt_path=gone.ckpt"], ["gone.ckpt is not a file"]),
+        (["ckpt_path=tiny.ckpt", "format=tflite"], ["format is tflite", "onnx, torch_export, safetensors"]),
+        (["ckpt_path=tiny.ckpt", "opset=9"], ["opset is 9", "18 to 23"]),
+        (["ckpt_path=tiny.ckpt", "output=a.pt2"], ["output is a.pt2", "ends in .onnx"]),
+        (["ckpt_path=tiny.ckpt", *SETTINGS], ["tiny.ckpt was written by this package", "leave model out"]),
+        (["ckpt_path=list.pth", *SETTINGS], ["list.pth holds no tensors by name"]),
+        (["ckpt_path=other.pth", *SETTINGS], ["none of its weights fits model=super_resolution", "body.0"]),
+        (["ckpt_path=other.pth"], ["other.pth was not written by this package"]),
+        (["ckpt_path=tiny.ckpt", "output=tiny.ckpt/a.onnx"], ["cannot be written"]),
+    ],
+)
+def test_what_cannot_be_exported_is_named(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
+    save(tmp_path / "tiny.ckpt", SuperResolution(**SMALL))  # type: ignore[arg-type]
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
+    torch.save({"body.0": torch.zeros(3)}, tmp_path / "other.pth")
+    before = sorted(tmp_path.iterdir())
+    outcome = cli("export", *overrides)
+    assert outcome.status == 1
+    assert all(part in " ".join(outcome.err.split()) for part in parts), outcome.err
+    assert "Traceback" not in outcome.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_prefixes_are_taken_away_only_where_they_hide_our_names(tmp_path: Path) -> None:
+    state = SuperResolution(**SMALL).network.state_dict()  # type: ignore[arg-type]
+    wrapped: dict[str, Tensor] = {f"module.model.{name}": value for name, value in state.items()}
+    torch.save(wrapped | {"step": 3}, tmp_path / "theirs.pth")
+    model = SuperResolution(**SMALL)  # type: ignore[arg-type]
+    report = state_dict.load_into(model, state_dict.read(tmp_path / "theirs.pth"))
+    assert report == {"missing": [], "unexpected": [], "reshaped": []}
+    assert all(torch.equal(value, state[name]) for name, value in model.network.state_dict().items())
+
+
+@pytest.mark.slow
+def test_export_as_people_start_it(tmp_path: Path) -> None:
+    done = subprocess_cli("export", "ckpt_path=super_resolution_x2", "output=x2.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    photo(tmp_path / "a.png", 31, 18)
+    lq = image.read(tmp_path / "a.png").rgb()
+    pred = onnxruntime.InferenceSession(tmp_path / "x2.onnx").run(None, {"lq": lq[None].numpy()})[0]
+    expected = open_restorer("super_resolution_x2").restore(lq)
+    np.testing.assert_allclose(pred[0], expected.numpy(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [2.0, 2.5, 3**0.5, 8 ** (1 / 3), 4.37])
+def test_a_graphs_sides_are_those_of_the_picture(factor: float) -> None:
+    class Sides(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.arange(resize.new_length(x.shape[0], factor))
+
+    program = torch.export.export(Sides(), (torch.zeros(7),), dynamic_shapes={"x": {0: torch.export.Dim("n", min=3)}})
+    for length in (3, 4, 100, 101, 1999, 4096):
+        assert len(program.module()(torch.zeros(length))) == resize.new_length(length, factor)

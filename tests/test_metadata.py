@@ -1,0 +1,133 @@
+"""What a photo's file tells beside its pixels, from file to file through `restore predict`."""
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image, ImageCms
+from PIL.ExifTags import GPS, IFD, Base
+from PIL.TiffImagePlugin import IFDRational
+
+from restore import image
+from tests.conftest import Cli, photo
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:rights="mine"/></x:xmpmeta>'
+BICUBIC = ("ckpt_path=bicubic", "scale=2")
+
+
+def exif() -> Image.Exif:
+    found = Image.Exif()
+    found[Base.Make] = "Maker"
+    found[Base.Orientation] = 6
+    inside = found.get_ifd(IFD.Exif)
+    inside[Base.DateTimeOriginal] = "2024:05:06 07:08:09"
+    inside[Base.ExposureTime] = IFDRational(1, 50)
+    inside[Base.ExifImageWidth], inside[Base.ExifImageHeight] = 50, 40
+    found.get_ifd(IFD.GPSInfo)[GPS.GPSLatitude] = (52.0, 31.0, 12.5)
+    return found
+
+
+def source(path: Path) -> Path:
+    """A photo on its side, 50x40 px as stored."""
+    photo(path.with_suffix(".bmp"))
+    with Image.open(path.with_suffix(".bmp")) as file:
+        if path.suffix == ".png":
+            from PIL.PngImagePlugin import PngInfo
+
+            info = PngInfo()
+            info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+            file.save(path, exif=exif(), icc_profile=SRGB, pnginfo=info)
+        elif path.suffix == ".tif":
+            found = exif()
+            found[700] = XMP
+            file.save(path, exif=found.tobytes(), icc_profile=SRGB)
+        else:
+            file.save(path, exif=exif(), icc_profile=SRGB, xmp=XMP)
+    return path
+
+
+def told(path: Path) -> tuple[Image.Exif, Any]:
+    """As Pillow reads it, which is not who wrote the 16-bit files."""
+    with Image.open(path) as file:
+        file.load()
+        found = file.getexif()
+        for part in (IFD.Exif, IFD.GPSInfo):
+            found.get_ifd(part)
+        return found, file.info.get("xmp")
+
+
+def check(path: Path, size: tuple[int, int]) -> None:
+    found, xmp = told(path)
+    assert found[Base.Make] == "Maker"
+    assert found.get(Base.Orientation, 1) == 1
+    inside = found.get_ifd(IFD.Exif)
+    assert inside[Base.DateTimeOriginal] == "2024:05:06 07:08:09"
+    assert float(inside[Base.ExposureTime]) == pytest.approx(1 / 50)
+    assert (inside[Base.ExifImageWidth], inside[Base.ExifImageHeight]) == size
+    assert [float(each) for each in found.get_ifd(IFD.GPSInfo)[GPS.GPSLatitude]] == [52.0, 31.0, 12.5]
+    assert xmp is not None
+    assert b'tiff:Orientation="1" dc:rights="mine"' in (xmp.encode() if isinstance(xmp, str) else xmp)
+
+
+@pytest.mark.parametrize("inner", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("outer", ["jpg", "png", "tiff", "webp"])
+def test_kept_from_format_to_format_but_for_the_orientation_and_the_size(
+    inner: str, outer: str, cli: Cli, tmp_path: Path
+) -> None:
+    source(tmp_path / f"a{inner}")
+    outcome = cli("predict", *BICUBIC, f"input=a{inner}", f"format={outer}", "metadata=keep")
+    assert outcome.status == 0, outcome.err
+    check(tmp_path / f"a_x2.{outer}", (80, 100))  # the stored 50x40 px stand upright as 40x50
+    with Image.open(tmp_path / f"a_x2.{outer}") as file:
+        assert file.size == (80, 100)
+        assert file.info["icc_profile"] == SRGB
+
+
+@pytest.mark.parametrize("outer", ["jpg", "png", "tiff", "webp"])
+def test_stripped_unless_asked_for_but_for_the_colour_profile(outer: str, cli: Cli, tmp_path: Path) -> None:
+    source(tmp_path / "a.jpg")
+    assert cli("predict", *BICUBIC, "input=a.jpg", f"format={outer}").status == 0
+    found, xmp = told(tmp_path / f"a_x2.{outer}")
+    assert Base.Make not in found
+    assert not found.get_ifd(IFD.Exif)
+    assert not found.get_ifd(IFD.GPSInfo)
+    assert xmp is None
+    content = (tmp_path / f"a_x2.{outer}").read_bytes()
+    assert b"Maker" not in content
+    with Image.open(tmp_path / f"a_x2.{outer}") as file:
+        assert file.info["icc_profile"] == SRGB
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bit_files_keep_theirs_too(channels: int, suffix: str, tmp_path: Path) -> None:
+    kept = image.read(source(tmp_path / "a.jpg"), metadata="keep")
+    levels = np.random.default_rng(0).integers(0, 65536, (channels, 7, 9)).astype(np.uint16)
+    planes = torch.from_numpy(levels)
+    alpha = planes[3:] if channels == 4 else None
+    icc = None if channels == 1 else SRGB
+    image.write(tmp_path / f"b{suffix}", image.Picture(planes[:3], alpha, icc, kept.exif, kept.xmp))
+    again = image.read(tmp_path / f"b{suffix}", metadata="keep")
+    assert np.array_equal(again.pixels.numpy(), levels[:3])
+    assert again.icc == icc
+    read = tifffile.imread if suffix == ".tif" else imagecodecs.imread
+    assert np.array_equal(read(tmp_path / f"b{suffix}").reshape(7, 9, channels), levels.transpose(1, 2, 0))
+    image.write(
+        tmp_path / "c.png", image.Picture(torch.zeros(3, 7, 9, dtype=torch.uint8), None, None, again.exif, again.xmp)
+    )
+    check(tmp_path / "c.png", (9, 7))
+    if suffix == ".png":
+        check(tmp_path / "b.png", (9, 7))
+
+
+def test_a_format_without_metadata_is_refused_only_where_there_is_some(cli: Cli, tmp_path: Path) -> None:
+    source(tmp_path / "a.jpg")
+    outcome = cli("predict", *BICUBIC, "input=a.jpg", "output=b.bmp", "metadata=keep")
+    assert outcome.status == 1
+    assert "bmp cannot hold the picture's EXIF and XMP; set metadata=strip" in " ".join(outcome.err.split())
+    assert cli("predict", *BICUBIC, "input=a.jpg", "output=b.bmp").status == 0
