@@ -9,6 +9,7 @@ COMMANDS = {
     "fit": "train a model",
     "evaluate": "score a checkpoint or a baseline on benchmark folders",
     "predict": "restore a picture, a folder or a glob",
+    "serve": "a web page and an HTTP API that restore pictures",
     "average_frames": "make blurred and sharp pairs from the frames of a sharp video",
     "benchmark": "measure start-up, data path, training step and memory",
 }
