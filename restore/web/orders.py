@@ -18,15 +18,19 @@ class Order(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    method: str | None = Field(None, description="a name of GET /api/methods; left out: the first one")
+    method: str | None = Field(default=None, description="a name of GET /api/methods; left out: the first one")
     mode: Literal["whole", "part"] = Field(
-        "whole",
+        default="whole",
         description="part: a random part of the picture, enlarged eight times, by a method that takes any scale",
     )
-    scale: float | None = Field(None, gt=0, allow_inf_nan=False, description="for a method that takes any scale")
-    steps: int | None = Field(None, ge=1, description="zero_shot: training steps of each scale step, at most")
-    seconds: float | None = Field(None, gt=0, allow_inf_nan=False, description="zero_shot: at most so long")
-    seed: int | None = Field(None, ge=0, lt=2**31, description="of the random part and of zero_shot; the answer has it")
+    scale: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="for a method that takes any scale"
+    )
+    steps: int | None = Field(default=None, ge=1, description="zero_shot: training steps of each scale step, at most")
+    seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="zero_shot: at most so long")
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**31, description="of the random part and of zero_shot; the answer has it"
+    )
 
 
 @dataclass(frozen=True)
