@@ -81,7 +81,7 @@ def run(app: Any, limits: Limits, listening: socket.socket) -> None:
         ws="none",
         access_log=False,
         log_config=None,
-        log_level=logging.WARNING,
+        log_level=logging.ERROR,  # a line for each hostile request would fill the log
         proxy_headers=limits.behind_proxy,
         server_header=False,
         timeout_graceful_shutdown=2,  # seconds

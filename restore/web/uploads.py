@@ -5,6 +5,7 @@ A name and a declared type are the sender's words and count for nothing.
 
 import io
 import struct
+import warnings
 
 from PIL import Image, UnidentifiedImageError
 
@@ -64,8 +65,10 @@ def check(data: bytes, limits: Limits) -> tuple[str, tuple[int, int] | None]:
         )
     suffix = sniff(data)
     try:
-        with Image.open(io.BytesIO(data), formats=[_FORMATS[suffix]]) as header:
-            size = header.size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_side decides
+            with Image.open(io.BytesIO(data), formats=[_FORMATS[suffix]]) as header:
+                size = header.size
     except Image.DecompressionBombError as error:
         raise Refused(413, f"the picture claims too many pixels ({error}); shrink it first") from error
     except (UnidentifiedImageError, *_HEADER_ERRORS) as error:

@@ -136,7 +136,7 @@ def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with log.open("wb") as file:
         process = subprocess.Popen(argv, cwd=folder, stdout=file, stderr=file, env=environment)
     try:
-        assert wait_until(lambda: "serving" in log.read_text() or process.poll() is not None, 120)
+        assert wait_until(lambda: "serving" in log.read_text() or process.poll() is not None, 300)
         assert "http://127.0.0.1:" in log.read_text(), log.read_text()
         port = int(log.read_text().partition("http://127.0.0.1:")[2].split()[0])
         yield Server(process, port, folder / "tmp", log)

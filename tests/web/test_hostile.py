@@ -28,7 +28,7 @@ from tests.web.test_limits import chunk, encoded, png_that_claims
 pytestmark = pytest.mark.slow
 
 ATTACKER = "127.0.0.2"  # the visitor is 127.0.0.1
-ROUNDS = 8
+ROUNDS = 6
 
 
 class Payload:
@@ -131,6 +131,8 @@ NAMES = (
     ".",
 )
 
+DROPPED = ("a slow head", "gone in mid-upload", "gone in mid-job")  # nobody is told anything
+
 
 def send(server: Server, data: bytes) -> bytes:
     """Raw bytes from the attacker's address; what comes back until the server hangs up."""
@@ -155,11 +157,12 @@ def request(body: bytes, content_type: str, length: int | None = None, path: str
     return f"{head}Content-Length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
 
-def slowly(server: Server, data: bytes) -> bytes:
-    """A byte now and then, until the server has had enough."""
+def slowly(server: Server, data: bytes, at_once: int) -> bytes:
+    """The first bytes at once, the others now and then, until the server has had enough."""
     with socket.create_connection(("127.0.0.1", server.port), 30, source_address=(ATTACKER, 0)) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for at in range(len(data)):
+            connection.sendall(data[:at_once])
+            for at in range(at_once, len(data)):
                 connection.sendall(data[at : at + 1])
                 time.sleep(0.2)
                 connection.setblocking(False)
@@ -206,8 +209,8 @@ def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], b
     yield "no HTTP", lambda server: send(server, bytes(range(256)) * 10)
     if k % 4 == 0:
         yield "a body of 20 MB", lambda server: send(server, request(bytes(20_000_000), kind))
-        yield "a slow body", lambda server: slowly(server, request(body, kind))
-        yield "a slow head", lambda server: slowly(server, b"POST /api/restore HTTP/1.1\r\nHost: localhost\r\n")
+        yield "a slow body", lambda server: slowly(server, request(body, kind), 500)
+        yield "a slow head", lambda server: slowly(server, b"POST /api/restore HTTP/1.1\r\nHost: localhost\r\n", 5)
         yield "gone in mid-upload", lambda server: leave(server, request(body[:2000], kind, len(body)))
         yield "gone in mid-job", lambda server: leave(server, request(good, good_kind))
 
@@ -239,7 +242,7 @@ def test_two_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
             for name, attack in requests(k, picture):
                 counts[name] += 1
                 said = attack(server)
-                assert said == b"" or b"HTTP/1.1 4" in said[:20], (name, said)
+                assert said.startswith(b"HTTP/1.1 4") or (said == b"" and name in DROPPED), (name, said)
     finally:
         stop.set()
         visitor.join()
