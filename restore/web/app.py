@@ -5,7 +5,7 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,12 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
 
-    async def accept(request: Request) -> Ticket:
+    async def accept(request: Request, *, compare: bool) -> Ticket:
         client = address(request.scope)
         jobs.admit(client)
         data, order = await _received(request, limits)
         suffix, size = uploads.check(data, limits)
-        job = settle(order, menu, limits, seed)
+        job = settle(order, menu, limits, seed, compare=compare)
         if size is not None:
             refuse_large_output(size, job)
         return jobs.submit(client, job, data, suffix)
@@ -95,7 +95,7 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     )
     async def restore(request: Request) -> Response:
         """Restore a picture and wait for it: a PNG, with what was done in the header ``x-restore``; JSON for JSON."""
-        ticket = await accept(request)
+        ticket = await accept(request, compare=False)
         try:
             while not ticket.over.is_set():
                 ticket = jobs.get(ticket.id)
@@ -118,7 +118,7 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     )
     async def submit(request: Request) -> dict[str, Any]:
         """Restore a picture in the background; who does not ask after the job for ``patience`` seconds loses it."""
-        return _status(jobs, await accept(request))
+        return _status(jobs, await accept(request, compare=True))
 
     @app.get("/api/jobs/{identity}", responses=_REFUSED)
     async def status(identity: str) -> dict[str, Any]:
@@ -200,7 +200,8 @@ def _is_json(request: Request) -> bool:
 
 
 async def _wait(ticket: Ticket) -> None:
-    await asyncio.wait([asyncio.ensure_future(ticket.over.wait())], timeout=LOOK_EVERY)
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(ticket.over.wait(), LOOK_EVERY)
 
 
 def _result(ticket: Ticket, name: str) -> Path:

@@ -41,6 +41,7 @@ class Job:
         ckpt_path, scale: as of ``open_restorer``. enlarges: output side / input side.
         part_side: of the random part in px, or None for the whole picture.
         steps, seconds: of zero-shot; None for the server's own. seed: of the part and of zero-shot.
+        compare: whether the upload, enlarged to the result's size, is wanted as well.
         max_side, max_output_side: limits in px, looked at once more before the picture is decoded.
     """
 
@@ -52,15 +53,16 @@ class Job:
     steps: int | None
     seconds: float
     seed: int
+    compare: bool
     max_side: int
     max_output_side: int
 
 
-def settle(order: Order, menu: Sequence[Mapping[str, Any]], limits: Limits, seed: int) -> Job:
+def settle(order: Order, menu: Sequence[Mapping[str, Any]], limits: Limits, seed: int, *, compare: bool) -> Job:
     """Choose the method and fill in what was left out.
 
     Args:
-        menu: what is served, as ``GET /api/methods`` gives it. seed: the server's own.
+        menu: what is served, as ``GET /api/methods`` gives it. seed: the server's own. compare: see :class:`Job`.
 
     Raises:
         Refused: no such method, or not with these settings.
@@ -85,6 +87,7 @@ def settle(order: Order, menu: Sequence[Mapping[str, Any]], limits: Limits, seed
         steps=order.steps,
         seconds=order.seconds or limits.max_seconds,
         seed=seed if order.seed is None else order.seed,
+        compare=compare,
         max_side=limits.max_side,
         max_output_side=limits.max_output_side,
     )

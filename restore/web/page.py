@@ -20,7 +20,7 @@ _SCRIPT = Path(__file__).with_name("page.js")
 _FONTS = ("system-ui", "sans-serif")  # of the visitor's machine; others would be asked for elsewhere
 _CSS = """
 #restore-file { width: 100%; padding: 1.5rem 1rem; border: 2px dashed var(--border-color-primary); border-radius: 8px }
-#restore-preview { max-height: 14rem; margin: .5rem auto 0; display: block }
+#restore-preview { max-height: 8rem; margin: .5rem auto 0; display: block }
 #restore-progress { width: 100% }
 .restore-cards details { margin: .3rem 0 } .restore-cards pre { overflow: auto; max-height: 20rem; font-size: .8rem }
 """
@@ -56,6 +56,9 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=1):
                 gr.HTML(_upload(limits))
+                with gr.Row():
+                    go = gr.Button("Restore", variant="primary", elem_id="restore-go")
+                    stop = gr.Button("Cancel", elem_id="restore-stop")
                 method = gr.Dropdown(names, value=names[0], label="Method", elem_id="restore-method")
                 mode = gr.Radio(
                     [("whole picture", "whole"), (f"a random part, enlarged {PART_SCALE} times", "part")],
@@ -70,9 +73,6 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
                     )
                     steps = gr.Number(None, label="Steps, at most", precision=0, elem_id="restore-steps")
                     seed = gr.Number(None, label="Seed", info="the same seed, the same part", precision=0)
-                with gr.Row():
-                    go = gr.Button("Restore", variant="primary", elem_id="restore-go")
-                    stop = gr.Button("Cancel", elem_id="restore-stop")
             with gr.Column(scale=2):
                 gr.HTML('<progress id="restore-progress" value="0" max="1"></progress><div id="restore-status"></div>')
                 slider = gr.ImageSlider(

@@ -83,7 +83,7 @@ def _entry(path: str, restorer: "Restorer", cfg: Any) -> dict[str, Any]:
 
 
 def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:
-    """Restore one upload: ``result.png`` and, of the same size for comparison, ``before.png`` beside it.
+    """Restore one upload: ``result.png`` and, where wanted, ``before.png`` of the same size beside it.
 
     Args:
         source: the upload, its suffix that of its content. slot: which of the jobs at work this is.
@@ -111,8 +111,9 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], adaptation=adaptation)
     restored = restore_picture(restorer, picture, progress=lambda done, total: report(restorer.phase, done, total))
     image.write(source.with_name(RESULT), restored)
-    enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
-    image.write(source.with_name(BEFORE), image.picture(enlarged))
+    if job.compare:
+        enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
+        image.write(source.with_name(BEFORE), image.picture(enlarged))
     return {"notes": dict(restorer.notes), "size": list(restored.pixels.shape[1:]), "part": part}
 
 

@@ -65,6 +65,11 @@ def test_a_visitor_restores_a_photo(page: "Page", server: Server, checkpoints: P
     after = result.evaluate("image => image.style.clipPath")
     shares = [float(re.findall(r"([\d.]+)%", clip)[-1]) for clip in (before, after)]
     assert shares[1] < shares[0] - 10
+    page.mouse.move(x - 60, y)
+    page.mouse.wheel(0, -300)
+    assert wait_until(
+        lambda: float(result.evaluate("image => new DOMMatrix(getComputedStyle(image).transform).a")) > 1.1
+    )
 
     with page.expect_download() as download:
         page.click("#restore-download")
