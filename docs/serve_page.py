@@ -25,4 +25,5 @@ if __name__ == "__main__":
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(1000)  # for what glides
         shot = Image.open(io.BytesIO(page.screenshot()))
-    shot.quantize(200).save(Path(__file__).with_name("serve.png"), optimize=True)
+    small = shot.convert("RGB").resize((960, 600), Image.Resampling.LANCZOS)
+    small.quantize(160, dither=Image.Dither.NONE).save(Path(__file__).with_name("serve.png"), optimize=True)

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 SWEEP_EVERY = 0.5  # seconds between two looks for what nobody wants any more
-MOST_KEPT = 64  # finished jobs; the oldest go first
+MOST_KEPT = 64  # finished jobs; the oldest of the address that has most go first
 
 _ENDINGS = {
     "cancelled": (410, "the job was cancelled"),
@@ -177,8 +178,11 @@ class Jobs:
             await asyncio.sleep(SWEEP_EVERY)
             now = time.monotonic()
             over = [ticket for ticket in self._tickets.values() if not ticket.is_open]
-            for ticket in over[:-MOST_KEPT]:
-                self.forget(ticket)
+            while len(over) > MOST_KEPT:
+                greedy = Counter(ticket.client for ticket in over).most_common(1)[0][0]
+                oldest = next(ticket for ticket in over if ticket.client == greedy)
+                over.remove(oldest)
+                self.forget(oldest)
             for ticket in list(self._tickets.values()):
                 since, patience = (
                     (ticket.seen, self.limits.patience)

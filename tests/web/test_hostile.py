@@ -1,6 +1,7 @@
 """Hostile uploads of many kinds against a real server, and another visitor, from another address, meanwhile."""
 
 import contextlib
+import http.client
 import io
 import json
 import pickle
@@ -215,6 +216,19 @@ def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], b
         yield "gone in mid-job", lambda server: leave(server, request(good, good_kind))
 
 
+def hammer(server: Server, times: int) -> Counter[int]:
+    """Tiny requests, one after another, from an address of their own; how they were answered."""
+    statuses: Counter[int] = Counter()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60, source_address=("127.0.0.3", 0))
+    for _ in range(times):
+        connection.request("GET", "/api/jobs/none")
+        response = connection.getresponse()
+        response.read()
+        statuses[response.status] += 1
+    connection.close()
+    return statuses
+
+
 def test_two_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
     picture = photo(tmp_path / "a.png").read_bytes()
     assert server.restore(picture).status == 200
@@ -243,9 +257,12 @@ def test_two_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
                 counts[name] += 1
                 said = attack(server)
                 assert said.startswith(b"HTTP/1.1 4") or (said == b"" and name in DROPPED), (name, said)
+        tiny = hammer(server, 1000)
     finally:
         stop.set()
         visitor.join()
+    assert tiny[404] >= 600
+    assert tiny[429] == 1000 - tiny[404] > 0
     assert len(counts) >= 12
     assert counts.total() >= 200
     assert set(visits) == {200}, visits
