@@ -68,7 +68,7 @@ def test_a_visitor_restores_a_photo(page: "Page", server: Server, checkpoints: P
     page.mouse.move(x - 60, y)
     page.mouse.wheel(0, -300)
     assert wait_until(
-        lambda: float(result.evaluate("image => new DOMMatrix(getComputedStyle(image).transform).a")) > 1.1
+        lambda: float(result.evaluate("image => new DOMMatrix(getComputedStyle(image).transform).a")) > 1.04
     )
 
     with page.expect_download() as download:
