@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "look at data, memory and time before a long job leaps",
     "table": "compare runs, with paired statistics",
     "export": "write a model as ONNX, as a program of torch.export, or as weights with a card",
+    "serve": "a web page and an HTTP API that restore pictures",
     "average_frames": "make blurred and sharp pairs from the frames of a sharp video",
     "benchmark": "measure start-up, data path, training step and memory",
 }

@@ -146,6 +146,28 @@ class ExportConfig:
 
 
 @dataclass
+class ServeConfig(InferenceConfig):
+    """Root of ``restore serve``."""
+
+    ckpt_path: Any = MISSING
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_mb: float = 1.0
+    max_side: int = 2048
+    max_output_side: int = 8192
+    part_side: int = 96
+    timeout: float = 300.0
+    queue: int = 16
+    jobs_per_client: int = 4
+    requests_per_minute: int = 600
+    read_seconds: float = 10.0
+    patience: float = 30.0
+    keep_seconds: float = 300.0
+    base64: bool = False
+    behind_proxy: bool = False
+
+
+@dataclass
 class AverageFramesConfig:
     """Root of ``restore average_frames``."""
 
@@ -173,6 +195,7 @@ for _name, _schema in {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "export": ExportConfig,
+    "serve": ServeConfig,
     "benchmark": BenchmarkConfig,
     "average_frames": AverageFramesConfig,
 }.items():

@@ -75,7 +75,7 @@ def spread(
         ChildProcessError: a process died; what a worker raises goes through.
     """
     if processes == 1 or len(tasks) < 2:
-        _settle(0, threads)
+        settle(0, threads)
         worker = start(0)
         context = Context(lambda what, done, total: show(Report(0, what, done, total)), cancel)
         for task in tasks:
@@ -186,7 +186,7 @@ def _begin(start: Callable[[int], Worker], threads: int, stop: Any, reports: Any
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)-8s %(message)s")
     number, last = numbers.get(), 0.0
-    _settle(number, threads)
+    settle(number, threads)
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal last
@@ -209,7 +209,8 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _settle(number: int, threads: int | None) -> None:
+def settle(number: int, threads: int | None) -> None:
+    """Give this process, one of several, its threads and its accelerator; None leaves torch's own number of threads."""
     import torch
 
     if threads is not None:

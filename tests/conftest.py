@@ -4,12 +4,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads only wait for each other
@@ -72,6 +76,24 @@ def shared_data() -> Path:
     folder = os.environ.get("RESTORE_DATA")
     required("data", folder is not None and Path(folder).is_dir())
     return Path(str(folder)).resolve()
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A real one: Debian's Chromium."""
+    required("browser", CHROMIUM.exists() and find_spec("playwright") is not None)
+    from playwright.sync_api import sync_playwright
+
+    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[f"--{flag}" for flag in (*flags.split(), "disable-sync")]
+        )
+        yield chromium
+        chromium.close()
 
 
 class Outcome(NamedTuple):

@@ -1,0 +1,87 @@
+"""``restore serve``: a web page and an HTTP API over the same restoration that ``predict`` does."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from restore.config import UserError, command
+from restore.signals import stopping
+
+if TYPE_CHECKING:
+    from restore.web.limits import Limits
+
+log = logging.getLogger(__name__)
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def serve(cfg: DictConfig) -> None:
+    """Open what is served, then answer until a signal comes."""
+    missing = [name for name in ("fastapi", "gradio", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)} is missing, which the page needs; pip install restore[serve]")
+    from restore.web import own_process, server
+    from restore.web.limits import Limits
+
+    limits = Limits(**{name: cfg[name] for name in Limits.names()})
+    listening = server.listen(cfg.host, cfg.port)
+    processes = own_process.context()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        tempfile.TemporaryDirectory(prefix="restore_serve_") as folder,
+        stopping() as signalled,
+    ):
+        opening = pool.submit(_menu, cfg, processes, limits, signalled)  # meanwhile the page's library is imported
+        # read by the page's library as it is imported
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder) / "page"))
+        from restore.web import app, page
+        from restore.web.gate import Gate
+        from restore.web.jobs import Jobs
+
+        menu = opening.result()
+        jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
+        application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)
+        private = cfg.host in _LOOPBACK and not limits.behind_proxy
+        host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
+        log.info("serving %d methods on http://%s:%d (Ctrl-C ends it)", len(menu), host, listening.getsockname()[1])
+        if not signalled():
+            server.run(Gate(application, limits, _LOOPBACK if private else None), limits, listening)
+    if signalled():
+        raise SystemExit(128 + signalled())
+
+
+def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable[[], int]) -> list[dict[str, Any]]:
+    """What is served; opened in a process of its own, so that this one stays small."""
+    from restore.web import own_process, work
+
+    try:
+        opened = own_process.run(
+            processes,
+            work.menu,
+            cfg,
+            report=lambda *_: None,
+            cancelled=lambda: bool(signalled()),
+            timeout=limits.timeout,
+        )
+    except own_process.Problem as problem:
+        raise UserError(problem.sentence) from problem
+    except own_process.Ended as ended:
+        if ended.reason == "cancelled":
+            return []
+        raise UserError(
+            f"what ckpt_path names could not be opened: {ended.reason} (timeout={limits.timeout:g})"
+        ) from ended
+    return list(opened["menu"])
+
+
+main = command(serve, "serve")
+
+if __name__ == "__main__":
+    main()

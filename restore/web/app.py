@@ -1,0 +1,231 @@
+"""The HTTP API: a FastAPI application that owns all limits; the page is mounted on it and uses it like anybody else."""
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from restore import __version__
+from restore.web import uploads
+from restore.web.gate import address, answer
+from restore.web.jobs import Jobs, Ticket
+from restore.web.limits import Limits, Refused
+from restore.web.orders import Order, refuse_large_output, settle
+from restore.web.work import BEFORE, RESULT
+
+LOOK_EVERY = 0.5  # seconds between two looks whether who waits is still there
+_FIELDS = Order.model_json_schema()["properties"]
+_PICTURE = {"type": "string", "format": "binary", "description": "PNG, JPEG, TIFF, WebP or BMP"}
+_MULTIPART = {
+    "multipart/form-data": {
+        "schema": {"type": "object", "required": ["image"], "properties": {"image": _PICTURE, **_FIELDS}}
+    }
+}
+_JSON = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["image"],
+            "properties": {"image": {"type": "string", "format": "byte", "description": "base64"}, **_FIELDS},
+        }
+    }
+}
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "refused, in a sentence",
+        "content": {"application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}},
+    }
+}
+_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the picture"}}
+
+
+def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int) -> FastAPI:
+    """The application without the page.
+
+    Args:
+        jobs: the queue. menu: what is served, the first by default. limits: what visitors may use.
+        seed: of zero-shot where a visitor names none.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        jobs.start()
+        yield
+        await jobs.stop()
+
+    # the library's pages of documentation load scripts from another host
+    app = FastAPI(title="restore", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_exception_handler(Refused, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+
+    async def accept(request: Request, *, compare: bool) -> Ticket:
+        client = address(request.scope)
+        jobs.admit(client)
+        data, order = await _received(request, limits)
+        suffix, size = uploads.check(data, limits)
+        job = settle(order, menu, limits, seed, compare=compare)
+        if size is not None:
+            refuse_large_output(size, job)
+        return jobs.submit(client, job, data, suffix)
+
+    @app.get("/api/methods")
+    async def methods() -> dict[str, Any]:
+        """What is served, with the cards of the checkpoints, and the limits."""
+        shown = [{key: value for key, value in entry.items() if key != "ckpt_path"} for entry in menu]
+        return {"methods": shown, "limits": {name: getattr(limits, name) for name in _SHOWN}}
+
+    content = {**_MULTIPART, **(_JSON if limits.base64 else {})}
+
+    @app.post(
+        "/api/restore",
+        response_class=Response,
+        responses={**_PNG, **_REFUSED},
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+    )
+    async def restore(request: Request) -> Response:
+        """Restore a picture and wait for it: a PNG, with what was done in the header ``x-restore``; JSON for JSON."""
+        ticket = await accept(request, compare=False)
+        try:
+            while not ticket.over.is_set():
+                ticket = jobs.get(ticket.id)
+                if await request.is_disconnected():
+                    return Response(status_code=499)  # nobody reads it
+                await _wait(ticket)
+            path = _result(ticket, RESULT)
+            picture = await asyncio.to_thread(path.read_bytes)
+        finally:
+            jobs.forget(ticket)
+        if _is_json(request):
+            return JSONResponse({"image": base64.b64encode(picture).decode(), **_facts(ticket)})
+        return Response(picture, media_type="image/png", headers={"x-restore": json.dumps(_facts(ticket))})
+
+    @app.post(
+        "/api/jobs",
+        status_code=202,
+        responses=_REFUSED,
+        openapi_extra={"requestBody": {"required": True, "content": content}},
+    )
+    async def submit(request: Request) -> dict[str, Any]:
+        """Restore a picture in the background; who does not ask after the job for ``patience`` seconds loses it."""
+        return _status(jobs, await accept(request, compare=True))
+
+    @app.get("/api/jobs/{identity}", responses=_REFUSED)
+    async def status(identity: str) -> dict[str, Any]:
+        """How far a job is."""
+        return _status(jobs, jobs.get(identity))
+
+    @app.get("/api/jobs/{identity}/result.png", response_class=FileResponse, responses={**_PNG, **_REFUSED})
+    async def result(identity: str) -> FileResponse:
+        """The restored picture, for ``keep_seconds`` after it was made."""
+        return FileResponse(_result(jobs.get(identity), RESULT), media_type="image/png")
+
+    @app.get("/api/jobs/{identity}/before.png", response_class=FileResponse, responses={**_PNG, **_REFUSED})
+    async def before(identity: str) -> FileResponse:
+        """What was uploaded, enlarged bicubically to the result's size, to compare."""
+        return FileResponse(_result(jobs.get(identity), BEFORE), media_type="image/png")
+
+    @app.delete("/api/jobs/{identity}", responses=_REFUSED)
+    async def cancel(identity: str) -> dict[str, str]:
+        """End a job, if it is not over, and delete its pictures."""
+        jobs.forget(jobs.get(identity))
+        return {"state": "cancelled"}
+
+    return app
+
+
+_SHOWN = ("max_mb", "max_side", "max_output_side", "part_side", "max_seconds", "timeout", "base64")
+
+
+async def _received(request: Request, limits: Limits) -> tuple[bytes, Order]:
+    """The upload and the fields beside it."""
+    try:
+        if _is_json(request):
+            if not limits.base64:
+                raise Refused(415, "this server takes no JSON (its setting base64 is false); send multipart/form-data")
+            return _from_json(await request.body())
+        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+            raise Refused(
+                415, "expected multipart/form-data with the picture as image, for example curl -F image=@a.png"
+            )
+        async with request.form(max_files=1, max_fields=len(_FIELDS), max_part_size=4096) as form:
+            image = form.get("image")
+            if not isinstance(image, UploadFile):
+                raise Refused(422, "there is no file called image in the request")
+            fields = {name: value for name, value in form.multi_items() if name != "image" and value != ""}
+            return await image.read(), Order.model_validate(fields)
+    except ValidationError as error:
+        raise Refused(422, _sentence(error)) from error
+    except ClientDisconnect as error:
+        raise Refused(400, "the request broke off") from error
+
+
+def _from_json(body: bytes) -> tuple[bytes, Order]:
+    try:
+        fields = json.loads(body)
+        image = base64.b64decode(fields.pop("image"), validate=True)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        raise Refused(422, "expected a JSON object with the picture's file in base64 as image") from error
+    return image, Order.model_validate(fields)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])[:60]
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a field; known are image, {', '.join(_FIELDS)}"
+    return f"{name} is {str(first['input'])[:60]!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _refuse(request: Request, error: Exception) -> JSONResponse:
+    """A refusal of ours, or an error of the framework's."""
+    if isinstance(error, HTTPException):
+        return answer(Refused(error.status_code, str(error.detail)[:200]))
+    assert isinstance(error, Refused)
+    return answer(error)
+
+
+def _is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith("application/json")
+
+
+async def _wait(ticket: Ticket) -> None:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(ticket.over.wait(), LOOK_EVERY)
+
+
+def _result(ticket: Ticket, name: str) -> Path:
+    if ticket.refused is not None:
+        raise ticket.refused
+    if ticket.state != "done":
+        raise Refused(409, f"the job is {ticket.state}; ask for /api/jobs/{ticket.id} until it is done")
+    return ticket.folder / name
+
+
+def _facts(ticket: Ticket) -> dict[str, Any]:
+    """What was done, to do it again."""
+    job = ticket.job
+    return {"method": job.method, "scale": job.enlarges, "seed": job.seed, **ticket.facts}
+
+
+def _status(jobs: Jobs, ticket: Ticket) -> dict[str, Any]:
+    status = {
+        "id": ticket.id,
+        "state": ticket.state,
+        "ahead": jobs.ahead(ticket),
+        "phase": ticket.phase,
+        "done": ticket.done,
+        "total": ticket.total,
+        **_facts(ticket),
+    }
+    return status if ticket.refused is None else {**status, "detail": ticket.refused.sentence}

@@ -1,0 +1,200 @@
+"""The queue: jobs wait, run in processes of their own, and leave a folder that is deleted when nobody wants it."""
+
+import asyncio
+import logging
+import secrets
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from restore.web import own_process, work
+from restore.web.limits import Limits, Refused
+from restore.web.orders import Job
+
+log = logging.getLogger(__name__)
+
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+SWEEP_EVERY = 0.5  # seconds between two looks for what nobody wants any more
+MOST_KEPT = 64  # finished jobs; the oldest of the address that has most go first
+
+_ENDINGS = {
+    "cancelled": (410, "the job was cancelled"),
+    "timeout": (408, "the job took longer than this server allows; send a smaller picture, or ask for fewer steps"),
+    "died": (500, "the job's process ended without a result; it may have been short of memory"),
+}
+
+
+class Ticket:
+    """A job in the queue and afterwards.
+
+    Attributes:
+        folder: holds the upload, then the result. state, phase, done, total: how far it is. facts: of the result.
+        refused: why there is none. seen: when it was last asked after. ended: when it was over, or None.
+    """
+
+    def __init__(self, client: str, job: Job, folder: Path) -> None:
+        self.id = folder.name
+        self.client, self.job, self.folder = client, job, folder
+        self.state: State = "waiting"
+        self.phase, self.done, self.total = "waiting", 0, 0
+        self.facts: dict[str, Any] = {}
+        self.refused: Refused | None = None
+        self.seen = time.monotonic()
+        self.ended: float | None = None
+        self.over = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("waiting", "running")
+
+    def end(self, state: State, refused: Refused | None = None) -> None:
+        """It is over; the first end counts."""
+        if self.is_open:
+            self.state, self.refused, self.ended = state, refused, time.monotonic()
+            self.over.set()
+
+
+class Jobs:
+    """All jobs of the server. To be used from its event loop alone.
+
+    Args:
+        cfg: of the command, for the processes. limits: what visitors may use. folder: for uploads and results.
+        processes: how to start one.
+    """
+
+    def __init__(self, cfg: Any, limits: Limits, folder: Path, processes: Any) -> None:
+        self.cfg, self.limits, self.folder, self.processes = cfg, limits, folder, processes
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tickets: dict[str, Ticket] = {}
+        self._queue: asyncio.Queue[Ticket | None] = asyncio.Queue()  # None ends a worker
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._workers = [asyncio.create_task(self._work(slot)) for slot in range(self.limits.devices)]
+        self._sweeper = asyncio.create_task(self._sweep())
+        for task in (*self._workers, self._sweeper):
+            task.add_done_callback(_end_server)
+
+    async def stop(self) -> None:
+        """End every job and delete every file."""
+        for ticket in list(self._tickets.values()):
+            self.forget(ticket)
+        for _ in self._workers:
+            self._queue.put_nowait(None)
+        self._sweeper.cancel()
+        await asyncio.gather(*self._workers, self._sweeper, return_exceptions=True)
+
+    def admit(self, client: str) -> None:
+        """Refuse a client whose job would not be taken; cheap, to be asked before anything is looked at."""
+        open_ones = [ticket for ticket in self._tickets.values() if ticket.is_open]
+        if sum(ticket.client == client for ticket in open_ones) >= self.limits.jobs_per_client:
+            raise Refused(
+                429, f"{self.limits.jobs_per_client} of your jobs are under way; wait until one is done", retry_after=5
+            )
+        if sum(ticket.state == "waiting" for ticket in open_ones) >= self.limits.queue:
+            raise Refused(429, f"{self.limits.queue} jobs are waiting already; try again later", retry_after=30)
+
+    def submit(self, client: str, job: Job, data: bytes, suffix: str) -> Ticket:
+        """Put a job into the queue.
+
+        Args:
+            data: the upload. suffix: of its kind.
+        """
+        self.admit(client)
+        ticket = Ticket(client, job, self.folder / secrets.token_urlsafe(16))
+        ticket.folder.mkdir(mode=0o700)
+        (ticket.folder / f"upload{suffix}").write_bytes(data)
+        self._tickets[ticket.id] = ticket
+        self._queue.put_nowait(ticket)
+        return ticket
+
+    def get(self, identity: str) -> Ticket:
+        """A job by its id, which somebody now has asked after."""
+        ticket = self._tickets.get(identity)
+        if ticket is None:
+            raise Refused(404, "there is no such job; its result was fetched, or waited for too long")
+        ticket.seen = time.monotonic()
+        return ticket
+
+    def ahead(self, ticket: Ticket) -> int:
+        """Jobs that are before it in the queue."""
+        waiting = [each.id for each in self._tickets.values() if each.state == "waiting"]
+        return waiting.index(ticket.id) if ticket.id in waiting else 0
+
+    def forget(self, ticket: Ticket) -> None:
+        """End a job, if it is not over, and delete what there is of it."""
+        was_running = ticket.state == "running"
+        ticket.end("cancelled", Refused(*_ENDINGS["cancelled"]))
+        self._tickets.pop(ticket.id, None)
+        if not was_running:  # else its worker does so, once the process that writes there is gone
+            shutil.rmtree(ticket.folder, ignore_errors=True)
+
+    async def _work(self, slot: int) -> None:
+        while (ticket := await self._queue.get()) is not None:
+            if ticket.state != "waiting":
+                continue
+            ticket.state = "running"
+            try:
+                ticket.facts = await asyncio.to_thread(self._run, ticket, slot)
+            except Refused as refused:
+                ticket.end("failed", refused)
+            else:
+                ticket.end("done")
+            if ticket.id not in self._tickets:  # forgotten while it ran
+                shutil.rmtree(ticket.folder, ignore_errors=True)
+
+    def _run(self, ticket: Ticket, slot: int) -> dict[str, Any]:
+        """In a thread; raises Refused."""
+
+        def report(phase: str, done: int, total: int) -> None:
+            ticket.phase, ticket.done, ticket.total = phase, done, total
+
+        (upload,) = ticket.folder.glob("upload.*")
+        try:
+            return own_process.run(
+                self.processes,
+                work.restore,
+                self.cfg,
+                ticket.job,
+                upload,
+                slot,
+                report=report,
+                cancelled=lambda: not ticket.is_open,
+                timeout=self.limits.timeout,
+            )
+        except own_process.Problem as problem:
+            raise Refused(problem.status, problem.sentence) from problem
+        except own_process.Ended as ended:
+            if ended.reason == "died":
+                log.error("the process of job %s died", ticket.id)
+            raise Refused(*_ENDINGS[ended.reason]) from ended
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            now = time.monotonic()
+            over = [ticket for ticket in self._tickets.values() if not ticket.is_open]
+            while len(over) > MOST_KEPT:
+                greedy = Counter(ticket.client for ticket in over).most_common(1)[0][0]
+                oldest = next(ticket for ticket in over if ticket.client == greedy)
+                over.remove(oldest)
+                self.forget(oldest)
+            for ticket in list(self._tickets.values()):
+                since, patience = (
+                    (ticket.seen, self.limits.patience)
+                    if ticket.ended is None
+                    else (ticket.ended, self.limits.keep_seconds)
+                )
+                if now > since + patience:
+                    self.forget(ticket)
+
+
+def _end_server(task: asyncio.Task[None]) -> None:
+    """Without one of its loops the server would only seem to live."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("a defect ends the server", exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,62 @@
+"""What a visitor may ask of the server, and how a refusal is said."""
+
+from dataclasses import dataclass, fields
+
+
+class Refused(Exception):
+    """A request is not served.
+
+    Args:
+        status: of HTTP, 4xx where the visitor can do something about it.
+        sentence: what was got, what was expected.
+        retry_after: seconds after which it may work, or None.
+    """
+
+    def __init__(self, status: int, sentence: str, retry_after: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence, self.retry_after = status, sentence, retry_after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of ``restore serve`` that bound what a visitor can use; ``conf/serve.yaml`` says what each is.
+
+    Raises:
+        ValueError: one of them leaves nothing to use.
+    """
+
+    max_mb: float
+    max_side: int
+    max_output_side: int
+    part_side: int
+    max_seconds: float
+    timeout: float
+    queue: int
+    devices: int
+    jobs_per_client: int
+    requests_per_minute: int
+    read_seconds: float
+    patience: float
+    keep_seconds: float
+    base64: bool
+    behind_proxy: bool
+
+    def __post_init__(self) -> None:
+        for name in self.names():
+            value = getattr(self, name)
+            if value is None or (not isinstance(value, bool) and not value > 0):
+                raise ValueError(f"{name} is {value}, expected a number above 0")
+        if self.max_seconds > self.timeout:
+            raise ValueError(
+                f"max_seconds is {self.max_seconds:g}, expected at most timeout={self.timeout:g}; raise timeout"
+            )
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the settings."""
+        return [field.name for field in fields(cls)]
+
+    @property
+    def max_bytes(self) -> int:
+        """Of an uploaded file."""
+        return int(self.max_mb * 1_000_000)

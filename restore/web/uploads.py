@@ -1,0 +1,88 @@
+"""What an upload is, told by its first bytes and its header before anything is decoded.
+
+A name and a declared type are the sender's words and count for nothing.
+"""
+
+import io
+import struct
+import warnings
+
+from PIL import Image, UnidentifiedImageError
+
+from restore.web.limits import Limits, Refused
+
+# the first bytes of each kind that restore.image reads
+_SIGNATURES = {
+    ".png": (b"\x89PNG\r\n\x1a\n",),
+    ".jpg": (b"\xff\xd8\xff",),
+    ".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    ".bmp": (b"BM",),
+}
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".bmp": "BMP", ".webp": "WEBP"}
+# what Pillow was seen to raise on headers with flipped or missing bytes
+_HEADER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    ArithmeticError,
+    struct.error,
+)
+
+
+def sniff(data: bytes) -> str:
+    """The suffix of the picture's kind.
+
+    Raises:
+        Refused: not a picture of a kind that is read.
+    """
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
+    for suffix, signatures in _SIGNATURES.items():
+        if data.startswith(signatures):
+            return suffix
+    raise Refused(415, "the file is not a PNG, JPEG, TIFF, WebP or BMP picture; save the picture as one of these")
+
+
+def check(data: bytes, limits: Limits) -> tuple[str, tuple[int, int] | None]:
+    """Look at an upload.
+
+    Returns:
+        The suffix of its kind, and the (width, height) its header claims; None for a TIFF that only the reader of
+        16-bit pictures understands, which checks the size itself before it decodes.
+
+    Raises:
+        Refused: empty, too many bytes, not a picture, or one of too many pixels.
+    """
+    if not data:
+        raise Refused(422, "the file is empty; choose a picture")
+    if len(data) > limits.max_bytes:
+        raise Refused(
+            413, f"the file has {len(data) / 1e6:.1f} MB, expected at most {limits.max_mb:g}; make it smaller"
+        )
+    suffix = sniff(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_side decides
+            with Image.open(io.BytesIO(data), formats=[_FORMATS[suffix]]) as header:
+                size = header.size
+    except Image.DecompressionBombError as error:
+        raise Refused(413, f"the picture claims too many pixels ({error}); shrink it first") from error
+    except (UnidentifiedImageError, *_HEADER_ERRORS) as error:
+        if suffix == ".tif":
+            return suffix, None
+        raise Refused(422, "the picture's header is damaged; save it again") from error
+    check_side(size, limits)
+    return suffix, size
+
+
+def check_side(size: tuple[int, int], limits: Limits) -> None:
+    """Refuse a picture of (width, height) with too long a side."""
+    if max(size) > limits.max_side:
+        raise Refused(
+            413,
+            f"the picture has {size[0]}x{size[1]} px, expected at most {limits.max_side} on each side; shrink it first",
+        )

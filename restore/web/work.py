@@ -1,0 +1,152 @@
+"""What is done in a job's own process: a picture file in, a restored one out, as ``restore predict`` does it.
+
+Light to import: the heavy libraries are imported where they are used, because the server names these functions
+without running them.
+"""
+
+import dataclasses
+import json
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore.config import inference_settings
+from restore.processes import settle
+from restore.web.limits import Refused
+from restore.web.orders import Job, refuse_large_output
+from restore.web.own_process import Problem, Report
+
+if TYPE_CHECKING:
+    from restore.image import Picture
+    from restore.restorers import Restorer
+
+RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
+_ANY_SCALE = ("zero_shot", "bicubic")
+
+
+def menu(report: Report, cfg: Any) -> dict[str, Any]:
+    """Open everything that is to be served, once, and tell what it is.
+
+    Args:
+        cfg: of the command; ``ckpt_path`` may be a list, and a folder stands for the checkpoints in it.
+
+    Raises:
+        ValueError, FileNotFoundError: one of them cannot be opened, or two have one name.
+    """
+    from restore.opening import open_restorer
+
+    given = [cfg.ckpt_path] if isinstance(cfg.ckpt_path, str) else list(cfg.ckpt_path or [])
+    settings = inference_settings(cfg)
+    entries: dict[str, dict[str, Any]] = {}
+    for path in [path for each in given for path in _checkpoints(str(each))]:
+        restorer = open_restorer(path, **settings | ({} if path in _ANY_SCALE else {"scale": None}))
+        entry = _entry(path, restorer, cfg)
+        if entry["name"] in entries:
+            other = entries[entry["name"]]["ckpt_path"]
+            raise ValueError(f"ckpt_path: {other} and {path} are both called {entry['name']}; rename one")
+        entries[entry["name"]] = entry
+    if not entries:
+        raise ValueError("ckpt_path is empty, expected a checkpoint, a folder of them, or a name such as zero_shot")
+    return {"menu": list(entries.values())}
+
+
+def _checkpoints(given: str) -> list[str]:
+    """What a name, a file or a folder stands for; of run folders the best checkpoints."""
+    folder = Path(given)
+    if not folder.is_dir():
+        return [given]
+    found = [path for suffix in ("*.ckpt", "*.safetensors") for path in folder.glob(suffix)]
+    found = sorted(found or folder.rglob("checkpoints/best.ckpt"))
+    if not found:
+        raise FileNotFoundError(f"ckpt_path: {given} holds no .ckpt or .safetensors file, and no run with a best.ckpt")
+    return [str(path) for path in found]
+
+
+def _entry(path: str, restorer: "Restorer", cfg: Any) -> dict[str, Any]:
+    from restore import checkpoint
+    from restore.opening import restorer_name
+
+    is_file = checkpoint.locate(path).is_file()
+    card = checkpoint.read(path)["restore"] if is_file else {}
+    entry = {
+        "name": restorer_name(path),
+        "ckpt_path": path,
+        "scale": float(restorer.scale),
+        "any_scale": path in _ANY_SCALE,
+        "input_kind": restorer.input_kind,
+        "protocol": restorer.protocol,
+        "sha256": checkpoint.sha256(path),
+        "card": json.loads(json.dumps(card, default=str)),
+    }
+    return entry | ({"max_steps": cfg.zero_shot.max_steps} if path == "zero_shot" else {})
+
+
+def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:
+    """Restore one upload: ``result.png`` and, where wanted, ``before.png`` of the same size beside it.
+
+    Args:
+        source: the upload, its suffix that of its content. slot: which of the jobs at work this is.
+
+    Returns:
+        ``notes`` of the restorer, ``size`` (height, width) of the result, ``part`` [top, left, height, width].
+
+    Raises:
+        Problem: the picture is damaged or too large. ValueError: of the restorer.
+    """
+    from restore import image
+    from restore.opening import open_restorer
+    from restore.resize import resize
+    from restore.restorers import restore_picture
+
+    settle(slot, cfg.threads or _share(cfg.devices))
+    picture = _read(source, job)
+    part = None
+    settings = inference_settings(cfg)
+    adaptation = dataclasses.replace(settings["adaptation"], max_seconds=job.seconds, seed=job.seed)
+    if job.steps is not None:
+        adaptation = dataclasses.replace(adaptation, max_steps=job.steps)
+    restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], adaptation=adaptation)
+    given = picture if restorer.input_kind == "rgb" else restorer.read(source)  # a label map: its pixels are classes
+    if job.part_side is not None:
+        (picture, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (picture, given))
+    restored = restore_picture(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
+    image.write(source.with_name(RESULT), restored)
+    if job.compare:
+        enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
+        image.write(source.with_name(BEFORE), image.picture(enlarged))
+    return {"notes": dict(restorer.notes), "size": list(restored.pixels.shape[1:]), "part": part}
+
+
+def _share(devices: int) -> int | None:
+    """Threads of each of several jobs; one job leaves torch's own number, as ``predict`` does."""
+    return None if devices == 1 else max(1, (os.cpu_count() or 1) // devices)
+
+
+def _read(source: Path, job: Job) -> "Picture":
+    from restore import image
+
+    try:
+        picture = image.read(source, max_pixels=job.max_side**2)
+    except ValueError as error:
+        # where the server keeps uploads is nobody's business
+        raise Problem(str(error).replace(f"{source}: ", "the picture cannot be read: ")) from error
+    height, width = picture.pixels.shape[1:]
+    if max(height, width) > job.max_side:  # a long strip
+        raise Problem(f"the picture has {width}x{height} px, expected at most {job.max_side} on each side", 413)
+    try:
+        refuse_large_output((width, height), job)
+    except Refused as refused:
+        raise Problem(refused.sentence, refused.status) from refused
+    return picture
+
+
+def _random_part(picture: "Picture", side: int, seed: int) -> tuple["Picture", list[int]]:
+    """A square of ``side`` px, or less where the picture is smaller, at a place that the seed chooses."""
+    height, width = picture.pixels.shape[1:]
+    chance = random.Random(seed)
+    rows, columns = min(side, height), min(side, width)
+    top, left = chance.randint(0, height - rows), chance.randint(0, width - columns)
+    window = (slice(None), slice(top, top + rows), slice(left, left + columns))
+    alpha = None if picture.alpha is None else picture.alpha[window]
+    return dataclasses.replace(picture, pixels=picture.pixels[window], alpha=alpha), [top, left, rows, columns]

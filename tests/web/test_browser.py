@@ -1,0 +1,123 @@
+"""The page in a real browser, against a real server."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from tests.conftest import Cli, photo
+from tests.web.conftest import Server, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 60_000  # milliseconds; other tests run beside this one
+
+
+@pytest.fixture
+def page(browser: "Browser", server: Server) -> Iterator["Page"]:
+    """The page, loaded; it may ask no other host, and no script of it may fail."""
+    page = browser.new_page(viewport={"width": 1100, "height": 760})
+    page.set_default_timeout(PATIENCE)
+    hosts, faults = set[str](), list[str]()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    page.wait_for_selector("#restore-go")
+    yield page
+    page.close()
+    assert hosts - {""} == {f"127.0.0.1:{server.port}"}
+    assert [fault for fault in faults if "status of 4" not in fault] == []  # refusals are logged by the browser
+
+
+def until(page: "Page", words: str) -> str:
+    """The status line, once it says these words."""
+    page.wait_for_function("words => document.getElementById('restore-status').textContent.includes(words)", arg=words)
+    return page.inner_text("#restore-status")
+
+
+def test_a_visitor_restores_a_photo(page: "Page", server: Server, checkpoints: Path, cli: Cli, tmp_path: Path) -> None:
+    source = photo(tmp_path / "holiday photo.jpg", 40, 60)
+    page.set_input_files("#restore-file", source)
+    assert wait_until(lambda: page.evaluate("document.getElementById('restore-preview').naturalWidth") == 60)
+    page.click("#restore-go")
+    until(page, "done: tiny, 120x80 px")
+
+    # the result is drawn right of the handle, which the visitor moves
+    result = page.locator("#restore-slider img").nth(1)
+    result.wait_for()
+    assert wait_until(lambda: result.evaluate("image => image.complete && image.naturalWidth") == 120)
+    before = result.evaluate("image => image.style.clipPath")
+    handle = page.locator("#restore-slider [data-testid=slider] .inner").bounding_box()
+    assert handle is not None
+    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 120, y, steps=4)
+    page.mouse.up()
+    after = result.evaluate("image => image.style.clipPath")
+    shares = [float(re.findall(r"([\d.]+)%", clip)[-1]) for clip in (before, after)]
+    assert shares[1] < shares[0] - 10
+    page.mouse.move(x - 60, y)
+    page.mouse.wheel(0, -300)
+    assert wait_until(
+        lambda: float(result.evaluate("image => new DOMMatrix(getComputedStyle(image).transform).a")) > 1.04
+    )
+
+    with page.expect_download() as download:
+        page.click("#restore-download")
+    assert download.value.suggested_filename == "holiday photo_x2.png"
+    download.value.save_as(tmp_path / "downloaded.png")
+    made = cli(
+        "predict",
+        'input="holiday photo.jpg"',
+        "output=made.png",
+        "threads=1",
+        f"ckpt_path={checkpoints}/tiny.safetensors",
+    )
+    assert made.status == 0, made.err
+    assert (tmp_path / "downloaded.png").read_bytes() == (tmp_path / "made.png").read_bytes()
+
+
+def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Path) -> None:
+    page.click("#restore-go")
+    until(page, "choose a picture first")
+    page.set_input_files("#restore-file", photo(tmp_path / "a.png", 150, 150))
+    page.click("#restore-method input")
+    page.click("[role=option] >> text=zero_shot")
+    page.click("#restore-go")
+    until(page, "training: ")
+    page.click("#restore-stop")
+    until(page, "cancelled")
+    page.click("#restore-method input")
+    page.click("[role=option] >> text=bicubic")
+    page.locator("#restore-mode label").nth(1).click()
+    page.click("#restore-go")
+    said = until(page, "done: bicubic, 96x96 px")
+    assert re.search(r"seed \d+; the part at row \d+, column \d+", said)
+    part = re.search(r"seed (\d+)", said)
+    assert part is not None
+    assert page.get_attribute("#restore-download", "download") == f"a_part{part[1]}_x8.png"
+
+
+def test_a_refusal_is_said_on_the_page(page: "Page", tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    page.set_input_files("#restore-file", tmp_path / "a.png")
+    page.click("#restore-go")
+    until(page, "not a PNG, JPEG")
+    (tmp_path / "b.png").write_bytes(bytes(1_500_000))
+    page.set_input_files("#restore-file", tmp_path / "b.png")
+    page.click("#restore-go")
+    until(page, "the file has 1.5 MB, expected at most 1")
+    with Image.open(photo(tmp_path / "c.png")) as file:
+        file.resize((2100, 10)).save(tmp_path / "c.png")
+    page.set_input_files("#restore-file", tmp_path / "c.png")
+    page.click("#restore-go")
+    until(page, "2100x10 px, expected at most 2048")

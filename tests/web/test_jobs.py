@@ -1,0 +1,118 @@
+"""The queue, with a stand-in for the work: who is let in, who is told what, and what is left behind."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restore.web import jobs as jobs_module
+from restore.web import own_process
+from restore.web.jobs import Jobs, Ticket
+from restore.web.limits import Limits, Refused
+from restore.web.orders import Order
+from tests.web.test_limits import limits, settled
+
+Story = Callable[[Jobs], Awaitable[None]]
+
+
+def stand_in(processes: Any, task: Any, cfg: Any, job: Any, upload: Path, slot: int, **hooks: Any) -> dict[str, Any]:
+    """Works until the upload's content says otherwise, or it is cancelled."""
+    hooks["report"]("working", 1, 2)
+    while upload.read_bytes() == b"long":
+        if hooks["cancelled"]():
+            raise own_process.Ended("cancelled")
+        time.sleep(0.01)
+    if upload.read_bytes() == b"bad":
+        raise own_process.Problem("the picture cannot be read")
+    if upload.read_bytes() == b"deadly":
+        raise own_process.Ended("died")
+    return {"size": [4, 4]}
+
+
+def play(story: Story, given: Limits, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_process, "run", stand_in)
+    monkeypatch.setattr(jobs_module, "SWEEP_EVERY", 0.05)
+
+    async def whole() -> None:
+        jobs = Jobs(None, given, folder, None)
+        jobs.start()
+        try:
+            await asyncio.wait_for(story(jobs), 30)
+        finally:
+            await jobs.stop()
+
+    asyncio.run(whole())
+    assert list(folder.iterdir()) == []  # whatever happened
+
+
+def send(jobs: Jobs, client: str, content: bytes) -> Ticket:
+    return jobs.submit(client, settled(Order()), content, ".png")
+
+
+def test_jobs_end_as_their_work_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(jobs: Jobs) -> None:
+        good, bad = send(jobs, "a", b"good"), send(jobs, "b", b"bad")
+        deadly = send(jobs, "c", b"deadly")
+        for ticket in (good, bad, deadly):
+            await ticket.over.wait()
+        assert (good.state, good.facts, good.phase) == ("done", {"size": [4, 4]}, "working")
+        assert [(t.state, t.refused and t.refused.status) for t in (bad, deadly)] == [("failed", 422), ("failed", 500)]
+
+    play(story, limits(queue=5), tmp_path, monkeypatch)
+
+
+def test_the_queue_is_short_and_an_address_has_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(jobs: Jobs) -> None:
+        first = send(jobs, "a", b"long")
+        while first.state == "waiting":
+            await asyncio.sleep(0.01)
+        second = send(jobs, "a", b"long")
+        assert (jobs.ahead(first), jobs.ahead(second)) == (0, 0)
+        with pytest.raises(Refused, match="2 of your jobs are under way"):
+            send(jobs, "a", b"long")
+        third = send(jobs, "b", b"good")
+        assert jobs.ahead(third) == 1
+        with pytest.raises(Refused, match="2 jobs are waiting already") as refused:
+            send(jobs, "c", b"long")
+        assert (refused.value.status, refused.value.retry_after) == (429, 30)
+        jobs.forget(first)
+        jobs.forget(second)
+        await third.over.wait()
+        assert third.state == "done"
+        with pytest.raises(Refused, match="no such job"):
+            jobs.get(first.id)
+
+    play(story, limits(), tmp_path, monkeypatch)
+
+
+def test_what_nobody_asks_after_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(jobs: Jobs) -> None:
+        left, done = send(jobs, "a", b"long"), send(jobs, "b", b"good")
+        await left.over.wait()
+        assert left.state == "cancelled"
+        await done.over.wait()
+        while done.folder.exists() or left.folder.exists():
+            await asyncio.sleep(0.05)
+
+    play(story, limits(patience=0.2, keep_seconds=0.3), tmp_path, monkeypatch)
+
+
+def test_a_busy_address_loses_its_own_results_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "MOST_KEPT", 3)
+
+    async def story(jobs: Jobs) -> None:
+        visitor = send(jobs, "a", b"good")
+        await visitor.over.wait()
+        busy = []
+        for _ in range(5):
+            busy.append(send(jobs, "b", b"good"))
+            await busy[-1].over.wait()
+        while busy[2].folder.exists():
+            await asyncio.sleep(0.05)
+        assert visitor.folder.exists()
+        assert [ticket.folder.exists() for ticket in busy] == [False, False, False, True, True]
+
+    play(story, limits(), tmp_path, monkeypatch)

@@ -1,0 +1,66 @@
+"""What ends ``restore serve`` before it serves."""
+
+import pickle
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cli
+
+
+class Payload:
+    """Its pickle asks who opens it to make a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(cli: Cli, tmp_path: Path) -> None:
+    evil = tmp_path / "models" / "evil.ckpt"
+    evil.parent.mkdir()
+    evil.write_bytes(pickle.dumps(Payload(tmp_path / "it ran")))
+    outcome = cli("serve", f"ckpt_path=[bicubic,{evil.parent}]", "port=0")
+    assert outcome.status == 1
+    assert "ckpt_path" in outcome.err
+    assert "evil.ckpt is damaged or not a checkpoint of this package" in outcome.err
+    assert not (tmp_path / "it ran").exists()
+    pickle.loads(evil.read_bytes())
+    assert (tmp_path / "it ran").exists()  # so it would have
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["max_mb=0"], "max_mb is 0.0, expected a number above 0"),
+        (["max_seconds=400"], "max_seconds is 400, expected at most timeout=300"),
+        (["port=70000"], "port is 70000"),
+        (["host=256.0.0.1"], "host is 256.0.0.1"),
+    ],
+)
+def test_bad_settings_are_named(overrides: list[str], said: str, cli: Cli) -> None:
+    outcome = cli("serve", *overrides)
+    assert outcome.status == 1
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_port_that_is_taken_is_named(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = cli("serve", f"port={port}")
+    assert outcome.status == 1
+    assert f"port is {port}, which cannot be served" in outcome.err
+
+
+def test_without_the_extra_one_sentence_names_it(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['gradio'] = None; sys.argv = ['serve']; from restore.serve import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("serve: gradio is missing, which the page needs; pip install restore[serve]\n")
