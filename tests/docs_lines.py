@@ -25,10 +25,13 @@ NOT_RUN = {
     r"python docs/\w+\.py$": "they draw the pictures of these pages; that the script exists is tested",
     r"python -m experiments\.": "it works on trainings of hours; that the module exists is tested",
     r"restore fit .*experiment=(super_resolution|deblur|translation)_\w+": "a training of hours",
+    r"restore check .*(experiment=(super_resolution|deblur|translation)_|div2k|GoPro)": "it counts their pictures",
+    r".*RealESRGAN": "it needs weights of another project; tests of foreign weights make some",
     r"restore benchmark .*what=\[(step|inference|memory|budgets)": "it measures for minutes; what=[data] stands for it",
     r"restore benchmark( model=\w+)?$": "it measures for minutes; what=[data] stands for it",
-    r"restore serve ": "it runs until it is stopped; tests of the page start it",
-    r"curl ": "it needs the page to run; tests of the page send such requests",
+    r"restore serve\b": "it runs until it is stopped; tests of the page start it",
+    r"curl |printf .*base64": "it needs the page to run; tests of the page send such requests",
+    r"torchrun ": "it starts processes; tests of several processes do",
     r"(srun|sbatch|squeue|scontrol|scancel|sacct) ": "it needs a cluster; tests of Slurm run on one of one node",
     r"wandb (login|sync)": "it needs an account",
     r"tensorboard --logdir": "it runs until it is stopped",
@@ -152,6 +155,10 @@ def smaller(words: Sequence[str]) -> list[str]:
     options = [word for word in given if word.startswith("-")]  # before all settings, argparse wants
     kept = [word for word in map(_smaller_word, given) if word is not None and word not in options]
     added = list(SMALL.get(_method(given) if command in TRAINS else command, ()))
+    if "logger=wandb" in given:
+        added.append("logger.wandb.offline=true")
+    if any(word.startswith("experiment=search_") for word in given):
+        added.append("hydra.sweeper.n_trials=2")
     if command in TRAINS:
         if any(each in given for each in RESIZED):
             added.append("data.load_size=40")

@@ -1,4 +1,7 @@
-"""The folder in which the documents' commands are run: every file and folder that a page may name without making it."""
+"""The folder in which the documents' commands are run: every file and folder that a page may name without making it.
+
+To it come a run and two evaluations (RUNS, EVALUATIONS), made with the commands.
+"""
 
 from pathlib import Path
 
@@ -10,8 +13,17 @@ from torch import Tensor
 
 from restore import image
 from restore.data.photos import EMBEDDED, embedded
+from restore.networks.information_gain import InformationGainNetwork
 
 SIDE = 64
+RUN = "outputs/demo/demo"  # the one of `make demo`
+RUNS = (
+    "outputs/a/1",
+    "outputs/a/2",
+    "multirun/x/seed=0,model.width=16",
+    "multirun/x/seed=1,model.width=16",
+)  # its copies
+EVALUATIONS = ("outputs/evaluate/best_x2", "outputs/evaluate/other_x2")
 ROOT = Path(__file__).parent.parent
 
 
@@ -34,7 +46,7 @@ def build(folder: Path) -> None:
             image.write(path, image.Picture(next(pictures)))
 
     save("photo.jpg", "my photo (1).jpg", "shaken.jpg", "drawing.png", "labels.png")
-    save("holiday/beach.jpg", "holiday/boat.png", "my_photos/a", "my_photos/b", "my_photos/c")
+    save("holiday/beach.jpg", "holiday/boat.png", "frames/1", "frames/2", "my_photos/a", "my_photos/b", "my_photos/c")
     save("data/Set5/HR/baby", "data/Set5/HR/bird", "data/Set14/HR/comic", "data/Set14/HR/zebra")
     save("data/DIV2K/DIV2K_train_HR/0001", "data/DIV2K/DIV2K_train_HR/0002", "data/DIV2K/DIV2K_valid_HR/0801")
     save(*(f"clips/street/{k:04d}" for k in range(14)))
@@ -53,6 +65,9 @@ def build(folder: Path) -> None:
             path = folder / f"data/facades/{part}/{k + 1}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             image.write(path, image.Picture(torch.cat([next(pictures), _label_map(k)], 2)))
+
+    network = InformationGainNetwork(groups=2, blocks=2, channels=16, image_skip="bicubic")
+    torch.save(network.state_dict(), folder / "theirs.pth")  # bare weights, of the preset that SMALLER chooses
 
 
 def small_embedded(folder: Path) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ How a page is written so that it passes stands in ``tests/docs_lines.py``.
 
 import ast
 import dataclasses
+import importlib
 import importlib.util
 import re
 import shutil
@@ -65,7 +66,7 @@ def test_every_command_composes_as_it_stands(page: Path, monkeypatch: pytest.Mon
     wrong = []
     for line in lines_of(page):
         words = line.restore if line.language == "sh" else None
-        if words is None or words[0] not in COMMANDS or (line.reason is None and set(words) <= set(smaller(words))):
+        if words is None or not is_composed(words[0]) or (line.reason is None and set(words) <= set(smaller(words))):
             continue  # what is run with all its words is composed there
         try:
             with initialize_config_dir(conf_dir(), version_base="1.3"):
@@ -75,10 +76,15 @@ def test_every_command_composes_as_it_stands(page: Path, monkeypatch: pytest.Mon
     assert not wrong, "\n".join([*wrong, HOW])
 
 
+def is_composed(command: str) -> bool:
+    """Whether Hydra composes the command's settings; `restore table` reads folders, and no configuration."""
+    return (Path(conf_dir()) / f"{command}.yaml").is_file()
+
+
 def _without_sweeps(words: list[str]) -> Iterator[str]:
     """Each word, of a sweep the first point."""
     for word in words:
-        if word.startswith("-"):
+        if "=" not in word:  # an option, or one of the folders of `restore table`
             continue
         override = OverridesParser.create().parse_override(word)
         if override.is_discrete_sweep():
@@ -109,10 +115,18 @@ def world(files: Files, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setitem(EMBEDDED, name, photos)
     monkeypatch.setattr(curves, "draw_curves", lambda *_: None)  # a third of a training of four steps
     if not (files.template / "outputs").exists():
+        commands = [["fit", "name=demo", "run_id=demo"]]
+        commands += [
+            ["evaluate", "ckpt_path=bicubic", f"scale={scale}", "benchmarks=[data/Set5]", f"output={folder}"]
+            for scale, folder in enumerate(docs_world.EVALUATIONS, 2)
+        ]
         with monkeypatch.context() as here:
             here.chdir(files.template)
-            outcome = cli(*smaller(["fit", "name=demo", "run_id=demo"]))
-        assert outcome.status == 0, outcome.err
+            for command in commands:
+                outcome = cli(*smaller(command))
+                assert outcome.status == 0, outcome.err
+        for folder in docs_world.RUNS:
+            shutil.copytree(files.template / docs_world.RUN, files.template / folder)
     shutil.copytree(files.template, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
@@ -126,7 +140,10 @@ def test_a_page_runs_from_top_to_bottom(page: Path, world: Path, files: Files, c
 
 def _problem(line: Line, cli: Cli, done: set[tuple[str, ...]]) -> str | None:
     if line.language == "python":
-        exec(compile(line.text, line.place, "exec"), {"__name__": "document"})
+        try:
+            exec(compile(line.text, line.place, "exec"), {"__name__": "document"})
+        except Exception as error:  # noqa: BLE001, whatever it is belongs to the page
+            return f"{line.place}: {type(error).__name__}: {error}"
         return None
     words = line.restore
     if line.reason is not None or words is None or words[0] not in COMMANDS:
@@ -134,8 +151,9 @@ def _problem(line: Line, cli: Cli, done: set[tuple[str, ...]]) -> str | None:
     small = smaller(words)
     if tuple(small) in done:
         return None
-    run = [] if any(word.startswith("-") for word in small) else ["--run"]  # else Hydra composes twice to find out
-    outcome = cli(small[0], *run, *small[1:])
+    # without an option Hydra composes twice, first to find out whether it is a sweep
+    is_plain = is_composed(small[0]) and not any(word.startswith("-") for word in small)
+    outcome = cli(small[0], *(["--run"] if is_plain else []), *small[1:])
     if outcome.status == 0:
         if not re.search(r"\b(run_id|output)=", line.text):  # what such a line makes, a later one may want
             done.add(tuple(small))
@@ -197,7 +215,8 @@ def settings() -> frozenset[str]:
         content = yaml.safe_load(file.read_text()) or {}
         found |= {f"{prefix}{key}" for key in _keys({key: each for key, each in content.items() if key != "defaults"})}
         found |= set() if is_root else {group}
-    for schema in vars(config).values():
+    others = [importlib.import_module(f"restore.{command}") for command in COMMANDS if not is_composed(command)]
+    for schema in (each for module in (config, *others) for each in vars(module).values()):
         if dataclasses.is_dataclass(schema):
             found |= {field.name for field in dataclasses.fields(schema)}
     return frozenset(found | {"experiment"})
