@@ -1,6 +1,7 @@
 """Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
 
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -106,3 +107,15 @@ def test_a_job_of_any_name_is_one_training(cluster: Cluster, tmp_path: Path, nam
     job = cluster.submit(JOB.format(line=line), cwd=tmp_path, options=[f"--job-name={name}"])
     assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
     assert json.loads((run_folder(tmp_path, "a") / "result.json").read_text())["processes"] == 2
+
+
+def test_points_of_a_sweep_are_jobs(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(key, cluster.environment[key])
+    options = f"{FIT}trainer.max_steps=2 trainer.devices=1".replace("trainer=slurm ", "trainer=smoke ").split()
+    command = [*options, "-m", "seed=1,2", "name=s", "hydra/launcher=slurm", "hydra.launcher.timeout_min=5"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    results = [read_mapping(path) for path in (tmp_path / "multirun" / "s").glob("*/result.json")]
+    assert [result["steps"] for result in results] == [2, 2]
+    assert len(list((tmp_path / "multirun/s/.submitit").glob("*/*_submission.sh"))) == 1  # an array of two
