@@ -30,7 +30,7 @@ NOT_RUN = {
     r"restore benchmark .*what=\[(step|inference|memory|budgets)": "it measures for minutes; what=[data] stands for it",
     r"restore benchmark( model=\w+)?$": "it measures for minutes; what=[data] stands for it",
     r"restore serve\b": "it runs until it is stopped; tests of the page start it",
-    r"curl |printf .*base64": "it needs the page to run; tests of the page send such requests",
+    r"(curl|printf) ": "it is sent to a page that a test of its own starts",
     r"restore export .*format=torch_export": "a graph takes ten seconds; tests of export make one of each method",
     r"torchrun ": "it starts processes; tests of several processes do",
     r"(srun|sbatch|squeue|scontrol|scancel|sacct) ": "it needs a cluster; tests of Slurm run on one of one node",
@@ -81,6 +81,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "zero_shot": (*TRAINING, "model.width=4", "model.depth=1", "model.back_projection=1", "data.patch_size=16"),
     "predict": INFERENCE,
     "evaluate": INFERENCE,
+    "serve": INFERENCE[1:],  # visitors name their number of steps
     "benchmark": ("patch_size=32", "batch_size=2", "model=super_resolution_tiny"),
 }
 TRAINS = ("fit", "check")  # for these it goes by method
@@ -92,11 +93,13 @@ class Line(NamedTuple):
 
     Attributes:
         place: page and line number. language: ``sh`` or ``python``. text: as it stands there, comments left out.
+        typed: the same as one would type it.
     """
 
     place: str
     language: str
     text: str
+    typed: str = ""
 
     @property
     def reason(self) -> str | None:
@@ -141,12 +144,12 @@ def lines_of(page: Path) -> list[Line]:
         pending = ""
         for number, line in enumerate(content, start + 1):
             pending += line.strip()
-            if pending.endswith("\\"):
-                pending = pending[:-1]
+            if pending.endswith(("\\", "|")):
+                pending = pending.removesuffix("\\") + " "
                 continue
             words = shlex.split(pending, comments=True)
             if words:
-                found.append(Line(f"{where}:{number}", language, shlex.join(words)))
+                found.append(Line(f"{where}:{number}", language, shlex.join(words), pending))
             pending = ""
     return found
 
