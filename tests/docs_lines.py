@@ -30,14 +30,17 @@ NOT_RUN = {
     r"restore benchmark .*what=\[(step|inference|memory|budgets)": "it measures for minutes; what=[data] stands for it",
     r"restore benchmark( model=\w+)?$": "it measures for minutes; what=[data] stands for it",
     r"restore serve\b": "it runs until it is stopped; tests of the page start it",
-    r"curl |printf .*base64": "it needs the page to run; tests of the page send such requests",
+    r"(curl|printf) ": "it is sent to a page that a test of its own starts",
+    r"restore export .*format=torch_export": "a graph takes ten seconds; tests of export make one of each method",
     r"torchrun ": "it starts processes; tests of several processes do",
     r"(srun|sbatch|squeue|scontrol|scancel|sacct) ": "it needs a cluster; tests of Slurm run on one of one node",
     r"wandb (login|sync)": "it needs an account",
     r"tensorboard --logdir": "it runs until it is stopped",
 }
 
-# words that a small machine without network cannot take -> what takes their place, or None
+DEMO = "outputs/demo/demo/checkpoints/best.ckpt"
+
+# words that a small machine without network cannot take, behind any command or a certain one -> what takes their place
 SMALLER: dict[str, str | None] = {
     r"trainer=\w+": None,  # SMALL has trainer=smoke
     r"trainer\.max_steps=.*": "trainer.max_steps=6",
@@ -50,6 +53,7 @@ SMALLER: dict[str, str | None] = {
     r"zero_shot\.model\.kernel_steps=.*": "zero_shot.model.kernel_steps=2",
     r"(lpips|inception)_weights=.*": None,
     r"devices=\d+": None,
+    r"export (ckpt_path)=(super_resolution_x\d|deblur_narrow)": rf"\1={DEMO}",
     r"device=\w+": "device=cpu",
     r"hydra/launcher=.*": None,
     r"hydra\.launcher\..*": None,
@@ -77,6 +81,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "zero_shot": (*TRAINING, "model.width=4", "model.depth=1", "model.back_projection=1", "data.patch_size=16"),
     "predict": INFERENCE,
     "evaluate": INFERENCE,
+    "serve": INFERENCE[1:],  # visitors name their number of steps
     "benchmark": ("patch_size=32", "batch_size=2", "model=super_resolution_tiny"),
 }
 TRAINS = ("fit", "check")  # for these it goes by method
@@ -88,11 +93,13 @@ class Line(NamedTuple):
 
     Attributes:
         place: page and line number. language: ``sh`` or ``python``. text: as it stands there, comments left out.
+        typed: the same as one would type it.
     """
 
     place: str
     language: str
     text: str
+    typed: str = ""
 
     @property
     def reason(self) -> str | None:
@@ -137,12 +144,12 @@ def lines_of(page: Path) -> list[Line]:
         pending = ""
         for number, line in enumerate(content, start + 1):
             pending += line.strip()
-            if pending.endswith("\\"):
-                pending = pending[:-1]
+            if pending.endswith(("\\", "|")):
+                pending = pending.removesuffix("\\") + " "
                 continue
             words = shlex.split(pending, comments=True)
             if words:
-                found.append(Line(f"{where}:{number}", language, shlex.join(words)))
+                found.append(Line(f"{where}:{number}", language, shlex.join(words), pending))
             pending = ""
     return found
 
@@ -153,7 +160,9 @@ def smaller(words: Sequence[str]) -> list[str]:
     if {"--help", "--cfg", "--version", "--info"} & set(words):
         return list(words)
     options = [word for word in given if word.startswith("-")]  # before all settings, argparse wants
-    kept = [word for word in map(_smaller_word, given) if word is not None and word not in options]
+    kept = [
+        word for word in (_smaller_word(command, each) for each in given) if word is not None and word not in options
+    ]
     added = list(SMALL.get(_method(given) if command in TRAINS else command, ()))
     if "logger=wandb" in given:
         added.append("logger.wandb.offline=true")
@@ -167,9 +176,9 @@ def smaller(words: Sequence[str]) -> list[str]:
     return [command, *options, *added, *kept]  # of two words for one key the later one holds
 
 
-def _smaller_word(word: str) -> str | None:
+def _smaller_word(command: str, word: str) -> str | None:
     for pattern, replacement in SMALLER.items():
-        match = re.fullmatch(pattern, word)
+        match = re.fullmatch(pattern, word) or re.fullmatch(pattern, f"{command} {word}")
         if match:
             return None if replacement is None else match.expand(replacement)
     return word

@@ -4,11 +4,16 @@ How a page is written so that it passes stands in ``tests/docs_lines.py``.
 """
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import re
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -159,6 +164,44 @@ def _problem(line: Line, cli: Cli, done: set[tuple[str, ...]]) -> str | None:
             done.add(tuple(small))
         return None
     return f"{line.place}: `{line.text}`\n  run as: restore {' '.join(small)}\n  status {outcome.status}: {outcome.err}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("serve" not in COMMANDS, reason="there is no page yet")
+def test_requests_to_the_page_are_answered(world: Path) -> None:
+    """One page, small and on a free port, for the `curl` lines of all documents, in their order."""
+    requests = [line for page in PAGES for line in lines_of(page) if line.text.startswith(("curl ", "printf "))]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    served = "ckpt_path=[super_resolution_x2,zero_shot,bicubic]"
+    words = [*smaller(["serve", served]), "base64=true", "part_side=16", f"port={port}"]
+    wrong, job = [], ""
+    with subprocess.Popen([sys.executable, "-m", "restore", *words], stdout=subprocess.DEVNULL) as server:
+        try:
+            _wait_for(port, server)
+            for line in requests:
+                # a result is asked for before it is there, and refused until then
+                again = "--retry 30 --retry-delay 1 --retry-all-errors" if "/jobs/ID" in line.text else ""
+                typed = line.typed.replace(":7860", f":{port}").replace("jobs/ID", f"jobs/{job}")
+                typed = typed.replace("curl ", f"curl -sS --fail-with-body {again} ")
+                shell = ["bash", "-o", "pipefail", "-c", typed]
+                done = subprocess.run(shell, capture_output=True, text=True, timeout=120)
+                job = next(iter(re.findall(r'"id": ?"(\w+)"', done.stdout)), job)
+                if done.returncode:
+                    wrong.append(f"{line.place}: `{line.text}`\n  {done.stdout[-300:]} {done.stderr[-300:]}")
+        finally:
+            server.terminate()
+    assert not wrong, "\n".join(wrong)
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert server.poll() is None, "the page did not start"
+        time.sleep(0.2)
+    pytest.fail("the page did not start within two minutes")
 
 
 def test_makefile_targets_and_scripts_exist() -> None:
