@@ -161,7 +161,9 @@ def opened(**inference: object) -> NetworkRestorer:
 
 def test_a_memory_budget_changes_the_pieces_and_not_the_picture() -> None:
     lq = torch.rand(3, 222, 303)
-    budget = 210**2 * tiny(width=8).bytes_per_pixel / 2**30
+    held = opened()._held((222, 303))  # the picture's own share of the budget
+    assert held >= 222 * 303 * 3 * (1 + 1 + 4)  # levels in and out, and a row of tiles as float
+    budget = (210**2 * tiny(width=8).bytes_per_pixel + held) / 2**30
     whole, tiled = opened(tile="none"), opened(memory_gb=budget)
     assert whole.tile_for((222, 303)) is None
     tile = tiled.tile_for((222, 303))

@@ -239,7 +239,7 @@ def test_the_spatial_size_falls_at_every_stage(size: tuple[int, int]) -> None:
         stage.register_forward_hook(lambda module, _, out: shapes.append((type(module).__name__, out.shape)))
     x = torch.rand(1, 16, *size)
     generator(x)
-    assert [name for name, _ in shapes] == ["Conv2d", "PReLU", "MaxPool2d", "Conv2d", "PReLU", "AdaptiveAvgPool2d"]
+    assert [name for name, _ in shapes] == ["Conv2d", "PReLU", "HalvingMaxPool", "Conv2d", "PReLU", "AdaptiveAvgPool2d"]
     half = (-(-size[0] // 2), -(-size[1] // 2))
     assert [tuple(shape[1:]) for name, shape in shapes if name != "PReLU"] == [
         (8, *size),
