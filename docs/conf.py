@@ -5,8 +5,6 @@ author = "the authors of restore"
 extensions = ["myst_parser"]
 exclude_patterns = ["README.md"]
 myst_heading_anchors = 3  # links to headings, as GitHub makes them
-# of pages named in index.md that a checkout does not hold (yet)
-suppress_warnings = ["toc.not_readable"]
 html_theme = "furo"
 html_title = "restore"
 html_show_sphinx = False
