@@ -2,7 +2,7 @@
 
     python -m experiments.translation.collect outputs/translation_contours/*
 
-Writes pairs.csv, runs.csv, sheet.png and stages.png. Protocol translation_rgb; the weights are those of the last step
+Writes pairs.csv, runs.csv, sheet.jpg and stages.jpg. Protocol translation_rgb; the weights are those of the last step
 (moving average).
 """
 
@@ -144,8 +144,8 @@ def draw(restored: dict[tuple[Any, ...], Path], test: Any) -> None:
         pictures = [sample["lq"], *(image.read(folder / f"{name}.png").rgb() for folder in shown), sample["gt"]]
         rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in pictures], 2)[..., :-4])
     sheet = torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)[:, :-4]
-    image.write(HERE / "sheet.png", image.picture(sheet))
-    print("columns of sheet.png:", "contours;", *(f"{who[0]}, {who[1]};" for who in restored if who[2] == 0), "photo")
+    image.write(HERE / "sheet.jpg", image.picture(sheet))
+    print("columns of sheet.jpg:", "contours;", *(f"{who[0]}, {who[1]};" for who in restored if who[2] == 0), "photo")
 
 
 def draw_stages(folder: Path) -> None:
@@ -155,7 +155,7 @@ def draw_stages(folder: Path) -> None:
         sheet = image.read(file).rgb()  # one row for each watched pair
         parts = sheet[:, SIDE : 2 * SIDE].chunk(5, dim=2)
         rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in parts], 2)[..., :-4])
-    image.write(HERE / "stages.png", image.picture(torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)))
+    image.write(HERE / "stages.jpg", image.picture(torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)))
 
 
 def middle(picture: Tensor) -> Tensor:

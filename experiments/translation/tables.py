@@ -31,6 +31,20 @@ def pairs() -> str:
     return "\n".join(lines)
 
 
+def baseline() -> str:
+    """Paired differences, every run minus the mean image."""
+    l1 = by_picture("l1")
+    (mean_image,) = (values for each, values in l1.items() if not each[1])
+    lines = [
+        "| losses | trained | seed | L1 - mean image's | 95 % interval | pairs where it is closer |",
+        "|" + "---|" * 6,
+    ]
+    for each, values in l1.items():
+        if each[1]:
+            lines.append(f"| {' | '.join(each)} | {compared(values, mean_image)} |")
+    return "\n".join(lines)
+
+
 def staged() -> str:
     """Paired differences, staged minus at once, on the same test pairs."""
     l1 = by_picture("l1")
@@ -100,7 +114,13 @@ def read(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-TABLES: dict[str, Callable[[], str]] = {"pairs": pairs, "staged": staged, "losses": losses, "steps": steps}
+TABLES: dict[str, Callable[[], str]] = {
+    "pairs": pairs,
+    "baseline": baseline,
+    "staged": staged,
+    "losses": losses,
+    "steps": steps,
+}
 
 
 if __name__ == "__main__":
