@@ -18,6 +18,12 @@ def rank() -> int:
     return dist.get_rank() if world() > 1 else 0
 
 
+def meet() -> None:
+    """Wait until all processes have come here."""
+    if world() > 1:
+        dist.barrier()
+
+
 def mean(values: Tensor) -> Tensor:
     """Mean over the processes; all of them must ask, with the same shape."""
     if world() == 1:

@@ -222,7 +222,9 @@ def _method(target: str) -> str:
 def _folder_name(overrides: str) -> str:
     """The folder of a sweep's point: its overrides, made one short name."""
     name = overrides.replace("/", "_") or "point"
-    return name if len(name) <= 100 else f"{name[:90]}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if len(name.encode()) <= 100:
+        return name
+    return f"{name.encode()[:90].decode(errors='ignore')}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _check_folder() -> str:

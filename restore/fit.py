@@ -71,7 +71,13 @@ def _resume_or_train(cfg: DictConfig, folder: Path, place: launch.Place) -> dict
 
 def _refuse_own_folders(cfg: DictConfig) -> None:
     """Each of several processes composes its configuration by itself, so the time is no name they share."""
-    if HydraConfig.get().mode == RunMode.RUN and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
+    is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    if is_sweep and "SUBMITIT_LOCAL_NTASKS" not in os.environ:
+        raise ValueError(
+            "several processes were started, and each would go through the sweep by itself; start one, without "
+            "torchrun, and set trainer.devices to the number of processes of a point"
+        )
+    if not is_sweep and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
         raise ValueError("run_id is not set, but several processes were started and must find one folder; set run_id")
 
 
@@ -128,8 +134,15 @@ def _end(number: int, folder: Path) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt(remedy) from None
     log.warning("ended by %s. %s", signal.Signals(number).name, remedy)
-    if not launch.place().rank:
+    place = launch.place()
+    if not place.rank:
         launch.requeue(number)
+    if place.world > 1:
+        from restore import collectives
+
+        # srun and torchrun end the others as soon as one is gone, and the first may still be sending its last words
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        collectives.meet()
     raise SystemExit(128 + number) from None
 
 
@@ -186,7 +199,7 @@ def train(
         "monitor": f"best/{model.monitor}",
         "value": model.best,
         "protocol": model.protocol,
-        "metrics": {key: float(value) for score in scores for key, value in score.items()},
+        "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},
         "steps": done,
         "steps_run": steps.batches // trainer.accumulate_grad_batches,
         "processes": trainer.world_size,

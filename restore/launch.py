@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 LOOK_EVERY = 0.1  # seconds between two looks at the processes
 AFTER_FAILURE = 10.0  # seconds that the others get to end by themselves once one has failed
-AFTER_SIGNAL = 60.0  # seconds that all get to end once a signal was handed on
+AFTER_SIGNAL = 110.0  # seconds that all get to end once a signal was handed on
 STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a fresh process is part of our group and no other
 
 
@@ -64,15 +64,15 @@ def place() -> Place:
             )
         return Place(int(own["RANK"]), int(own["WORLD_SIZE"]), int(own["LOCAL_WORLD_SIZE"]), "environment")
     # in a batch script, before srun, the number of tasks is set as well, but this is the only process
-    if "SLURM_STEP_ID" in own and int(own["SLURM_NTASKS"]) > 1:
-        return _place_of_task(int(own["SLURM_NTASKS"]), int(own["SLURM_STEP_NUM_NODES"]))
-    return Place(0, 1, 1, "nothing")
+    tasks = int(own.get("SLURM_STEP_NUM_TASKS", "1")) if "SLURM_STEP_ID" in own else 1
+    return Place(0, 1, 1, "nothing") if tasks == 1 else _place_of_task(tasks, int(own["SLURM_STEP_NUM_NODES"]))
 
 
 def _place_of_task(tasks: int, nodes: int) -> Place:
-    if tasks % nodes:
+    if tasks % nodes or "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise ValueError(
-            f"srun started {tasks} tasks on {nodes} nodes, expected as many on each; set --ntasks-per-node in the job"
+            f"srun started {tasks} tasks on {nodes} nodes, expected a number for each node; set --ntasks-per-node in "
+            "the job, and not --ntasks"
         )
     return Place(int(os.environ["SLURM_PROCID"]), tasks, tasks // nodes, "srun")
 
@@ -138,11 +138,18 @@ def requeue(number: int) -> None:
     Args:
         number: of the signal. The others mean that Slurm, or somebody, wants the job to end.
     """
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None or number not in (signal.SIGUSR1, signal.SIGUSR2):
+    own = os.environ
+    if "SLURM_JOB_ID" not in own or number not in (signal.SIGUSR1, signal.SIGUSR2):
         return
+    # one task of an array has the array's own number, by which all of them would be meant
+    is_array = "SLURM_ARRAY_JOB_ID" in own
+    job = f"{own['SLURM_ARRAY_JOB_ID']}_{own['SLURM_ARRAY_TASK_ID']}" if is_array else own["SLURM_JOB_ID"]
     log.warning("asking Slurm to start job %s again", job)
-    subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, timeout=60, capture_output=True, text=True)
+    except (subprocess.SubprocessError, OSError) as error:
+        reason = str(getattr(error, "stderr", None) or error).strip()
+        log.error("Slurm does not start job %s again (%s); hand the same job in once more", job, reason)
 
 
 def _gpus() -> int:
@@ -190,7 +197,9 @@ def run(job: Mapping[str, Any], folder: Path, count: int) -> None:
                 group.append(subprocess.Popen(command, env=_environment(rank, count, port), start_new_session=True))
             dead = _wait(group, signalled)
         # Lightning may end a process with status 0 on a signal; a result says more
-        if signalled.number and not (folder / "result.json").exists():
+        if signalled.number:
+            if (folder / "result.json").exists():
+                return
             raise Interrupted(signalled.number)
         if any(process.returncode for process in group):
             number = _common_signal(group)
@@ -263,7 +272,9 @@ def _wait(group: list[subprocess.Popen[bytes]], signalled: _Signalled) -> dict[i
             deadline = time.monotonic() + AFTER_SIGNAL
         if not first:
             first = _failures(group)
-            if first and not signalled.number:
+            if first and all(status - 128 in FORWARDED for status in first.values()):
+                deadline = time.monotonic() + AFTER_SIGNAL  # one got a signal, and all have agreed to end
+            elif first and not signalled.number:
                 deadline = time.monotonic() + AFTER_FAILURE
                 for process in group:
                     process.terminate()

@@ -55,7 +55,10 @@ def newest_panels(folder: Path) -> list[tuple[str, int, Path]]:
 
 
 def _rows(table: Path) -> list[dict[str, Any]]:
-    return list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
+    if not table.exists():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _inline(file: Path) -> str | None:

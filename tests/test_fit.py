@@ -448,9 +448,13 @@ def test_every_experiment_runs_a_step(
     for k in range(2):
         photo(tmp_path / "set" / f"{k}.png", 192, 192, seed=k)
         blurred_pair(tmp_path / "set" / "train" / f"{k}", "0", seed=k)
+        for folder in ("contours", "images"):
+            photo(tmp_path / "bsds" / folder / "train" / f"{k}.png", 150, 160, seed=k)
     small = ["data.root=set", "data.validation=1", "data.batch_size=1", "data.num_workers=0", "data.benchmarks=[]"]
     if experiment == "zero_shot":
         small = ["data.image=set/0.png", "model.scale=2.0"]
+    if experiment == "translation_contours":
+        small = [*small[1:], f"data.root={tmp_path / 'bsds'}", "model.stages=[]"]
     once = ["trainer.max_steps=1", "trainer.accelerator=cpu", "callbacks.progress=null", "name=e", "run_id=a"]
     crop = ["data.patch_size=32"] if experiment.startswith("deblur") else []
     outcome = cli("fit", f"experiment={experiment}", *small, *once, *crop)

@@ -112,7 +112,7 @@ def test_however_it_ends_a_run_on_two_processes_goes_on_to_the_same_weights(tmp_
     options = (*TINY, *PLAIN, "trainer=ddp_cpu", "trainer.max_steps=60", "checkpoint.every_steps=5")
     run(tmp_path, *options, "run_id=whole")
     folder, deadline = run_folder(tmp_path, "x"), time.monotonic() + 250
-    for number, status, words in ((signal.SIGKILL, -9, ""), (signal.SIGTERM, 143, "terminated. Start the same")):
+    for number, status, words in ((signal.SIGKILL, -9, ""), (signal.SIGTERM, 143, "ended by SIGTERM. Start the same")):
         saved = saved_at(folder)
         running = start(tmp_path, *options, "run_id=x")
         while saved_at(folder) == saved:
@@ -237,13 +237,17 @@ def test_a_search_takes_a_failed_point_for_a_failed_trial(cli: Cli, tmp_path: Pa
 # --- where a process stands ---
 
 
+TASK = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_STEP_NUM_NODES": "2"}
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
         ({}, (0, 1, 1, "nothing")),
         ({"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}, (3, 4, 2, "environment")),
-        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, (1, 2, None, "slurm")),
-        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, (0, 1, 1, "nothing")),
+        (TASK | {"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS_PER_NODE": "2"}, (3, 4, 2, "srun")),
+        (TASK | {"SLURM_STEP_NUM_TASKS": "1"}, (0, 1, 1, "nothing")),  # a shell inside a job of several tasks
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, (0, 1, 1, "nothing")),  # a batch script before srun
     ],
 )
 def test_a_process_knows_where_it_stands(

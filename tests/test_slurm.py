@@ -97,7 +97,7 @@ def test_a_wrong_launch_is_refused(cluster: Cluster, tmp_path: Path, options: li
     job = cluster.submit(f"#!/bin/bash\n{line} trainer.max_steps=2 run_id=a\n", cwd=tmp_path, options=options)
     assert cluster.wait_for_end(job) == "FAILED"
     assert words in (tmp_path / f"{job}.out").read_text()
-    assert not run_folder(tmp_path, "a").exists()
+    assert not (run_folder(tmp_path, "a") / "config.yaml").exists()
 
 
 @pytest.mark.parametrize("name", ["bash", "interactive"])
@@ -113,7 +113,8 @@ def test_points_of_a_sweep_are_jobs(cluster: Cluster, tmp_path: Path, monkeypatc
     for key in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(key, cluster.environment[key])
     options = f"{FIT}trainer.max_steps=2 trainer.devices=1".replace("trainer=slurm ", "trainer=smoke ").split()
-    command = [*options, "-m", "seed=1,2", "name=s", "hydra/launcher=slurm", "hydra.launcher.timeout_min=5"]
+    sweep = ["-m", "seed=1,2", "name=s", "hydra/launcher=slurm", "hydra.launcher.timeout_min=5"]
+    command = [*options[:3], *sweep, *options[3:]]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     results = [read_mapping(path) for path in (tmp_path / "multirun" / "s").glob("*/result.json")]

@@ -180,7 +180,7 @@ def test_without_weights_for_the_style_loss_the_run_stops_with_the_remedies(
     ("options", "words"),
     [
         (["trainer.max_steps=2"], "leaves no step for stage 2 of model.stages"),
-        (["data.patch_size=8"], "data.patch_size is 8, expected at least 16"),
+        (["model.levels=3", "data.patch_size=16"], "data.patch_size is 16, expected at least 32"),
         (["data.patch_size=20"], "expected a multiple of 8"),
         (["model.stages=[{level: 0, share: 1}]"], "goes through the levels [0]"),
         (["model.adversarial=wgan"], "model.adversarial"),

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+ASKED_EVERY = 10  # on GPUs
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -26,8 +27,9 @@ class Interrupted(BaseException):
 class Interruption(Checkpoint):
     """Ends a training, validation or test at the next moment from which it can be resumed exactly.
 
-    A handler only sets a flag; collective calls inside one hang. After each batch the processes agree on the flags
-    (the largest signal number counts), and all raise :class:`Interrupted` at the same place; ``RunCheckpoint`` then
+    A handler only sets a flag; collective calls inside one hang. After each batch (with several GPUs, where the answer
+    makes the host wait, each tenth step or picture) the processes agree on the flags (the largest signal number
+    counts), and all raise :class:`Interrupted` at the same place; ``RunCheckpoint`` then
     saves. A training batch counts when its optimiser step is finished. A validation is abandoned, and done anew by the
     run that goes on. A second Ctrl-C ends at once.
 
@@ -58,7 +60,7 @@ class Interruption(Checkpoint):
     ) -> None:
         """Between two accumulated batches a checkpoint would lose the gradients so far."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            self._ask(trainer)
+            self._ask(trainer, trainer.global_step)
 
     def on_validation_batch_end(
         self,
@@ -71,7 +73,7 @@ class Interruption(Checkpoint):
     ) -> None:
         """A validation may be long, and the time between a signal and the kill is not."""
         if batch_idx < self._common[dataloader_idx]:
-            self._ask(trainer)
+            self._ask(trainer, batch_idx)
 
     def on_test_batch_end(
         self,
@@ -84,7 +86,7 @@ class Interruption(Checkpoint):
     ) -> None:
         """The training is over and saved; the test is done anew."""
         if batch_idx < self._common[dataloader_idx]:
-            self._ask(trainer)
+            self._ask(trainer, batch_idx)
 
     def _listen(self, trainer: Trainer) -> None:
         if trainer.received_sigterm:  # between Lightning's start and ours
@@ -98,9 +100,11 @@ class Interruption(Checkpoint):
             raise KeyboardInterrupt
         self.received = self.received or number
 
-    def _ask(self, trainer: Trainer) -> None:
+    def _ask(self, trainer: Trainer, number: int) -> None:
         agreed = self.received
         if trainer.world_size > 1:
+            if number % ASKED_EVERY and trainer.strategy.root_device.type != "cpu":
+                return
             flag = torch.tensor(agreed, device=trainer.strategy.root_device)
             agreed = int(trainer.strategy.reduce(flag, reduce_op="max"))
         if agreed:
