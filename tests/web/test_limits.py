@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -128,6 +129,13 @@ def test_an_order_is_settled() -> None:
 def test_an_order_that_cannot_be_is_refused(order: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused, match=said):
         settled(Order(**order))
+
+
+@pytest.mark.parametrize("scale", [1e308, 1e307, "1e308", 10**400, "nan", "inf", 16.01, 0, -1])
+def test_a_scale_that_no_picture_bears_is_refused(scale: Any) -> None:
+    with pytest.raises(ValidationError, match="scale"):
+        Order.model_validate({"method": "zero_shot", "scale": scale})
+    assert settled(Order(method="zero_shot", scale=16)).enlarges == 16
 
 
 def test_a_large_result_is_refused_before_the_work() -> None:
