@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import http.client
 import io
 import json
@@ -209,6 +210,8 @@ def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], b
     yield "JSON that is no picture", lambda server: send(server, request(b'{"image": "\\u0000"}', "application/json"))
     yield "a scale beyond numbers", lambda server: send(server, request(*multipart(picture, scale="1e308")))
     yield "a scale beyond numbers, JSON", lambda server: send(server, request(huge, "application/json"))
+    for host in ("[", "[::1", "]"):
+        yield f"{host} for a host", functools.partial(send, data=f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     yield "the page's own upload", lambda server: send(server, request(body, kind, path="/gradio_api/upload"))
     yield "a long head", lambda server: send(server, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 30_000)
     yield "no HTTP", lambda server: send(server, bytes(range(256)) * 10)
