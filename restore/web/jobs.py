@@ -23,7 +23,7 @@ MOST_KEPT = 64  # finished jobs; the oldest of the address that has most go firs
 _ENDINGS = {
     "cancelled": (410, "the job was cancelled"),
     "timeout": (408, "the job took longer than this server allows; send a smaller picture, or ask for fewer steps"),
-    "died": (500, "the job's process ended without a result; it may have been short of memory"),
+    "died": (422, "the picture ended the process that restored it; it may need more memory than there is: shrink it"),
 }
 
 

@@ -58,8 +58,10 @@ def test_jobs_end_as_their_work_does(tmp_path: Path, monkeypatch: pytest.MonkeyP
         deadly = send(jobs, "c", b"deadly")
         for ticket in (good, bad, deadly):
             await ticket.over.wait()
+        assert deadly.refused is not None
+        assert "ended the process" in deadly.refused.sentence
         assert (good.state, good.facts, good.phase) == ("done", {"size": [4, 4]}, "working")
-        assert [(t.state, t.refused and t.refused.status) for t in (bad, deadly)] == [("failed", 422), ("failed", 500)]
+        assert [(t.state, t.refused and t.refused.status) for t in (bad, deadly)] == [("failed", 422), ("failed", 422)]
 
     play(story, limits(queue=5), tmp_path, monkeypatch)
 
