@@ -1,6 +1,7 @@
 """What ends ``restore serve`` before it serves."""
 
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -109,3 +110,16 @@ def test_without_the_extra_one_sentence_names_it(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("serve: gradio is missing, which the page needs; pip install restore[serve]\n")
+
+
+def test_the_documented_defaults_are_the_real_ones() -> None:
+    cfg = serving()
+    assert cfg.patience > 60  # browsers let a hidden tab ask about once a minute
+    rows = re.findall(r"^\| (`.+`) \| (.+?) \|", (CONF.parent / "docs" / "serve.md").read_text(), re.MULTILINE)
+    told = {
+        name.strip("` "): value.strip("` ")
+        for names, values in rows
+        for name, value in zip(names.split(","), values.split(","), strict=True)
+    }
+    assert told.keys() >= set(Limits.names())
+    assert told == {name: f"{cfg[name]:g}" if isinstance(cfg[name], float) else str(cfg[name]).lower() for name in told}
