@@ -116,7 +116,9 @@ class Jobs:
         """A job by its id, which somebody now has asked after."""
         ticket = self._tickets.get(identity)
         if ticket is None:
-            raise Refused(404, "there is no such job; its result was fetched, or waited for too long")
+            raise Refused(
+                404, "there is no such job; it was cancelled, or not asked after, or its result was kept long enough"
+            )
         ticket.seen = time.monotonic()
         return ticket
 
