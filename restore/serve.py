@@ -78,6 +78,8 @@ def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable
         raise UserError(
             f"what ckpt_path names could not be opened: {ended.reason} (timeout={limits.timeout:g})"
         ) from ended
+    for why in opened["passed_over"]:
+        log.warning("passed over: %s", why)
     return list(opened["menu"])
 
 

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from restore import __version__
 from restore.web import uploads
-from restore.web.gate import address, answer
+from restore.web.gate import DEFECT, address, answer
 from restore.web.jobs import Jobs, Ticket
 from restore.web.limits import Limits, Refused
 from restore.web.orders import Order, refuse_large_output, settle
@@ -68,6 +68,7 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     app = FastAPI(title="restore", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(Exception, _fail)  # and then it goes on to the gate, which logs it
 
     async def accept(request: Request, *, compare: bool) -> Ticket:
         client = address(request.scope)
@@ -193,6 +194,10 @@ def _refuse(request: Request, error: Exception) -> JSONResponse:
         return answer(Refused(error.status_code, str(error.detail)[:200]))
     assert isinstance(error, Refused)
     return answer(error)
+
+
+def _fail(request: Request, error: Exception) -> JSONResponse:
+    return answer(DEFECT)
 
 
 def _is_json(request: Request) -> bool:

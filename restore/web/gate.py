@@ -5,19 +5,25 @@ A body is read whole, within its limits, before anything else sees it, so that a
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from restore.web.limits import Limits, Refused
 
+log = logging.getLogger(__name__)
+
 BESIDE = 65_536  # bytes of a request beside the picture: fields, boundaries, headers of parts
 DRAINED = 16_000_000  # bytes of a too large body that are thrown away so that its sender sees the answer
 MOST_CLIENTS = 10_000  # whose rates are remembered
+
+DEFECT = Refused(500, "the server failed at this request; its log says why")
 
 # of the page's library only what a page that talks to our own API needs; its uploads, queue and files stay shut
 _PAGE_CALLS = ("/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/heartbeat/")
@@ -65,23 +71,42 @@ class Gate:
         self.app, self.limits = app, limits
         self.hosts = None if hosts is None else frozenset(hosts)
         self.rates = Rates(limits.requests_per_minute)
+        self._told: set[str] = set()  # defects that the log has already
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let in, or answer with a refusal."""
         if scope["type"] != "http":  # the server's own start and end
             await self.app(scope, receive, send)
             return
-        send = self._sending(send)
+        send, begun = self._sending(send)
+        try:
+            await self._serve(scope, receive, send)
+        except (Gone, ClientDisconnect):
+            return
+        except Exception as defect:  # noqa: BLE001 - whatever it is, it costs its sender the answer and nobody more
+            self._tell(defect)
+            if not begun():
+                await answer(DEFECT)(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self._look(scope)
             if scope["method"] not in ("GET", "HEAD", "DELETE"):
                 receive = await self._read(scope, receive)
         except Refused as refused:
             await answer(refused)(scope, receive, send)
-        except Gone:
-            return
         else:
             await self.app(scope, receive, send)
+
+    def _tell(self, defect: Exception) -> None:
+        """Log a defect, the first time: who found it may send the same request for ever."""
+        place = defect.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+        if f"{type(defect)} {where}" not in self._told:
+            self._told.add(f"{type(defect)} {where}")
+            log.error("a defect: a request was answered with 500; told once", exc_info=defect)
 
     def _look(self, scope: Scope) -> None:
         wait = self.rates.take(address(scope))
@@ -92,7 +117,10 @@ class Gate:
                 retry_after=math.ceil(wait),
             )
         headers = dict(scope["headers"])
-        host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname
+        try:
+            host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname
+        except ValueError as error:
+            raise Refused(400, "the header Host is no host name, expected for example localhost:7860") from error
         if self.hosts is not None and host not in self.hosts:
             raise Refused(421, f"this server answers to {', '.join(sorted(self.hosts))} only")
         path, writes = scope["path"], scope["method"] not in ("GET", "HEAD")
@@ -138,19 +166,25 @@ class Gate:
             raise Refused(413, f"the request is larger than {self.limits.max_mb:g} MB; make the picture's file smaller")
         return bytes(body)
 
-    def _sending(self, send: Send) -> Send:
-        """With our headers, and an end to clients that take nothing of what they asked for."""
+    def _sending(self, send: Send) -> tuple[Send, Callable[[], bool]]:
+        """With our headers, and an end to clients that take nothing; and whether an answer has begun."""
+        begun = False
 
         async def timed(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 message["headers"] = [*message.get("headers", ()), *_HEADERS.items()]
-            await asyncio.wait_for(send(message), self.limits.timeout)
+            try:
+                await asyncio.wait_for(send(message), self.limits.timeout)
+            except asyncio.TimeoutError as error:
+                raise Gone from error
 
-        return timed
+        return timed, lambda: begun
 
 
 class Gone(Exception):
-    """The client left."""
+    """The client left, or takes nothing."""
 
 
 def address(scope: Scope) -> str:

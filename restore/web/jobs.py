@@ -23,7 +23,7 @@ MOST_KEPT = 64  # finished jobs; the oldest of the address that has most go firs
 _ENDINGS = {
     "cancelled": (410, "the job was cancelled"),
     "timeout": (408, "the job took longer than this server allows; send a smaller picture, or ask for fewer steps"),
-    "died": (500, "the job's process ended without a result; it may have been short of memory"),
+    "died": (422, "the picture ended the process that restored it; it may need more memory than there is: shrink it"),
 }
 
 
@@ -116,7 +116,9 @@ class Jobs:
         """A job by its id, which somebody now has asked after."""
         ticket = self._tickets.get(identity)
         if ticket is None:
-            raise Refused(404, "there is no such job; its result was fetched, or waited for too long")
+            raise Refused(
+                404, "there is no such job; it was cancelled, or not asked after, or its result was kept long enough"
+            )
         ticket.seen = time.monotonic()
         return ticket
 

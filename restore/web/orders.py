@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from restore.web.limits import Limits, Refused
 
 PART_SCALE = 8  # the article's: a random part, enlarged eight times
+MOST_SCALE = 16  # so that sides, which are multiplied by it, stay numbers
 
 
 class Order(BaseModel):
@@ -24,7 +25,7 @@ class Order(BaseModel):
         description="part: a random part of the picture, enlarged eight times, by a method that takes any scale",
     )
     scale: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, description="for a method that takes any scale"
+        default=None, gt=0, le=MOST_SCALE, allow_inf_nan=False, description="for a method that takes any scale"
     )
     steps: int | None = Field(default=None, ge=1, description="zero_shot: training steps of each scale step, at most")
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="zero_shot: at most so long")

@@ -81,12 +81,10 @@ def run(
             if time.monotonic() > latest:
                 raise Ended("timeout")
             if ours.poll(LOOK_EVERY):
-                message = json.loads(ours.recv_bytes(LONGEST))
-                if "result" in message:
-                    return dict(message["result"])
-                if "problem" in message:
-                    raise Problem(message["problem"], message["status"])
-                report(message["phase"], message["done"], message["total"])
+                said = _understood(ours.recv_bytes(LONGEST))
+                if isinstance(said, dict):
+                    return said
+                report(*said)
     except (EOFError, OSError) as error:
         raise Ended("died") from error
     finally:
@@ -95,6 +93,27 @@ def run(
             process.join()
         process.close()
         ours.close()
+
+
+def _understood(message: bytes) -> dict[str, Any] | tuple[str, int, int]:
+    """A result, or a report; a process that says anything else counts as dead.
+
+    Raises:
+        Problem: that is what it says. Ended: it makes no sense.
+    """
+    try:
+        said = json.loads(message)
+        if "result" in said:
+            return dict(said["result"])
+        if "problem" in said:
+            problem = Problem(str(said["problem"]), int(said["status"]))
+            if not 400 <= problem.status < 500:
+                raise ValueError(f"status is {problem.status}")
+        else:
+            return str(said["phase"]), int(said["done"]), int(said["total"])
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        raise Ended("died") from error
+    raise problem
 
 
 def _begin(channel: Connection, task: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> None:

@@ -107,11 +107,17 @@ def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
         free = f"any scale, {entry['scale']:g} by default" if entry["any_scale"] else f"scale {entry['scale']:g}"
         means = [mean for result in entry["card"].get("results", []) for mean in _means(result)]
         said = html.escape("; ".join([free, *means]))
-        card = html.escape(json.dumps(entry["card"], indent=1, ensure_ascii=False)) if entry["card"] else "no weights"
+        card = (
+            html.escape(json.dumps(entry["card"], indent=1, ensure_ascii=False)) if entry["card"] else _without(entry)
+        )
         parts.append(
             f"<details><summary><b>{html.escape(entry['name'])}</b>: {said}</summary><pre>{card}</pre></details>"
         )
     return "<h3>Methods</h3>" + "".join(parts)
+
+
+def _without(entry: Mapping[str, Any]) -> str:
+    return "weights of another project, without a card" if entry["sha256"] else "no weights"
 
 
 def _means(result: Mapping[str, Any]) -> list[str]:

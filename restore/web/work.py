@@ -19,7 +19,6 @@ from restore.web.own_process import Problem, Report
 
 if TYPE_CHECKING:
     from restore.image import Picture
-    from restore.restorers import Restorer
 
 RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
 _ANY_SCALE = ("zero_shot", "bicubic")
@@ -33,22 +32,30 @@ def menu(report: Report, cfg: Any) -> dict[str, Any]:
 
     Raises:
         ValueError, FileNotFoundError: one of them cannot be opened, or two have one name.
-    """
-    from restore.opening import open_restorer
 
+    Returns:
+        ``menu``, and ``passed_over``: for each file in a folder that is nobody's weights, why.
+    """
     given = [cfg.ckpt_path] if isinstance(cfg.ckpt_path, str) else list(cfg.ckpt_path or [])
-    settings = inference_settings(cfg)
     entries: dict[str, dict[str, Any]] = {}
-    for path in [path for each in given for path in _checkpoints(str(each))]:
-        restorer = open_restorer(path, **settings | ({} if path in _ANY_SCALE else {"scale": None}))
-        entry = _entry(path, restorer, cfg)
+    passed_over: list[str] = []
+    for named, path in [(str(each), path) for each in given for path in _checkpoints(str(each))]:
+        try:
+            entry = _entry(path, cfg)
+        except ValueError as error:
+            if path == named or _card(path) is not None:
+                raise
+            passed_over.append(str(error))
+            continue
         if entry["name"] in entries:
             other = entries[entry["name"]]["ckpt_path"]
             raise ValueError(f"ckpt_path: {other} and {path} are both called {entry['name']}; rename one")
         entries[entry["name"]] = entry
+    if not entries and passed_over:
+        raise ValueError(passed_over[0])
     if not entries:
         raise ValueError("ckpt_path is empty, expected a checkpoint, a folder of them, or a name such as zero_shot")
-    return {"menu": list(entries.values())}
+    return {"menu": list(entries.values()), "passed_over": passed_over}
 
 
 def _checkpoints(given: str) -> list[str]:
@@ -63,12 +70,24 @@ def _checkpoints(given: str) -> list[str]:
     return [str(path) for path in found]
 
 
-def _entry(path: str, restorer: "Restorer", cfg: Any) -> dict[str, Any]:
+def _card(path: str) -> dict[str, Any] | None:
+    """The card of a checkpoint; None for sound weights that this package did not write."""
     from restore import checkpoint
-    from restore.opening import restorer_name
+    from restore.card import NotOurs
 
-    is_file = checkpoint.locate(path).is_file()
-    card = checkpoint.read(path)["restore"] if is_file else {}
+    try:
+        return dict(checkpoint.read(path)["restore"])
+    except NotOurs:
+        return None
+
+
+def _entry(path: str, cfg: Any) -> dict[str, Any]:
+    from restore import checkpoint
+    from restore.opening import open_restorer, restorer_name
+
+    settings = inference_settings(cfg)
+    restorer = open_restorer(path, **settings | ({} if path in _ANY_SCALE else {"scale": None}))
+    card = _card(path) if checkpoint.locate(path).is_file() else None
     entry = {
         "name": restorer_name(path),
         "ckpt_path": path,
@@ -77,7 +96,7 @@ def _entry(path: str, restorer: "Restorer", cfg: Any) -> dict[str, Any]:
         "input_kind": restorer.input_kind,
         "protocol": restorer.protocol,
         "sha256": checkpoint.sha256(path),
-        "card": json.loads(json.dumps(card, default=str)),
+        "card": json.loads(json.dumps(card or {}, default=str)),
     }
     return entry | ({"max_steps": cfg.zero_shot.max_steps} if path == "zero_shot" else {})
 

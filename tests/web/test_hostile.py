@@ -1,6 +1,8 @@
 """Hostile uploads of many kinds against a real server, and another visitor, from another address, meanwhile."""
 
+import base64
 import contextlib
+import functools
 import http.client
 import io
 import json
@@ -193,6 +195,7 @@ def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], b
         b"".join(b'--b\r\nContent-Disposition: form-data; name="x%d"\r\n\r\n1\r\n' % n for n in range(500)) + b"--b--"
     )
     fields = multipart(picture, method="x" * 100_000)
+    huge = b'{"image": "%s", "method": "bicubic", "scale": 1e307}' % base64.b64encode(picture)
     yield "a path for a name", lambda server: send(server, request(body, kind))
     yield "500 parts", lambda server: send(server, request(parts, "multipart/form-data; boundary=b"))
     yield (
@@ -205,6 +208,10 @@ def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], b
     yield "a form cut off", lambda server: send(server, request(body[:-40], kind))
     yield "nested JSON", lambda server: send(server, request(b'{"image":' + b"[" * 90_000, "application/json"))
     yield "JSON that is no picture", lambda server: send(server, request(b'{"image": "\\u0000"}', "application/json"))
+    yield "a scale beyond numbers", lambda server: send(server, request(*multipart(picture, scale="1e308")))
+    yield "a scale beyond numbers, JSON", lambda server: send(server, request(huge, "application/json"))
+    for host in ("[", "[::1", "]"):
+        yield f"{host} for a host", functools.partial(send, data=f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     yield "the page's own upload", lambda server: send(server, request(body, kind, path="/gradio_api/upload"))
     yield "a long head", lambda server: send(server, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 30_000)
     yield "no HTTP", lambda server: send(server, bytes(range(256)) * 10)

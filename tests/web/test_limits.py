@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
 from restore.web import uploads
@@ -130,6 +131,13 @@ def test_an_order_that_cannot_be_is_refused(order: dict[str, Any], said: str) ->
         settled(Order(**order))
 
 
+@pytest.mark.parametrize("scale", [1e308, 1e307, "1e308", 10**400, "nan", "inf", 16.01, 0, -1])
+def test_a_scale_that_no_picture_bears_is_refused(scale: Any) -> None:
+    with pytest.raises(ValidationError, match="scale"):
+        Order.model_validate({"method": "zero_shot", "scale": scale})
+    assert settled(Order(method="zero_shot", scale=16)).enlarges == 16
+
+
 def test_a_large_result_is_refused_before_the_work() -> None:
     job = settled(Order(method="zero_shot", scale=5))
     refuse_large_output((80, 80), job)
@@ -186,6 +194,9 @@ def test_the_gate_lets_in_and_adds_its_headers() -> None:
         ("GET", "/gradio_api/proxy=http://127.0.0.1/", {}, 404),
         ("POST", "/api/restore", {"sec-fetch-site": "cross-site"}, 403),
         ("GET", "/api/methods", {"host": "evil.example"}, 421),
+        ("GET", "/api/methods", {"host": "["}, 400),
+        ("GET", "/", {"host": "[::1"}, 400),
+        ("POST", "/api/restore", {"host": "]"}, 400),
     ],
 )
 def test_the_gate_keeps_shut_what_the_page_does_not_need(
@@ -205,3 +216,21 @@ def test_the_gate_counts_bytes_and_requests() -> None:
     late = asking.get("/")
     assert late.status_code == 429
     assert 0 < int(late.headers["retry-after"]) <= 20
+
+
+def test_a_defect_is_answered_without_details_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(request: Request) -> PlainTextResponse:
+        raise ArithmeticError("what nobody shall see")
+
+    async def fail_half_way(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise LookupError("what nobody shall see")
+
+    asking = TestClient(Gate(Router([Route("/", fail)]), limits(), None))
+    for _ in range(3):
+        answer = asking.get("/")
+        assert answer.status_code == 500
+        assert "the server failed at this request" in answer.json()["detail"]
+        assert "nobody" not in answer.text
+    assert TestClient(Gate(fail_half_way, limits(), None)).get("/").status_code == 200
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ArithmeticError, LookupError]

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,18 @@ def fail(report: own_process.Report, kind: str) -> dict[str, Any]:
     if kind == "problem":
         raise own_process.Problem("too large", 413)
     os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def babble(report: own_process.Report, message: bytes) -> dict[str, Any]:
+    """What a process that was taken over may say, past what it was told to use."""
+    code = own_process._begin.__code__
+    frame = sys._getframe()
+    while frame.f_code is not code:
+        assert frame.f_back is not None
+        frame = frame.f_back
+    frame.f_locals["channel"].send_bytes(message)
+    time.sleep(600)
     return {}
 
 
@@ -58,6 +71,31 @@ def test_problems_come_back_as_sentences() -> None:
 def test_a_crash_is_told_apart() -> None:
     with pytest.raises(own_process.Ended) as ended:
         run(fail, "crash")
+    assert ended.value.reason == "died"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"no JSON",
+        b"\xff",
+        b"5",
+        b"[]",
+        b"[" * 100_000,
+        b"{}",
+        b'{"phase": "a"}',
+        b'{"phase": "a", "done": [], "total": 1}',
+        b'{"phase": "a", "done": Infinity, "total": 1}',
+        b'{"result": 5}',
+        b'{"result": "ab"}',
+        b'{"problem": "a"}',
+        b'{"problem": "a", "status": "b"}',
+        b'{"problem": "a", "status": 200}',
+    ],
+)
+def test_a_process_that_babbles_counts_as_dead(message: bytes) -> None:
+    with pytest.raises(own_process.Ended) as ended:
+        run(babble, message)
     assert ended.value.reason == "died"
 
 

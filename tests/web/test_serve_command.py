@@ -1,6 +1,7 @@
 """What ends ``restore serve`` before it serves."""
 
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -8,8 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from safetensors.torch import save_file
 
-from tests.conftest import Cli
+from restore import image
+from restore.restorers import restore_picture
+from restore.web import orders, work
+from restore.web.limits import Limits
+from tests.conftest import Cli, photo
+from tests.test_foreign import opened, save
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 class Payload:
@@ -33,6 +44,41 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(cli: Cli, 
     assert not (tmp_path / "it ran").exists()
     pickle.loads(evil.read_bytes())
     assert (tmp_path / "it ran").exists()  # so it would have
+
+
+def serving(*ckpt_path: Path) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("serve", [f"ckpt_path=[{','.join(map(str, ckpt_path))}]", "device=cpu", "threads=1"])
+
+
+def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Path) -> None:
+    theirs, folder = tmp_path / "theirs.pth", tmp_path / "models"
+    save(theirs, "compact")
+    folder.mkdir()
+    weights = torch.load(theirs)["params_ema"]
+    save_file(weights, folder / "other.safetensors")
+    save_file({"some.weight": torch.zeros(3, 3)}, folder / "unknown.safetensors")
+    cfg = serving(theirs, folder)
+    told = work.menu(print, cfg)
+    facts = [(entry["name"], entry["scale"], entry["card"]) for entry in told["menu"]]
+    assert facts == [("theirs", 2, {}), ("other", 2, {})]
+    assert [("unknown.safetensors" in why, "does not know" in why) for why in told["passed_over"]] == [(True, True)]
+    job = orders.settle(
+        orders.Order(), told["menu"], Limits(**{name: cfg[name] for name in Limits.names()}), 0, compare=False
+    )
+    source = photo(tmp_path / "a.png", 20, 30)
+    work.restore(print, cfg, job, source, 0)
+    expected = restore_picture(opened(theirs), image.read(source))
+    assert torch.equal(image.read(tmp_path / work.RESULT).pixels, expected.pixels)
+
+
+def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:
+    unknown = tmp_path / "models" / "unknown.safetensors"
+    unknown.parent.mkdir()
+    save_file({"some.weight": torch.zeros(3, 3)}, unknown)
+    for given in (unknown, unknown.parent):
+        with pytest.raises(ValueError, match=r"unknown\.safetensors .*spandrel does not know these weights"):
+            work.menu(print, serving(given))
 
 
 @pytest.mark.parametrize(
@@ -64,3 +110,16 @@ def test_without_the_extra_one_sentence_names_it(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("serve: gradio is missing, which the page needs; pip install restore[serve]\n")
+
+
+def test_the_documented_defaults_are_the_real_ones() -> None:
+    cfg = serving()
+    assert cfg.patience > 60  # browsers let a hidden tab ask about once a minute
+    rows = re.findall(r"^\| (`.+`) \| (.+?) \|", (CONF.parent / "docs" / "serve.md").read_text(), re.MULTILINE)
+    told = {
+        name.strip("` "): value.strip("` ")
+        for names, values in rows
+        for name, value in zip(names.split(","), values.split(","), strict=True)
+    }
+    assert told.keys() >= set(Limits.names())
+    assert told == {name: f"{cfg[name]:g}" if isinstance(cfg[name], float) else str(cfg[name]).lower() for name in told}
