@@ -11,10 +11,10 @@ import struct
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
 MAX_PIXELS = 150_000_000  # a file that claims more is refused before it is decoded (a "decompression bomb")
 
+_LONGEST_SIDE = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # px, of libwebp and libjpeg
+_JPEG_SEGMENT = 65533  # bytes of EXIF or XMP that a JPEG file holds at most
+_XMP_NAME = 29  # bytes that an XMP segment begins with
+
 Metadata = Literal["strip", "keep"]
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
@@ -36,6 +40,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how one begins
 _ORIENTATION_TAG = 0x0112
 _AT_ONCE = 2**22  # values that are rounded at once
 _INDEX_MODES = ("P", "L", "1")
+_T = TypeVar("_T")
+_NOTHING: tuple[bytes | None, bytes | None] = (None, None)
 _Pixels = NDArray[Any]  # uint8 or uint16, (H, W, C)
 # what Pillow, tifffile and imagecodecs were seen to raise on files with flipped or missing bytes
 _DECODER_ERRORS = (
@@ -207,14 +213,18 @@ def _read_indices(path: Path) -> tuple[str, str | None, _Pixels]:
         raise ValueError(f"{path}: damaged or unknown label map ({error})") from error
 
 
-def refuse_unwritable(path: str | Path, picture: Picture) -> None:
+def refuse_unwritable(path: str | Path, picture: Picture, *, scale: float = 1) -> None:
     """Raise, before long work, what :func:`write` would raise for a picture of the same kind; makes the folder.
+
+    Args:
+        scale: how many times as large as ``picture`` the written one will be.
 
     Raises:
         ValueError, OSError: see there.
     """
     path = Path(path)
     _check_kind(path, picture)
+    _check_sides(path, picture, scale)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent):
         pass
@@ -229,7 +239,8 @@ def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> 
         quality: 1 to 100, of JPEG and WebP; None: JPEG at 95, WebP without loss.
 
     Raises:
-        ValueError: for an unknown suffix, or transparency or metadata in a format that has none.
+        ValueError: for an unknown suffix, transparency or metadata in a format that has none, or sides or metadata too
+            long for it.
     """
     path = Path(path)
     data = _encode(path, picture, quality)
@@ -246,7 +257,7 @@ def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata) -> Picture
     exif: bytes | None = None
     xmp: bytes | None = None
     if kept == "keep" and data[:4] in _TIFF:
-        exif, xmp = metadata.of_tiff(data)
+        exif, xmp = _undamaged(path, lambda: metadata.of_tiff(data), _NOTHING)
     if _is_16bit_tiff(data):  # Pillow opens only some of them
         pixels, icc, orientation = _decode_16bit_tiff(data, max_pixels)
     else:
@@ -257,13 +268,22 @@ def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata) -> Picture
                 log.warning("%s: holds %d frames, the first one is taken", path, frames)
             if not _is_16bit_png(data):
                 file.load()  # turns a TIFF upright, and then its orientation says so
-            orientation = file.getexif().get(_ORIENTATION_TAG, 1)
+            orientation = _undamaged(path, lambda: file.getexif().get(_ORIENTATION_TAG, 1), 1)
             if kept == "keep" and data[:4] not in _TIFF:
-                exif, xmp = metadata.of_file(file)
+                exif, xmp = _undamaged(path, lambda: metadata.of_file(file), _NOTHING)
             pixels, icc = _decode_16bit_png(file, data) if _is_16bit_png(data) else _decode_8bit(file)
     planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
     has_alpha = planes.shape[0] in (2, 4)
     return Picture(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, exif, xmp)
+
+
+def _undamaged(path: Path, read: Callable[[], _T], otherwise: _T) -> _T:
+    """What the file tells of the photo; damage there is no reason to lose the picture."""
+    try:
+        return read()
+    except (*_DECODER_ERRORS, AttributeError) as error:
+        log.warning("%s: its EXIF or XMP is damaged and is left out (%s)", path, error)
+        return otherwise
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -365,12 +385,33 @@ def _check_kind(path: Path, picture: Picture) -> None:
         raise ValueError(f"{path}: cannot write {suffix or 'a name without suffix'}, expected one of {SUFFIXES}")
     if suffix == ".bmp" and (picture.exif or picture.xmp):
         raise ValueError(f"{path}: bmp cannot hold the picture's EXIF and XMP; set metadata=strip or write .png")
+    for name, told, most in (
+        ("EXIF", picture.exif, _JPEG_SEGMENT),
+        ("XMP", picture.xmp, _JPEG_SEGMENT - _XMP_NAME),
+    ):
+        if suffix in (".jpg", ".jpeg") and told is not None and len(told) > most:
+            raise ValueError(
+                f"{path}: the picture has {len(told)} bytes of {name}, of which jpg holds {most}; set metadata=strip "
+                "or write .png"
+            )
     if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise ValueError(f"{path}: {suffix[1:]} cannot hold the picture's transparency; write .png, .tif or .webp")
 
 
+def _check_sides(path: Path, picture: Picture, scale: float) -> None:
+    suffix = path.suffix.lower()
+    height, width = (round(side * scale) for side in picture.pixels.shape[1:])
+    most = _LONGEST_SIDE.get(suffix)
+    if most is not None and max(height, width) > most:
+        raise ValueError(
+            f"{path}: the result has {width}x{height} px, and {suffix[1:]} holds sides of up to {most} px; write .png "
+            "or .tif"
+        )
+
+
 def _encode(path: Path, picture: Picture, quality: int | None) -> bytes:
     _check_kind(path, picture)
+    _check_sides(path, picture, 1)
     suffix = path.suffix.lower()
     if picture.peak > 255 and suffix in (".png", ".tif", ".tiff"):
         return _encode_16bit(suffix, picture)
@@ -383,7 +424,7 @@ def _encode(path: Path, picture: Picture, quality: int | None) -> bytes:
     if kind == "JPEG":
         options["quality"] = quality or 95
     elif kind == "WEBP":
-        options |= {"lossless": True} if quality is None else {"quality": quality}
+        options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     if picture.icc is not None and kind != "BMP":
         options["icc_profile"] = picture.icc
     Image.fromarray(_interleave(picture)).save(buffer, kind, **options)

@@ -31,12 +31,17 @@ _DESCRIPTIVE = (
 _PARTS = (IFD.Exif, IFD.GPSInfo)
 _WIDTH, _HEIGHT = Base.ExifImageWidth, Base.ExifImageHeight
 _XMP_TAG = 700
+# the maker's own note, in which cameras keep previews, and a table of how the pixels lie in the file
+_LEFT_OUT = (IFD.MakerNote, IFD.Interop)
 _HEAD_LENGTH = 8  # of a TIFF structure, which EXIF is
 
 
 def of_file(file: Image.Image) -> tuple[bytes | None, bytes | None]:
-    """EXIF and XMP of an opened file, None each where it has none."""
-    return _described(file.getexif()), upright(file.info.get("xmp"))
+    """EXIF and XMP of an opened file, None each where it has none. On damage Pillow raises nearly anything."""
+    found = file.getexif()
+    if file.info.get("exif") and not len(found):  # Pillow gives an empty one where it had trouble before
+        raise ValueError("there is EXIF, but none of it can be read")
+    return _described(found), upright(file.info.get("xmp"))
 
 
 def of_tiff(data: bytes) -> tuple[bytes | None, bytes | None]:
@@ -48,10 +53,11 @@ def of_tiff(data: bytes) -> tuple[bytes | None, bytes | None]:
 
 
 def upright(xmp: Any) -> bytes | None:
-    """XMP whose orientation says that the pixels are upright."""
+    """XMP without previews, whose orientation says that the pixels are upright."""
     if xmp is None:
         return None
     packet = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+    packet = re.sub(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", b"", packet, flags=re.DOTALL)
     return re.sub(rb"(tiff:Orientation(?:=[\"']|>))[1-8]", rb"\g<1>1", packet)
 
 
@@ -61,10 +67,14 @@ def _described(found: Image.Exif) -> bytes | None:
         if tag in found:
             kept[tag] = found[tag]
     for part in _PARTS:
-        inside = found.get_ifd(part)
+        inside = {tag: value for tag, value in found.get_ifd(part).items() if tag not in _LEFT_OUT}
         if inside:
             kept.get_ifd(part).update(inside)
-    return kept.tobytes() if len(kept) or any(kept.get_ifd(part) for part in _PARTS) else None
+    if not len(kept) and not any(kept.get_ifd(part) for part in _PARTS):
+        return None
+    told = kept.tobytes()
+    _sized(told, (1, 1)).tobytes()  # what cannot be written again is found here, not after the work
+    return told
 
 
 def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:

@@ -261,7 +261,7 @@ def _restore(restorer: "Restorer", writing: dict[str, Any], job: tuple[Path, Pat
 
     try:
         picture = restorer.read(source, metadata=writing["metadata"])
-        image.refuse_unwritable(target, picture)
+        image.refuse_unwritable(target, picture, scale=restorer.scale)
         restored = restore_picture(restorer, picture, progress=progress, cancel=context.cancel)
         image.write(target, restored, quality=writing["quality"])
     except Interrupted:

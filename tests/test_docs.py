@@ -187,12 +187,13 @@ def test_requests_to_the_page_are_answered(world: Path) -> None:
                 typed = typed.replace("curl ", f"curl -sS --fail-with-body {again} ")
                 shell = ["bash", "-o", "pipefail", "-c", typed]
                 done = subprocess.run(shell, capture_output=True, text=True, timeout=120)
-                job = next(iter(re.findall(r'"id": ?"(\w+)"', done.stdout)), job)
+                job = next(iter(re.findall(r'"id": ?"([\w-]+)"', done.stdout)), job)  # of token_urlsafe, with - in it
                 if done.returncode:
                     wrong.append(f"{line.place}: `{line.text}`\n  {done.stdout[-300:]} {done.stderr[-300:]}")
         finally:
             server.terminate()
     assert not wrong, "\n".join(wrong)
+    assert job, "no answer held the id of a job"
 
 
 def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:

@@ -654,3 +654,21 @@ def test_picture_rounds_half_up_and_clamps() -> None:
     got = image.picture(rgb)
     assert got.pixels.flatten().tolist() == [0, 128, 255]
     assert (got.alpha, got.icc, got.peak, got.is_grey) == (None, None, 255, False)
+
+
+def test_colours_under_full_transparency_survive_in_webp(tmp_path: Path) -> None:
+    pixels = torch.randint(0, 256, (3, 9, 7), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    image.write(tmp_path / "a.webp", image.Picture(pixels, torch.zeros(1, 9, 7, dtype=torch.uint8)))
+    assert torch.equal(image.read(tmp_path / "a.webp").pixels, pixels)
+
+
+@pytest.mark.parametrize(("suffix", "most"), [("webp", 16383), ("jpg", 65500)])
+def test_sides_too_long_for_the_format_are_refused_before_the_work(suffix: str, most: int, tmp_path: Path) -> None:
+    half = image.Picture(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
+    target = tmp_path / f"a.{suffix}"
+    with pytest.raises(ValueError, match=f"{suffix} holds sides of up to {most} px; write .png or .tif"):
+        image.refuse_unwritable(target, half, scale=2)
+    image.refuse_unwritable(target, half, scale=1.99)
+    whole = image.Picture(torch.zeros(1, 1, most, dtype=torch.uint8))
+    image.write(target, whole)  # the limit is where the encoder has it
+    assert image.read(target).pixels.shape[1:] == (1, most)

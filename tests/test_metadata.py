@@ -131,3 +131,60 @@ def test_a_format_without_metadata_is_refused_only_where_there_is_some(cli: Cli,
     assert outcome.status == 1
     assert "bmp cannot hold the picture's EXIF and XMP; set metadata=strip" in " ".join(outcome.err.split())
     assert cli("predict", *BICUBIC, "input=a.jpg", "output=b.bmp").status == 0
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [
+        (b"Exif\0\0MM\0*", b"Exif\0\0\xff\xff\xff\xff"),
+        # three fractions under the tag of a text, which can be read and not be written
+        (b"\0\1\0\2\0\5\0\0\0\3", b"\0\1\0\x15\0\5\0\0\0\3"),
+    ],
+    ids=["head", "tag"],
+)
+def test_damage_costs_the_metadata_and_not_the_picture(whole: bytes, damaged: bytes, cli: Cli, tmp_path: Path) -> None:
+    content = source(tmp_path / "a.jpg").read_bytes()
+    assert content.count(whole) == 1
+    (tmp_path / "a.jpg").write_bytes(content.replace(whole, damaged))
+    outcome = cli("predict", *BICUBIC, "input=a.jpg", "output=b.png", "metadata=keep")
+    assert outcome.status == 0, outcome.err
+    assert "a.jpg: its EXIF or XMP is damaged and is left out" in " ".join((outcome.out + outcome.err).split())
+    with Image.open(tmp_path / "b.png") as file:
+        assert file.size in ((100, 80), (80, 100))  # without its head nobody knows which side was up
+        assert not len(file.getexif())
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "most"), [("EXIF", {"exif": 70_000}, 65533), ("XMP", {"xmp": 65_510}, 65504)], ids=["exif", "xmp"]
+)
+def test_too_much_for_a_jpeg_is_said_before_the_work(
+    name: str, told: dict[str, int], most: int, tmp_path: Path
+) -> None:
+    pixels = torch.zeros(3, 7, 9, dtype=torch.uint8)
+    note = Image.Exif()
+    note[Base.ImageDescription] = "n" * told.get("exif", 1)
+    xmp = b"x" * told["xmp"] if "xmp" in told else None
+    picture = image.Picture(pixels, None, None, note.tobytes(), xmp)
+    with pytest.raises(ValueError, match=rf"bytes of {name}, of which jpg holds {most}; set metadata=strip"):
+        image.refuse_unwritable(tmp_path / "a.jpg", picture)
+    image.write(tmp_path / "a.png", picture)
+    if xmp is not None:  # the limit is where the encoder has it
+        image.write(tmp_path / "a.jpg", image.Picture(pixels, None, None, None, xmp[:most]))
+
+
+def test_no_preview_is_taken_along(tmp_path: Path) -> None:
+    found = exif()
+    found.get_ifd(IFD.Exif)[IFD.MakerNote] = b"OWN PREVIEW"
+    xmp = XMP.replace(b"</x:xmpmeta>", b"<xmp:Thumbnails><rdf:Alt>OLD PREVIEW</rdf:Alt></xmp:Thumbnails></x:xmpmeta>")
+    photo(tmp_path / "a.bmp")
+    with Image.open(tmp_path / "a.bmp") as file:
+        file.save(tmp_path / "a.jpg", exif=found, xmp=xmp)
+    content = (tmp_path / "a.jpg").read_bytes()
+    assert b"OWN PREVIEW" in content
+    assert b"OLD PREVIEW" in content
+    kept = image.read(tmp_path / "a.jpg", metadata="keep")
+    assert kept.exif is not None
+    assert kept.xmp is not None
+    assert b"PREVIEW" not in kept.exif + kept.xmp
+    assert b"2024:05:06" in kept.exif
+    assert kept.xmp.endswith(b'dc:rights="mine"/></x:xmpmeta>')
