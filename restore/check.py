@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from restore.config import UserError, command
-from restore.run_folder import refuse_unwritable, write_text
+from restore import launch, run_folder
+from restore.config import UserError, command, conf_dir
 
 if TYPE_CHECKING:
     from restore.inspection import Finding
@@ -30,7 +31,9 @@ def check(cfg: DictConfig) -> None:
     _show(findings)
     if cfg.check.output is not None:
         rows = [finding._asdict() for finding in findings]
-        write_text(Path(cfg.check.output), json.dumps({"findings": rows, "forecast": facts}, indent=2) + "\n")
+        run_folder.write_text(
+            Path(cfg.check.output), json.dumps({"findings": rows, "forecast": facts}, indent=2) + "\n"
+        )
     failed = [finding for finding in findings if finding.verdict == "bad"]
     if failed:
         raise UserError("; ".join(f"{each.what}: {each.found}" for each in failed))
@@ -44,10 +47,11 @@ def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"
     from restore.rehearsal import choose, rehearse
 
     _check_settings(cfg)
+    place, is_resumed = _refuse_as_fit_does(cfg)
     quieten()
     prepare(cfg)
-    processes = _one_process(cfg)
-    model, data = model_and_data(cfg, is_resumed=False)
+    _one_process(cfg, place.world)
+    model, data = model_and_data(cfg, is_resumed=is_resumed)
     reading = time.perf_counter()
     opened = inspection.read(data, cfg.check.files)
     before = reading - started + (time.perf_counter() - reading) * opened.total / opened.opened
@@ -69,7 +73,7 @@ def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"
     busy = forecast(measured.processor, lengths, before=before_busy, **settings)
     uncached = inspection.uncached_bytes(data, opened)
     findings += inspection.trial(model, data, measured, folder / "checkpoints" / "last.ckpt")
-    findings += inspection.outlook(ahead, measured, busy, lengths, uncached, processes=processes)
+    findings += inspection.outlook(ahead, measured, busy, lengths, uncached, processes=place.world)
     return findings, inspection.facts(ahead, busy, measured, uncached)
 
 
@@ -80,26 +84,58 @@ def _check_settings(cfg: DictConfig) -> None:
             "least 2 files or null for all"
         )
     if cfg.check.output is not None:
-        refuse_unwritable(Path(cfg.check.output).resolve().parent)
+        run_folder.refuse_unwritable(Path(cfg.check.output).resolve().parent)
 
 
-def _one_process(cfg: DictConfig) -> int:
-    """Turn a run of several processes into what each of them does; gives their number."""
-    devices, nodes = cfg.trainer.get("devices", 1), cfg.trainer.get("num_nodes", 1)
-    count = int(devices) * int(nodes) if str(devices).isdecimal() else 1
+def _refuse_as_fit_does(cfg: DictConfig) -> tuple[launch.Place, bool]:
+    """What ``fit`` looks at before it starts anything; gives where its processes will stand, and whether it goes on."""
+    from restore.fit import check_processes
+
+    here = launch.place()
+    if here.world > 1:
+        raise ValueError(
+            f"check tries one process of a run, but {here.world} were started; start it without torchrun, and in a "
+            "Slurm job with srun --ntasks=1"
+        )
+    place = _place_of_job(here)
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    del config["check"]
+    checkpoint = run_folder.resume_point(_folder_of_run(cfg), config, cfg.resume)
+    count = launch.processes(config["trainer"])
+    check_processes(config, place, count)
+    if cfg.seed < 0:
+        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
+    return place if place.world > 1 else launch.Place(0, count, count, "nothing"), checkpoint is not None
+
+
+def _place_of_job(here: launch.Place) -> launch.Place:
+    """Where a Slurm job's tasks will stand, of which ``srun --ntasks=1`` has started this one on purpose."""
+    own = os.environ
+    if "SLURM_STEP_ID" not in own or "SLURM_NTASKS_PER_NODE" not in own:
+        return here
+    nodes = own.get("SLURM_JOB_NUM_NODES", own.get("SLURM_NNODES", "1"))
+    own["SLURM_NNODES"] = nodes  # which trainer=slurm reads; srun told its one task of one node
+    tasks = int(own["SLURM_NTASKS_PER_NODE"])
+    return launch.Place(0, tasks * int(nodes), tasks, "srun") if tasks * int(nodes) > 1 else here
+
+
+def _folder_of_run(cfg: DictConfig) -> Path:
+    """Where ``fit`` would work."""
+    pattern = run_folder.read_mapping(Path(conf_dir()) / "fit.yaml")["hydra"]["run"]["dir"]
+    return Path(OmegaConf.create({"name": cfg.name, "run_id": cfg.run_id, "dir": pattern}).dir).absolute()
+
+
+def _one_process(cfg: DictConfig, count: int) -> None:
+    """Turn a run of several processes into what each of them does."""
     if count > 1:
-        if cfg.data.batch_size % count:
-            raise UserError(f"data.batch_size is {cfg.data.batch_size}, expected a multiple of the {count} processes")
         cfg.data.batch_size //= count
-        OmegaConf.update(cfg, "trainer.devices", 1)
-        for key, value in {"num_nodes": 1, "strategy": "auto"}.items():
-            if key in cfg.trainer:
-                OmegaConf.update(cfg, f"trainer.{key}", value)
+    # not the strategy: it is looked at as fit does, and one process has none
+    OmegaConf.update(cfg, "trainer.devices", 1)
+    OmegaConf.update(cfg, "trainer.num_nodes", 1)
     # dashboards are not told of a trial
     cfg.logger = {key: node for key, node in (cfg.logger or {}).items() if key == "csv"}
     if cfg.callbacks is not None and "progress" in cfg.callbacks:
         cfg.callbacks.progress = None
-    return count
 
 
 def _show(findings: list["Finding"]) -> None:

@@ -53,7 +53,7 @@ def _resume_or_train(cfg: DictConfig, folder: Path, place: launch.Place) -> dict
         log.info("this run is already finished")
         return result
     count = launch.processes(config["trainer"])
-    _check_processes(config, place, count)
+    check_processes(config, place, count)
     overrides = list(HydraConfig.get().overrides.task)
     if count > 1 and place.world == 1:
         _on_processes(config, overrides, folder, checkpoint, count)
@@ -81,7 +81,7 @@ def _refuse_own_folders(cfg: DictConfig) -> None:
         raise ValueError("run_id is not set, but several processes were started and must find one folder; set run_id")
 
 
-def _check_processes(config: dict[str, Any], place: launch.Place, count: int) -> None:
+def check_processes(config: dict[str, Any], place: launch.Place, count: int) -> None:
     """What can be said of the number of processes before anything is started."""
     trainer, here = config["trainer"], place.local_world
     if place.world > 1 and trainer["devices"] not in (here, "auto"):

@@ -14,9 +14,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import restore.fit  # noqa: F401 -- as a command of its own, and not from within another
 from restore.config import conf_dir
 from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair, find_pairs
+from restore.data.super_resolution import SuperResolutionData
 from restore.forecast import forecast
 from restore.rehearsal import Lap, Times, Whole
 from tests.conftest import TINY, TINY_TRANSLATION, TINY_ZERO_SHOT, Cli, photo
@@ -131,6 +133,72 @@ def test_settings_of_the_run_are_refused_as_fit_refuses_them(cli: Cli) -> None:
     outcome = cli("check", *TINY, "val_every_steps=0")
     assert outcome.status == 1
     assert "val_every_steps is 0, expected a whole number, at least 1" in outcome.err
+
+
+SLURM_STEP = {  # what srun --ntasks=1 gives its task in a job of two nodes with four tasks each
+    "SLURM_STEP_ID": "0",
+    "SLURM_JOB_NUM_NODES": "2",
+    "SLURM_NNODES": "1",
+    "SLURM_NTASKS": "1",
+    "SLURM_NTASKS_PER_NODE": "4",
+}
+
+
+def test_one_task_of_a_slurm_job_is_tried_with_its_share(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SLURM_STEP.items():
+        monkeypatch.setenv(name, value)
+    sizes, loader = set[int](), SuperResolutionData.train_dataloader
+
+    def noted(data: SuperResolutionData) -> Any:
+        sizes.add(data.batch_size)
+        return loader(data)
+
+    monkeypatch.setattr(SuperResolutionData, "train_dataloader", noted)
+    job = ("trainer=slurm", "trainer.accelerator=cpu", *TINY[1:], "check.steps=2", "check.output=found.json")
+    outcome = cli("check", *job, "data.batch_size=32")
+    assert outcome.status == 0, outcome.err
+    assert sizes == {4}
+    assert "for each of 8 processes" in findings()["time"][0]["found"]
+
+
+def leave_run(folder: Path) -> None:
+    """What a run with other settings would leave, as far as it is looked at."""
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
+    (folder / "config.yaml").write_text(json.dumps({"model": {}, "data": {}, "trainer": {}, "seed": 7}))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "part"),
+    [
+        (["seed=-1"], {}, "seed is -1, expected a whole number"),
+        (["resume=missing.ckpt"], {}, "missing.ckpt is not a file"),
+        (["run_id=old"], {}, "holds a run with other settings"),
+        (["trainer.devices=0"], {}, "trainer.devices is 0, expected a number of processes"),
+        (["trainer.devices=3"], {}, "data.batch_size is 2, expected a multiple of the 3 processes"),
+        (["trainer=slurm", "trainer.accelerator=cpu"], {"SLURM_NNODES": "2"}, "trainer.num_nodes is 2, but the"),
+        (["trainer.devices=2"], {"SLURM_NTASKS": "2"}, "this Slurm job has 2 tasks, and one process was started"),
+    ],
+)
+def test_it_refuses_what_fit_refuses_in_its_words(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, overrides: list[str], environment: dict[str, str], part: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    leave_run(Path("outputs") / "super_resolution" / "old")
+    tried, run = (cli(command, *TINY, *overrides) for command in ("check", "fit"))
+    assert part in tried.err
+    assert (tried.status, tried.err.removeprefix("check")) == (run.status, run.err.removeprefix("fit"))
+
+
+def test_it_is_one_process(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "2")
+    outcome = cli("check", *TINY)
+    assert outcome.status == 1
+    assert "check tries one process of a run, but 2 were started" in outcome.err
 
 
 def test_known_sets_are_counted_by_their_layout(tmp_path: Path) -> None:
