@@ -1,6 +1,6 @@
 """Scores the networks and the training photos' mean on BSDS500's test pairs, and draws the study's pictures.
 
-    python -m experiments.translation.collect outputs/translation_contours/*
+    python -m experiments.translation.collect multirun/translation_contours/*=*/
 
 Writes pairs.csv, runs.csv, sheet.jpg and stages.jpg. Protocol translation_rgb; the weights are those of the last step
 (moving average).
