@@ -146,7 +146,7 @@ def _read(source: Path, job: Job) -> "Picture":
     from restore import image
 
     try:
-        picture = image.read(source, max_pixels=job.max_side**2)
+        picture = image.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
     except ValueError as error:
         # where the server keeps uploads is nobody's business
         raise Problem(str(error).replace(f"{source}: ", "the picture cannot be read: ")) from error
