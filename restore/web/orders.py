@@ -32,6 +32,9 @@ class Order(BaseModel):
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="of the random part and of zero_shot; the answer has it"
     )
+    metadata: Literal["strip", "keep"] = Field(
+        default="strip", description="keep: EXIF, with camera, time and place, and XMP go along, as of predict"
+    )
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Job:
         ckpt_path, scale: as of ``open_restorer``. enlarges: output side / input side.
         part_side: of the random part in px, or None for the whole picture.
         steps, seconds: of zero-shot; None for the server's own. seed: of the part and of zero-shot.
-        compare: whether the upload, enlarged to the result's size, is wanted as well.
+        metadata: as of ``image.read``. compare: whether the upload, enlarged to the result's size, is wanted as well.
         max_side, max_output_side: limits in px, looked at once more before the picture is decoded.
     """
 
@@ -54,6 +57,7 @@ class Job:
     steps: int | None
     seconds: float
     seed: int
+    metadata: Literal["strip", "keep"]
     compare: bool
     max_side: int
     max_output_side: int
@@ -88,6 +92,7 @@ def settle(order: Order, menu: Sequence[Mapping[str, Any]], limits: Limits, seed
         steps=order.steps,
         seconds=order.seconds or limits.max_seconds,
         seed=seed if order.seed is None else order.seed,
+        metadata=order.metadata,
         compare=compare,
         max_side=limits.max_side,
         max_output_side=limits.max_output_side,

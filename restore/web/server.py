@@ -75,6 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: Any, limits: Limits, listening: socket.socket) -> None:
     """Serve until a signal comes."""
     protocol = type("Protocol", (PatientProtocol,), {"limits": limits})
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # of forms that end too late it warns each time
     config = uvicorn.Config(
         app,
         http=protocol,

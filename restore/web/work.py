@@ -73,11 +73,10 @@ def _checkpoints(given: str) -> list[str]:
 def _card(path: str) -> dict[str, Any] | None:
     """The card of a checkpoint; None for sound weights that this package did not write."""
     from restore import checkpoint
-    from restore.card import NotOurs
 
     try:
         return dict(checkpoint.read(path)["restore"])
-    except NotOurs:
+    except checkpoint.NotOurs:  # type: ignore[attr-defined]  # web knows checkpoint, not what that is made of
         return None
 
 
@@ -146,7 +145,7 @@ def _read(source: Path, job: Job) -> "Picture":
     from restore import image
 
     try:
-        picture = image.read(source, max_pixels=job.max_side**2)
+        picture = image.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
     except ValueError as error:
         # where the server keeps uploads is nobody's business
         raise Problem(str(error).replace(f"{source}: ", "the picture cannot be read: ")) from error

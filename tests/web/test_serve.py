@@ -91,7 +91,7 @@ def is_done(server: Server, job: str) -> bool:
     return bool(json.loads(server.ask("GET", f"/api/jobs/{job}").body)["state"] == "done")
 
 
-def test_where_and_when_a_photo_was_taken_is_not_passed_on(server: Server, tmp_path: Path) -> None:
+def test_where_and_when_a_photo_was_taken_is_passed_on_only_when_asked(server: Server, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "a camera", 6  # maker; to be turned
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 8.0, 0.0), 3: "E", 4: (11.0, 34.0, 0.0)})
@@ -109,6 +109,11 @@ def test_where_and_when_a_photo_was_taken_is_not_passed_on(server: Server, tmp_p
             assert file.size == (40, 60)  # upright
             assert not file.getexif()
             assert not set(file.info) - {"dpi"}
+    (tmp_path / "kept.png").write_bytes(server.restore(picture, method="bicubic", metadata="keep").body)
+    with Image.open(tmp_path / "kept.png") as file:
+        exif = file.getexif()
+        assert (exif[0x010F], exif.get(0x0112, 1), exif.get_ifd(0x8825)[1], file.size) == ("a camera", 1, "N", (40, 60))
+    assert server.restore(picture, metadata="some").status == 422
 
 
 def test_a_background_job_is_followed_cancelled_and_dropped(server: Server, tmp_path: Path) -> None:
