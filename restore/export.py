@@ -54,7 +54,7 @@ def _format(cfg: DictConfig) -> "Format":
     kind = {"onnx": lambda: Onnx(cfg.opset), "torch_export": TorchExport, "safetensors": Safetensors}[cfg.format]()
     missing = [name for name in kind.needs if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"format=onnx needs {', '.join(missing)}; pip install 'restore[export]'")
+        raise UserError(f"format=onnx needs {', '.join(missing)}; in a checkout: pip install '.[export]'")
     return kind
 
 
@@ -65,6 +65,18 @@ def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
         raise UserError(f"output is {path}, expected a name that ends in {kind.suffix}")
     if path.resolve() == locate(ckpt_path).resolve():
         raise UserError(f"output: {path} is what ckpt_path reads; name another file")
+    card = path.with_suffix(".json")
+    if kind.suffix == ".safetensors" and card.exists() and not {"format", "method", "arguments"} <= _keys(card):
+        raise UserError(f"output: the card would overwrite {card}, which is no card; name another file")
+
+
+def _keys(path: Path) -> set[str]:
+    """Of a JSON file; none where it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return set()
+    return set(content) if isinstance(content, dict) else set()
 
 
 def _ours(cfg: DictConfig) -> "tuple[RestorationModel, dict[str, Any]]":

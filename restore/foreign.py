@@ -38,7 +38,9 @@ def load_foreign(path: Path, unknown: ValueError) -> "ForeignModel":
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError:
-        raise ValueError(f"{unknown}; for weights of other projects pip install restore[foreign]") from unknown
+        raise ValueError(
+            f"{unknown}; for weights of other projects in a checkout: pip install '.[foreign]'"
+        ) from unknown
     weights = checkpoint.content(path, setting="ckpt_path")
     if not isinstance(weights, dict):
         raise unknown

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WRITE_EVERY = 1.0  # seconds between two writings of the record, which grows with the folder
+OTHER_SUFFIXES = (  # pictures too, but none that are written here
+    *(".gif", ".apng", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jfif", ".jpe", ".ico", ".tga", ".psd"),
+    *(".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".svg", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
+)
 SHOWN = 20  # files in the summary; of more, those with something to say
 RECORD = "predict.json"  # in an output folder: how each file was made, so that an interrupted run can go on
 
@@ -69,7 +73,8 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         format_: ``png``, ``jpg``, ``webp`` or ``tiff``, of outputs that ``output`` does not name; None for png.
 
     Raises:
-        UserError: nothing to do, an output that is its own input, or two inputs for one output.
+        UserError: nothing to do, an output that is its own input or of a format that is not written, or two inputs for
+            one output.
     """
     from restore.data.pairs import by_number, picture_files
     from restore.image import SUFFIXES
@@ -83,10 +88,14 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
     else:
         files = [Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES]
         folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
+    if not files and glob.escape(source) == source and not path.exists():
+        raise UserError(f"input: {source}: no such file or folder")
     if not files:
         raise UserError(f"input: {source} matches no picture; give a file, a folder or a glob ({', '.join(SUFFIXES)})")
     files.sort(key=lambda file: (str(file.parent), by_number(file.name)))
     suffix = _suffix(format_)
+    if output is not None and Path(output).suffix.lower() in OTHER_SUFFIXES and not Path(output).is_dir():
+        raise UserError(f"output is {output}, expected a folder, or a file that ends in {', '.join(SUFFIXES)}")
     if output is not None and Path(output).suffix.lower() in SUFFIXES and not Path(output).is_dir():
         if format_ is not None and Path(output).suffix.lower() != suffix:
             raise UserError(f"format is {format_}, but output is {output}; leave one of them out")

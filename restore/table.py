@@ -129,7 +129,8 @@ def _cells(run: Run, found: Comparison) -> list[str]:
     }
     words = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
     where = [run.name, found.benchmark, found.protocol, found.scale, found.column]
-    return [*where, gain, f"{low} to {high}", f"{found.wins:.0%}", str(found.images), words]
+    interval = f"{low} to {high}" if found.images > 1 else ""  # one picture says nothing of how pictures differ
+    return [*where, gain, interval, f"{found.wins:.0%}", str(found.images), words]
 
 
 def parse(arguments: Sequence[str]) -> Settings:

@@ -26,7 +26,6 @@ NOT_RUN = {
     r"python -m experiments\.": "it works on trainings of hours; that the module exists is tested",
     r"restore fit .*experiment=(super_resolution|deblur|translation)_\w+": "a training of hours",
     r"restore check .*(experiment=(super_resolution|deblur|translation)_|div2k|GoPro)": "it counts their pictures",
-    r".*RealESRGAN": "it needs weights of another project; tests of foreign weights make some",
     r"restore benchmark .*what=\[(step|inference|memory|budgets)": "it measures for minutes; what=[data] stands for it",
     r"restore benchmark( model=\w+)?$": "it measures for minutes; what=[data] stands for it",
     r"restore serve\b": "it runs until it is stopped; tests of the page start it",

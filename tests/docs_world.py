@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image, ImageFilter
+from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
 
 from restore import image
@@ -66,6 +67,8 @@ def build(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             image.write(path, image.Picture(torch.cat([next(pictures), _label_map(k)], 2)))
 
+    theirs = ESRGAN(num_filters=16, num_blocks=1, scale=4)
+    torch.save({"params_ema": theirs.state_dict()}, folder / "RealESRGAN_x4plus.pth")  # as its authors save it
     network = InformationGainNetwork(groups=2, blocks=2, channels=16, image_skip="bicubic")
     torch.save(network.state_dict(), folder / "theirs.pth")  # bare weights, of the preset that SMALLER chooses
 

@@ -103,7 +103,7 @@ class Files(NamedTuple):
 
     template: Path
     embedded: dict[str, tuple[str, ...]]
-    done: set[tuple[str, ...]]  # commands that have run on an earlier page
+    done: set[tuple[str, ...]]  # commands that have run, each behind the page it stands on
 
 
 @pytest.fixture(scope="session")
@@ -154,14 +154,17 @@ def _problem(line: Line, cli: Cli, done: set[tuple[str, ...]]) -> str | None:
     if line.reason is not None or words is None or words[0] not in COMMANDS:
         return None
     small = smaller(words)
-    if tuple(small) in done:
+    # a training without a name leaves nothing that a page could go on with: once is enough for all pages
+    is_nameless = small[0] == "fit" and not re.search(r"\b(run_id|name|output)=", line.text)
+    known = ("" if is_nameless else line.place.partition(":")[0], *small)
+    if known in done:
         return None
     # without an option Hydra composes twice, first to find out whether it is a sweep
     is_plain = is_composed(small[0]) and not any(word.startswith("-") for word in small)
     outcome = cli(small[0], *(["--run"] if is_plain else []), *small[1:])
     if outcome.status == 0:
         if not re.search(r"\b(run_id|output)=", line.text):  # what such a line makes, a later one may want
-            done.add(tuple(small))
+            done.add(known)
         return None
     return f"{line.place}: `{line.text}`\n  run as: restore {' '.join(small)}\n  status {outcome.status}: {outcome.err}"
 

@@ -207,6 +207,18 @@ def test_bare_weights_become_ours(nest: str, cli: Cli, tmp_path: Path) -> None:
         assert torch.equal(open_restorer("ours.safetensors").restore(lq), model.restore_whole(lq[None])[0])
 
 
+def test_a_card_takes_the_place_of_a_card_alone(cli: Cli, tmp_path: Path) -> None:
+    """A run folder's result.json would be lost to weights named after it."""
+    Path("result.json").write_text('{"metrics": {}}')
+    words = ("export", "ckpt_path=deblur_narrow", "format=safetensors")
+    outcome = cli(*words, "output=result.safetensors")
+    assert outcome.status == 1
+    assert "the card would overwrite result.json, which is no card; name another file" in " ".join(outcome.err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    for _ in range(2):  # a card that stands there already may be replaced
+        assert cli(*words, "output=mine.safetensors").status == 0
+
+
 def test_keys_that_do_not_fit_are_reported_and_refused_unless_allowed(cli: Cli, tmp_path: Path) -> None:
     state = stirred(SuperResolution(**SMALL)).network.state_dict()  # type: ignore[arg-type]
     state["left"] = state.pop("tail.bias")

@@ -100,7 +100,10 @@ def test_kinds_of_pictures_are_kept(cli: Cli, tmp_path: Path) -> None:
     ("overrides", "parts"),
     [
         (["input=in/a.png", "output=in/a.png"], ["in/a.png", "input", "overwritten"]),
-        (["input=gone.png"], ["gone.png", "no picture"]),
+        (["input=gone.png"], ["input: gone.png: no such file"]),
+        (["input=gone*.png"], ["gone*.png", "no picture"]),
+        (["input=in", "output=out.gif"], ["output is out.gif", "ends in .png, .jpg"]),
+        (["input=in/a.png", "output=out.HEIC"], ["output is out.HEIC", "ends in .png, .jpg"]),
         (["input=in/*", "output=one.png"], ["one.png", "both"]),
         (["input=same"], ["both become"]),
         (["input=in/a.png", "scale=null"], ["scale", "not given"]),

@@ -15,7 +15,7 @@ from scipy import stats
 
 from restore.layout import Table, comma_separated, latex, markdown
 from restore.runs import compare, differing, find, read
-from restore.table import parse
+from restore.table import parse, versus
 from tests.conftest import Cli, subprocess_cli
 
 Scores = dict[str, float]
@@ -74,6 +74,16 @@ def test_a_smaller_error_is_a_gain(tmp_path: Path) -> None:
     assert found.gain == pytest.approx(0)
     assert found.wins == 0.5
     assert found.high == pytest.approx(0.1)
+
+
+def test_one_picture_has_no_interval(tmp_path: Path) -> None:
+    for count, interval in ((1, ""), (2, "+1.000 to +1.000")):
+        for name, score in (("a", 30), ("b", 31)):
+            scores: Scores = {f"p{k}": score for k in range(count)}
+            results_csv(run_folder(tmp_path / str(count) / name) / "results.csv", scores)
+        found = versus([read(tmp_path / str(count) / name) for name in "ab"])
+        assert found.rows[0][found.header.index("95 % interval")] == interval
+        assert found.rows[0][found.header.index("gain")] == "+1.000"
 
 
 def test_other_benchmarks_protocols_and_scales_are_not_mixed(tmp_path: Path) -> None:
