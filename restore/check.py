@@ -4,9 +4,13 @@ import json
 import logging
 import os
 import shutil
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -24,10 +28,11 @@ def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
     started = time.perf_counter()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        findings, facts = _look(cfg, folder, started)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _unwinding():
+        try:
+            findings, facts = _look(cfg, folder, started)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     _show(findings)
     if cfg.check.output is not None:
         rows = [finding._asdict() for finding in findings]
@@ -37,6 +42,23 @@ def check(cfg: DictConfig) -> None:
     failed = [finding for finding in findings if finding.verdict == "bad"]
     if failed:
         raise UserError("; ".join(f"{each.what}: {each.found}" for each in failed))
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """End on a signal as on an error, so that the folder goes; the status is the signal's, 128 + number."""
+
+    def end(number: int, frame: Any) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    # Ctrl-C does so by itself; in a thread of a launcher there can be no handlers
+    handled = launch.FORWARDED if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, end) for number in handled if number != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"], dict[str, Any]]:

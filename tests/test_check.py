@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -199,6 +200,27 @@ def test_it_is_one_process(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = cli("check", *TINY)
     assert outcome.status == 1
     assert "check tries one process of a run, but 2 were started" in outcome.err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_signal_ends_it_and_leaves_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "trials"))
+    loader = SuperResolutionData.val_dataloader
+
+    def signalled(data: SuperResolutionData) -> Any:
+        """In the middle of Lightning's training."""
+        os.kill(os.getpid(), number)
+        return loader(data)
+
+    monkeypatch.setattr(SuperResolutionData, "val_dataloader", signalled)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    outcome = cli("check", *TINY, "check.steps=2")
+    assert outcome.status == status, outcome.err
+    assert "Traceback" not in outcome.err
+    assert list((tmp_path / "trials").iterdir()) == []
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
 
 
 def test_known_sets_are_counted_by_their_layout(tmp_path: Path) -> None:
