@@ -223,6 +223,18 @@ def test_a_signal_ends_it_and_leaves_nothing(
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
 
 
+def test_a_run_folder_of_the_users_is_looked_at_and_stays(cli: Cli) -> None:
+    leave_run(Path("mine"))
+    outcome = cli("check", *TINY, "hydra.run.dir=mine")
+    assert outcome.status == 1
+    assert "mine holds a run with other settings" in outcome.err
+    assert sorted(each.name for each in Path("mine").iterdir()) == ["checkpoints", "config.yaml"]
+    Path("other").mkdir()
+    Path("other/notes.txt").write_text("mine")
+    assert cli("check", *TINY, "check.steps=2", "hydra.run.dir=other").status == 0
+    assert [each.name for each in Path("other").iterdir()] == ["notes.txt"]
+
+
 def test_known_sets_are_counted_by_their_layout(tmp_path: Path) -> None:
     for name in ("a", "b"):
         photo(tmp_path / "GoPro" / "train" / name / "sharp" / "1.png")
