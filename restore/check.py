@@ -97,13 +97,18 @@ def _look(cfg: DictConfig, folder: Path, given: Path, started: float) -> tuple[l
         "times": times,
         "samples": data.batch_size,
         "workers": getattr(data, "num_workers", 0),
+        "processes": place.world,
     }
     ahead = forecast(measured.wall, lengths, before=before, **settings)
     busy = forecast(measured.processor, lengths, before=before_busy, **settings)
     uncached = inspection.uncached_bytes(data, opened)
     findings += inspection.trial(model, data, measured, folder / "checkpoints" / "last.ckpt")
-    findings += inspection.outlook(ahead, measured, busy, lengths, uncached, processes=place.world)
-    return findings, inspection.facts(ahead, busy, measured, uncached)
+    findings += inspection.outlook(
+        ahead, measured, busy, lengths, uncached, processes=place.world, here=place.local_world
+    )
+    return findings, inspection.facts(
+        ahead, busy, measured, inspection.memory_needed(measured, uncached, place.local_world)
+    )
 
 
 def _check_settings(cfg: DictConfig) -> None:
