@@ -3,10 +3,14 @@
 import json
 import logging
 import os
-import shutil
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -23,11 +27,9 @@ log = logging.getLogger(__name__)
 def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
     started = time.perf_counter()
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        findings, facts = _look(cfg, folder, started)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    given = Path(HydraConfig.get().runtime.output_dir)
+    with _unwinding(), _removing_if_empty(given), TemporaryDirectory(prefix="restore_check_") as folder:
+        findings, facts = _look(cfg, Path(folder), given, started)
     _show(findings)
     if cfg.check.output is not None:
         rows = [finding._asdict() for finding in findings]
@@ -39,7 +41,34 @@ def check(cfg: DictConfig) -> None:
         raise UserError("; ".join(f"{each.what}: {each.found}" for each in failed))
 
 
-def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"], dict[str, Any]]:
+@contextmanager
+def _removing_if_empty(folder: Path) -> Iterator[None]:
+    """Hydra makes a folder; with ``hydra.run.dir``, or in a sweep, it is the run's own, and what it holds stays."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """End on a signal as on an error, so that the folder goes; the status is the signal's, 128 + number."""
+
+    def end(number: int, frame: Any) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    # Ctrl-C does so by itself; in a thread of a launcher there can be no handlers
+    handled = launch.FORWARDED if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, end) for number in handled if number != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _look(cfg: DictConfig, folder: Path, given: Path, started: float) -> tuple[list["Finding"], dict[str, Any]]:
     from restore import inspection
     from restore.fit import model_and_data, prepare
     from restore.forecast import forecast
@@ -47,10 +76,10 @@ def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"
     from restore.rehearsal import choose, rehearse
 
     _check_settings(cfg)
-    place, is_resumed = _refuse_as_fit_does(cfg)
+    place, is_resumed = _refuse_as_fit_does(cfg, given)
     quieten()
     prepare(cfg)
-    _one_process(cfg, place.world)
+    _one_process(cfg, place.world, folder)
     model, data = model_and_data(cfg, is_resumed=is_resumed)
     reading = time.perf_counter()
     opened = inspection.read(data, cfg.check.files)
@@ -68,13 +97,18 @@ def _look(cfg: DictConfig, folder: Path, started: float) -> tuple[list["Finding"
         "times": times,
         "samples": data.batch_size,
         "workers": getattr(data, "num_workers", 0),
+        "processes": place.world,
     }
     ahead = forecast(measured.wall, lengths, before=before, **settings)
     busy = forecast(measured.processor, lengths, before=before_busy, **settings)
     uncached = inspection.uncached_bytes(data, opened)
     findings += inspection.trial(model, data, measured, folder / "checkpoints" / "last.ckpt")
-    findings += inspection.outlook(ahead, measured, busy, lengths, uncached, processes=place.world)
-    return findings, inspection.facts(ahead, busy, measured, uncached)
+    findings += inspection.outlook(
+        ahead, measured, busy, lengths, uncached, processes=place.world, here=place.local_world
+    )
+    return findings, inspection.facts(
+        ahead, busy, measured, inspection.memory_needed(measured, uncached, place.local_world)
+    )
 
 
 def _check_settings(cfg: DictConfig) -> None:
@@ -87,7 +121,7 @@ def _check_settings(cfg: DictConfig) -> None:
         run_folder.refuse_unwritable(Path(cfg.check.output).resolve().parent)
 
 
-def _refuse_as_fit_does(cfg: DictConfig) -> tuple[launch.Place, bool]:
+def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[launch.Place, bool]:
     """What ``fit`` looks at before it starts anything; gives where its processes will stand, and whether it goes on."""
     from restore.fit import check_processes
 
@@ -100,7 +134,7 @@ def _refuse_as_fit_does(cfg: DictConfig) -> tuple[launch.Place, bool]:
     place = _place_of_job(here)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     del config["check"]
-    checkpoint = run_folder.resume_point(_folder_of_run(cfg), config, cfg.resume)
+    checkpoint = run_folder.resume_point(_folder_of_run(cfg, given), config, cfg.resume)
     count = launch.processes(config["trainer"])
     check_processes(config, place, count)
     if cfg.seed < 0:
@@ -119,14 +153,16 @@ def _place_of_job(here: launch.Place) -> launch.Place:
     return launch.Place(0, tasks * int(nodes), tasks, "srun") if tasks * int(nodes) > 1 else here
 
 
-def _folder_of_run(cfg: DictConfig) -> Path:
-    """Where ``fit`` would work."""
+def _folder_of_run(cfg: DictConfig, given: Path) -> Path:
+    """Where ``fit`` would work: in what Hydra was given, else in its default, not in that of conf/check.yaml."""
+    if not given.name.startswith("restore_check_"):
+        return given
     pattern = run_folder.read_mapping(Path(conf_dir()) / "fit.yaml")["hydra"]["run"]["dir"]
     return Path(OmegaConf.create({"name": cfg.name, "run_id": cfg.run_id, "dir": pattern}).dir).absolute()
 
 
-def _one_process(cfg: DictConfig, count: int) -> None:
-    """Turn a run of several processes into what each of them does."""
+def _one_process(cfg: DictConfig, count: int, folder: Path) -> None:
+    """Turn a run of several processes into what each of them does, and keep it in the trial's folder."""
     if count > 1:
         cfg.data.batch_size //= count
     # not the strategy: it is looked at as fit does, and one process has none
@@ -134,6 +170,8 @@ def _one_process(cfg: DictConfig, count: int) -> None:
     OmegaConf.update(cfg, "trainer.num_nodes", 1)
     # dashboards are not told of a trial
     cfg.logger = {key: node for key, node in (cfg.logger or {}).items() if key == "csv"}
+    if cfg.logger.get("csv") is not None:
+        cfg.logger.csv.folder = str(folder)
     if cfg.callbacks is not None and "progress" in cfg.callbacks:
         cfg.callbacks.progress = None
 

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from restore.rehearsal import WARM_UP, Lap, Times, Whole
+from restore.rehearsal import PICTURES, WARM_UP, Lap, Times, Whole
 
 
 class Step(NamedTuple):
@@ -63,6 +63,7 @@ def forecast(
     times: tuple[float, float],
     samples: int,
     workers: int,
+    processes: int,
 ) -> Forecast:
     """Reckon a whole run.
 
@@ -71,7 +72,9 @@ def forecast(
         val_every, save_every: steps. accumulate: batches of a step. period: see the model.
         times: how many times the pixels of those tried the validation sets have, and the test sets.
         samples: of a batch. workers: that make them; 0 for none.
+        processes: that share the pictures of a validation and of the test; one has at least one picture of each set.
     """
+    of_validation, of_test = (max(each / processes, min(each, 1 / PICTURES)) for each in times)
     steps, change, validations = {}, 0.0, 0.0
     done, end = 0, sum(lengths.values())
     for name, length in lengths.items():
@@ -81,7 +84,7 @@ def forecast(
         count = (done + length) // val_every - done // val_every
         done += length
         count += done == end and end % val_every > 0
-        validations += count * whole(measured.validations[name][-1], times[0])
+        validations += count * whole(measured.validations[name][-1], of_validation)
     first, second = next(iter(measured.validations.values()))
     validations += max(0.0, first.total - second.total)  # the first one of all loads what draws
     saves = math.ceil(end / save_every) + math.ceil(end / val_every)  # last.ckpt, and best.ckpt at most so often
@@ -92,7 +95,7 @@ def forecast(
         change=change,
         validations=validations,
         saves=saves * measured.save,
-        test=whole(measured.test, times[1]),
+        test=whole(measured.test, of_test),
         step=steps,
     )
 

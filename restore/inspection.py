@@ -88,6 +88,8 @@ def _set(checked: Checked, pairs: list[Pair], count: int) -> str:
     size = f"{h}x{w}" if (h, w) == (height, width) else f"{h}x{w} to {height}x{width}"
     prepared = sum(pair.lq is not None for pair in pairs)
     made = "pairs" if prepared == len(pairs) else "pictures whose input is made" if not prepared else "pairs and photos"
+    if count == 1:
+        made = {"pairs": "pair", "pictures whose input is made": "picture whose input is made"}.get(made, made)
     kinds = ", ".join(f"{number} {kind}" for kind, number in checked.kinds.items())
     opened = "" if len(sizes) == count else f"; {len(sizes)} of them opened"
     return f"{count} {made}, {size} px; files: {kinds}{opened}"
@@ -141,15 +143,22 @@ def _round_trip(model: Any, data: Any, measured: Measured, file: Path) -> Findin
 
 
 def outlook(
-    ahead: Forecast, measured: Measured, busy: Forecast, lengths: Mapping[str, int], uncached: int, *, processes: int
+    ahead: Forecast,
+    measured: Measured,
+    busy: Forecast,
+    lengths: Mapping[str, int],
+    uncached: int,
+    *,
+    processes: int,
+    here: int,
 ) -> list[Finding]:
-    """Time, memory, disk space, and what takes the time."""
+    """Time, memory, disk space, and what takes the time; of so many processes, and of those on one machine."""
     rows = []
     for name, step in ahead.step.items():
         share = step.wait / step.seconds
         text = f"{1e3 * step.seconds:.0f} ms a step, {share:.0%} of it waiting for data; {lengths[name]} steps"
         rows.append(Finding(f"stage: {name}", text))
-    rows += [_memory(measured.peak_bytes + uncached), _disk(measured.checkpoint_bytes)]
+    rows += [_memory(memory_needed(measured, uncached, here), here), _disk(measured.checkpoint_bytes)]
     parts = {
         "start": ahead.before + ahead.start,
         "training": ahead.steps + ahead.change,
@@ -181,11 +190,21 @@ def bottleneck(ahead: Forecast) -> Finding:
     return Finding("bottleneck", f"compute, {1 - ahead.waiting:.0%} of a step")
 
 
-def _memory(needed: int) -> Finding:
-    kind = "cuda" if torch.cuda.is_available() and torch.cuda.is_initialized() else "cpu"
+def _kind() -> str:
+    return "cuda" if torch.cuda.is_available() and torch.cuda.is_initialized() else "cpu"
+
+
+def memory_needed(measured: Measured, uncached: int, here: int) -> int:
+    """Bytes on this machine for all its processes, or on an accelerator, of which each process has its own."""
+    return measured.peak_bytes if _kind() == "cuda" else (measured.peak_bytes + uncached) * here
+
+
+def _memory(needed: int, here: int) -> Finding:
+    kind = _kind()
     there = memory.available_bytes(kind)
     where = "the accelerator" if kind == "cuda" else "this machine"
-    text = f"{_bytes(needed)} at the peak"
+    of = f" for {here} processes" if here > 1 and kind == "cpu" else ""
+    text = f"{_bytes(needed)} at the peak{of}"
     if there is None:
         return Finding("memory", text)
     text += f", {where} has {_bytes(there)} to give"
@@ -201,14 +220,14 @@ def _disk(checkpoint_bytes: int) -> Finding:
     return Finding("disk", text, "bad" if needed > there else "good")
 
 
-def facts(ahead: Forecast, busy: Forecast, measured: Measured, uncached: int) -> dict[str, Any]:
+def facts(ahead: Forecast, busy: Forecast, measured: Measured, needed: int) -> dict[str, Any]:
     """The forecast for programs: seconds and bytes."""
     return {
         "seconds": _parts(ahead),
         "processor_seconds": _parts(busy),
         "seconds_per_step": {name: step.seconds for name, step in ahead.step.items()},
         "waiting_share": ahead.waiting,
-        "peak_bytes": measured.peak_bytes + uncached,
+        "peak_bytes": needed,
         "checkpoint_bytes": measured.checkpoint_bytes,
     }
 

@@ -1,8 +1,10 @@
 """Memory of this process and of its machine."""
 
 import os
+import re
 import resource
 import sys
+from itertools import accumulate, takewhile
 from pathlib import Path
 
 import torch
@@ -34,16 +36,29 @@ def _free() -> int | None:
     return int(lines["MemAvailable"].split()[0]) * 1024 + resident
 
 
-def _control_group() -> int | None:
-    """The limit of a container or a cluster's job."""
+def _control_group(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """The least limit of this process's groups: those of a container, a service or a cluster's job.
+
+    Args:
+        root: where groups of version 2 are. own: the file that names this process's.
+    """
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:  # none, or of version 1
+        named = [line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/")]
+    except FileNotFoundError:  # not Linux
         return None
-    return None if limit == "max" else int(limit)
+    # a step's group is that of srun --ntasks=1, which has a part of what the job's processes will have
+    parts = takewhile(lambda part: not part.startswith("step_"), Path(*named).parts)
+    groups = list(accumulate(parts, Path.joinpath, initial=root))
+    limits = [(group / "memory.max").read_text().strip() for group in groups if (group / "memory.max").is_file()]
+    return min((int(limit) for limit in limits if limit != "max"), default=None)
 
 
 def _slurm() -> int | None:
-    """What the job was given, in MiB."""
-    given = os.environ.get("SLURM_MEM_PER_NODE", "")
-    return int(given) * 2**20 if given.isdecimal() and int(given) else None
+    """What the job was given on this machine, in MiB, or in MiB for each of its cores."""
+    own = os.environ
+    node, core = (own.get(f"SLURM_MEM_PER_{each}", "") for each in ("NODE", "CPU"))
+    if node.isdecimal() and int(node):
+        return int(node) * 2**20
+    # as 16(x2),8: the first machine's; what srun gave this one task is in SLURM_CPUS_ON_NODE
+    cores = re.match(r"\d+", own.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    return int(core) * int(cores[0]) * 2**20 if cores and core.isdecimal() and int(core) else None

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from restore import checkpoint, memory, training
 from restore.callbacks.dashboards import Dashboard
+from restore.callbacks.interruption import Interruption
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.data.base import PairedData
@@ -207,7 +208,8 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
     cfg.trainer.max_steps, cfg.val_every_steps = steps * len(names), steps // 2
     trainer, _ = training.make_trainer(cfg, folder, model, is_new_run=True)
     watches = Stopwatch(wall, "best.ckpt"), Stopwatch(time.process_time, "last.ckpt")
-    left_out = RunCheckpoint, RunReport, Dashboard  # the stopwatches save; the others tell of a described folder
+    # the stopwatches save; the others tell of a described folder, or would save and go on another time
+    left_out = RunCheckpoint, RunReport, Dashboard, Interruption
     kept = [each for each in trainer.callbacks if not isinstance(each, left_out)]  # type: ignore[attr-defined]
     trainer.callbacks = [*map(PictureWatch, watches), *kept, *watches]  # type: ignore[attr-defined]
     for callback in kept:
@@ -222,6 +224,10 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
             trainer.test(checkpoint.load_model(best), datamodule=data, verbose=False)
         except torch.OutOfMemoryError as error:
             raise ValueError(f"memory: this run does not fit the accelerator ({str(error).splitlines()[0]})") from error
+        except SystemExit as end:
+            if end.code == 1:  # what Lightning makes of Ctrl-C
+                raise KeyboardInterrupt("nothing is kept of a trial") from None
+            raise
     on_wall, of_processor = (watch.times(names, batches, _seconds_of_sample(data, watch.clock)) for watch in watches)
     return Measured(
         wall=on_wall,

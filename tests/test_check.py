@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import restore.fit  # noqa: F401 -- as a command of its own, and not from within another
+from restore import memory
 from restore.config import conf_dir
 from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair, find_pairs
@@ -159,6 +161,7 @@ def test_one_task_of_a_slurm_job_is_tried_with_its_share(cli: Cli, monkeypatch: 
     assert outcome.status == 0, outcome.err
     assert sizes == {4}
     assert "for each of 8 processes" in findings()["time"][0]["found"]
+    assert "at the peak for 4 processes" in findings()["memory"][0]["found"]
 
 
 def leave_run(folder: Path) -> None:
@@ -201,6 +204,39 @@ def test_it_is_one_process(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "check tries one process of a run, but 2 were started" in outcome.err
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_signal_ends_it_and_leaves_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "trials"))
+    loader = SuperResolutionData.val_dataloader
+
+    def signalled(data: SuperResolutionData) -> Any:
+        """In the middle of Lightning's training."""
+        os.kill(os.getpid(), number)
+        return loader(data)
+
+    monkeypatch.setattr(SuperResolutionData, "val_dataloader", signalled)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    outcome = cli("check", *TINY, "check.steps=2")
+    assert outcome.status == status, outcome.err
+    assert "Traceback" not in outcome.err
+    assert list((tmp_path / "trials").iterdir()) == []
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+def test_a_run_folder_of_the_users_is_looked_at_and_stays(cli: Cli) -> None:
+    leave_run(Path("mine"))
+    outcome = cli("check", *TINY, "hydra.run.dir=mine")
+    assert outcome.status == 1
+    assert "mine holds a run with other settings" in outcome.err
+    assert sorted(each.name for each in Path("mine").iterdir()) == ["checkpoints", "config.yaml"]
+    Path("other").mkdir()
+    Path("other/notes.txt").write_text("mine")
+    assert cli("check", *TINY, "check.steps=2", "hydra.run.dir=other").status == 0
+    assert [each.name for each in Path("other").iterdir()] == ["notes.txt"]
+
+
 def test_known_sets_are_counted_by_their_layout(tmp_path: Path) -> None:
     for name in ("a", "b"):
         photo(tmp_path / "GoPro" / "train" / name / "sharp" / "1.png")
@@ -226,6 +262,7 @@ SETTINGS: dict[str, Any] = {
     "times": (3.0, 4.0),
     "samples": 4,
     "workers": 0,
+    "processes": 1,
 }
 
 
@@ -244,6 +281,31 @@ def test_the_forecast_by_hand() -> None:
     assert found.test == pytest.approx(3.0 + 3 * 1.0)
     assert found.waiting == pytest.approx(0.25)
     assert found.total == pytest.approx(5 + 2 + 50 + 2.9 + 10 + 0.8 + 6)
+
+
+def test_processes_share_the_pictures_and_nothing_else() -> None:
+    measured = times({"training": [Lap(0.2, 0.0)] * 12}, 2.0)
+    one, two, many = (
+        forecast(measured, {"training": 100}, **(SETTINGS | {"processes": count})) for count in (1, 2, 100)
+    )
+    assert one.validations - two.validations == pytest.approx(1.5 * 0.5)  # of three times the pictures tried
+    assert one.test - two.test == pytest.approx(2.0 * 1.0)
+    assert one.test - many.test == pytest.approx((4 - 1 / 3) * 1.0)  # one of the three tried
+    assert one.steps == two.steps == many.steps
+
+
+def test_the_least_limit_of_memory_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "cgroup"
+    own.write_text("4:memory:/elsewhere\n0::/system.slice/job_5/step_0/user\n")
+    limits = {".": "max", "system.slice": "9000", "system.slice/job_5": "5000", "system.slice/job_5/step_0": "100"}
+    for name, limit in limits.items():
+        (tmp_path / "groups" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name / "memory.max").write_text(f"{limit}\n")
+    assert memory._control_group(tmp_path / "groups", own) == 5000
+    assert memory._control_group(tmp_path / "none", own) is None
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
+    monkeypatch.setenv("SLURM_JOB_CPUS_PER_NODE", "16(x2)")
+    assert memory._slurm() == 1600 * 2**20
 
 
 def test_workers_that_were_ahead_do_not_hide_that_they_are_slow() -> None:
