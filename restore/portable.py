@@ -5,6 +5,7 @@ Whatever is written is opened again as its user would, and compared with the mod
 
 import json
 import logging
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -177,6 +178,7 @@ class Onnx(Format):
         import onnx
 
         graph = onnx.load(str(path))
+        _name_sizes(graph.graph)
         onnx.checker.check_model(graph)
         (opset,) = (each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
         facts = {**facts, "opset": opset}
@@ -185,6 +187,16 @@ class Onnx(Format):
         onnx.helper.set_model_props(graph, texts)
         onnx.save(graph, str(path))
         return super().describe(path, facts)
+
+
+def _name_sizes(graph: Any) -> None:
+    """The free sizes are called batch, height and width, where torch calls them s52 and so on."""
+    given = zip(graph.input[0].type.tensor_type.shape.dim, ("batch", "channels", "height", "width"), strict=True)
+    names = {dim.dim_param: name for dim, name in given if dim.dim_param}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:  # such as 2*s52
+                dim.dim_param = re.sub(r"\w+", lambda found: names.get(found[0], found[0]), dim.dim_param)
 
 
 class TorchExport(Format):

@@ -88,7 +88,9 @@ def test_onnx_tells_the_contract_and_what_was_checked(cli: Cli, tmp_path: Path) 
     source = save(tmp_path / "tiny.ckpt", stirred(Deblur(width=4, modules=1)))
     outcome = cli("export", f"ckpt_path={source}", "output=out/a.onnx", "opset=19")
     assert outcome.status == 0, outcome.err
-    told = onnxruntime.InferenceSession("out/a.onnx").get_modelmeta().custom_metadata_map
+    session = onnxruntime.InferenceSession("out/a.onnx")
+    assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    told = session.get_modelmeta().custom_metadata_map
     expected = {"method": "deblur", "scale": "1", "in_channels": "3", "input_kind": "rgb", "multiple_of": "4"}
     assert expected.items() <= told.items()
     assert (told["min_size"], told["protocol"], told["opset"]) == ("1", "deblur_rgb", "19")
