@@ -161,7 +161,7 @@ class ServeConfig(InferenceConfig):
     jobs_per_client: int = 4
     requests_per_minute: int = 600
     read_seconds: float = 10.0
-    patience: float = 30.0
+    patience: float = 90.0
     keep_seconds: float = 300.0
     base64: bool = False
     behind_proxy: bool = False
