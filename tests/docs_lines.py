@@ -28,7 +28,7 @@ NOT_RUN = {
     r"restore check .*(experiment=(super_resolution|deblur|translation)_|div2k|GoPro)": "it counts their pictures",
     r"restore benchmark .*what=\[(step|inference|memory|budgets)": "it measures for minutes; what=[data] stands for it",
     r"restore benchmark( model=\w+)?$": "it measures for minutes; what=[data] stands for it",
-    r"restore serve\b": "it runs until it is stopped; tests of the page start it",
+    r"restore serve\b": "it runs until it is stopped; a test of its own starts each and stops it",
     r"(curl|printf) ": "it is sent to a page that a test of its own starts",
     r"restore export .*format=torch_export": "a graph takes ten seconds; tests of export make one of each method",
     r"torchrun ": "it starts processes; tests of several processes do",

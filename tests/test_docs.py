@@ -8,12 +8,14 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import json
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -197,6 +199,34 @@ def test_requests_to_the_page_are_answered(world: Path) -> None:
             server.terminate()
     assert not wrong, "\n".join(wrong)
     assert job, "no answer held the id of a job"
+
+
+PAGES_SERVED = dict.fromkeys(
+    tuple(word for word in line.restore if word != "&")
+    for page in PAGES
+    for line in lines_of(page)
+    if line.restore is not None and line.restore[0] == "serve"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", PAGES_SERVED, ids=" ".join)
+def test_a_page_is_served_as_the_documents_say(world: Path, words: tuple[str, ...]) -> None:
+    """On a free port; stopped as soon as it says what it serves."""
+    (world / "my_models").mkdir(exist_ok=True)
+    shutil.copy(world / "outputs/demo/demo/checkpoints/best.ckpt", world / "my_models" / "mine.ckpt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = [word for word in words if not word.startswith("port=")]
+    command = [sys.executable, "-m", "restore", *given, f"port={port}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            _wait_for(port, server)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/methods", timeout=60) as answer:
+                assert json.load(answer)
+        finally:
+            server.terminate()
 
 
 def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
