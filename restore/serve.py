@@ -26,7 +26,7 @@ def serve(cfg: DictConfig) -> None:
     """Open what is served, then answer until a signal comes."""
     missing = [name for name in ("fastapi", "gradio", "uvicorn") if find_spec(name) is None]
     if missing:
-        raise UserError(f"{', '.join(missing)} is missing, which the page needs; pip install restore[serve]")
+        raise UserError(f"{', '.join(missing)} is missing, which the page needs; in a checkout: pip install '.[serve]'")
     from restore.web import own_process, server
     from restore.web.limits import Limits
 

@@ -110,7 +110,7 @@ def test_what_restores_no_rgb_picture_is_refused(tmp_path: Path) -> None:
 def test_without_the_extra_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "theirs.pth", "compact")
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(ValueError, match=r"was not written by this package.* pip install restore\[foreign\]"):
+    with pytest.raises(ValueError, match=r"was not written by this package.* pip install '\.\[foreign\]'"):
         opened(tmp_path / "theirs.pth")
 
 

@@ -109,7 +109,9 @@ def test_without_the_extra_one_sentence_names_it(tmp_path: Path) -> None:
     code = "import sys; sys.modules['gradio'] = None; sys.argv = ['serve']; from restore.serve import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.startswith("serve: gradio is missing, which the page needs; pip install restore[serve]\n")
+    assert done.stderr.startswith(
+        "serve: gradio is missing, which the page needs; in a checkout: pip install '.[serve]'\n"
+    )
 
 
 def test_the_documented_defaults_are_the_real_ones() -> None:
