@@ -3,10 +3,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help setup demo test lint format docs bench wheel clean
+.PHONY: help setup demo test test-slow lint format docs bench wheel clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(VENV)/.done ## make .venv and install the package with its developer tools
 
@@ -27,8 +27,11 @@ demo: setup ## train on the embedded photos, compare with bicubic, enlarge one p
 	@echo 'curves:  outputs/demo/demo/curves.png'
 	@echo 'to go on yourself:  . $(BIN)/activate'
 
-test: setup ## run the tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: setup ## run the quick tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: setup ## run the slow ones: real trainings, kills, browser, Slurm, the documents' commands
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: setup ## check format, style and types
 	$(BIN)/ruff format --check .

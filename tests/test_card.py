@@ -96,6 +96,7 @@ def test_a_card_says_where_its_weights_come_from(name: str) -> None:
     assert facts["results"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_reach_what_their_card_says(name: str, shared_data: Path, cli: Cli) -> None:
     facts = json.loads(card.shipped()[name].with_suffix(".json").read_text())

@@ -56,6 +56,7 @@ def test_a_sound_run_is_tried_and_leaves_nothing(cli: Cli, tmp_path: Path) -> No
     assert parts["steps"] == pytest.approx(1000 * ahead["seconds_per_step"]["training"])
 
 
+@pytest.mark.slow
 def test_every_stage_of_a_translation_is_tried(cli: Cli, tmp_path: Path) -> None:
     for k in range(3):
         photo(tmp_path / "photos" / f"{k}.png", seed=k)

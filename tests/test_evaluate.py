@@ -41,6 +41,7 @@ def test_bicubic_gives_the_golden_table(cli: Cli, shared_data: Path, tmp_path: P
     assert mean == pytest.approx(facts["means"]["bicubic"]["Set5"]["psnr_y"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_change_no_byte(cli: Cli, shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "benchmarks" / "Set5"
     for devices in (1, 2):

@@ -71,6 +71,7 @@ def save(path: Path, model: RestorationModel, **facts: Any) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_runs_as_the_model_does_at_sizes_it_was_not_traced_at(name: str, tmp_path: Path) -> None:
     model = stirred(MODELS[name]())
@@ -84,6 +85,7 @@ def test_onnx_runs_as_the_model_does_at_sizes_it_was_not_traced_at(name: str, tm
         np.testing.assert_allclose(session.run(None, {"lq": lq.numpy()})[0], expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_onnx_tells_the_contract_and_what_was_checked(cli: Cli, tmp_path: Path) -> None:
     source = save(tmp_path / "tiny.ckpt", stirred(Deblur(width=4, modules=1)))
     outcome = cli("export", f"ckpt_path={source}", "output=out/a.onnx", "opset=19")
@@ -106,6 +108,7 @@ def test_onnx_tells_the_contract_and_what_was_checked(cli: Cli, tmp_path: Path) 
     assert sorted(file.name for file in Path("out").iterdir()) == ["a.onnx", "a.onnx.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["onnx", "torch_export", "safetensors"])
 def test_what_differs_from_the_model_is_refused_and_leaves_nothing(
     format_: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +133,7 @@ def test_what_differs_from_the_model_is_refused_and_leaves_nothing(
     assert RestorationModel.restore_whole is whole
 
 
+@pytest.mark.slow
 def test_a_program_of_torch_export_runs_without_this_package(cli: Cli, tmp_path: Path) -> None:
     model = stirred(translation(levels=2))
     source = save(tmp_path / "tiny.ckpt", model)

@@ -118,6 +118,7 @@ def test_a_finished_run_answers_at_once_and_a_changed_one_is_refused(cli: Cli, t
     assert "model.lr: 0.001 -> 0.5" in changed.err
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.usefixtures("photos")
 def test_loader_workers_change_nothing_and_seeds_do(cli: Cli, tmp_path: Path, method: str) -> None:
@@ -186,6 +187,7 @@ def survive(cli: Cli, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...],
     assert outcome.status == 0, outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "validate", "crashes"),
     [(4, 3, [8, 1]), (3, 3, [7, 1]), (3, 3, [9, 0, 1, 3]), (2, 5, [12, 1, 1]), (2, 4, [16, 1])],

@@ -212,6 +212,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "every", "starts"),
     [
