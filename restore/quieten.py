@@ -13,7 +13,6 @@ def quieten() -> None:
         ".*smaller than the logging interval.*",
         ".*recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same in every process already
         ".*`broadcast_buffers` is deprecated.*",  # its successor is younger than the torch asked for
-        ".*`srun` command is available.*",  # one task of a job may train by itself
         ".*method of metric .* was called before the .update.*",  # fewer pictures than processes
         ".*Trying to infer the `batch_size`.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",

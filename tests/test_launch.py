@@ -314,3 +314,26 @@ def test_the_share_of_a_batch_is_what_the_sampler_gives(monkeypatch: pytest.Monk
         monkeypatch.setattr(collectives, "world", lambda: 3)
         monkeypatch.setattr(collectives, "rank", lambda rank=rank: rank)
         assert collectives.share_of_batch(drawn).tolist() == next(iter(RunSampler(1, 6, rank=rank, world=3)))
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({"SLURM_JOB_ID": "7"}, "requeue 7"),
+        # this task's own number is that of the whole array
+        ({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}, "requeue 7_2"),
+    ],
+)
+def test_slurm_is_asked_for_this_job_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], asked: str
+) -> None:
+    program = tmp_path / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    launch.requeue(signal.SIGTERM)  # somebody wants the job to end
+    assert not (tmp_path / "asked").exists()
+    launch.requeue(signal.SIGUSR1)
+    assert (tmp_path / "asked").read_text().strip() == asked

@@ -75,18 +75,8 @@ class Interruption(Checkpoint):
         if batch_idx < self._common[dataloader_idx]:
             self._ask(trainer, batch_idx)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """The training is over and saved; the test is done anew."""
-        if batch_idx < self._common[dataloader_idx]:
-            self._ask(trainer, batch_idx)
+    # the training is over and saved; the test is done anew
+    on_test_batch_end = on_validation_batch_end
 
     def _listen(self, trainer: Trainer) -> None:
         if trainer.received_sigterm:  # between Lightning's start and ours
