@@ -8,7 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from restore.config import UserError, command
+from restore.config.command import command
+from restore.config.errors import UserError
 from restore.run_folder import refuse_unwritable
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
-from restore.config import UserError, build, command
+from restore.config.build import build
+from restore.config.command import command
+from restore.config.errors import UserError
 
 Line = tuple[str, str]
 

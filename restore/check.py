@@ -16,7 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from restore import launch, run_folder
-from restore.config import UserError, command, conf_dir
+from restore.config.command import command, conf_dir
+from restore.config.errors import UserError
 
 if TYPE_CHECKING:
     from restore.inspection import Finding

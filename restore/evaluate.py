@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from omegaconf import DictConfig, OmegaConf
 
 from restore import results
-from restore.config import UserError, arguments, build, command, inference_settings
+from restore.config.build import arguments, build
+from restore.config.command import command
+from restore.config.errors import UserError
+from restore.config.inference_settings import inference_settings
 from restore.processes import Context, Worker, showing, spread
 from restore.results import Row
 from restore.run_folder import git_state, refuse_unwritable

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from restore import __version__
-from restore.config import UserError, build, command
+from restore.config.build import build
+from restore.config.command import command
+from restore.config.errors import UserError
 from restore.run_folder import refuse_unwritable
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from restore.config import UserError, command, inference_settings
+from restore.config.command import command
+from restore.config.errors import UserError
+from restore.config.inference_settings import inference_settings
 from restore.processes import Context, Worker, showing, spread
 from restore.run_folder import read_mapping, refuse_unwritable, write_text
 from restore.signals import stopping

@@ -70,7 +70,7 @@ def _report(
     work: Path, rank: int, kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Instead of printing it: several processes fail where one does, and only the first says why."""
-    from restore.config import USER_ERRORS, sentence
+    from restore.config.errors import USER_ERRORS, sentence
 
     is_users = isinstance(error, USER_ERRORS)
     words = "" if is_users else "".join(traceback.format_exception(kind, error, trace))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from restore.config import UserError, command
+from restore.config.command import command
+from restore.config.errors import UserError
 from restore.signals import stopping
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from restore.callbacks.run_report import RunReport
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
-from restore.config import build
+from restore.config.build import build
 from restore.models.base import RestorationModel
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 import restore.fit  # noqa: F401 -- as a command of its own, and not from within another
 from restore import memory
-from restore.config import conf_dir
+from restore.config.command import conf_dir
 from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair, find_pairs
 from restore.data.super_resolution import SuperResolutionData

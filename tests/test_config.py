@@ -9,11 +9,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from restore import config
 from restore.__main__ import COMMANDS
+from restore.config import build, resolvers
+from restore.config.command import conf_dir
 from tests.conftest import TINY, Cli, photo, subprocess_cli
 
-CONF = Path(config.conf_dir())
+CONF = Path(conf_dir())
 GROUPS = ["model", "data", "trainer", "logger", "callbacks", "experiment"]
 OPTIONS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 
@@ -37,7 +38,7 @@ def test_every_yaml_composes_and_names_what_exists(option: str, monkeypatch: pyt
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("fit", overrides=[option, missing], return_hydra_config=True)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
-    targets = [pair for group in GROUPS[:-1] for pair in config._targets(cfg[group], group)]
+    targets = [pair for group in GROUPS[:-1] for pair in build._targets(cfg[group], group)]
     assert len(targets) >= 8
     for place, target in targets:
         assert callable(hydra.utils.get_object(target["_target_"])), place
@@ -226,23 +227,23 @@ def test_a_users_own_config_folder_works(cli: Cli, tmp_path: Path) -> None:
 def test_targets_outside_the_allow_list_are_refused() -> None:
     node = OmegaConf.create({"a": {"_target_": "subprocess.run", "args": ["true"]}})
     with pytest.raises(ValueError, match=r"part\.a\._target_ is subprocess\.run"):
-        config.build(node, "part")
+        build.build(node, "part")
 
 
 def test_a_sweeps_folders_are_short_and_flat() -> None:
-    assert config._folder_name("model.lr=0.1,seed=2") == "model.lr=0.1,seed=2"
-    assert config._folder_name("data.root=/a/b") == "data.root=_a_b"
-    long = [config._folder_name(f"{'key=value,' * 30}seed={seed}") for seed in (1, 2)]
+    assert resolvers._folder_name("model.lr=0.1,seed=2") == "model.lr=0.1,seed=2"
+    assert resolvers._folder_name("data.root=/a/b") == "data.root=_a_b"
+    long = [resolvers._folder_name(f"{'key=value,' * 30}seed={seed}") for seed in (1, 2)]
     assert len(set(long)) == 2
     assert all(len(name) <= 100 for name in long)
 
 
 def test_run_id_is_given_or_the_jobs_or_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "77")
-    assert config._run_id("mine") == "mine"
-    assert config._run_id(None) == "77"
+    assert resolvers._run_id("mine") == "mine"
+    assert resolvers._run_id(None) == "77"
     monkeypatch.delenv("SLURM_JOB_ID")
-    assert config._run_id(None).startswith("20")
+    assert resolvers._run_id(None).startswith("20")
 
 
 def test_environment_of_the_caller_is_left_alone(cli: Cli) -> None:

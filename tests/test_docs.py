@@ -27,11 +27,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from restore import config
 from restore.__main__ import COMMANDS
 from restore.callbacks import curves
 from restore.checkpoint import METHODS
-from restore.config import conf_dir, sentence
+from restore.config import schemas
+from restore.config.command import conf_dir
+from restore.config.errors import sentence
 from restore.data.photos import EMBEDDED
 from tests import docs_world
 from tests.conftest import Cli
@@ -293,7 +294,7 @@ def settings() -> frozenset[str]:
         found |= {f"{prefix}{key}" for key in _keys({key: each for key, each in content.items() if key != "defaults"})}
         found |= set() if is_root else {group}
     others = [importlib.import_module(f"restore.{command}") for command in COMMANDS if not is_composed(command)]
-    for schema in (each for module in (config, *others) for each in vars(module).values()):
+    for schema in (each for module in (schemas, *others) for each in vars(module).values()):
         if dataclasses.is_dataclass(schema):
             found |= {field.name for field in dataclasses.fields(schema)}
     return frozenset(found | {"experiment"})

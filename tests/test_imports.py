@@ -11,7 +11,7 @@ COMMANDS = {"fit", "evaluate", "predict", "serve", "benchmark", "average_frames"
 
 # part of the house -> the parts of ours it may import
 ALLOWED = {
-    "config": {"inference"},
+    "config": {"config", "inference"},
     "launch": {"run_folder"},
     "rank": {"callbacks", "config", "fit", "run_folder"},
     "collectives": set(),

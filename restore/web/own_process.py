@@ -48,7 +48,7 @@ def context() -> Any:
     known = multiprocessing.get_all_start_methods()
     chosen = multiprocessing.get_context("forkserver" if "forkserver" in known else "spawn")
     if "forkserver" in known:
-        chosen.set_forkserver_preload(["restore.config", "restore.opening", "restore.web.work"])
+        chosen.set_forkserver_preload(["restore.config.inference_settings", "restore.opening", "restore.web.work"])
     return chosen
 
 
@@ -118,7 +118,7 @@ def _understood(message: bytes) -> dict[str, Any] | tuple[str, int, int]:
 
 def _begin(channel: Connection, task: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> None:
     """In the new process; a defect of ours ends it with a traceback, and the giver sees that it died."""
-    from restore.config import USER_ERRORS
+    from restore.config.errors import USER_ERRORS
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which ends this process
     last = 0.0

@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore.config import inference_settings
+from restore.config.inference_settings import inference_settings
 from restore.processes import settle
 from restore.web.limits import Refused
 from restore.web.orders import Job, refuse_large_output

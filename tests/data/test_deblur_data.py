@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from restore.config import build, conf_dir
+from restore.config.build import build
+from restore.config.command import conf_dir
 from restore.data import sequences
 from restore.data.checks import check_pairs, sharpness
 from restore.data.deblur import DeblurData

@@ -87,7 +87,7 @@ def test_a_smeared_map_is_refused_with_file_and_count_or_read_as_allowed(tmp_pat
 def test_the_facades_at_hand_snap_and_their_photos_are_refused(shared_data: Path) -> None:
     from hydra import compose, initialize_config_dir
 
-    from restore.config import conf_dir
+    from restore.config.command import conf_dir
     from restore.image import read_rgb8
 
     with initialize_config_dir(conf_dir(), version_base="1.3"):

@@ -4,7 +4,8 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
 from restore import checkpoint, losses
-from restore.config import build, conf_dir
+from restore.config.build import build
+from restore.config.command import conf_dir
 from restore.inference import Inference
 from restore.models.deblur import Deblur
 from restore.restorers import NetworkRestorer

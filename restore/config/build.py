@@ -1,0 +1,82 @@
+"""Builds objects from the configuration: the only place that does.
+
+Only what lies under ``ALLOWED_TARGETS``, and with values that fit the annotations of the constructor, which is the
+schema.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
+
+
+def build(node: Any, path: str, **extra: Any) -> Any:
+    """Instantiate a part of the configuration: the only place that does.
+
+    Args:
+        node: a config with ``_target_`` (or a dict or list of such).
+        path: its dotted place, named in errors.
+        extra: further constructor arguments.
+
+    Raises:
+        ValueError: a target outside ``ALLOWED_TARGETS``, a value of the wrong type; what the constructor raises.
+    """
+    for place, target in _targets(node, path):
+        name = str(target["_target_"])
+        if not name.startswith(ALLOWED_TARGETS):
+            raise ValueError(f"{place}._target_ is {name}, expected something under {' or '.join(ALLOWED_TARGETS)}")
+        if name.startswith("restore."):
+            _check_types(hydra.utils.get_object(name), target, place)
+    try:
+        return hydra.utils.instantiate(node, _convert_="all", **extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError | OSError | ImportError):
+            raise cause from None  # "from error" would close a circle of causes
+        raise ValueError(f"{path}: {str(cause or error).splitlines()[0]}") from error
+
+
+def arguments(node: DictConfig, path: str, *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The checked constructor arguments of a part of the configuration, for who builds the object later and often."""
+    given = OmegaConf.masked_copy(node, [str(key) for key in node if key not in ("_target_", *without)])
+    _check_types(hydra.utils.get_object(node["_target_"]), given, path)
+    plain: Any = OmegaConf.to_container(given, resolve=True)
+    return dict(plain)
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
+    if OmegaConf.is_dict(node):
+        if "_target_" in node:
+            yield path, node
+        for key in node:
+            yield from _targets(node[key], f"{path}.{key}")
+    elif OmegaConf.is_list(node):
+        for k, item in enumerate(node):
+            yield from _targets(item, f"{path}[{k}]")
+
+
+def _check_types(target: Any, node: DictConfig, path: str) -> None:
+    """Hold plain values against the constructor's annotations."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    function = target.__init__ if inspect.isclass(target) else target
+    for key, parameter in inspect.signature(function).parameters.items():
+        hint = parameter.annotation
+        if key not in node or hint is inspect.Parameter.empty or isinstance(hint, str) or _holds_targets(node[key]):
+            continue
+        value = OmegaConf.to_container(node[key], resolve=True) if OmegaConf.is_config(node[key]) else node[key]
+        try:
+            TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True)).validate_python(value)
+        except ValidationError as error:
+            # one for each type of a union; which of them was meant nobody knows
+            details = dict.fromkeys(each["msg"][0].lower() + each["msg"][1:] for each in error.errors())
+            raise ValueError(f"{path}.{key} is {value!r}: {', or '.join(details)}") from error
+
+
+def _holds_targets(value: Any) -> bool:
+    return any(True for _ in _targets(value, ""))

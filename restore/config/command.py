@@ -1,0 +1,90 @@
+"""Turns a function of a configuration into a command: composed by Hydra, ended in one sentence where it fails.
+
+It imports nothing heavy, so that ``--help`` and ``--cfg job`` answer at once.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from restore.config import resolvers, schemas
+from restore.config.errors import USER_ERRORS, sentence
+
+# at import, because a launcher that does a sweep's points in other processes imports this file and calls nothing of it
+schemas.register()
+resolvers.register()
+
+
+def conf_dir() -> str:
+    """Absolute path of the shipped configuration: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "fit.yaml").is_file():
+            return str(folder)
+    raise FileNotFoundError(f"no conf folder in or beside {package}; reinstall the package")
+
+
+def command(
+    task: Callable[[DictConfig], Any],
+    config_name: str,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Callable[[], None]:
+    """Turn a function of a composed configuration into a command.
+
+    Args:
+        task: the function. config_name: of its primary file. around: entered around all of it, a sweep's points too.
+
+    Anything a user can get wrong ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
+    traceback as well.
+    """
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+    def fail(error: BaseException) -> NoReturn:
+        sys.stderr.write(f"{config_name}: {sentence(error)}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
+        sys.exit(1)
+
+    @functools.wraps(task)
+    def job(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except USER_ERRORS as error:
+            if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            fail(error)  # from here, because Hydra would first print all overrides
+
+    def main() -> None:
+        with _environment(HYDRA_FULL_ERROR="1"):  # Hydra then hands its exceptions to us instead of printing them
+            try:
+                with around():
+                    hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
+            except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
+                if full_error:
+                    raise
+                fail(error)
+            except KeyboardInterrupt as interrupt:
+                sys.stderr.write(f"{config_name}: interrupted. {interrupt}\n")
+                sys.exit(130)
+
+    return main
+
+
+@contextmanager
+def _environment(**changes: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

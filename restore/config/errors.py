@@ -1,0 +1,59 @@
+"""What a user can get wrong, and the one sentence that says so."""
+
+import difflib
+import errno
+import re
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+
+class UserError(Exception):
+    """Ends a command with its message and exit status 1."""
+
+
+# what a user can cause; anything else is a defect of ours and shows its traceback
+USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, without the traceback, and where possible with the setting that was meant."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
+            return _unknown_key(cause)
+        cause = cause.__cause__
+    inner = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
+    if isinstance(error, MissingConfigException) and error.options:
+        return f"there is no {error.missing_cfg_file}; choose one of {', '.join(error.options)}"
+    if isinstance(inner, OverrideParseException):
+        return f"{inner.override} cannot be read; quote what holds special characters: 'input=\"my photo (1).jpg\"'"
+    if "group override must be a string or a list" in str(inner):
+        return "a group cannot be null; leave it out with a tilde, for example ~logger"
+    if isinstance(inner, OSError) and inner.errno in (errno.ENOSPC, errno.EDQUOT):
+        file = f"{inner.filename} " if inner.filename else "a file "
+        return (
+            f"{file}could not be written ({inner.strerror}); what was finished before is untouched: make room, then "
+            "start the same command again"
+        )
+    lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
+    if isinstance(inner, MissingMandatoryValue):
+        return f"{inner.full_key} is not set, and has no default; give it a value"
+    if isinstance(inner, OmegaConfBaseException):
+        key = inner.full_key or "a setting"
+        missing = re.search(r"Environment variable '(\w+)' not found", lines[0])
+        if missing:
+            return f"{key} needs the environment variable {missing[1]}; export {missing[1]}=<the folder of the data>"
+        return f"{key}: {lines[0]}; give it another value"
+    return "\n  ".join(lines)
+
+
+def _unknown_key(error: OmegaConfBaseException) -> str:
+    key, parent = str(error.full_key or error.key), error.parent_node
+    known = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
+    prefix, _, last = key.rpartition(".")
+    close = difflib.get_close_matches(last, known, 1)
+    if close:
+        return f"{key} is not a setting; did you mean {f'{prefix}.' if prefix else ''}{close[0]}?"
+    return f"{key} is not a setting; known are {', '.join(known)}"

@@ -1,0 +1,50 @@
+"""What ``${...}`` may call in ``conf/``: names and folders that are reckoned, not written down."""
+
+import functools
+import hashlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+
+def _run_id(given: str | None) -> str:
+    """The given id, else the cluster job's, else the time of start."""
+    return (given and _plain("run_id", given)) or os.environ.get("SLURM_JOB_ID") or time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _plain(setting: str, given: str) -> str:
+    """A name that becomes a folder, as it is: it must not lead elsewhere."""
+    if Path(given).name != given or given == "..":
+        raise ValueError(f"{setting} is {given}, expected a plain name without slashes")
+    return given
+
+
+def _method(target: str) -> str:
+    """The method's stem in ``restore.models.<method>.<Class>``."""
+    return target.split(".")[-2]
+
+
+def _folder_name(overrides: str) -> str:
+    """The folder of a sweep's point: its overrides, made one short name."""
+    name = overrides.replace("/", "_") or "point"
+    if len(name.encode()) <= 100:
+        return name
+    return f"{name.encode()[:90].decode(errors='ignore')}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _check_folder() -> str:
+    """Where a check tries things, in place of a run folder; only named here, made and removed by the command."""
+    return str(Path(tempfile.gettempdir()) / f"restore_check_{os.getpid()}_{time.time_ns()}")
+
+
+def register() -> None:
+    """Make each known to OmegaConf; once more changes nothing."""
+    # cached: every interpolation of one process must see the same time
+    OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("plain_name", functools.partial(_plain, "name"), replace=True)
+    OmegaConf.register_new_resolver("method", _method, replace=True)
+    OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
+    OmegaConf.register_new_resolver("check_folder", _check_folder, use_cache=True, replace=True)

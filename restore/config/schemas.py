@@ -1,0 +1,181 @@
+"""What the root of each command's configuration must look like: keys, types, defaults.
+
+Hydra finds a schema by its name, as in the first line of ``defaults`` in ``conf/fit.yaml``. Groups below the root are
+held against the signatures of what they build, see :mod:`restore.config.build`.
+"""
+
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class CheckpointConfig:
+    """How often a run is saved, and whether its checkpoints go to the dashboard."""
+
+    every_steps: int = 100
+    artifacts: bool = False
+
+
+@dataclass
+class FitConfig:
+    """Root of ``restore fit``. Groups below it are checked against the signatures of what they build."""
+
+    model: Any = MISSING
+    data: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = None
+    callbacks: Any = None
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    seed: int = 0
+    name: str = MISSING
+    run_id: str | None = None
+    run_token: str | None = None
+    resume: str = "auto"
+    init_from: str | None = None
+    threads: int | None = None
+    val_every_steps: int = 100
+
+
+@dataclass
+class CheckSettings:
+    """What ``restore check`` knows beside a run's own settings."""
+
+    steps: int = 12
+    files: int | None = None
+    known_counts: bool = True
+    output: str | None = None
+
+
+# Root of ``restore check``: what is missing here overrides nothing of conf/fit.yaml, which is composed before it.
+CheckConfig = make_dataclass(
+    "CheckConfig",
+    [
+        *((each.name, each.type, MISSING) for each in fields(FitConfig)),
+        ("check", CheckSettings, field(default_factory=CheckSettings)),
+    ],
+    bases=(FitConfig,),
+)
+
+
+@dataclass
+class InferenceConfig:
+    """What ``evaluate`` and ``predict`` share."""
+
+    ckpt_path: str = "zero_shot"
+    scale: float | None = None
+    weights: str = "ema"
+    device: str = "auto"
+    precision: str = "32"
+    tile: str = "auto"
+    tile_overlap: int = 32
+    memory_gb: float = 4.0
+    pool_window: int | None = None
+    self_ensemble: str = "auto"
+    seed: int = 0
+    max_seconds: float | None = None
+    devices: int = 1
+    threads: int | None = None
+    zero_shot: Any = MISSING
+
+
+@dataclass
+class EvaluateConfig(InferenceConfig):
+    """Root of ``restore evaluate``."""
+
+    benchmarks: Any = MISSING
+    data: Any = MISSING
+    protocol: str = "auto"
+    baseline: str | None = "auto"
+    output: str | None = None
+    save_images: bool = False
+    lpips_weights: str | None = None
+    inception_weights: str | None = None
+
+
+@dataclass
+class PredictConfig(InferenceConfig):
+    """Root of ``restore predict``."""
+
+    input: str = MISSING
+    output: str | None = None
+    format: str | None = None
+    quality: int | None = None
+    metadata: str = "strip"
+
+
+@dataclass
+class ExportConfig:
+    """Root of ``restore export``."""
+
+    ckpt_path: str = MISSING
+    model: Any = None
+    format: str = "onnx"
+    output: str | None = None
+    weights: str = "ema"
+    opset: int = 18
+    strict: bool = True
+
+
+@dataclass
+class ServeConfig(InferenceConfig):
+    """Root of ``restore serve``."""
+
+    ckpt_path: Any = MISSING
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_mb: float = 1.0
+    max_side: int = 2048
+    max_output_side: int = 8192
+    part_side: int = 96
+    timeout: float = 300.0
+    queue: int = 16
+    jobs_per_client: int = 4
+    requests_per_minute: int = 600
+    read_seconds: float = 10.0
+    patience: float = 90.0
+    keep_seconds: float = 300.0
+    base64: bool = False
+    behind_proxy: bool = False
+
+
+@dataclass
+class AverageFramesConfig:
+    """Root of ``restore average_frames``."""
+
+    input: str = MISSING
+    output: str = MISSING
+    frames: int = 7
+
+
+@dataclass
+class BenchmarkConfig:
+    """Root of ``restore benchmark``."""
+
+    what: list[str] = MISSING
+    model: Any = MISSING
+    batch_size: int = 16
+    patch_size: int = 96
+    side: int = 256
+    memory_gb: float = 4.0
+    ckpt_path: str | None = None
+
+
+SCHEMAS = {
+    "fit": FitConfig,
+    "check": CheckConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "export": ExportConfig,
+    "serve": ServeConfig,
+    "benchmark": BenchmarkConfig,
+    "average_frames": AverageFramesConfig,
+}
+
+
+def register() -> None:
+    """Make each known to Hydra as ``<command>_schema``; once more changes nothing."""
+    for command, schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=f"{command}_schema", node=schema)
