@@ -15,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from restore import launch, run_folder, sweep
-from restore.config import build, command
+from restore.config.build import build
+from restore.config.command import command
 
 log = logging.getLogger(__name__)
 

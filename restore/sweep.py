@@ -21,7 +21,7 @@ from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
 from restore import launch, run_folder
-from restore.config import USER_ERRORS, UserError, sentence
+from restore.config.errors import USER_ERRORS, UserError, sentence
 
 log = logging.getLogger(__name__)
 
