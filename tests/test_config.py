@@ -224,6 +224,26 @@ def test_a_users_own_config_folder_works(cli: Cli, tmp_path: Path) -> None:
     assert "channels: 8" in outcome.out
 
 
+def test_help_lists_the_groups_that_a_command_composes(cli: Cli, tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "model"
+    own.mkdir(parents=True)
+    (own / "mini.yaml").write_text("defaults: [super_resolution_tiny, _self_]\n")
+    benchmark = cli("benchmark", "--config-dir", str(tmp_path / "mine"), "--help").out
+    assert "mini" in next(line for line in benchmark.splitlines() if line.startswith("model: ")).split(", ")
+    assert "trainer: " not in benchmark
+    predict = cli("predict", "--help").out
+    assert (
+        "== Groups (group=option) ==\ndata@zero_shot.data: single_image\nmodel@zero_shot.model: zero_shot\n" in predict
+    )
+
+
+def test_zero_shot_is_not_another_method(cli: Cli) -> None:
+    outcome = cli("predict", "input=in.png", "scale=2", "model@zero_shot.model=deblur")
+    assert outcome.status == 1
+    assert "zero_shot.model is restore.models.deblur.Deblur, expected restore.models.zero_shot" in outcome.err
+    assert "leave model@zero_shot.model out" in outcome.err
+
+
 def test_targets_outside_the_allow_list_are_refused() -> None:
     node = OmegaConf.create({"a": {"_target_": "subprocess.run", "args": ["true"]}})
     with pytest.raises(ValueError, match=r"part\.a\._target_ is subprocess\.run"):

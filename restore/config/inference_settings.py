@@ -6,9 +6,19 @@ from omegaconf import DictConfig
 
 from restore.config.build import arguments
 
+# what zero-shot is made of here; its settings can be changed, not what they are settings of
+ZERO_SHOT = {
+    "model": "restore.models.zero_shot.ZeroShotSuperResolution",
+    "data": "restore.data.single_image.SingleImageData",
+}
+
 
 def inference_settings(cfg: DictConfig) -> dict[str, Any]:
-    """What ``evaluate`` and ``predict`` hand to ``open_restorer``."""
+    """The arguments of ``open_restorer`` beside ``ckpt_path``.
+
+    Raises:
+        ValueError: a value outside its range, or one that says again, under ``zero_shot``, what stands above it.
+    """
     from restore.inference import Adaptation, Inference
 
     for name, least in {"devices": 1, "threads": 1}.items():
@@ -19,6 +29,10 @@ def inference_settings(cfg: DictConfig) -> dict[str, Any]:
             "zero_shot.data.image, zero_shot.data.scale or zero_shot.model.scale is set, expected none of them: the "
             "picture comes from input or benchmarks; set scale instead"
         )
+    for part, expected in ZERO_SHOT.items():
+        given = cfg.zero_shot[part]["_target_"]
+        if given != expected:
+            raise ValueError(f"zero_shot.{part} is {given}, expected {expected}; leave {part}@zero_shot.{part} out")
     model = arguments(cfg.zero_shot.model, "zero_shot.model", without=["scale"])
     data = arguments(cfg.zero_shot.data, "zero_shot.data", without=["image", "scale"])
     adaptation = Adaptation(

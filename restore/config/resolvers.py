@@ -5,8 +5,10 @@ import hashlib
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 
@@ -40,6 +42,22 @@ def _check_folder() -> str:
     return str(Path(tempfile.gettempdir()) / f"restore_check_{os.getpid()}_{time.time_ns()}")
 
 
+def _composed_groups(choices: Mapping[str, str | None]) -> str:
+    """A line for each group that a command composes, with its options: what ``--help`` lists.
+
+    Args:
+        choices: the chosen option of each ``group`` or ``group@place``. What has a place of its own is part of the
+            command, with no other option.
+    """
+    known = GlobalHydra.instance().config_loader()
+    options = {
+        group: [choice] if "@" in group else known.get_group_options(group)
+        for group, choice in sorted(choices.items())
+        if not group.startswith("hydra/")
+    }
+    return "\n".join(f"{group}: {', '.join(map(str, each))}" for group, each in options.items()) or "none"
+
+
 def register() -> None:
     """Make each known to OmegaConf; once more changes nothing."""
     # cached: every interpolation of one process must see the same time
@@ -48,3 +66,4 @@ def register() -> None:
     OmegaConf.register_new_resolver("method", _method, replace=True)
     OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
     OmegaConf.register_new_resolver("check_folder", _check_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("composed_groups", _composed_groups, replace=True)
