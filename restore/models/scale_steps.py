@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from restore import lr_policy, tiling
-from restore.resize import resize
+from restore.models.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from restore.models.zero_shot import ZeroShotSuperResolution
@@ -21,15 +21,7 @@ log = logging.getLogger(__name__)
 
 ERROR_EVERY = 50  # steps between two looks at the whole image's reconstruction
 BETWEEN_DROPS = 256  # least number of steps at one learning rate
-CHECKED_SIDE = 512  # the error of a larger image is that of its middle
 CLEAR_GAIN = 0.05  # of the squared error; on white noise a network gains 0.04, by damping alone
-
-
-def equal_steps(scale: float) -> list[float]:
-    """Factors of about two: 2 -> [2], 3 -> [1.73, 1.73], 4 -> [2, 2], 8 -> [2, 2, 2]."""
-    count = max(1, round(math.log2(scale)))
-    root = scale ** (1 / count)
-    return [float(round(root)) if math.isclose(root, round(root), rel_tol=1e-9) else root] * count
 
 
 @dataclass
@@ -89,7 +81,7 @@ class ScaleSteps(Callback):
         self.halt = False
         self.tile: Callable[[tuple[int, int]], int | None] = model.tile_within
         self.has_time_for_ensemble = self.has_time = True
-        self._pair: tuple[Tensor, Tensor] | None = None  # the checked part of the image, and its son enlarged
+        self._reconstruction: Reconstruction | None = None  # of this scale step
         self._began, self._seconds = 0.0, math.inf  # of this scale step: time of start, and how long it may train
 
     @property
@@ -202,8 +194,10 @@ class ScaleSteps(Callback):
     def _share_time(self, trainer: Trainer, k: int) -> None:
         """Divide what is left between this and later scale steps, less what enlarging will take."""
         assert self.deadline is not None
+        assert self._reconstruction is not None
         self._began = time.monotonic()
-        one_view = self._seconds_of_a_pixel(k) * self._pixels_to_enlarge(trainer, k)
+        seconds_of_a_pixel = self._reconstruction.seconds_of_a_pixel(self.model.network.steps[k])
+        one_view = seconds_of_a_pixel * self._pixels_to_enlarge(trainer, k)
         left = self.deadline - self._began
         self.has_time_for_ensemble, self.has_time = 8 * one_view < left / 2, one_view < left
         spare = left - (8 if self.has_time_for_ensemble else 1) * one_view
@@ -211,18 +205,6 @@ class ScaleSteps(Callback):
         if not self.has_time:
             log.warning("there is no time to enlarge with a network; bicubic is used")
             self.halt = True
-
-    def _seconds_of_a_pixel(self, k: int) -> float:
-        assert self._pair is not None
-        started = self._clock()
-        with torch.no_grad():
-            self.model.network.steps[k](self._pair[1])
-        return (self._clock() - started) / self._pair[1][0, 0].numel()
-
-    def _clock(self) -> float:
-        if self.model.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.monotonic()
 
     def _pixels_to_enlarge(self, trainer: Trainer, k: int) -> float:
         """Of all enlargements that are still to come: each begins with the picture and takes all its scale steps."""
@@ -234,28 +216,19 @@ class ScaleSteps(Callback):
         return float(pixels)
 
     def _add(self, trainer: Trainer, k: int, record: ScaleStep) -> None:
-        """Give the data the fathers of scale step ``k``, and prepare the pair its error is measured on."""
+        """Give the data the fathers of scale step ``k``, and prepare what its error is measured on."""
         factor, data = self.model.factors[k], trainer.datamodule  # type: ignore[attr-defined]
         found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
         data.add(found, lambda image: self.model.shrink(image, factor), factor, from_batch=record.from_batch)
-        # the son has another phase than those trained on, so knowing them by heart does not help
-        corner = (max(0, length - CHECKED_SIDE) // 2 for length in data.image.shape[1:])
-        top, left = (length - length % round(factor) + 1 for length in corner)
-        part = data.image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
-        son = self.model.shrink(part, factor)
-        if data.noise:  # as on the sons trained on, or a network that takes noise away would look bad
-            son = son + data.noise * torch.randn(son.shape, generator=torch.Generator().manual_seed(0))
-        enlarged = resize(son, factor, size=(part.shape[-2], part.shape[-1]))
-        record.bicubic = float((enlarged - part).square().mean())
-        device = self.model.device
-        self._pair = part.to(device), enlarged.to(device).contiguous(memory_format=torch.channels_last)
+        self._reconstruction = Reconstruction(
+            data.image, factor, shrink=self.model.shrink, noise=data.noise, device=self.model.device
+        )
+        record.bicubic = self._reconstruction.bicubic
 
     def _look(self, trainer: Trainer, record: ScaleStep) -> None:
-        assert self._pair is not None
-        gt, enlarged = self._pair
+        assert self._reconstruction is not None
         network = self.model.network.steps[self.stage]
-        with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
-            error = float((network(enlarged) - gt).square().mean())
+        error = self._reconstruction.error(network)
         if error < min(record.errors, default=math.inf):
             record.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
         record.steps.append(trainer.global_step)

@@ -107,39 +107,3 @@ def _check(stages: Sequence[Mapping[str, Any]], levels: int) -> None:
     share = sum(each["share"] for each in stages)
     if not math.isclose(share, 1, abs_tol=1e-3):
         raise ValueError(f"model.stages: the shares sum to {share:g}, expected 1: {example}")
-
-
-def plan_table(
-    stages: Sequence[Stage],
-    *,
-    side: int,
-    lr: float,
-    parameters: Sequence[tuple[int, int]],
-    seconds_per_step: Sequence[float],
-) -> str:
-    """A plan in Markdown: one row for each stage.
-
-    Args:
-        side: of a training picture at full resolution, in pixels.
-        lr: of the optimisers, before the stages' factors.
-        parameters: for each stage how many are trained, of the generator and of the discriminators.
-        seconds_per_step: measured, for each stage.
-    """
-    lines = [
-        "| stage | trains | steps | level sizes | lr | trained parameters (+ discriminators) | about |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    total = 0.0
-    for stage, (own, judging), each in zip(stages, parameters, seconds_per_step, strict=True):
-        sizes = ", ".join(str(side >> level) for level in range(stage.top, stage.levels))
-        rate, seconds = f"{lr * stage.lr:g}", (stage.end - stage.begin) * each
-        total += seconds
-        rate += ", falling to 0" if stage.falls else ""
-        count = f"{own / 1e6:.3f} M (+ {judging / 1e6:.3f} M)"
-        steps = f"{stage.begin + 1} to {stage.end}"
-        lines.append(f"| {stage.number} | {stage.name} | {steps} | {sizes} | {rate} | {count} | {seconds:.0f} s |")
-    lines.append(
-        f"\nAbout {total:.0f} s in all on this machine: one measured step of each stage, without loading, updates and "
-        "validation."
-    )
-    return "\n".join(lines) + "\n"

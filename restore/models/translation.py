@@ -1,12 +1,11 @@
 """Multi-resolution, multi-loss image-to-image translation."""
 
-import time
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from restore import collectives, tiling
 from restore.diff_augment import Policy
@@ -14,8 +13,9 @@ from restore.gan_losses import Adversarial
 from restore.losses import at_least_float32
 from restore.models.base import RestorationModel
 from restore.models.judges import Judges
-from restore.models.stages import Stage, make_stages, plan_table, stage_at
+from restore.models.stages import Stage, make_stages, stage_at
 from restore.models.translation_losses import Pyramid, check_settings
+from restore.models.translation_plan import measured_plan
 from restore.networks.multires_translation import MultiResTranslation
 from restore.resize import Interpolation, pyramid, resize
 from restore.tiling import Forward
@@ -266,45 +266,7 @@ class Translation(RestorationModel):
     def plan(self) -> str:
         """What is trained when, in Markdown; one step of each stage is measured."""
         data = self._data()
-        side, count = data.patch_size, data.batch_size // self.trainer.world_size
-        like: Any = {"device": self.device, "dtype": self.weights_dtype}
-        lq, gt = torch.rand(count, self.in_channels, side, side, **like), torch.rand(count, 3, side, side, **like)
-        batch = {"lq": lq, "gt": gt}
-        self._seconds(self.stages[-1], batch)  # the first time of every size takes longer
-        seconds = [self._seconds(stage, batch) * self.trainer.accumulate_grad_batches for stage in self.stages]
-        self.enter(stage_at(self.stages, self.trainer.global_step))
-        self.stage = None  # so that the first step enters it
-        parameters = [self.trained_parameters(stage) for stage in self.stages]
-        return plan_table(
-            self.stages, side=side, lr=self.hparams["lr"], parameters=parameters, seconds_per_step=seconds
-        )
-
-    def trained_parameters(self, stage: Stage) -> tuple[int, int]:
-        """How many are trained in a stage: of the generator, of the discriminators."""
-        assert self.judges is not None
-        judging = list(self.judges.discriminators)
-        own = [module for level in stage.trained for module in self.network.modules_of(level)]
-        return _count(own), _count([judging[level] for level in stage.trained] if judging else [])
-
-    def _seconds(self, stage: Stage, batch: dict[str, Any]) -> float:
-        """Of one step without its updates; leaves no trace, so that a resumed run is the same."""
-        assert self.judges is not None
-        self.enter(stage)
-        self.judges.eval()  # else spectral norm would move on
-        known = dict(self.judges.style_weights)
-        started = time.perf_counter()
-        with self.trainer.precision_plugin.train_step_context():
-            pictures = self.pictures(batch, stage)
-            if self.opt_d is not None:
-                _differentiate(self.judges.discriminator_loss(*pictures, stage)[0], self.judges.discriminators)
-            loss, _ = self.judges.generator_loss(*pictures, stage)
-        _differentiate(loss, self.network)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - started
-        self.judges.train()
-        self.judges.style_weights = known
-        return seconds
+        return measured_plan(self, side=data.patch_size, count=data.batch_size // self.trainer.world_size)
 
     # --- checkpoints ---
 
@@ -333,13 +295,3 @@ class Translation(RestorationModel):
             )
         self._stored_opt_d = checkpoint["translation"]["optimizer"]
         self.judges.style_weights = dict(checkpoint["translation"]["style_weights"])
-
-
-def _differentiate(loss: Tensor, module: nn.Module) -> None:
-    """As ``loss.backward()``, but leaving no gradients, and unseen by what averages them over processes."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    torch.autograd.grad(loss, parameters, allow_unused=True)
-
-
-def _count(modules: list[nn.Module]) -> int:
-    return sum(parameter.numel() for module in modules for parameter in module.parameters())

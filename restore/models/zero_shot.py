@@ -14,7 +14,8 @@ from restore import kernels, losses, tiling
 from restore.kernel_estimation import check_scale, estimate_kernel
 from restore.kernels import read_kernel
 from restore.models.base import RestorationModel
-from restore.models.scale_steps import ERROR_EVERY, ScaleSteps, equal_steps
+from restore.models.scale_steps import ERROR_EVERY, ScaleSteps
+from restore.models.zero_shot_settings import check_settings, scale_factors
 from restore.networks.zssr import ZSSRNetwork, ZSSRStages
 from restore.resize import new_length, resize
 
@@ -96,20 +97,11 @@ class ZeroShotSuperResolution(RestorationModel):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        _check(dict(self.hparams))
+        check_settings(self.hparams)
         self.scale, self.in_channels = scale, in_channels
-        self.factors = list(scale_steps) if scale_steps else equal_steps(scale)
-        self.factors[-1] = scale / math.prod(self.factors[:-1])  # the product is the scale to the last digit
+        self.factors = scale_factors(scale, scale_steps, has_kernel=kernel is not None)
         self.rounds = 8 if back_projection is None else back_projection
-        self.kernel: Tensor | None = None
-        if kernel is not None:
-            self.factors = [_whole(scale, scale_steps)]
-        if kernel == "estimate":
-            check_scale(int(scale))
-        if isinstance(kernel, list):
-            self.kernel = torch.tensor(kernel, dtype=torch.float64)
-        elif kernel is not None and kernel != "estimate":
-            self.kernel = read_kernel(kernel, setting="model.kernel")
+        self.kernel = _given_kernel(kernel, scale)
         settings = {"channels": in_channels, "width": width, "depth": depth, "kernel_size": kernel_size}
         self.network = ZSSRStages([ZSSRNetwork(**settings) for _ in self.factors])
         self.network.to(memory_format=torch.channels_last)
@@ -290,33 +282,10 @@ def _halo(factors: list[float], radius: int) -> int:
     return halo
 
 
-def _whole(scale: float, scale_steps: list[float] | None) -> float:
-    if scale != round(scale) or scale_steps is not None:
-        raise ValueError(
-            f"model.scale is {scale:g} and model.scale_steps is {scale_steps}, but a kernel belongs to one step of a "
-            "whole scale; set a whole scale and leave scale_steps out, or leave kernel out"
-        )
-    return scale
-
-
-def _check(given: dict[str, Any]) -> None:
-    steps, scale = given["scale_steps"], given["scale"]
-    if given["in_channels"] != 3:
-        raise ValueError(f"model.in_channels is {given['in_channels']}, expected 3: pictures are read as RGB")
-    if not 1 < scale <= 16:
-        raise ValueError(f"model.scale is {scale}, expected above 1 and at most 16")
-    if steps is not None and (min(steps, default=0) <= 1 or not math.isclose(math.prod(steps), scale, rel_tol=1e-6)):
-        raise ValueError(f"model.scale_steps is {steps}, expected factors above 1 with the product scale={scale:g}")
-    for name in ("lr", "lr_stop", "lr_decay_ratio"):
-        if not 0 < given[name] < float("inf"):
-            raise ValueError(f"model.{name} is {given[name]}, expected a number above 0")
-    for name, least in {"lr_decay_range": 150, "lr_decay_step": 1}.items():  # 150: three errors to fit a line to
-        if given[name] < least:
-            raise ValueError(f"model.{name} is {given[name]}, expected at least {least} steps")
-    if given["kernel_steps"] < 0:
-        raise ValueError(f"model.kernel_steps is {given['kernel_steps']}, expected at least 0")
-    if not 0 < given["lr_decay"] < 1 or not 0 <= given["anneal"] <= 1 or (given["back_projection"] or 0) < 0:
-        raise ValueError(
-            f"model.lr_decay is {given['lr_decay']}, model.anneal is {given['anneal']}, model.back_projection is "
-            f"{given['back_projection']}, expected between 0 and 1, 0 to 1, and at least 0"
-        )
+def _given_kernel(kernel: str | list[list[float]] | None, scale: float) -> Tensor | None:
+    """float64 (h, w); None for bicubic, and for one that the picture will be asked for."""
+    if isinstance(kernel, list):
+        return torch.tensor(kernel, dtype=torch.float64)
+    if kernel == "estimate":
+        check_scale(int(scale))
+    return None if kernel in (None, "estimate") else read_kernel(kernel, setting="model.kernel")

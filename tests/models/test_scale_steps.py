@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from restore import lr_policy
-from restore.models.scale_steps import ScaleStep, ScaleSteps, equal_steps
+from restore.models.scale_steps import ScaleStep, ScaleSteps
 from restore.models.zero_shot import ZeroShotSuperResolution
+from restore.models.zero_shot_settings import equal_steps
 
 Judge = Callable[..., bool]
 SEEDS = range(20)

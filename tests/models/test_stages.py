@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from restore.models.stages import make_stages, plan_table, stage_at
+from restore.models.stages import make_stages, stage_at
+from restore.models.translation_plan import plan_table
 
 
 def test_stages_are_a_function_of_the_step() -> None:
