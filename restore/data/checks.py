@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -145,3 +145,24 @@ def sharpness(pixels: Tensor) -> float:
     """
     grey = pixels.float().mean(0)
     return float(grey.diff(dim=0).abs().mean() + grey.diff(dim=1).abs().mean())
+
+
+def refuse_shared(sets: Mapping[str, Mapping[str, Path]], words: str) -> None:
+    """Refuse what stands in two sets.
+
+    Args:
+        sets: what each set holds, by the set's name: SHA-256 of the contents, and the file that is named for it.
+        words: between the two files of a problem.
+
+    Raises:
+        DataProblem: with everything of a set that is also in a set before it.
+    """
+    first: dict[str, tuple[str, Path]] = {}
+    problems = []
+    for name, held in sets.items():
+        for digest, file in held.items():
+            other, twin = first.setdefault(digest, (name, file))
+            if other != name:
+                problems.append(f"{file} ({name}): {words} {twin} ({other})")
+    if problems:
+        raise DataProblem("data", problems)

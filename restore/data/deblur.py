@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from restore.data import sequences
 from restore.data.base import PairedData
-from restore.data.checks import Checked
+from restore.data.checks import Checked, refuse_shared
 from restore.data.pairs import Pair, find_pairs
 from restore.data.photos import EMBEDDED
 
@@ -115,7 +115,7 @@ class DeblurData(PairedData):
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Warn of sequences in several sets and of blurred files that are sharper; refuse a file in two sets."""
-        sequences.refuse_shared_files(checked)
+        refuse_shared({name: each.contents for name, each in checked.items()}, "has the content of")
         sets = {"training": self.train_pairs} | self.test_sets
         return sequences.shared_sequences(sets) + [
             sequences.not_blurred(name, each.sharper, len(sets[name])) for name, each in checked.items() if each.sharper

@@ -12,7 +12,6 @@ held out are whole sequences; the pictures of one ``{input,target}`` folder coun
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from restore.data.checks import Checked
 from restore.data.pairs import DataProblem, Pair, by_number, picture_files, refuse_one_name
 
 LAYOUTS = (("blur", "sharp"), ("input", "target"))
@@ -172,16 +171,3 @@ def not_blurred(name: str, sharper: Sequence[Pair], count: int) -> str:
         f"{name}: {len(sharper)} of {count} blurred pictures are as sharp as the sharp ones or sharper, the first is "
         f"{sharper[0].lq}; see that the folders are not the wrong way round, and hold no copies"
     )
-
-
-def refuse_shared_files(sets: Mapping[str, Checked]) -> None:
-    """Raise DataProblem with every file of a set whose content is also in a set before it."""
-    first: dict[str, tuple[str, Path]] = {}
-    problems = []
-    for name, checked in sets.items():
-        for digest, file in checked.contents.items():
-            other, twin = first.setdefault(digest, (name, file))
-            if other != name:
-                problems.append(f"{file} ({name}): has the content of {twin} ({other})")
-    if problems:
-        raise DataProblem("data", problems)

@@ -8,9 +8,9 @@ from torch.utils.data import Dataset
 
 from restore import image
 from restore.data.base import PairedData
-from restore.data.checks import Checked
+from restore.data.checks import Checked, refuse_shared
 from restore.data.paired_images import Sample
-from restore.data.pairs import DataProblem, Pair
+from restore.data.pairs import Pair
 from restore.data.translation_images import Kept, TranslationCrops
 from restore.data.translation_pairs import Direction
 from restore.data.translation_source import InputKind, Source
@@ -112,7 +112,12 @@ class TranslationData(PairedData):
         self.label_settings = None if labels is None else labels.settings()
         self.kept = Kept(self.source.reading, load_size, cache_gb)
         self.smallest_whole = self.source.smallest_whole
-        roots = [root] if isinstance(root, str) else root
+        self._find_sets([root] if isinstance(root, str) else root, validation, val_limit, benchmarks)
+
+    def _find_sets(
+        self, roots: list[str], validation: str | int | None, val_limit: int | None, benchmarks: Sequence[str]
+    ) -> None:
+        """The pairs of training, of validation and of the benchmarks."""
         if not roots:
             raise ValueError("data.root is empty, expected a folder or a list of folders")
         found = [self.source.layout.find(each, ("train",), setting="data.root") for each in roots]
@@ -160,7 +165,9 @@ class TranslationData(PairedData):
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Refuse a pair that is in two sets; warn of a small training set, and of photos taken for two pictures."""
-        refuse_shared_pairs(checked)
+        # one file alone may well be in two sets: two photos can have the same, empty, contours
+        held = {name: {sample: pair.gt for sample, pair in each.samples.items()} for name, each in checked.items()}
+        refuse_shared(held, "is the pair of")
         warnings, count = [], len(self.train_pairs)
         if count < FEW_PAIRS:
             warnings.append(
@@ -191,22 +198,6 @@ def is_one_picture(pixels: Tensor) -> bool:
     """Whether the two halves of uint8 (3, H, W) meet as neighbouring columns elsewhere do."""
     steps = pixels.float().diff(dim=2).abs().mean((0, 1))
     return bool(steps[pixels.shape[2] // 2 - 1] < 2 * steps.mean())
-
-
-def refuse_shared_pairs(sets: Mapping[str, Checked]) -> None:
-    """Raise DataProblem with every pair of a set whose files are also a pair of a set before it.
-
-    One file alone may well be in both: two photos can have the same, empty, contours.
-    """
-    first: dict[str, tuple[str, Pair]] = {}
-    problems = []
-    for name, checked in sets.items():
-        for digest, pair in checked.samples.items():
-            other, twin = first.setdefault(digest, (name, pair))
-            if other != name:
-                problems.append(f"{pair.gt} ({name}): is the pair of {twin.gt} ({other})")
-    if problems:
-        raise DataProblem("data", problems)
 
 
 def _check_sizes(scale: int, patch_size: int, load_size: int | None) -> None:

@@ -19,7 +19,7 @@ MOST_ENLARGED = 4
 
 
 class Source:
-    """See the module's text.
+    """The pairs of a data set: where they lie, how a pair is read, at which size it is scored.
 
     Args: see :class:`restore.data.translation.TranslationData`.
 
@@ -49,23 +49,16 @@ class Source:
     ) -> None:
         if input_kind not in ("rgb", "labels"):
             raise ValueError(f"data.input_kind is {input_kind}, expected rgb or labels")
-        labels = None
-        if input_kind == "labels":
-            colours = None if palette is None else tuple(tuple(colour) for colour in palette)
-            labels = Labels(
-                palette=colours,
-                classes=classes,
-                one_hot=one_hot,
-                snap_distance=snap_distance,
-                snap_share=snap_share,
-            )
-            if degradations:
-                raise ValueError(
-                    "data.degradations make pictures, but data.input_kind is labels; set data.degradations=[], or "
-                    "data.input_kind=rgb"
-                )
-        elif one_hot:
+        if input_kind == "rgb" and one_hot:
             raise ValueError("data.one_hot is true, but data.input_kind is rgb; set data.input_kind=labels")
+        of_labels = {"palette": palette, "classes": classes, "one_hot": one_hot}
+        of_snapping = {"snap_distance": snap_distance, "snap_share": snap_share}
+        labels = Labels.of(of_labels | of_snapping) if input_kind == "labels" else None
+        if labels is not None and degradations:
+            raise ValueError(
+                "data.degradations make pictures, but data.input_kind is labels; set data.degradations=[], or "
+                "data.input_kind=rgb"
+            )
         self.layout = Layout(direction=direction, folder_a=folder_a, folder_b=folder_b, is_made=bool(degradations))
         self.reading = Reading(labels=labels, degradations=degradations)
         if in_channels != self.reading.channels:
