@@ -163,7 +163,7 @@ def budget(cfg: DictConfig) -> Iterator[Line]:
     import torch
 
     from restore.inference import Inference
-    from restore.restorers import NetworkRestorer
+    from restore.network_restorer import NetworkRestorer
 
     inference = Inference(device="cpu", memory_gb=cfg.memory_gb)
     restorer = NetworkRestorer("untrained", build(cfg.model, "model"), inference)

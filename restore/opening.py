@@ -11,7 +11,8 @@ from restore.foreign import load_foreign
 from restore.inference import Adaptation, Inference
 from restore.models.base import RestorationModel
 from restore.models.zero_shot import ZeroShotSuperResolution
-from restore.restorers import Bicubic, Identity, NetworkRestorer, Restorer
+from restore.network_restorer import NetworkRestorer
+from restore.restorers import Bicubic, Identity, Restorer
 
 
 def _open_zero_shot(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:

@@ -16,8 +16,8 @@ from spandrel.architectures.SwinIR import SwinIR
 
 from restore import image
 from restore.inference import Inference
+from restore.network_restorer import NetworkRestorer
 from restore.opening import open_restorer
-from restore.restorers import NetworkRestorer
 from tests.conftest import Cli, photo
 
 NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], int]] = {

@@ -16,9 +16,10 @@ from restore import checkpoint, restorers
 from restore.image import Picture
 from restore.inference import Inference
 from restore.models.super_resolution import SuperResolution
+from restore.network_restorer import NetworkRestorer
 from restore.opening import open_restorer, restorer_name
 from restore.resize import resize, resize_8bit
-from restore.restorers import Interrupted, NetworkRestorer, Restorer, restore_picture
+from restore.restorers import Interrupted, Restorer, restore_picture
 
 TINY = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -8,7 +8,7 @@ from restore.config.build import build
 from restore.config.command import conf_dir
 from restore.inference import Inference
 from restore.models.deblur import Deblur
-from restore.restorers import NetworkRestorer
+from restore.network_restorer import NetworkRestorer
 
 
 def tiny(**settings: object) -> Deblur:

@@ -14,9 +14,9 @@ from restore.inference import Inference
 from restore.models.judges import Judges
 from restore.models.stages import Stage, make_stages, stage_at
 from restore.models.translation import Translation
+from restore.network_restorer import NetworkRestorer
 from restore.networks.multires_translation import Level
 from restore.resize import Interpolation
-from restore.restorers import NetworkRestorer
 
 SIDE = 32
 
