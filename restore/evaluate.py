@@ -1,13 +1,10 @@
 """``restore evaluate``: published protocols on named benchmark folders."""
 
-import functools
 import inspect
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,14 +13,13 @@ from restore.config.build import arguments, build
 from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference_settings import inference_settings
-from restore.processes import Context, Worker, showing, spread
+from restore.processes import showing, spread
 from restore.results import Row
 from restore.run_folder import git_state, refuse_unwritable
+from restore.scoring import Job, Scorer
 from restore.signals import stopping
 
 if TYPE_CHECKING:
-    from restore.data.paired_images import WholeImages
-    from restore.data.translation_images import TranslationImages
     from restore.data.translation_source import Source
     from restore.perceptual import Perceptual
     from restore.restorers import Restorer
@@ -181,23 +177,10 @@ def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:
     return settings | {"data": fingerprint, "sha256": [sha256(file) for file in files]}
 
 
-class Job(NamedTuple):
-    """A picture to score.
-
-    Attributes:
-        key: of its row. benchmark, number: which picture. file: where the restored one is kept, or None.
-    """
-
-    key: str
-    benchmark: str
-    number: int
-    file: Path | None
-
-
 def _score(
     cfg: DictConfig,
     restorer: "Restorer",
-    scorer: "Scorer",
+    scorer: Scorer,
     images: Path | None,
     partial: results.Partial,
     signalled: Callable[[], int],
@@ -223,49 +206,6 @@ def _score(
     if signalled():
         _stop(signalled(), partial)
     return [partial.rows[job.key] for job in jobs]
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Opens a restorer in a process, and scores the pictures that are given to it there."""
-
-    ckpt_path: str
-    settings: dict[str, Any]
-    sets: "dict[str, WholeImages | TranslationImages]"
-    protocol: str
-
-    def start(self, number: int) -> Worker:
-        """In a process."""
-        from restore.opening import open_restorer
-
-        return functools.partial(self.score, open_restorer(self.ckpt_path, **self.settings))
-
-    def score(self, restorer: "Restorer", job: Job, context: Context) -> Row | None:
-        """The row of one picture, or None when it was interrupted."""
-        from restore import image
-        from restore.metrics import protocol
-        from restore.restorers import Interrupted
-
-        sample, started = self.sets[job.benchmark][job.number], time.perf_counter()
-
-        def progress(done: int, total: int) -> None:
-            context.report(f"{sample['name']}: {restorer.phase}", done, total)
-
-        try:
-            pred = restorer.restore(sample["lq"], progress=progress, cancel=context.cancel)
-        except Interrupted:
-            return None
-        except ValueError as error:
-            raise ValueError(f"{job.benchmark}/{sample['name']}: {error}") from error
-        seconds = time.perf_counter() - started
-        if context.cancel():  # zero-shot gives the best so far, which is no score
-            return None
-        if job.file is not None:
-            image.write(job.file, image.picture(pred))
-        scale = int(restorer.scale)
-        row = {"benchmark": job.benchmark, "image": sample["name"], "scale": scale, "protocol": self.protocol}
-        row |= {"seconds": seconds, "notes": dict(restorer.notes)}
-        return row | protocol(self.protocol).score(pred, sample["gt"], scale=scale)
 
 
 def _stop(signal: int, partial: results.Partial) -> NoReturn:
