@@ -35,7 +35,7 @@ def rebuilding(method: str, arguments: Mapping[str, Any], weights: str) -> dict[
 
 
 def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
-    """What a safetensors file holds.
+    """What a safetensors file holds, by name.
 
     Raises:
         ValueError: it is damaged.

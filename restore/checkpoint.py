@@ -104,7 +104,11 @@ def content(path: Path, *, setting: str) -> Any:
 
 
 def network_weights(checkpoint: dict[str, Any], weights: Weights) -> dict[str, Tensor]:
-    """The network's state: the moving average where there is one, unless ``raw`` is asked for."""
+    """The network's state: the moving average where there is one, unless ``raw`` is asked for.
+
+    Raises:
+        ValueError: another word than these, or weights that the file does not hold.
+    """
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights is {weights}, expected ema or raw")
     only = checkpoint["restore"].get("weights", weights)
@@ -118,7 +122,11 @@ def network_weights(checkpoint: dict[str, Any], weights: Weights) -> dict[str, T
 
 
 def load_model(path: str | Path, weights: Weights = "ema") -> RestorationModel:
-    """Rebuild the model of a checkpoint, in evaluation mode, on the CPU."""
+    """Rebuild the model of a checkpoint, in evaluation mode, on the CPU.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read`; weights that do not fit the model that the file describes.
+    """
     checkpoint = read(path)
     state = network_weights(checkpoint, weights)
     module, _, name = METHODS[checkpoint["restore"]["method"]].rpartition(".")

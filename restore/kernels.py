@@ -103,7 +103,7 @@ def centre_of_mass(kernel: Tensor) -> tuple[float, float]:
 
 
 def widths(kernel: Tensor) -> tuple[float, float]:
-    """Standard deviations of a kernel along its long and its short axis, px."""
+    """Standard deviations of a kernel (k, k') along its long and its short axis, in the large picture's pixels."""
     kernel = _checked(kernel).cpu()
     rows, columns = (torch.arange(side, dtype=torch.float64) for side in kernel.shape)
     row, column = centre_of_mass(kernel)

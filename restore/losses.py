@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """The same in float32 where it is in half precision."""
+    """The same, of any shape, in float32 where it is in half precision."""
     return x if x.dtype == torch.float64 else x.float()
 
 

@@ -36,7 +36,11 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def psnr(pred: Tensor, gt: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255, over every element; identical images give ``inf``."""
+    """Peak signal-to-noise ratio in dB over every element; identical images give ``inf``.
+
+    Args:
+        pred, gt: float, of one shape, 0..255.
+    """
     return float(10 * torch.log10(255**2 / (pred - gt).square().mean()))
 
 

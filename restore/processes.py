@@ -183,7 +183,7 @@ def _begin(start: Callable[[int], Worker], threads: int, stop: Any, reports: Any
     global _worker, _context
     for number in (signal.SIGINT, signal.SIGTERM):  # the first process is asked, and asks
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)-8s %(message)s")
     number, last = numbers.get(), 0.0
     settle(number, threads)
@@ -202,8 +202,8 @@ def _do(task: Any) -> Any:
     return NOT_BEGUN if _context.cancel() else _worker(task, _context)
 
 
-def _follow(parent: int) -> None:
-    """End with the first process, also when that was killed."""
+def end_with(parent: int) -> None:
+    """End when the process ``parent``, which started this one, does, also when it is killed. For a thread."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from restore.processes import end_with
 from restore.run_folder import read_mapping, write_text
 
 
@@ -55,15 +56,9 @@ def _die_with(parent: int) -> None:
         pr_set_pdeathsig = 1  # <linux/prctl.h>
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     else:
-        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+        threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # it was gone before
         os._exit(1)
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _report(

@@ -163,6 +163,9 @@ def resize_8bit(image: Tensor, scale: float, *, edges: Edges = "mirror") -> Tens
 
     Returns:
         uint8, (..., h, w).
+
+    Raises:
+        ValueError: not uint8, or a scale out of its bounds.
     """
     if image.dtype != torch.uint8:
         raise ValueError(f"resize_8bit: got {image.dtype}, expected torch.uint8; use resize() for float images")

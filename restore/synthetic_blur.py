@@ -80,6 +80,13 @@ def move_object(behind: Tensor, linear: Tensor, length: float, random: np.random
 
     What moves is the region together with its outline, so at its edge the background shines through for a part of
     the exposure.
+
+    Args:
+        behind, linear: float, (3, H, W), linear light: what is seen around the region, and the sharp picture.
+        length: of the longest path, px.
+
+    Returns:
+        float, (3, H, W).
     """
     size = (linear.shape[1], linear.shape[2])
     region = _ellipse(size, random)

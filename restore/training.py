@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from restore import launch
@@ -48,7 +48,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
     """
     settings, place = cfg.trainer, launch.place()
     _check_settings(cfg)
-    steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
+    steps = SeedSteps(seed=cfg.seed)
     callbacks = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
@@ -61,22 +61,10 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         precision=_precision(settings.precision),
         default_root_dir=str(folder),
         logger=loggers,
-        callbacks=[
-            *callbacks.values(),
-            steps,
-            StopOnNonFinite(every_steps=every),
-            StepLog(),
-            StageReport(),
-            Curves(),
-            Dashboard(artifacts=cfg.checkpoint.artifacts),
-            ImageScores(),
-            RunReport(),
-            RunCheckpoint(every_steps=every, is_new_run=is_new_run),
-            Interruption(),
-        ],
+        callbacks=[*callbacks.values(), steps, *_own_callbacks(cfg.checkpoint, is_new_run=is_new_run)],
         devices=settings.devices if place.by == "nothing" else place.local_world,
         strategy=_strategy(settings.strategy, place, model, has_average=bool(callbacks.get("ema"))),
-        plugins=[AtomicCheckpointIO(), _environment(place)],
+        plugins=[AtomicCheckpointIO(), _cluster_environment(place)],
         # the whole run is one epoch, so that a position in it is one number
         max_epochs=1,
         use_distributed_sampler=False,
@@ -87,6 +75,21 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         enable_progress_bar="progress" in callbacks,
     )
     return trainer, steps
+
+
+def _own_callbacks(checkpoint: Any, *, is_new_run: bool) -> list[Callback]:
+    """What every run has; the order counts: values are looked at first, and saved last."""
+    return [
+        StopOnNonFinite(every_steps=checkpoint.every_steps),
+        StepLog(),
+        StageReport(),
+        Curves(),
+        Dashboard(artifacts=checkpoint.artifacts),
+        ImageScores(),
+        RunReport(),
+        RunCheckpoint(every_steps=checkpoint.every_steps, is_new_run=is_new_run),
+        Interruption(),
+    ]
 
 
 def _check_settings(cfg: Any) -> None:
@@ -105,7 +108,7 @@ def _check_settings(cfg: Any) -> None:
         raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
 
 
-def _environment(place: launch.Place) -> ClusterEnvironment:
+def _cluster_environment(place: launch.Place) -> ClusterEnvironment:
     """How the processes find each other."""
     if place.by == "environment":
         return TorchElasticEnvironment()

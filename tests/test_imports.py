@@ -13,7 +13,7 @@ COMMANDS = {"fit", "evaluate", "predict", "serve", "benchmark", "average_frames"
 ALLOWED = {
     "config": {"config", "inference"},
     "launch": {"run_folder"},
-    "rank": {"callbacks", "config", "fit", "run_folder"},
+    "rank": {"callbacks", "config", "fit", "processes", "run_folder"},
     "collectives": set(),
     "sweep": {"config", "launch", "run_folder"},
     "run_folder": {"seal"},

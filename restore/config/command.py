@@ -27,7 +27,11 @@ resolvers.register()
 
 
 def conf_dir() -> str:
-    """Absolute path of the shipped configuration: beside the package in a checkout, inside it in a wheel."""
+    """Absolute path of the shipped configuration: beside the package in a checkout, inside it in a wheel.
+
+    Raises:
+        FileNotFoundError: neither is there.
+    """
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "fit.yaml").is_file():
@@ -64,7 +68,9 @@ def command(
             fail(error)  # from here, because Hydra would first print all overrides
 
     def main() -> None:
-        with _environment(HYDRA_FULL_ERROR="1"):  # Hydra then hands its exceptions to us instead of printing them
+        with _changed_environment(
+            HYDRA_FULL_ERROR="1"
+        ):  # Hydra then hands its exceptions to us instead of printing them
             try:
                 with around():
                     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
@@ -80,7 +86,7 @@ def command(
 
 
 @contextmanager
-def _environment(**changes: str) -> Iterator[None]:
+def _changed_environment(**changes: str) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

@@ -32,7 +32,16 @@ class Sample(TypedDict):
 def degrade(
     gt: Tensor, scale: int, degradations: "Sequence[Degradation]", random: np.random.Generator
 ) -> tuple[Tensor, str]:
-    """Make lq from an 8-bit gt: the bicubic shrink, then the given degradations, rounded to 8-bit levels again."""
+    """Make lq from an 8-bit gt: the bicubic shrink, then the given degradations, rounded to 8-bit levels again.
+
+    Args:
+        gt: uint8, (C, H, W), sides multiples of ``scale``.
+        scale: gt side / lq side, 1 for no shrink.
+        random: what the degradations draw from.
+
+    Returns:
+        lq, float (C, H / scale, W / scale) in [0, 1], and what was done to it in words.
+    """
     lq = image.to_float(resize_8bit(gt, 1 / scale) if scale > 1 else gt)
     words = []
     for degradation in degradations:

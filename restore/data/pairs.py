@@ -156,7 +156,7 @@ class Pictures:
         return image.read_rgb8(path) if kept is None else kept
 
     def keep(self, path: Path, pixels: Tensor) -> None:
-        """Remember a decoded picture if there is room."""
+        """Remember a decoded picture, uint8 (3, H, W), if there is room."""
         if path not in self._kept and pixels.nbytes <= self.room:
             self.room -= pixels.nbytes
             self.kept_bytes += pixels.nbytes

@@ -14,7 +14,11 @@ EMBEDDED = {
 
 
 def embedded(name: str) -> list[Path]:
-    """The files of an embedded set; ``name`` is a key of ``EMBEDDED``."""
+    """The files of an embedded set; ``name`` is a key of ``EMBEDDED``.
+
+    Raises:
+        FileNotFoundError: scikit-image is not installed.
+    """
     spec = find_spec("skimage")  # located, not imported
     if spec is None or spec.origin is None:
         raise FileNotFoundError(f"{name}: the package scikit-image is missing; pip install scikit-image")

@@ -80,7 +80,7 @@ class RestorationModel(LightningModule):
         return pred
 
     def restore_whole(self, lq: Tensor) -> Tensor:
-        """``forward`` for any size: padded as the network needs it, and cropped back."""
+        """``forward`` for any H, W of at least 1: padded as the network needs it, and cropped back."""
         return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
 
     @property
@@ -95,7 +95,11 @@ class RestorationModel(LightningModule):
     def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
         """All outputs of a network with several, from low to high, at the size of the highest; else nothing.
 
-        None stands for an output that is not trained yet.
+        Args:
+            lq: float, (N, in_channels, H, W), [0, 1], any H, W.
+
+        Returns:
+            (N, 3, scale H, scale W) each; None stands for an output that is not trained yet.
         """
         return []
 
@@ -200,6 +204,9 @@ class RestorationModel(LightningModule):
 
         Returns:
             Names under ``missing`` (kept at their initial values), ``unexpected`` and ``reshaped`` (both ignored).
+
+        Raises:
+            ValueError: no name and shape agrees.
         """
         own = self.network.state_dict()
         report = {

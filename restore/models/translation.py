@@ -135,7 +135,7 @@ class Translation(RestorationModel):
         return resize(pred, 2**top) if top else pred
 
     def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
-        """All outputs for ``lq`` of any size, from low to high, enlarged by repeating; None where not trained yet."""
+        """See the base class; lower outputs are enlarged by repeating pixels."""
         height, width = lq.shape[-2:]
         top = int(self.network.top)
         padded = tiling.pad(lq, multiple_of=self.multiple_of, min_size=self.min_size)
@@ -240,7 +240,12 @@ class Translation(RestorationModel):
         return loss
 
     def pictures(self, batch: dict[str, Any], stage: Stage) -> tuple[Pyramid, Pyramid, dict[int, Tensor]]:
-        """Input and reference at all levels, and the outputs of the levels trained in this stage."""
+        """What a step compares.
+
+        Returns:
+            Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the
+            outputs (N, 3, h, w) of those trained in this stage, float32; all about [0, 1].
+        """
         inputs, targets = self._inputs(batch["lq"]), self._pyramid(batch["gt"], self.hparams["interpolation"])
         outputs = self.network(inputs, stage.top)
         return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}

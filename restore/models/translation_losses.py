@@ -75,7 +75,14 @@ def generator_terms(
 
 
 def calibrated_style_weight(terms: Mapping[str, Tensor], l1_weight: float) -> Tensor:
-    """The weight with which the style loss, as it stands in the global batch, counts half as much as L1."""
+    """The weight with which the style loss, as it stands in the global batch, counts half as much as L1.
+
+    Args:
+        terms: scalars of this process, ``l1`` and ``style`` among them.
+
+    Returns:
+        A scalar, the same in all processes.
+    """
     l1, style = collectives.mean(torch.stack([terms["l1"].detach(), terms["style"].detach()]))
     weight: Tensor = STYLE_SHARE * l1_weight * l1 / style.clamp(min=1e-12)
     return weight
