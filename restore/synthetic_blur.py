@@ -83,7 +83,7 @@ def move_object(behind: Tensor, linear: Tensor, length: float, random: np.random
 
     Args:
         behind, linear: float, (3, H, W), linear light: what is seen around the region, and the sharp picture.
-        length: of the longest path, px.
+        length: of the path at most, px.
 
     Returns:
         float, (3, H, W).

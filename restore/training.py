@@ -78,7 +78,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
 
 
 def _own_callbacks(checkpoint: Any, *, is_new_run: bool) -> list[Callback]:
-    """What every run has; the order counts: values are looked at first, and saved last."""
+    """What every run has, beside what ``callbacks`` of the configuration adds."""
     return [
         StopOnNonFinite(every_steps=checkpoint.every_steps),
         StepLog(),

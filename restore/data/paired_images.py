@@ -35,12 +35,12 @@ def degrade(
     """Make lq from an 8-bit gt: the bicubic shrink, then the given degradations, rounded to 8-bit levels again.
 
     Args:
-        gt: uint8, (C, H, W), sides multiples of ``scale``.
+        gt: uint8, (C, H, W).
         scale: gt side / lq side, 1 for no shrink.
         random: what the degradations draw from.
 
     Returns:
-        lq, float (C, H / scale, W / scale) in [0, 1], and what was done to it in words.
+        lq, float (C, h, w) in [0, 1], and what was done to it in words.
     """
     lq = image.to_float(resize_8bit(gt, 1 / scale) if scale > 1 else gt)
     words = []

@@ -120,7 +120,7 @@ class SingleImageData(LightningDataModule):
         self.pairs.stages.append(Stage(from_batch, factor, levels))
 
     def middle(self, total: float) -> Tensor:
-        """The image, or so much of its middle as is worth enlarging by ``total`` to become a father: float, (3, h, w)."""
+        """The image, or so much of its middle as ``total`` enlarges to a father worth having: float, (3, h, w)."""
         return _middle(self.image, max(1, int(LARGEST_FATHER / total)))
 
     def train_dataloader(self) -> DataLoader[Any]:

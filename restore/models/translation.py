@@ -244,7 +244,7 @@ class Translation(RestorationModel):
 
         Returns:
             Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the
-            outputs (N, 3, h, w) of those trained in this stage, float32; all about [0, 1].
+            outputs (N, 3, h, w) of those trained in this stage, float32; all in [0, 1].
         """
         inputs, targets = self._inputs(batch["lq"]), self._pyramid(batch["gt"], self.hparams["interpolation"])
         outputs = self.network(inputs, stage.top)
