@@ -68,9 +68,8 @@ def command(
             fail(error)  # from here, because Hydra would first print all overrides
 
     def main() -> None:
-        with _changed_environment(
-            HYDRA_FULL_ERROR="1"
-        ):  # Hydra then hands its exceptions to us instead of printing them
+        # Hydra then hands its exceptions to us instead of printing them
+        with _changed_environment(HYDRA_FULL_ERROR="1"):
             try:
                 with around():
                     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
