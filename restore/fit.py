@@ -16,19 +16,25 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore import launch, run_folder, sweep
 from restore.config import build, command
+from restore.place import Place, own_place, refuse_missing_srun, wanted_processes
+from restore.signals import BUT_CTRL_C, Interrupted, handled, interrupt, requeue
 
 log = logging.getLogger(__name__)
 
 
 def fit(cfg: DictConfig) -> float:
     """Run one training job and return the monitored value."""
-    folder, place = Path(HydraConfig.get().runtime.output_dir), launch.place()
+    folder, place = Path(HydraConfig.get().runtime.output_dir), own_place()
     if place.rank:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
     elif place.by == "environment":
         _refuse_own_folders(cfg)
-    with _owning(cfg, folder) if not place.rank else nullcontext():
-        result = _resume_or_train(cfg, folder, place)
+    try:
+        # until the training handles signals itself
+        with handled(interrupt, BUT_CTRL_C), _owning(cfg, folder) if not place.rank else nullcontext():
+            result = _resume_or_train(cfg, folder, place)
+    except Interrupted as interrupted:
+        _end(interrupted, folder, place)
     where = os.path.relpath(folder)
     log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], result["value"], result["steps"], where)
     return float(result["value"])
@@ -45,43 +51,43 @@ def _owning(cfg: DictConfig, folder: Path) -> Iterator[None]:
             run_folder.discard_unused(folder)
 
 
-def _resume_or_train(cfg: DictConfig, folder: Path, place: launch.Place) -> dict[str, Any]:
+def _resume_or_train(cfg: DictConfig, folder: Path, place: Place) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = run_folder.resume_point(folder, config, cfg.resume)
     result = run_folder.result(folder)
     if result is not None:
         log.info("this run is already finished")
         return result
-    count = launch.processes(config["trainer"])
+    count = wanted_processes(config["trainer"])
     check_processes(config, place, count)
     overrides = list(HydraConfig.get().overrides.task)
-    if count > 1 and place.world == 1:
+    # a point of a sweep trains in a process of its own, so that the sweep outlives it
+    if place.world == 1 and (count > 1 or _is_point()):
         _on_processes(config, overrides, folder, checkpoint, count)
         return run_folder.finished(folder)
 
-    from restore.callbacks.interruption import Interrupted
+    from restore.callbacks import interruption
 
     try:
         return train(cfg, config, overrides, folder, checkpoint)
-    except Interrupted as interrupted:
-        _end(interrupted.number, folder)
+    except interruption.Interrupted as interrupted:
+        raise Interrupted(interrupted.number, is_common=True) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
-        _end(signal.SIGINT, folder)
+        raise Interrupted(signal.SIGINT) from None
 
 
 def _refuse_own_folders(cfg: DictConfig) -> None:
     """Each of several processes composes its configuration by itself, so the time is no name they share."""
-    is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    if is_sweep and "SUBMITIT_LOCAL_NTASKS" not in os.environ:
+    if _is_point() and "SUBMITIT_LOCAL_NTASKS" not in os.environ:
         raise ValueError(
             "several processes were started, and each would go through the sweep by itself; start one, without "
             "torchrun, and set trainer.devices to the number of processes of a point"
         )
-    if not is_sweep and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
+    if not _is_point() and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
         raise ValueError("run_id is not set, but several processes were started and must find one folder; set run_id")
 
 
-def check_processes(config: dict[str, Any], place: launch.Place, count: int) -> None:
+def check_processes(config: dict[str, Any], place: Place, count: int) -> None:
     """What can be said of the number of processes before anything is started."""
     trainer, here = config["trainer"], place.local_world
     if place.world > 1 and trainer["devices"] not in (here, "auto"):
@@ -95,7 +101,7 @@ def check_processes(config: dict[str, Any], place: launch.Place, count: int) -> 
             f"trainer.num_nodes is {trainer['num_nodes']}, but the processes that were started are on {nodes}; start "
             "the command with torchrun on every machine, or with srun, or set the same number"
         )
-    launch.refuse_missing_srun(count)
+    refuse_missing_srun(count)
     world = count if place.world == 1 else place.world
     if world > 1 and config["model"]["_target_"].startswith("restore.models.zero_shot."):
         raise ValueError(
@@ -121,28 +127,41 @@ def _on_processes(
         "resume": None if checkpoint is None else str(checkpoint),
         "logging": OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True),
     }
-    log.info("training on %d processes", count)
-    try:
-        launch.run(job, folder, count)
-    except launch.Interrupted as interrupted:
-        _end(interrupted.number, folder)
+    if count > 1:
+        log.info("training on %d processes", count)
+    launch.run(job, folder, count, sweep.told_to_end if _is_point() else lambda: 0)
 
 
-def _end(number: int, folder: Path) -> NoReturn:
-    """Give a run that was asked to end the status of its signal, 128 + number, and a word."""
-    remedy = run_folder.remedy(folder)
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt(remedy) from None
-    log.warning("ended by %s. %s", signal.Signals(number).name, remedy)
-    place = launch.place()
-    if not place.rank:
-        launch.requeue(number)
+def _is_point() -> bool:
+    """Whether this is a point of a sweep."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _end(interrupted: Interrupted, folder: Path, place: Place) -> NoReturn:
+    """Give a run that was asked to end the status of its signal, 128 + number, and a word.
+
+    Raises:
+        BrokenOff: it is a point of a sweep, and the sweep goes on.
+    """
+    number, remedy = interrupted.number, run_folder.remedy(folder)
+    said = f"ended by {signal.Signals(number).name}. {remedy}"
+    log.warning(said)
+    is_one_of_many = _is_point() and (sweep.is_elsewhere() or not interrupted.is_own)
+    # of several points in one job it is their sweep that asks
+    asks = not place.rank and (sweep.is_own_job() or not is_one_of_many)
+    will_start_again = asks and requeue(number)
     if place.world > 1:
         from restore import collectives
 
         # srun and torchrun end the others as soon as one is gone, and the first may still be sending its last words
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        collectives.meet()
+        if interrupted.is_common:
+            will_start_again = collectives.from_process(will_start_again, 0)
+            collectives.meet()
+    if is_one_of_many and not will_start_again:
+        raise sweep.BrokenOff(said) from None
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt(remedy) from None
     raise SystemExit(128 + number) from None
 
 

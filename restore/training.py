@@ -14,7 +14,6 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
-from restore import launch
 from restore.callbacks.curves import Curves
 from restore.callbacks.dashboards import Dashboard, refuse_unreachable
 from restore.callbacks.image_scores import ImageScores
@@ -27,6 +26,7 @@ from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
 from restore.config import build
 from restore.models.base import RestorationModel
+from restore.place import Place, own_place
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
     Raises:
         ValueError: a setting out of its bounds.
     """
-    settings, place = cfg.trainer, launch.place()
+    settings, place = cfg.trainer, own_place()
     _check_settings(cfg)
     steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
     callbacks = {
@@ -105,7 +105,7 @@ def _check_settings(cfg: Any) -> None:
         raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
 
 
-def _environment(place: launch.Place) -> ClusterEnvironment:
+def _environment(place: Place) -> ClusterEnvironment:
     """How the processes find each other."""
     if place.by == "environment":
         return TorchElasticEnvironment()
@@ -113,7 +113,7 @@ def _environment(place: launch.Place) -> ClusterEnvironment:
     return SLURMEnvironment(auto_requeue=False) if place.by == "srun" else LightningEnvironment()
 
 
-def _strategy(wanted: str, place: launch.Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
+def _strategy(wanted: str, place: Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
     """How the processes share a training."""
     if wanted == "ddp" and model.has_idle_parameters:
         raise ValueError(f"trainer.strategy is ddp, but parts of {model.method} rest meanwhile; set ddp_find_unused")
