@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -189,11 +188,11 @@ def train(
     prepare(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None)
-    trainer, steps = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
+    trainer, tally = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
             callback.check(model)
-    begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
+    begin = 0 if resume is None else _begin(model, trainer, tally, resume)
     damaged = {} if resume is None or is_new_run else run_folder.damage(folder, resume)
     _describe(config, overrides, folder, model, trainer, data, warnings=list(damaged.values()))
     run_folder.set_aside(damaged)
@@ -204,12 +203,10 @@ def train(
             logger.begin_at(begin)
     if resume is not None:
         log.info("resumed at step %d", begin)
-    started = time.perf_counter()
     with training.finishing(trainer):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
-        seconds = time.perf_counter() - started
         best = folder / "checkpoints" / "best.ckpt"
         if not best.exists():
             raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
@@ -220,10 +217,11 @@ def train(
         "protocol": model.protocol,
         "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},
         "steps": done,
-        "steps_run": steps.batches // trainer.accumulate_grad_batches,
+        "seconds": round(tally.seconds_before + tally.seconds, 1),
+        "steps_run": tally.batches // trainer.accumulate_grad_batches,
+        "seconds_run": round(tally.seconds, 1),
+        "samples_per_s": round(tally.batches * data.batch_size / tally.seconds, 2) if tally.batches else None,
         "processes": trainer.world_size,
-        "seconds": round(seconds, 1),
-        "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),
         "warnings": run_folder.warnings(folder),
     } | ({"training": model.record} if model.record else {})
     if trainer.is_global_zero:
@@ -232,15 +230,16 @@ def train(
     return result
 
 
-def _begin(model: Any, trainer: Any, resume: Path, *, is_new_run: bool) -> int:
-    """The step a resumed run begins at."""
+def _begin(model: Any, trainer: Any, tally: Any, resume: Path) -> int:
+    """The step a resumed run begins at; its score and its seconds so far go on."""
     from restore import checkpoint
 
     stored = checkpoint.resumable(resume, model, trainer.accumulate_grad_batches)
     begin, last = int(stored["global_step"]), trainer.max_steps
-    if begin >= last and is_new_run:
+    if begin >= last and tally.is_new_run:
         raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
-    if not is_new_run:
+    if not tally.is_new_run:
+        tally.load_state_dict(stored["callbacks"][tally.state_key])
         model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
     return begin
 

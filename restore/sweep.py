@@ -69,7 +69,7 @@ class Points(Callback):
         """A record without an end, in case there comes none."""
         self._began, Points.current = time.time(), self
         if self._keeps(config):
-            self._write(config, status="broken off", value=None, message="it came to no end", seconds=0.0, ended=False)
+            self._write(config, "broken off", message="it did not come to its end", ended=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """The record with its value, or with what went wrong."""
@@ -80,14 +80,14 @@ class Points(Callback):
         outcome: Any = job_return._return_value
         if job_return.status == JobStatus.COMPLETED:
             found = run_folder.result(Path(config.hydra.runtime.output_dir)) or {"seconds": seconds}
-            self._write(config, status="finished", value=outcome, message="", seconds=found["seconds"])
+            self._write(config, "finished", value=outcome, seconds=found["seconds"])
             return
         if isinstance(outcome, BrokenOff):
-            self._write(config, status="broken off", value=None, message=str(outcome), seconds=seconds)
+            self._write(config, "broken off", message=str(outcome), seconds=seconds)
             return
         message = sentence(outcome) if isinstance(outcome, USER_ERRORS) else f"{type(outcome).__name__}: {outcome}"
         log.error("failed: %s", message, exc_info=None if isinstance(outcome, USER_ERRORS) else outcome)
-        self._write(config, status="failed", value=None, message=message, seconds=seconds)
+        self._write(config, "failed", message=message, seconds=seconds)
 
     def told_to_end(self) -> int:
         """The signal that ended the sweep, also where it was killed, as the points on its machine see it; or 0."""
@@ -119,8 +119,9 @@ class Points(Callback):
             time.sleep(0.2)
 
     def records(self) -> list[dict[str, Any]]:
-        """Of all points in the folder."""
-        return [run_folder.read_mapping(path) for path in sorted((self.folder / "points").glob("*.json"))]
+        """Of all points in the folder, in the order of the sweep that did them last."""
+        found = [run_folder.read_mapping(path) for path in (self.folder / "points").glob("*.json")]
+        return sorted(found, key=lambda record: (record["number"], record["overrides"]))
 
     def forget_end(self) -> None:
         """Remove what asked the points to end."""
@@ -138,15 +139,29 @@ class Points(Callback):
     def _keeps(self, config: DictConfig) -> bool:
         return bool(config.hydra.mode == RunMode.MULTIRUN) and own_place().rank == 0
 
-    def _write(self, config: DictConfig, **facts: Any) -> None:
+    def _write(
+        self,
+        config: DictConfig,
+        status: str,
+        *,
+        value: float | None = None,
+        message: str = "",
+        seconds: float = 0.0,
+        ended: bool = True,
+    ) -> None:
         run = Path(config.hydra.runtime.output_dir)
         record = {
             "sweep": self.token,
+            "number": config.hydra.job.num,
             "overrides": list(config.hydra.overrides.task),
             "folder": run.name,
-            "ended": True,
+            "status": status,
+            "value": value,
+            "message": message,
+            "seconds": seconds,
+            "ended": ended,
         }
-        run_folder.write_text(self.folder / "points" / f"{run.name}.json", json.dumps(record | facts) + "\n")
+        run_folder.write_text(self.folder / "points" / f"{run.name}.json", json.dumps(record) + "\n")
 
 
 def is_own_job() -> bool:

@@ -24,6 +24,7 @@ from restore.callbacks.run_report import RunReport
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
+from restore.callbacks.tally import Tally
 from restore.config import build
 from restore.models.base import RestorationModel
 from restore.place import Place, own_place
@@ -34,8 +35,8 @@ PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, SeedSteps]:
-    """The Trainer, with what makes a run resumable, and the callback that counts its batches.
+def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, Tally]:
+    """The Trainer, with what makes a run resumable, and the callback that counts.
 
     Args:
         cfg: the root of ``restore fit``.
@@ -48,7 +49,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
     """
     settings, place = cfg.trainer, own_place()
     _check_settings(cfg)
-    steps, every = SeedSteps(seed=cfg.seed), cfg.checkpoint.every_steps
+    tally, every = Tally(is_new_run=is_new_run), cfg.checkpoint.every_steps
     callbacks = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
@@ -63,7 +64,8 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         logger=loggers,
         callbacks=[
             *callbacks.values(),
-            steps,
+            SeedSteps(seed=cfg.seed),
+            tally,
             StopOnNonFinite(every_steps=every),
             StepLog(),
             StageReport(),
@@ -86,7 +88,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         enable_model_summary=False,
         enable_progress_bar="progress" in callbacks,
     )
-    return trainer, steps
+    return trainer, tally
 
 
 def _check_settings(cfg: Any) -> None:
