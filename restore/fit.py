@@ -179,7 +179,7 @@ def train(
     if cfg.seed < 0:
         raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
 
-    from restore import checkpoint, training
+    from restore import checkpoint, collectives, training
     from restore.callbacks.metrics_csv import MetricsCSV
     from restore.quieten import quieten
     from restore.report import write_report
@@ -208,7 +208,7 @@ def train(
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
         best = folder / "checkpoints" / "best.ckpt"
-        if not best.exists():
+        if not collectives.from_process(best.exists(), 0):
             raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
         scores = trainer.test(checkpoint.load_model(best), datamodule=data, verbose=False)
     result = {

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -136,6 +137,32 @@ def test_however_it_ends_a_run_on_two_processes_goes_on_to_the_same_weights(tmp_
     assert same_weights(last(tmp_path, "whole"), last(tmp_path, "x"))
     results = [json.loads((run_folder(tmp_path, r) / "result.json").read_text()) for r in ("whole", "x")]
     assert results[0]["metrics"] == results[1]["metrics"]
+
+
+@pytest.mark.slow
+def test_processes_that_see_different_folders_do_not_train(cli: Cli, tmp_path: Path) -> None:
+    """As on a network's file system that shows one of them the folder as it was a minute ago."""
+    (tmp_path / "late").mkdir()
+    options = (*TINY, *PLAIN, "run_id=x", "trainer=ddp_cpu", "checkpoint.every_steps=5")
+    interrupted = cli("fit", *options, "trainer.devices=1", "trainer.max_steps=5")
+    assert interrupted.status == 0, interrupted.err
+    (run_folder(tmp_path, "x") / "result.json").unlink()
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [
+        start(place, *options, "trainer.max_steps=5", RANK=str(k), LOCAL_RANK=str(k), **group)
+        for k, place in enumerate((tmp_path, tmp_path / "late"))
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [1, 1], said
+    for words in said:
+        assert "process 0 goes on from" in " ".join(words.split())
+        assert "Traceback" not in words
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def saved_at(folder: Path) -> int:
