@@ -67,7 +67,7 @@ def training(run: Path) -> dict[str, Any]:
         "starts": [{"threads": start["threads"], "device": start["device"], "time": start["time"]} for start in starts],
         "steps": result["steps"],
         "seed": config["seed"],
-        "last_start": {"steps": result["steps_run"], "seconds": result["seconds"]},
+        "last_start": {"steps": result["steps_run"], "seconds": result["seconds_run"]},
         "data": [source for root in config["data"]["root"] for source in sources(root)],
     }
 

@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from restore import launch, run_folder
+from restore import run_folder
 from restore.config.command import command, conf_dir
 from restore.config.errors import UserError
+from restore.place import Place, own_place, wanted_processes
+from restore.signals import BUT_CTRL_C, handled
 
 if TYPE_CHECKING:
     from restore.inspection import Finding
@@ -59,14 +59,8 @@ def _unwinding() -> Iterator[None]:
     def end(number: int, frame: Any) -> NoReturn:
         raise SystemExit(128 + number)
 
-    # Ctrl-C does so by itself; in a thread of a launcher there can be no handlers
-    handled = launch.FORWARDED if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, end) for number in handled if number != signal.SIGINT}
-    try:
+    with handled(end, BUT_CTRL_C):  # Ctrl-C does so by itself
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _look(cfg: DictConfig, folder: Path, given: Path, started: float) -> tuple[list["Finding"], dict[str, Any]]:
@@ -122,11 +116,11 @@ def _check_settings(cfg: DictConfig) -> None:
         run_folder.refuse_unwritable(Path(cfg.check.output).resolve().parent)
 
 
-def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[launch.Place, bool]:
+def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, bool]:
     """What ``fit`` looks at before it starts anything; gives where its processes will stand, and whether it goes on."""
     from restore.fit import check_processes
 
-    here = launch.place()
+    here = own_place()
     if here.world > 1:
         raise ValueError(
             f"check tries one process of a run, but {here.world} were started; start it without torchrun, and in a "
@@ -136,14 +130,14 @@ def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[launch.Place, boo
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     del config["check"]
     checkpoint = run_folder.resume_point(_folder_of_run(cfg, given), config, cfg.resume)
-    count = launch.processes(config["trainer"])
+    count = wanted_processes(config["trainer"])
     check_processes(config, place, count)
     if cfg.seed < 0:
         raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
-    return place if place.world > 1 else launch.Place(0, count, count, "nothing"), checkpoint is not None
+    return place if place.world > 1 else Place(0, count, count, "nothing"), checkpoint is not None
 
 
-def _place_of_job(here: launch.Place) -> launch.Place:
+def _place_of_job(here: Place) -> Place:
     """Where a Slurm job's tasks will stand, of which ``srun --ntasks=1`` has started this one on purpose."""
     own = os.environ
     if "SLURM_STEP_ID" not in own or "SLURM_NTASKS_PER_NODE" not in own:
@@ -151,7 +145,7 @@ def _place_of_job(here: launch.Place) -> launch.Place:
     nodes = own.get("SLURM_JOB_NUM_NODES", own.get("SLURM_NNODES", "1"))
     own["SLURM_NNODES"] = nodes  # which trainer=slurm reads; srun told its one task of one node
     tasks = int(own["SLURM_NTASKS_PER_NODE"])
-    return launch.Place(0, tasks * int(nodes), tasks, "srun") if tasks * int(nodes) > 1 else here
+    return Place(0, tasks * int(nodes), tasks, "srun") if tasks * int(nodes) > 1 else here
 
 
 def _folder_of_run(cfg: DictConfig, given: Path) -> Path:

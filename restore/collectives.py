@@ -51,6 +51,14 @@ def from_process(value: Any, source: int) -> Any:
     return box[0]
 
 
+def from_all(value: Any) -> list[Any]:
+    """What each process holds, in the order of their numbers; all of them must ask."""
+    found = [value] * world()
+    if len(found) > 1:
+        dist.all_gather_object(found, value)
+    return found
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace gradients by their means over the processes, in one message; for parameters that no strategy reduces."""
     gradients = [p.grad for p in parameters if p.grad is not None]

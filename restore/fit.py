@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,19 +16,25 @@ from omegaconf import DictConfig, OmegaConf
 from restore import launch, run_folder, sweep
 from restore.config.build import build
 from restore.config.command import command
+from restore.place import Place, own_place, refuse_missing_srun, wanted_processes
+from restore.signals import BUT_CTRL_C, Interrupted, handled, interrupt, requeue
 
 log = logging.getLogger(__name__)
 
 
 def fit(cfg: DictConfig) -> float:
     """Run one training job and return the monitored value."""
-    folder, place = Path(HydraConfig.get().runtime.output_dir), launch.place()
+    folder, place = Path(HydraConfig.get().runtime.output_dir), own_place()
     if place.rank:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
     elif place.by == "environment":
         _refuse_own_folders(cfg)
-    with _owning(cfg, folder) if not place.rank else nullcontext():
-        result = _resume_or_train(cfg, folder, place)
+    try:
+        # until the training handles signals itself
+        with handled(interrupt, BUT_CTRL_C), _owning(cfg, folder) if not place.rank else nullcontext():
+            result = _resume_or_train(cfg, folder, place)
+    except Interrupted as interrupted:
+        _end(interrupted, folder, place)
     where = os.path.relpath(folder)
     log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], result["value"], result["steps"], where)
     return float(result["value"])
@@ -46,43 +51,43 @@ def _owning(cfg: DictConfig, folder: Path) -> Iterator[None]:
             run_folder.discard_unused(folder)
 
 
-def _resume_or_train(cfg: DictConfig, folder: Path, place: launch.Place) -> dict[str, Any]:
+def _resume_or_train(cfg: DictConfig, folder: Path, place: Place) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = run_folder.resume_point(folder, config, cfg.resume)
     result = run_folder.result(folder)
     if result is not None:
         log.info("this run is already finished")
         return result
-    count = launch.processes(config["trainer"])
+    count = wanted_processes(config["trainer"])
     check_processes(config, place, count)
     overrides = list(HydraConfig.get().overrides.task)
-    if count > 1 and place.world == 1:
+    # a point of a sweep trains in a process of its own, so that the sweep outlives it
+    if place.world == 1 and (count > 1 or _is_point()):
         _on_processes(config, overrides, folder, checkpoint, count)
         return run_folder.finished(folder)
 
-    from restore.callbacks.interruption import Interrupted
+    from restore.callbacks import interruption
 
     try:
         return train(cfg, config, overrides, folder, checkpoint)
-    except Interrupted as interrupted:
-        _end(interrupted.number, folder)
+    except interruption.Interrupted as interrupted:
+        raise Interrupted(interrupted.number, is_common=True) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
-        _end(signal.SIGINT, folder)
+        raise Interrupted(signal.SIGINT) from None
 
 
 def _refuse_own_folders(cfg: DictConfig) -> None:
     """Each of several processes composes its configuration by itself, so the time is no name they share."""
-    is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    if is_sweep and "SUBMITIT_LOCAL_NTASKS" not in os.environ:
+    if _is_point() and "SUBMITIT_LOCAL_NTASKS" not in os.environ:
         raise ValueError(
             "several processes were started, and each would go through the sweep by itself; start one, without "
             "torchrun, and set trainer.devices to the number of processes of a point"
         )
-    if not is_sweep and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
+    if not _is_point() and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
         raise ValueError("run_id is not set, but several processes were started and must find one folder; set run_id")
 
 
-def check_processes(config: dict[str, Any], place: launch.Place, count: int) -> None:
+def check_processes(config: dict[str, Any], place: Place, count: int) -> None:
     """What can be said of the number of processes before anything is started."""
     trainer, here = config["trainer"], place.local_world
     if place.world > 1 and trainer["devices"] not in (here, "auto"):
@@ -96,7 +101,7 @@ def check_processes(config: dict[str, Any], place: launch.Place, count: int) -> 
             f"trainer.num_nodes is {trainer['num_nodes']}, but the processes that were started are on {nodes}; start "
             "the command with torchrun on every machine, or with srun, or set the same number"
         )
-    launch.refuse_missing_srun(count)
+    refuse_missing_srun(count)
     world = count if place.world == 1 else place.world
     if world > 1 and config["model"]["_target_"].startswith("restore.models.zero_shot."):
         raise ValueError(
@@ -122,28 +127,41 @@ def _on_processes(
         "resume": None if checkpoint is None else str(checkpoint),
         "logging": OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True),
     }
-    log.info("training on %d processes", count)
-    try:
-        launch.run(job, folder, count)
-    except launch.Interrupted as interrupted:
-        _end(interrupted.number, folder)
+    if count > 1:
+        log.info("training on %d processes", count)
+    launch.run(job, folder, count, sweep.told_to_end if _is_point() else lambda: 0)
 
 
-def _end(number: int, folder: Path) -> NoReturn:
-    """Give a run that was asked to end the status of its signal, 128 + number, and a word."""
-    remedy = run_folder.remedy(folder)
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt(remedy) from None
-    log.warning("ended by %s. %s", signal.Signals(number).name, remedy)
-    place = launch.place()
-    if not place.rank:
-        launch.requeue(number)
+def _is_point() -> bool:
+    """Whether this is a point of a sweep."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _end(interrupted: Interrupted, folder: Path, place: Place) -> NoReturn:
+    """Give a run that was asked to end the status of its signal, 128 + number, and a word.
+
+    Raises:
+        BrokenOff: it is a point of a sweep, and the sweep goes on.
+    """
+    number, remedy = interrupted.number, run_folder.remedy(folder)
+    said = f"ended by {signal.Signals(number).name}. {remedy}"
+    log.warning(said)
+    is_one_of_many = _is_point() and (sweep.is_elsewhere() or not interrupted.is_own)
+    # of several points in one job it is their sweep that asks
+    asks = not place.rank and (sweep.is_own_job() or not is_one_of_many)
+    will_start_again = asks and requeue(number)
     if place.world > 1:
         from restore import collectives
 
         # srun and torchrun end the others as soon as one is gone, and the first may still be sending its last words
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        collectives.meet()
+        if interrupted.is_common:
+            will_start_again = collectives.from_process(will_start_again, 0)
+            collectives.meet()
+    if is_one_of_many and not will_start_again:
+        raise sweep.BrokenOff(said) from None
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt(remedy) from None
     raise SystemExit(128 + number) from None
 
 
@@ -162,7 +180,7 @@ def train(
     if cfg.seed < 0:
         raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
 
-    from restore import checkpoint, training
+    from restore import checkpoint, collectives, training
     from restore.callbacks.metrics_csv import MetricsCSV
     from restore.quieten import quieten
     from restore.report import write_report
@@ -171,11 +189,11 @@ def train(
     prepare(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None)
-    trainer, steps = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
+    trainer, tally = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
             callback.check(model)
-    begin = 0 if resume is None else _begin(model, trainer, resume, is_new_run=is_new_run)
+    begin = 0 if resume is None else _begin(model, trainer, tally, resume)
     damaged = {} if resume is None or is_new_run else run_folder.damage(folder, resume)
     _describe(config, overrides, folder, model, trainer, data, warnings=list(damaged.values()))
     run_folder.set_aside(damaged)
@@ -186,14 +204,12 @@ def train(
             logger.begin_at(begin)
     if resume is not None:
         log.info("resumed at step %d", begin)
-    started = time.perf_counter()
     with training.finishing(trainer):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
-        seconds = time.perf_counter() - started
         best = folder / "checkpoints" / "best.ckpt"
-        if not best.exists():
+        if not collectives.from_process(best.exists(), 0):
             raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
         scores = trainer.test(checkpoint.load_model(best), datamodule=data, verbose=False)
     result = {
@@ -202,10 +218,11 @@ def train(
         "protocol": model.protocol,
         "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},
         "steps": done,
-        "steps_run": steps.batches // trainer.accumulate_grad_batches,
+        "seconds": round(tally.seconds_before + tally.seconds, 1),
+        "steps_run": tally.batches // trainer.accumulate_grad_batches,
+        "seconds_run": round(tally.seconds, 1),
+        "samples_per_s": round(tally.batches * data.batch_size / tally.seconds, 2) if tally.batches else None,
         "processes": trainer.world_size,
-        "seconds": round(seconds, 1),
-        "samples_per_s": round(steps.batches * data.batch_size / seconds, 2),
         "warnings": run_folder.warnings(folder),
     } | ({"training": model.record} if model.record else {})
     if trainer.is_global_zero:
@@ -214,15 +231,16 @@ def train(
     return result
 
 
-def _begin(model: Any, trainer: Any, resume: Path, *, is_new_run: bool) -> int:
-    """The step a resumed run begins at."""
+def _begin(model: Any, trainer: Any, tally: Any, resume: Path) -> int:
+    """The step a resumed run begins at; its score and its seconds so far go on."""
     from restore import checkpoint
 
     stored = checkpoint.resumable(resume, model, trainer.accumulate_grad_batches)
     begin, last = int(stored["global_step"]), trainer.max_steps
-    if begin >= last and is_new_run:
+    if begin >= last and tally.is_new_run:
         raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
-    if not is_new_run:
+    if not tally.is_new_run:
+        tally.load_state_dict(stored["callbacks"][tally.state_key])
         model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
     return begin
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader
 
-from restore.run_folder import read_mapping, write_text
+from restore.run_folder import read_mapping, warnings, write_text
 
 SHOWN = 200  # pictures in the table of scores; results.csv has them all
 
@@ -32,7 +32,7 @@ def write_report(folder: Path, state: str) -> None:
         title=f"{config.get('name')}, {folder.name}",
         state=state,
         result=read_mapping(done) if done.exists() else {},
-        warnings=start.get("warnings", []),
+        warnings=warnings(folder),
         curves=_inline(folder / "curves.png"),
         panels=[(name, step, _inline(file)) for name, step, file in newest_panels(folder / "panels")],
         sheets=[(file.stem, _inline(file)) for file in sorted((folder / "stages").glob("*.png"))],

@@ -96,6 +96,15 @@ def locked(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process is at work in the folder."""
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def discard_unused(folder: Path) -> None:
     """Remove the folder of a run that ended, on a wrong setting for example, before it was described."""
     described = ("config.yaml", "environment.json", "metrics.csv", "result.json", "checkpoints")

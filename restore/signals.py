@@ -1,9 +1,47 @@
-"""Ctrl-C and SIGTERM as a question that a long loop asks, instead of an exception in its middle."""
+"""Signals that ask a command to end: a question for a loop, an end at once, and what Slurm is asked behind one."""
 
+import logging
+import os
 import signal
-from collections.abc import Callable, Iterator
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
+
+log = logging.getLogger(__name__)
+
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+BUT_CTRL_C = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Interrupted(BaseException):
+    """A signal ended the job outside the training itself, which has its own way to end (``callbacks/interruption``).
+
+    No ``Exception``, so that no library on the way takes it for a failure of its own.
+
+    Args:
+        number: of the signal.
+        is_own: this process got it, and not only one that it started.
+        is_common: all processes of the training have agreed on it, and end with it.
+    """
+
+    def __init__(self, number: int, *, is_own: bool = True, is_common: bool = False) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number, self.is_own, self.is_common = number, is_own, is_common
+
+
+@contextmanager
+def handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iterator[None]:
+    """Handle signals meanwhile; in a thread of somebody's, which cannot have handlers, do nothing."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 @contextmanager
@@ -30,3 +68,33 @@ def stopping() -> Iterator[Callable[[], int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def interrupt(number: int, frame: Any) -> NoReturn:
+    """A handler that ends the work at once, where nothing has to be saved."""
+    raise Interrupted(number)
+
+
+def requeue(number: int) -> bool:
+    """Ask Slurm to start this job again, behind a signal that warned of its end; without Slurm do nothing.
+
+    Args:
+        number: of the signal. The others mean that Slurm, or somebody, wants the job to end.
+
+    Returns:
+        Whether Slurm will start it again.
+    """
+    own = os.environ
+    if "SLURM_JOB_ID" not in own or number not in (signal.SIGUSR1, signal.SIGUSR2):
+        return False
+    # one task of an array has the array's own number, by which all of them would be meant
+    is_array = "SLURM_ARRAY_JOB_ID" in own
+    job = f"{own['SLURM_ARRAY_JOB_ID']}_{own['SLURM_ARRAY_TASK_ID']}" if is_array else own["SLURM_JOB_ID"]
+    log.warning("asking Slurm to start job %s again", job)
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, timeout=60, capture_output=True, text=True)
+    except (subprocess.SubprocessError, OSError) as error:
+        reason = str(getattr(error, "stderr", None) or error).strip()
+        log.error("Slurm does not start job %s again (%s); hand the same job in once more", job, reason)
+        return False
+    return True

@@ -1,31 +1,44 @@
 """What became of the points of a sweep: ``summary.md`` and ``summary.csv`` in its folder, and the exit status.
 
 Hydra tells a callback when a point begins and ends, in whatever process that is; each point keeps its own record under
-``points/``, and from these the summary is made. A point that fails is a failed trial; the others go on.
+``points/``, and from these the summary is made. A point that fails is a failed trial; the others go on. A sweep that is
+asked to end asks the points that other processes of this machine are at, by a file, and waits for them.
 """
 
 import csv
 import io
 import json
 import logging
+import os
 import secrets
+import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
-from restore import launch, run_folder
+from restore import run_folder
 from restore.config.errors import USER_ERRORS, UserError, sentence
+from restore.launch import AFTER_SIGNAL
+from restore.place import own_place
+from restore.signals import ASKING, handled, requeue
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("point", "status", "value", "message", "seconds", "folder")
+UNFINISHED = ("failed", "broken off")
+LAST_WORDS = 5.0  # seconds that a point gets for its record, once nobody is at work in its folder
+
+
+class BrokenOff(Exception):
+    """A point was asked to end; the same command goes on with it."""
 
 
 class Points(Callback):
@@ -33,25 +46,30 @@ class Points(Callback):
 
     Attributes:
         begun: the sweep that this process has begun, to be summed up when it is over.
+        current: the sweep whose points this process does.
     """
 
     begun: ClassVar["Points | None"] = None
+    current: ClassVar["Points | None"] = None
 
     def __init__(self) -> None:
-        self.folder: Path | None = None
+        self.folder = Path()
         self.token = secrets.token_hex(4)  # tells this start of a sweep from earlier ones in the same folder
+        self._machine, self._process = socket.gethostname(), os.getpid()
         self._began = 0.0
+        self._are_jobs = False  # of Slurm's, which outlive the sweep that handed them in
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the sweep's folder; the launchers take a copy of this to where the points are done."""
         self.folder = Path(config.hydra.sweep.dir).absolute()
+        self._are_jobs = str(config.hydra.launcher._target_).endswith(".SlurmLauncher")
         Points.begun = self
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """A record without an end, in case there comes none."""
-        self._began = time.time()
+        self._began, Points.current = time.time(), self
         if self._keeps(config):
-            self._write(config, status="broken off", value=None, message="", seconds=0.0)
+            self._write(config, "broken off", message="it did not come to its end", ended=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """The record with its value, or with what went wrong."""
@@ -62,20 +80,125 @@ class Points(Callback):
         outcome: Any = job_return._return_value
         if job_return.status == JobStatus.COMPLETED:
             found = run_folder.result(Path(config.hydra.runtime.output_dir)) or {"seconds": seconds}
-            self._write(config, status="finished", value=outcome, message="", seconds=found["seconds"])
+            self._write(config, "finished", value=outcome, seconds=found["seconds"])
+            return
+        if isinstance(outcome, BrokenOff):
+            self._write(config, "broken off", message=str(outcome), seconds=seconds)
             return
         message = sentence(outcome) if isinstance(outcome, USER_ERRORS) else f"{type(outcome).__name__}: {outcome}"
         log.error("failed: %s", message, exc_info=None if isinstance(outcome, USER_ERRORS) else outcome)
-        self._write(config, status="failed", value=None, message=message, seconds=seconds)
+        self._write(config, "failed", message=message, seconds=seconds)
+
+    def told_to_end(self) -> int:
+        """The signal that ended the sweep, also where it was killed, as the points on its machine see it; or 0."""
+        if is_own_job():
+            return 0
+        if self._machine == socket.gethostname() and not _is_alive(self._process):
+            return signal.SIGTERM
+        return int(self._end_file.read_text()) if self._end_file.exists() else 0
+
+    def end_points(self, number: int) -> NoReturn:
+        """End the points that other processes are at, wait until they have saved, and end the sweep.
+
+        Args:
+            number: of the signal that asks for it.
+        """
+        are_elsewhere = Points.current is None and not self._are_jobs
+        if are_elsewhere and not self._end_file.exists():  # a second signal does not wait
+            log.warning("ended by %s, as soon as the points have saved", signal.Signals(number).name)
+            run_folder.write_text(self._end_file, str(int(number)))
+            self._wait()
+        requeue(number)
+        _end(number, "Start the same command again to go on with all points")
+
+    def _wait(self) -> None:
+        latest, patience = time.monotonic() + AFTER_SIGNAL, time.monotonic() + LAST_WORDS
+        while self._open() and time.monotonic() < min(latest, patience):
+            if any(run_folder.is_locked(folder) for folder in self._open()):
+                patience = time.monotonic() + LAST_WORDS
+            time.sleep(0.2)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Of all points in the folder, in the order of the sweep that did them last."""
+        found = [run_folder.read_mapping(path) for path in (self.folder / "points").glob("*.json")]
+        return sorted(found, key=lambda record: (record["number"], record["overrides"]))
+
+    def forget_end(self) -> None:
+        """Remove what asked the points to end."""
+        self._end_file.unlink(missing_ok=True)
+
+    @property
+    def _end_file(self) -> Path:
+        return self.folder / "points" / f"end_{self.token}"
+
+    def _open(self) -> list[Path]:
+        """Folders of the points of this start that have not come to an end."""
+        own = [record for record in self.records() if record["sweep"] == self.token]
+        return [self.folder / record["folder"] for record in own if not record["ended"]]
 
     def _keeps(self, config: DictConfig) -> bool:
-        return bool(config.hydra.mode == RunMode.MULTIRUN) and launch.place().rank == 0
+        return bool(config.hydra.mode == RunMode.MULTIRUN) and own_place().rank == 0
 
-    def _write(self, config: DictConfig, **facts: Any) -> None:
-        assert self.folder is not None
+    def _write(
+        self,
+        config: DictConfig,
+        status: str,
+        *,
+        value: float | None = None,
+        message: str = "",
+        seconds: float = 0.0,
+        ended: bool = True,
+    ) -> None:
         run = Path(config.hydra.runtime.output_dir)
-        record = {"sweep": self.token, "overrides": list(config.hydra.overrides.task), "folder": run.name} | facts
+        record = {
+            "sweep": self.token,
+            "number": config.hydra.job.num,
+            "overrides": list(config.hydra.overrides.task),
+            "folder": run.name,
+            "status": status,
+            "value": value,
+            "message": message,
+            "seconds": seconds,
+            "ended": ended,
+        }
         run_folder.write_text(self.folder / "points" / f"{run.name}.json", json.dumps(record) + "\n")
+
+
+def is_own_job() -> bool:
+    """Whether this process is a job of Slurm's for one point, which outlives the sweep that handed it in."""
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+
+
+def is_elsewhere() -> bool:
+    """Whether this point is done by another process than that of the sweep."""
+    return Points.begun is None
+
+
+def told_to_end() -> int:
+    """The signal that ended the sweep of the point that this process is at, or 0."""
+    return 0 if Points.current is None or not is_elsewhere() else Points.current.told_to_end()
+
+
+def _on_signal(number: int, frame: Any) -> NoReturn:
+    if Points.begun is not None:
+        Points.begun.end_points(number)
+    _end(number, "")
+
+
+def _end(number: int, remedy: str) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt(remedy)
+    raise SystemExit(128 + number)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, but there
+        return True
+    return True
 
 
 @contextmanager
@@ -83,11 +206,12 @@ def summed_up() -> Iterator[None]:
     """Write the summary of a sweep, if one was begun meanwhile.
 
     Raises:
-        UserError: some points failed, in place of what the first of them raised.
+        UserError: some points failed or were broken off, in place of what the first of them raised.
     """
     Points.begun = None
     try:
-        yield
+        with handled(_on_signal, ASKING):
+            yield
     except Exception as error:
         failed = _sum_up()
         if failed is None:
@@ -102,11 +226,12 @@ def summed_up() -> Iterator[None]:
 
 
 def _sum_up() -> str | None:
-    """Write both files; a sentence where points of this start have failed."""
+    """Write both files; a sentence where points of this start came to no good end."""
     sweep, Points.begun = Points.begun, None
-    if sweep is None or sweep.folder is None:
+    if sweep is None:
         return None
-    records = [run_folder.read_mapping(path) for path in sorted((sweep.folder / "points").glob("*.json"))]
+    sweep.forget_end()
+    records = sweep.records()
     if not records:  # the first point could not be composed
         return None
     rows = summary(records)
@@ -114,11 +239,12 @@ def _sum_up() -> str | None:
     run_folder.write_text(sweep.folder / "summary.md", _markdown(rows))
     log.info("all points: %s", sweep.folder / "summary.md")
     own = [record for record in records if record["sweep"] == sweep.token]
-    failed = [record for record in own if record["status"] == "failed"]
-    if not failed:
+    counts = {status: sum(record["status"] == status for record in own) for status in UNFINISHED}
+    if not any(counts.values()):
         return None
+    words = " and ".join(f"{count} {status}" for status, count in counts.items() if count)
     return (
-        f"{len(failed)} of {len(own)} points failed, see {sweep.folder / 'summary.md'}; the same command does them "
+        f"of {len(own)} points: {words}; see {sweep.folder / 'summary.md'}; the same command does them "
         "again and passes over the finished ones"
     )
 

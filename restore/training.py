@@ -14,7 +14,6 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
-from restore import launch
 from restore.callbacks.curves import Curves
 from restore.callbacks.dashboards import Dashboard, refuse_unreachable
 from restore.callbacks.image_scores import ImageScores
@@ -25,8 +24,10 @@ from restore.callbacks.run_report import RunReport
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
+from restore.callbacks.tally import Tally
 from restore.config.build import build
 from restore.models.base import RestorationModel
+from restore.place import Place, own_place
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, SeedSteps]:
-    """The Trainer, with what makes a run resumable, and the callback that counts its batches.
+def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, Tally]:
+    """The Trainer, with what makes a run resumable, and the callback that counts.
 
     Args:
         cfg: the root of ``restore fit``.
@@ -46,9 +47,9 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
     Raises:
         ValueError: a setting out of its bounds.
     """
-    settings, place = cfg.trainer, launch.place()
+    settings, place = cfg.trainer, own_place()
     _check_settings(cfg)
-    steps = SeedSteps(seed=cfg.seed)
+    tally = Tally(is_new_run=is_new_run)
     callbacks = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
@@ -61,7 +62,12 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         precision=_precision(settings.precision),
         default_root_dir=str(folder),
         logger=loggers,
-        callbacks=[*callbacks.values(), steps, *_own_callbacks(cfg.checkpoint, is_new_run=is_new_run)],
+        callbacks=[
+            *callbacks.values(),
+            SeedSteps(seed=cfg.seed),
+            tally,
+            *_own_callbacks(cfg.checkpoint, is_new_run=is_new_run),
+        ],
         devices=settings.devices if place.by == "nothing" else place.local_world,
         strategy=_strategy(settings.strategy, place, model, has_average=bool(callbacks.get("ema"))),
         plugins=[AtomicCheckpointIO(), _cluster_environment(place)],
@@ -74,7 +80,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         enable_model_summary=False,
         enable_progress_bar="progress" in callbacks,
     )
-    return trainer, steps
+    return trainer, tally
 
 
 def _own_callbacks(checkpoint: Any, *, is_new_run: bool) -> list[Callback]:
@@ -108,7 +114,7 @@ def _check_settings(cfg: Any) -> None:
         raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
 
 
-def _cluster_environment(place: launch.Place) -> ClusterEnvironment:
+def _cluster_environment(place: Place) -> ClusterEnvironment:
     """How the processes find each other."""
     if place.by == "environment":
         return TorchElasticEnvironment()
@@ -116,7 +122,7 @@ def _cluster_environment(place: launch.Place) -> ClusterEnvironment:
     return SLURMEnvironment(auto_requeue=False) if place.by == "srun" else LightningEnvironment()
 
 
-def _strategy(wanted: str, place: launch.Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
+def _strategy(wanted: str, place: Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
     """How the processes share a training."""
     if wanted == "ddp" and model.has_idle_parameters:
         raise ValueError(f"trainer.strategy is ddp, but parts of {model.method} rest meanwhile; set ddp_find_unused")

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from restore import checkpoint
-from restore.callbacks.seed_steps import SeedSteps
+from restore.callbacks.tally import Tally
 from restore.models.super_resolution import SuperResolution
 from restore.run_folder import locked, read_mapping
 from tests.conftest import TINY, TINY_DEBLUR, TINY_TRANSLATION, TINY_ZERO_SHOT, Cli, blurred_pair, photo
@@ -167,14 +167,14 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     class Crash(BaseException):
         pass
 
-    original = SeedSteps.on_train_batch_start
+    original = Tally.on_train_batch_start
 
-    def crash(self: SeedSteps, trainer: Any, pl_module: Any, data: Any, batch_idx: int) -> None:
+    def crash(self: Tally, trainer: Any, pl_module: Any, data: Any, batch_idx: int) -> None:
         if self.batches == batch:
             raise Crash
         original(self, trainer, pl_module, data, batch_idx)
 
-    monkeypatch.setattr(SeedSteps, "on_train_batch_start", crash)
+    monkeypatch.setattr(Tally, "on_train_batch_start", crash)
 
 
 def survive(cli: Cli, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], crashes: list[int]) -> None:

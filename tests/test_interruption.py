@@ -166,6 +166,27 @@ def test_a_signal_to_the_whole_group_leaves_the_loaders_workers_alone(tmp_path: 
     assert checkpoint.read(file)["global_step"] > saved
 
 
+@pytest.mark.slow
+def test_a_job_that_is_warned_before_its_first_step_is_queued_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    running = start(tmp_path, *SMALL)
+    lock, deadline = run_folder(tmp_path, "7") / "lock", time.monotonic() + 60
+    while not lock.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGUSR1)
+    out = running.communicate(timeout=60)[0]
+    assert running.returncode == 138, out
+    assert "Traceback" not in out
+    assert (tmp_path / "asked").read_text() == "requeue 7\n"
+    assert not run_folder(tmp_path, "7").exists()  # nothing was described yet
+
+
 TWO_PROCESSES = """
 import os, signal
 import torch

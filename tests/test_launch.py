@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,9 +15,10 @@ import pytest
 import torch
 import yaml
 
-from restore import collectives, launch
+from restore import collectives, launch, signals
 from restore.callbacks.non_finite import NonFiniteLoss, StopOnNonFinite
 from restore.data.sampling import RunSampler
+from restore.place import own_place
 from tests.conftest import TINY, TINY_DEBLUR, TINY_TRANSLATION, Cli, photo
 from tests.test_fit import last, run_folder, same_weights
 
@@ -137,6 +139,32 @@ def test_however_it_ends_a_run_on_two_processes_goes_on_to_the_same_weights(tmp_
     assert results[0]["metrics"] == results[1]["metrics"]
 
 
+@pytest.mark.slow
+def test_processes_that_see_different_folders_do_not_train(cli: Cli, tmp_path: Path) -> None:
+    """As on a network's file system that shows one of them the folder as it was a minute ago."""
+    (tmp_path / "late").mkdir()
+    options = (*TINY, *PLAIN, "run_id=x", "trainer=ddp_cpu", "checkpoint.every_steps=5")
+    interrupted = cli("fit", *options, "trainer.devices=1", "trainer.max_steps=5")
+    assert interrupted.status == 0, interrupted.err
+    (run_folder(tmp_path, "x") / "result.json").unlink()
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [
+        start(place, *options, "trainer.max_steps=5", RANK=str(k), LOCAL_RANK=str(k), **group)
+        for k, place in enumerate((tmp_path, tmp_path / "late"))
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [1, 1], said
+    for words in said:
+        assert "process 0 goes on from" in " ".join(words.split())
+        assert "Traceback" not in words
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def saved_at(folder: Path) -> int:
     file = folder / "checkpoints" / "last.ckpt"
     return file.stat().st_mtime_ns if file.exists() else 0
@@ -176,7 +204,7 @@ def test_a_sweep_of_trainings_on_two_processes(tmp_path: Path) -> None:
     sweep = start(tmp_path, "-m", *options, "seed=1,-1,2", **environment)
     out = sweep.communicate(timeout=280)[0]
     assert sweep.returncode == 1, out
-    assert "1 of 3 points failed" in out
+    assert "of 3 points: 1 failed; see" in out
     # two processes for each of three points; the failed one's too, and not one more
     assert sorted(counted.read_text().split("\n")[:-1]) == ["0 of 2"] * 3 + ["1 of 2"] * 3
     results = [json.loads(path.read_text()) for path in (tmp_path / "multirun" / "s").rglob("result.json")]
@@ -209,7 +237,7 @@ def test_a_sweep_goes_on_behind_a_failed_point_and_resumes_the_broken_one(
     options = [*TINY, *PLAIN, "trainer.max_steps=2", "name=s", "model.lr=-1,0.001"]
     outcome = cli("fit", "-m", *options)
     assert outcome.status == 1
-    assert "1 of 2 points failed" in outcome.err
+    assert "of 2 points: 1 failed; see" in outcome.err
     assert "Traceback" not in outcome.err
     text = (tmp_path / "multirun" / "s" / "summary.md").read_text()
     assert "| model.lr=-1 | failed |  | model.lr is -1, expected a number above 0 |" in text
@@ -223,7 +251,7 @@ def test_a_search_takes_a_failed_point_for_a_failed_trial(cli: Cli, tmp_path: Pa
     points = ["hydra.sweeper.n_trials=3", "model.channels=16", "model.lr=choice(0.001,-1)"]  # its seed draws both
     outcome = cli("fit", "-m", *search, *points)
     assert outcome.status == 1
-    assert "1 of 2 points failed" in outcome.err
+    assert "of 2 points: 1 failed; see" in outcome.err
     folder = tmp_path / "multirun" / "s"
     with (folder / "summary.csv").open() as file:
         found = {row["point"]: row["status"] for row in csv.DictReader(file)}
@@ -255,14 +283,14 @@ def test_a_process_knows_where_it_stands(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert launch.place() == expected
+    assert own_place() == expected
 
 
 def test_tasks_of_submitits_local_executor_are_processes_of_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"NTASKS": "2", "GLOBALID": "1", "LOCALID": "1", "JOB_ID": "77"}
     with monkeypatch.context() as patch:
         patch.setattr(os, "environ", {f"SUBMITIT_LOCAL_{name}": value for name, value in own.items()})
-        assert launch.place() == (1, 2, 2, "environment")
+        assert own_place() == (1, 2, 2, "environment")
         assert os.environ["MASTER_ADDR"] == "127.0.0.1"
 
 
@@ -333,7 +361,7 @@ def test_slurm_is_asked_for_this_job_alone(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    launch.requeue(signal.SIGTERM)  # somebody wants the job to end
+    signals.requeue(signal.SIGTERM)  # somebody wants the job to end
     assert not (tmp_path / "asked").exists()
-    launch.requeue(signal.SIGUSR1)
+    signals.requeue(signal.SIGUSR1)
     assert (tmp_path / "asked").read_text().strip() == asked

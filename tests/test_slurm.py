@@ -1,6 +1,7 @@
 """Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -109,14 +110,32 @@ def test_a_job_of_any_name_is_one_training(cluster: Cluster, tmp_path: Path, nam
     assert json.loads((run_folder(tmp_path, "a") / "result.json").read_text())["processes"] == 2
 
 
-def test_points_of_a_sweep_are_jobs(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_of_a_sweep_are_jobs_and_one_that_is_warned_of_its_end_goes_on(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for key in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(key, cluster.environment[key])
-    options = f"{FIT}trainer.max_steps=2 trainer.devices=1".replace("trainer=slurm ", "trainer=smoke ").split()
+    options = f"{FIT}{STEPS}trainer.devices=1".replace("trainer=slurm ", "trainer=smoke ").split()
     sweep = ["-m", "seed=1,2", "name=s", "hydra/launcher=slurm", "hydra.launcher.timeout_min=5"]
     command = [*options[:3], *sweep, *options[3:]]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    results = [read_mapping(path) for path in (tmp_path / "multirun" / "s").glob("*/result.json")]
-    assert [result["steps"] for result in results] == [2, 2]
-    assert len(list((tmp_path / "multirun/s/.submitit").glob("*/*_submission.sh"))) == 1  # an array of two
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
+    root = tmp_path / "multirun" / "s"
+
+    def warned() -> Path | None:
+        """The run folder of the array's first job."""
+        records = [read_mapping(path) for path in (root / "points").glob("*.json")]
+        return next((root / record["folder"] for record in records if "seed=1" in record["overrides"]), None)
+
+    cluster.wait(lambda: (folder := warned()) is not None and steps_logged(folder) > 20, "the first steps")
+    job = next(root.glob(".submitit/*/*_submission.sh")).parent.name
+    cluster.run("scancel", "--signal=USR2", job.replace("_0", "") + "_0")
+    said = running.communicate(timeout=250)[0]
+    assert running.returncode == 0, said
+    results = [read_mapping(path) for path in root.glob("*/result.json")]
+    assert [result["steps"] for result in results] == [150, 150]
+    starts = [len(read_mapping(path)["starts"]) for path in root.glob("*/environment.json")]
+    assert sorted(starts) == [1, 2]
+    assert "broken off" not in (root / "summary.md").read_text()
+    assert len(list((root / ".submitit").glob("*/*_submission.sh"))) == 1  # an array of two

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
+from restore import collectives
 from restore.callbacks.interruption import Interrupted
 from restore.callbacks.non_finite import refuse_non_finite_weights
 from restore.run_folder import BEST, LAST, PREVIOUS
@@ -96,6 +97,15 @@ class RunCheckpoint(Checkpoint):
         self._saved = self._validated = 0
         self._interrupted = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Each process has looked into the run folder by itself; go on only where all have seen the same.
+
+        Raises:
+            ValueError: they have not.
+        """
+        path = None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name
+        _refuse_different("goes on from", f"{path} to {stage}", trainer)
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """A longer run from a finished one's checkpoint: what was the last batch there is not the last here."""
         loops = checkpoint["loops"]["fit_loop"]
@@ -115,8 +125,13 @@ class RunCheckpoint(Checkpoint):
             checkpoint["validation_pending"] = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget another run's best, and one that is there no more."""
-        if self.is_new_run or not (self._folder(trainer) / BEST).exists():
+        """Forget another run's best, and one that is there no more.
+
+        Raises:
+            ValueError: the processes have read different checkpoints.
+        """
+        _refuse_different("is at step", trainer.global_step, trainer)
+        if self.is_new_run or not collectives.from_process((self._folder(trainer) / BEST).exists(), 0):
             pl_module.best = pl_module.worst
 
     def on_train_batch_end(
@@ -172,3 +187,14 @@ class RunCheckpoint(Checkpoint):
 
     def _folder(self, trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir) / "checkpoints"
+
+
+def _refuse_different(what: str, own: Any, trainer: Trainer) -> None:
+    found = collectives.from_all(own)
+    other = next((rank for rank, value in enumerate(found) if value != found[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"run_id: process 0 {what} {found[0]}, process {other} {what} {found[other]}; {trainer.default_root_dir} "
+            "must be the same folder for all of them, and a slow file system may need a minute: start the same command "
+            "again"
+        )

@@ -10,16 +10,11 @@ class SeedSteps(Callback):
     """Seeds torch before every batch with (seed, batch number), so a resumed run draws what an uninterrupted one would.
 
     Lightning stores no random state.
-
-    Attributes:
-        batches: how many this start of the run has seen.
     """
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed
-        self.batches = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """The two numbers are packed into one 64-bit seed."""
-        self.batches += 1
         torch.manual_seed((self.seed % 2**31) * 2**32 + batch_idx)
