@@ -37,7 +37,7 @@ def average_frames(cfg: DictConfig) -> None:
 
 def _frames(source: Path, frames: int) -> list[Path]:
     from restore.data.pairs import by_number, picture_files, refuse_one_name
-    from restore.image import SUFFIXES
+    from restore.image.formats import SUFFIXES
 
     if not source.is_dir():
         raise UserError(
@@ -62,12 +62,12 @@ def _check(files: list[Path]) -> None:
     """Look at every frame, so that no pair is written where a later one fails."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from restore import image
     from restore.data.pairs import DataProblem
+    from restore.image import reading
 
     def size(file: Path) -> tuple[int, ...] | str:
         try:
-            return tuple(image.read_rgb8(file).shape[1:])
+            return tuple(reading.read_rgb8(file).shape[1:])
         except (ValueError, OSError) as error:
             return str(error)
 
@@ -87,14 +87,15 @@ def _write_pair(run: list[Path], folder: Path) -> None:
     """Average in linear light, as light adds up on a sensor."""
     import torch
 
-    from restore import image
+    from restore.image import reading, writing
+    from restore.image.picture import Picture, to_float
     from restore.synthetic_blur import GAMMA
 
-    frames = [image.to_float(image.read_rgb8(file)) for file in run]
+    frames = [to_float(reading.read_rgb8(file)) for file in run]
     blurred = torch.stack(frames).pow(GAMMA).mean(0).pow(1 / GAMMA)
     name = f"{run[len(run) // 2].stem}.png"
-    image.write(folder / "blur" / name, image.picture(blurred))
-    image.write(folder / "sharp" / name, image.picture(frames[len(run) // 2]))
+    writing.write(folder / "blur" / name, Picture.of(blurred))
+    writing.write(folder / "sharp" / name, Picture.of(frames[len(run) // 2]))
 
 
 main = command(average_frames, "average_frames")

@@ -152,7 +152,8 @@ def _open_perceptual(cfg: DictConfig, protocol_name: str) -> "Perceptual | None"
 
 def _add_perceptual(means: results.Means, perceptual: "Perceptual", sets: dict[str, Any], images: Path | None) -> None:
     """Score the pictures that were kept, and say so where there is nothing to score with."""
-    from restore import image
+    from restore.image import reading
+    from restore.image.picture import Picture
     from restore.perceptual import COLUMNS
 
     def pairs(who: str, benchmark: str) -> Iterator[tuple[Any, Any]]:
@@ -160,7 +161,7 @@ def _add_perceptual(means: results.Means, perceptual: "Perceptual", sets: dict[s
         for k in range(len(sets[benchmark])):
             sample = sets[benchmark][k]
             file = images / who / benchmark / f"{sample['name']}.png"
-            yield image.read_rgb8(file), image.picture(sample["gt"]).pixels
+            yield reading.read_rgb8(file), Picture.of(sample["gt"]).pixels
 
     for who, benchmarks in means.items():
         for benchmark, scores in benchmarks.items():
@@ -239,7 +240,8 @@ class Scorer:
 
     def score(self, restorer: "Restorer", job: Job, context: Context) -> Row | None:
         """The row of one picture, or None when it was interrupted."""
-        from restore import image
+        from restore.image import writing
+        from restore.image.picture import Picture
         from restore.metrics import protocol
         from restore.restorers import Interrupted
 
@@ -258,7 +260,7 @@ class Scorer:
         if context.cancel():  # zero-shot gives the best so far, which is no score
             return None
         if job.file is not None:
-            image.write(job.file, image.picture(pred))
+            writing.write(job.file, Picture.of(pred))
         scale = int(restorer.scale)
         row = {"benchmark": job.benchmark, "image": sample["name"], "scale": scale, "protocol": self.protocol}
         row |= {"seconds": seconds, "notes": dict(restorer.notes)}
@@ -272,16 +274,17 @@ def _stop(signal: int, partial: results.Partial) -> NoReturn:
 
 def _draw_sheets(images: Path, names: Sequence[str], sets: dict[str, Any], folder: Path) -> None:
     """For each picture a strip of the part where the first restorer is worst: all restorers, then the reference."""
-    from restore import image
     from restore.drawing import draw_sheet
+    from restore.image import reading, writing
+    from restore.image.picture import Picture
 
     for benchmark, dataset in sets.items():
         for k in range(len(dataset)):
             sample = dataset[k]
             file = f"{sample['name']}.png"
-            restored = [image.read(images / name / benchmark / file).rgb() for name in names]
+            restored = [reading.read(images / name / benchmark / file).rgb() for name in names]
             sheet = draw_sheet([*restored, sample["gt"].expand(3, -1, -1)])
-            image.write(folder / benchmark / file, image.picture(sheet))
+            writing.write(folder / benchmark / file, Picture.of(sheet))
 
 
 main = command(evaluate, "evaluate")

@@ -18,7 +18,7 @@ from restore.run_folder import read_mapping, refuse_unwritable, write_text
 from restore.signals import stopping
 
 if TYPE_CHECKING:
-    from restore.image import Picture
+    from restore.image.picture import Picture
     from restore.restorers import Restorer
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
             one output.
     """
     from restore.data.pairs import by_number, picture_files
-    from restore.image import SUFFIXES
+    from restore.image.formats import SUFFIXES
 
     path, label = Path(source), f"x{scale}" if scale > 1 else "restored"
     if path.is_file():
@@ -200,12 +200,12 @@ def _run(
     """Restore each; returns a sentence for each that failed."""
     waiting = [job for job in jobs if record is None or not record.holds(*job)]
     outcomes: list[tuple[Path, Outcome]] = []
-    writing = {"metadata": cfg.metadata, "quality": cfg.quality}
+    options = {"metadata": cfg.metadata, "quality": cfg.quality}
     start: Callable[[int], Worker]
     if cfg.devices == 1 or len(waiting) < 2:  # in this process
-        start = functools.partial(_start_here, restorer, writing)
+        start = functools.partial(_start_here, restorer, options)
     else:
-        start = functools.partial(_start, cfg.ckpt_path, inference_settings(cfg), writing)
+        start = functools.partial(_start, cfg.ckpt_path, inference_settings(cfg), options)
     try:
         with showing("pictures", len(waiting)) as (show, advance):
             for (source, target), outcome in spread(
@@ -249,18 +249,18 @@ def _summarise(outcomes: list[tuple[Path, Outcome]]) -> None:
         Console().print(table)
 
 
-def _start(ckpt_path: str, settings: dict[str, Any], writing: dict[str, Any], number: int) -> Worker:
+def _start(ckpt_path: str, settings: dict[str, Any], options: dict[str, Any], number: int) -> Worker:
     from restore.opening import open_restorer
 
-    return functools.partial(_restore, open_restorer(ckpt_path, **settings), writing)
+    return functools.partial(_restore, open_restorer(ckpt_path, **settings), options)
 
 
-def _start_here(restorer: "Restorer", writing: dict[str, Any], number: int) -> Worker:
-    return functools.partial(_restore, restorer, writing)
+def _start_here(restorer: "Restorer", options: dict[str, Any], number: int) -> Worker:
+    return functools.partial(_restore, restorer, options)
 
 
-def _restore(restorer: "Restorer", writing: dict[str, Any], job: tuple[Path, Path], context: Context) -> Outcome:
-    from restore import image
+def _restore(restorer: "Restorer", options: dict[str, Any], job: tuple[Path, Path], context: Context) -> Outcome:
+    from restore.image import writing
     from restore.restorers import Interrupted, restore_picture
 
     (source, target), started = job, time.perf_counter()
@@ -269,10 +269,10 @@ def _restore(restorer: "Restorer", writing: dict[str, Any], job: tuple[Path, Pat
         context.report(f"{source.name}: {restorer.phase}", done, total)
 
     try:
-        picture = restorer.read(source, metadata=writing["metadata"])
-        image.refuse_unwritable(target, picture, scale=restorer.scale)
+        picture = restorer.read(source, metadata=options["metadata"])
+        writing.refuse_unwritable(target, picture, scale=restorer.scale)
         restored = restore_picture(restorer, picture, progress=progress, cancel=context.cancel)
-        image.write(target, restored, quality=writing["quality"])
+        writing.write(target, restored, quality=options["quality"])
     except Interrupted:
         return Outcome(interrupted=True)
     except (ValueError, OSError) as error:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from restore import image
 from restore.data.deblur import DeblurData
+from restore.image import reading
 from tests.conftest import Cli, photo
 
 
@@ -23,8 +23,8 @@ def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -
     assert "2 pairs, 1 frames left over" in " ".join(outcome.out.split())
     made = sorted(path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*.png"))
     assert made == [f"train/clip/{part}/f{k:03d}.png" for part in ("blur", "sharp") for k in (2, 7)]
-    sharp = image.read(tmp_path / "set" / "train" / "clip" / "sharp" / "f007.png").pixels
-    assert torch.equal(sharp, image.read(source / "f007.png").pixels)
+    sharp = reading.read(tmp_path / "set" / "train" / "clip" / "sharp" / "f007.png").pixels
+    assert torch.equal(sharp, reading.read(source / "f007.png").pixels)
     levels = np.stack([np.asarray(Image.open(source / f"f{k:03d}.png")) for k in range(5, 10)]) / 255
     expected = ((levels**2.2).mean(0) ** (1 / 2.2) * 255).round()
     blurred = np.asarray(Image.open(tmp_path / "set" / "train" / "clip" / "blur" / "f007.png")).astype(float)

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore import checkpoint, image, portable, resize, state_dict
+from restore import checkpoint, portable, resize, state_dict
+from restore.image import reading
 from restore.models.base import RestorationModel
 from restore.models.deblur import Deblur
 from restore.models.super_resolution import SuperResolution
@@ -310,7 +311,7 @@ def test_export_as_people_start_it(tmp_path: Path) -> None:
     done = subprocess_cli("export", "ckpt_path=super_resolution_x2", "output=x2.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     photo(tmp_path / "a.png", 31, 18)
-    lq = image.read(tmp_path / "a.png").rgb()
+    lq = reading.read(tmp_path / "a.png").rgb()
     pred = onnxruntime.InferenceSession(tmp_path / "x2.onnx").run(None, {"lq": lq[None].numpy()})[0]
     expected = open_restorer("super_resolution_x2").restore(lq)
     np.testing.assert_allclose(pred[0], expected.numpy(), atol=1e-4, rtol=0)

@@ -12,7 +12,8 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
-from restore import image
+from restore.image import reading, writing
+from restore.image.picture import Picture
 from tests.conftest import Cli, photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -106,19 +107,19 @@ def test_stripped_unless_asked_for_but_for_the_colour_profile(outer: str, cli: C
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_16_bit_files_keep_theirs_too(channels: int, suffix: str, tmp_path: Path) -> None:
-    kept = image.read(source(tmp_path / "a.jpg"), metadata="keep")
+    kept = reading.read(source(tmp_path / "a.jpg"), metadata="keep")
     levels = np.random.default_rng(0).integers(0, 65536, (channels, 7, 9)).astype(np.uint16)
     planes = torch.from_numpy(levels)
     alpha = planes[3:] if channels == 4 else None
     icc = None if channels == 1 else SRGB
-    image.write(tmp_path / f"b{suffix}", image.Picture(planes[:3], alpha, icc, kept.exif, kept.xmp))
-    again = image.read(tmp_path / f"b{suffix}", metadata="keep")
+    writing.write(tmp_path / f"b{suffix}", Picture(planes[:3], alpha, icc, kept.exif, kept.xmp))
+    again = reading.read(tmp_path / f"b{suffix}", metadata="keep")
     assert np.array_equal(again.pixels.numpy(), levels[:3])
     assert again.icc == icc
     read = tifffile.imread if suffix == ".tif" else imagecodecs.imread
     assert np.array_equal(read(tmp_path / f"b{suffix}").reshape(7, 9, channels), levels.transpose(1, 2, 0))
-    image.write(
-        tmp_path / "c.png", image.Picture(torch.zeros(3, 7, 9, dtype=torch.uint8), None, None, again.exif, again.xmp)
+    writing.write(
+        tmp_path / "c.png", Picture(torch.zeros(3, 7, 9, dtype=torch.uint8), None, None, again.exif, again.xmp)
     )
     check(tmp_path / "c.png", (9, 7))
     if suffix == ".png":
@@ -164,12 +165,12 @@ def test_too_much_for_a_jpeg_is_said_before_the_work(
     note = Image.Exif()
     note[Base.ImageDescription] = "n" * told.get("exif", 1)
     xmp = b"x" * told["xmp"] if "xmp" in told else None
-    picture = image.Picture(pixels, None, None, note.tobytes(), xmp)
+    picture = Picture(pixels, None, None, note.tobytes(), xmp)
     with pytest.raises(ValueError, match=rf"bytes of {name}, of which jpg holds {most}; set metadata=strip"):
-        image.refuse_unwritable(tmp_path / "a.jpg", picture)
-    image.write(tmp_path / "a.png", picture)
+        writing.refuse_unwritable(tmp_path / "a.jpg", picture)
+    writing.write(tmp_path / "a.png", picture)
     if xmp is not None:  # the limit is where the encoder has it
-        image.write(tmp_path / "a.jpg", image.Picture(pixels, None, None, None, xmp[:most]))
+        writing.write(tmp_path / "a.jpg", Picture(pixels, None, None, None, xmp[:most]))
 
 
 def test_no_preview_is_taken_along(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_no_preview_is_taken_along(tmp_path: Path) -> None:
     content = (tmp_path / "a.jpg").read_bytes()
     assert b"OWN PREVIEW" in content
     assert b"OLD PREVIEW" in content
-    kept = image.read(tmp_path / "a.jpg", metadata="keep")
+    kept = reading.read(tmp_path / "a.jpg", metadata="keep")
     assert kept.exif is not None
     assert kept.xmp is not None
     assert b"PREVIEW" not in kept.exif + kept.xmp

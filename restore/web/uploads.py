@@ -4,33 +4,21 @@ A name and a declared type are the sender's words and count for nothing.
 """
 
 import io
-import struct
 import warnings
 
 from PIL import Image, UnidentifiedImageError
 
+from restore.image.formats import DECODER_ERRORS, TIFF_HEADS
 from restore.web.limits import Limits, Refused
 
-# the first bytes of each kind that restore.image reads
+# the first bytes of each kind that is read
 _SIGNATURES = {
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
-    ".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    ".tif": TIFF_HEADS,
     ".bmp": (b"BM",),
 }
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".bmp": "BMP", ".webp": "WEBP"}
-# what Pillow was seen to raise on headers with flipped or missing bytes
-_HEADER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    RuntimeError,
-    ArithmeticError,
-    struct.error,
-)
 
 
 def sniff(data: bytes) -> str:
@@ -71,7 +59,7 @@ def check(data: bytes, limits: Limits) -> tuple[str, tuple[int, int] | None]:
                 size = header.size
     except Image.DecompressionBombError as error:
         raise Refused(413, f"the picture claims too many pixels ({error}); shrink it first") from error
-    except (UnidentifiedImageError, *_HEADER_ERRORS) as error:
+    except (UnidentifiedImageError, *DECODER_ERRORS) as error:
         if suffix == ".tif":
             return suffix, None
         raise Refused(422, "the picture's header is damaged; save it again") from error

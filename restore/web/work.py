@@ -18,7 +18,7 @@ from restore.web.orders import Job, refuse_large_output
 from restore.web.own_process import Problem, Report
 
 if TYPE_CHECKING:
-    from restore.image import Picture
+    from restore.image.picture import Picture
 
 RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
 _ANY_SCALE = ("zero_shot", "bicubic")
@@ -112,7 +112,7 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     Raises:
         Problem: the picture is damaged or too large. ValueError: of the restorer.
     """
-    from restore import image
+    from restore.image import writing
     from restore.opening import open_restorer
     from restore.resize import resize
     from restore.restorers import restore_picture
@@ -129,10 +129,10 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     if job.part_side is not None:
         (picture, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (picture, given))
     restored = restore_picture(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
-    image.write(source.with_name(RESULT), restored)
+    writing.write(source.with_name(RESULT), restored)
     if job.compare:
         enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
-        image.write(source.with_name(BEFORE), image.picture(enlarged))
+        writing.write(source.with_name(BEFORE), Picture.of(enlarged))
     return {"notes": dict(restorer.notes), "size": list(restored.pixels.shape[1:]), "part": part}
 
 
@@ -142,10 +142,10 @@ def _share(devices: int) -> int | None:
 
 
 def _read(source: Path, job: Job) -> "Picture":
-    from restore import image
+    from restore.image import reading
 
     try:
-        picture = image.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
+        picture = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
     except ValueError as error:
         # where the server keeps uploads is nobody's business
         raise Problem(str(error).replace(f"{source}: ", "the picture cannot be read: ")) from error

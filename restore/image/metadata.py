@@ -7,10 +7,12 @@ the photo as it was, and no orientation, because pixels are turned upright when 
 import re
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 from PIL.ExifTags import IFD, Base
+
+Metadata = Literal["strip", "keep"]
 
 _DESCRIPTIVE = (
     Base.ImageDescription,
