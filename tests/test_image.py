@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from restore.image import indices, writing
 from restore.image.picture import Picture, to_float
@@ -673,3 +674,29 @@ def test_sides_too_long_for_the_format_are_refused_before_the_work(suffix: str, 
     whole = Picture(torch.zeros(1, 1, most, dtype=torch.uint8))
     writing.write(target, whole)  # the limit is where the encoder has it
     assert read(target).pixels.shape[1:] == (1, most)
+
+
+@pytest.mark.parametrize(
+    ("quality", "factors"), [(None, (1, 1)), (100, (1, 1)), (90, (1, 1)), (89, (2, 2)), (50, (2, 2))]
+)
+def test_jpeg_has_whole_colours_from_quality_90_on(
+    quality: int | None, factors: tuple[int, int], tmp_path: Path
+) -> None:
+    for channels in (1, 3):
+        pixels = torch.from_numpy(smooth(40, 56, channels)).permute(2, 0, 1)
+        writing.write(tmp_path / f"{channels}.jpg", Picture(pixels), quality=quality)
+    with Image.open(tmp_path / "3.jpg") as file:
+        assert isinstance(file, JpegImageFile)
+        assert [layer[1:3] for layer in file.layer] == [factors, (1, 1), (1, 1)]
+    with Image.open(tmp_path / "1.jpg") as file:
+        assert file.mode == "L"
+        assert file.size == (56, 40)
+
+
+def test_a_thin_red_line_survives_in_a_jpeg_of_the_default_quality(tmp_path: Path) -> None:
+    pixels = torch.full((3, 16, 16), 128, dtype=torch.uint8)
+    pixels[:, :, 7] = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None]
+    writing.write(tmp_path / "a.jpg", Picture(pixels))
+    red, green, blue = read(tmp_path / "a.jpg").pixels[:, 8, 7].tolist()
+    assert red > 235
+    assert max(green, blue) < 20

@@ -4,11 +4,13 @@ Inside the package an image is float, RGB, CHW, [0, 1]; a :class:`Picture` keeps
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from restore.image.metadata import Description
 
 _AT_ONCE = 2**22  # values that are rounded at once
 
@@ -21,15 +23,14 @@ class Picture:
         pixels: uint8 or uint16, (C, H, W) with 3 channels (RGB) or 1 (grey).
         alpha: same dtype, (1, H, W), or None when the file has no transparency.
         icc: the embedded colour profile, or None.
-        exif, xmp: what the file tells of the photo, where :func:`restore.image.reading.read` was asked for it; written
-            with the pixels.
+        told: what the file tells of the photo, where :func:`restore.image.reading.read` was asked for it; written with
+            the pixels.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
+    told: Description = field(default_factory=Description)
 
     @classmethod
     def of(cls, rgb: Tensor) -> "Picture":

@@ -33,7 +33,8 @@ class Order(BaseModel):
         default=None, ge=0, lt=2**31, description="of the random part and of zero_shot; the answer has it"
     )
     metadata: Literal["strip", "keep"] = Field(
-        default="strip", description="keep: EXIF, with camera, time and place, and XMP go along, as of predict"
+        default="strip",
+        description="keep: EXIF, with camera, time and place, XMP and a PNG's texts go along, as of predict",
     )
 
 
