@@ -30,6 +30,8 @@ def stand_in(processes: Any, task: Any, cfg: Any, job: Any, upload: Path, slot: 
         raise own_process.Problem("the picture cannot be read")
     if upload.read_bytes() == b"deadly":
         raise own_process.Ended("died")
+    if upload.read_bytes().startswith(b"large"):
+        (upload.parent / "result.png").write_bytes(bytes(int(upload.read_bytes()[5:])))
     return {"size": [4, 4]}
 
 
@@ -135,3 +137,29 @@ def test_a_busy_address_loses_its_own_results_first(tmp_path: Path, monkeypatch:
         assert [ticket.folder.exists() for ticket in busy] == [False, False, False, True, True]
 
     play(story, limits(), tmp_path, monkeypatch)
+
+
+def test_results_are_bounded_by_their_bytes_and_who_holds_most_loses_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(jobs: Jobs) -> None:
+        visitor = send(jobs, "a", b"large3000")
+        await visitor.over.wait()
+        busy = []
+        for _ in range(3):
+            busy.append(send(jobs, "b", b"large4000"))
+            await busy[-1].over.wait()
+        while busy[0].folder.exists():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        assert [ticket.folder.exists() for ticket in (visitor, *busy)] == [True, False, False, True]
+        with pytest.raises(Refused, match="no such job"):
+            jobs.get(busy[0].id)
+        giant = send(jobs, "c", b"large90000")
+        await giant.over.wait()
+        while visitor.folder.exists() or busy[2].folder.exists():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        assert (giant.folder / "result.png").stat().st_size == 90_000  # somebody waits for it
+
+    play(story, limits(keep_mb=0.0075), tmp_path, monkeypatch)
