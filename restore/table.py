@@ -172,7 +172,7 @@ def main() -> None:
     except (ValueError, OSError, yaml.YAMLError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        sys.stderr.write(f"table: {error}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
+        sys.stderr.write(f"table: {error}\n")
         sys.exit(1)
 
 
