@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
-from restore import results
+from restore import layout, results
 from restore.config import UserError, arguments, build, command, inference_settings
 from restore.processes import Context, Worker, showing, spread
 from restore.results import Row
@@ -30,9 +30,6 @@ log = logging.getLogger(__name__)
 
 def evaluate(cfg: DictConfig) -> None:
     """Score every picture of every benchmark and write the tables."""
-    from rich.console import Console
-    from rich.markdown import Markdown
-
     from restore import checkpoint
     from restore.benchmarks import open_benchmarks
     from restore.metrics import protocol
@@ -68,7 +65,7 @@ def evaluate(cfg: DictConfig) -> None:
     means: results.Means = {who: results.means(scored, columns) for who, scored in rows.items()}
     if perceptual is not None:
         _add_perceptual(means, perceptual, sets, images)
-    table = results.markdown(means, int(restorer.scale), name)
+    table = results.table(means, int(restorer.scale), name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
         "sha256": checkpoint.sha256(cfg.ckpt_path),
@@ -82,9 +79,9 @@ def evaluate(cfg: DictConfig) -> None:
         "notes": {f"{row['benchmark']}/{row['image']}": row["notes"] for row in rows[restorer.name] if row["notes"]},
         "git": git_state(),
     }
-    results.write(folder, rows[restorer.name], columns, facts, table)
+    results.write(folder, rows[restorer.name], columns, facts, results.markdown(table))
     partial.forget()
-    Console().print(Markdown(table))
+    layout.put(table, results.markdown(table))
     log.info("per image: %s", folder / "results.csv")
 
 

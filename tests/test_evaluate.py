@@ -60,6 +60,7 @@ def test_a_checkpoint_is_scored_beside_bicubic_and_its_pictures_kept(cli: Cli, t
     outcome = cli("evaluate", *options, "self_ensemble=true")
     assert outcome.status == 0, outcome.err
     assert "gain over bicubic" in outcome.out
+    assert (tmp_path / "o" / "results.md").read_text() in outcome.out  # into a pipe, whose width is nobody's
     facts = json.loads((tmp_path / "o" / "results.json").read_text())
     assert set(facts["means"]) == {"super_resolution_a_best+ensemble", "bicubic"}
     assert len(facts["sha256"]) == len(facts["data"]["few"]) == 64

@@ -18,7 +18,7 @@ ALLOWED = {
     "sweep": {"config", "launch", "run_folder"},
     "run_folder": {"seal"},
     "seal": set(),
-    "results": {"run_folder"},
+    "results": {"layout", "run_folder"},
     "image": {"image"},
     "loading": set(),
     "resize": set(),
@@ -104,6 +104,7 @@ ALLOWED = {
     "evaluate": {
         "benchmarks",
         "config",
+        "layout",
         "run_folder",
         "results",
         "checkpoint",
