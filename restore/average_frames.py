@@ -4,6 +4,9 @@ Nah, Kim, Lee, "Deep Multi-scale Convolutional Neural Network for Dynamic Scene 
 """
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -29,10 +32,28 @@ def average_frames(cfg: DictConfig) -> None:
     _check(files)
     refuse_unwritable(folder)
     runs = [files[k : k + cfg.frames] for k in range(0, len(files) - cfg.frames + 1, cfg.frames)]
-    for run in track(runs, source.name, transient=True):
-        _write_pair(run, folder)
+    with _moved_when_whole(folder) as made:
+        for run in track(runs, source.name, transient=True):
+            _write_pair(run, made)
     left = len(files) - len(runs) * cfg.frames
     log.info("%d pairs, %d frames left over at the end: %s", len(runs), left, folder)
+
+
+@contextmanager
+def _moved_when_whole(folder: Path) -> Iterator[Path]:
+    """A folder of a temporary name, whose parts are moved into ``folder`` at the end: half a clip is never seen there.
+
+    What a call that was killed left under that name is removed, so the same command makes it anew.
+    """
+    made = folder.parent / f".{folder.name}.unfinished"
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        yield made
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in sorted(made.iterdir()):
+            part.replace(folder / part.name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _frames(source: Path, frames: int) -> list[Path]:

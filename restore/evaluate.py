@@ -56,6 +56,7 @@ def evaluate(cfg: DictConfig) -> None:
         if other.name == restorer.name:
             raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
     refuse_unwritable(folder)
+    _tell_of_replacing(folder, cfg.ckpt_path, name)
     images = folder / "images" if cfg.save_images or perceptual else None
     partial = results.Partial(folder / "partial.json", _dependencies(cfg, fingerprint))
     with stopping() as signalled:
@@ -83,6 +84,19 @@ def evaluate(cfg: DictConfig) -> None:
     partial.forget()
     layout.put(table, results.markdown(table))
     log.info("per image: %s", folder / "results.csv")
+
+
+def _tell_of_replacing(folder: Path, ckpt_path: str, name: str) -> None:
+    """One line, where results of other weights or another protocol stand."""
+    from restore import checkpoint
+
+    there = results.earlier(folder)
+    if there is None:
+        return
+    now = {"sha256": checkpoint.sha256(ckpt_path), "protocol": name}
+    if {key: there.get(key) for key in now} != now or (now["sha256"] is None and there.get("ckpt_path") != ckpt_path):
+        of = f"of {there.get('ckpt_path')} by {there.get('protocol')}" if there else "that are damaged"
+        log.info("%s: results %s will be replaced", folder, of)
 
 
 def _folders(given: Any) -> list[str]:

@@ -81,6 +81,17 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     write_text(folder / "results.md", table)
 
 
+def earlier(folder: Path) -> Row | None:
+    """What the results.json there says; nothing where it is damaged, None where there is none."""
+    file = folder / "results.json"
+    if not file.is_file():
+        return None
+    try:
+        return read_mapping(file)
+    except ValueError:
+        return {}
+
+
 def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:
     """What results.csv holds: a line for each image, its scores with six digits behind the point."""
     numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]

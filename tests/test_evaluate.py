@@ -286,3 +286,19 @@ def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], 
     assert outcome.status == 1
     assert all(part in outcome.err for part in parts), outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_earlier_results_of_something_else_are_replaced_with_a_word(cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "few" / "HR" / "one.png", 40, 44)
+    options = ["benchmarks=[few]", "output=o", "scale=2", "baseline=null"]
+    said = []
+    for protocol in ("sr_y", "sr_y", "sr_rgb"):
+        outcome = cli("evaluate", "ckpt_path=bicubic", *options, f"protocol={protocol}")
+        assert outcome.status == 0, outcome.err
+        said.append(" ".join(outcome.out.split()))
+    assert ["will be replaced" in each for each in said] == [False, False, True]
+    assert "o: results of bicubic by sr_y will be replaced" in said[2]
+    (tmp_path / "o" / "results.json").write_text("{")
+    outcome = cli("evaluate", "ckpt_path=bicubic", *options)
+    assert outcome.status == 0
+    assert "o: results that are damaged will be replaced" in " ".join(outcome.out.split())

@@ -328,3 +328,29 @@ def test_a_64_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_res
         got = out[:, top : top + 64, left : left + 64].float()
         assert float((got - want).abs().max()) < 0.5 + 0.01  # rounding, and what another order of sums makes
         assert float((got - lq[:, top : top + 64, left : left + 64].float()).abs().max()) > 5
+
+
+def test_a_second_run_does_not_restore_the_results_of_the_first(cli: Cli, tmp_path: Path) -> None:
+    for k in range(2):
+        photo(tmp_path / "set" / f"{k}.png", 12, 14, seed=k)
+    photo(tmp_path / "set" / "map_x2.png", 12, 14)  # whose name only looks like a result's
+    assert cli("predict", *BICUBIC, "input=set/0.png").status == 0
+    assert (tmp_path / "set" / "0_x2.png").is_file()
+    outcome = cli("predict", *BICUBIC, "input=set")
+    assert outcome.status == 0, outcome.err
+    assert "left out as results of predict: 1, such as" in " ".join(outcome.out.split())
+    made = sorted(path.name for path in (tmp_path / "set_x2").glob("*.png"))
+    assert made == ["0_x2.png", "1_x2.png", "map_x2_x2.png"]
+
+    for again in (False, True):  # into the folder itself
+        outcome = cli("predict", *BICUBIC, "input=set", "output=set", "format=webp")
+        assert outcome.status == 0, outcome.err
+        assert f"{0 if again else 3} restored, {3 if again else 0} were done before" in " ".join(outcome.out.split())
+    names = sorted(path.name for path in (tmp_path / "set").iterdir())
+    assert names == [
+        *("0.png", "0_x2.png", "0_x2.webp", "1.png", "1_x2.webp", "map_x2.png", "map_x2_x2.webp", "predict.json")
+    ]
+
+    outcome = cli("predict", *BICUBIC, "input=set_x2", "output=twice")  # on with the results is another matter
+    assert outcome.status == 0, outcome.err
+    assert len(list((tmp_path / "twice").glob("*.png"))) == 3

@@ -263,4 +263,4 @@ def test_a_terminal_sees_drawn_tables_of_its_width_and_a_pipe_plain_lines(tmp_pa
     piped = subprocess_cli("table", "h", cwd=tmp_path).stdout
     assert markdown_anyway == piped
     assert max(map(len, piped.splitlines())) > 150
-    assert piped.count("|---|") == 2
+    assert sum(line.startswith("|---|") for line in piped.splitlines()) == 2
