@@ -146,10 +146,11 @@ class Jobs:
                 ticket.facts = await asyncio.to_thread(self._run, ticket, slot)
             except Refused as refused:
                 ticket.end("failed", refused)
-            ticket.size = sum(file.stat().st_size for file in ticket.folder.iterdir())
-            ticket.end("done")  # unless it failed, or was cancelled meanwhile
-            if ticket.id not in self._tickets:  # forgotten while it ran
+            if ticket.id not in self._tickets:  # forgotten while it ran, and its folder perhaps gone
                 shutil.rmtree(ticket.folder, ignore_errors=True)
+                continue
+            ticket.size = sum(file.stat().st_size for file in ticket.folder.iterdir())
+            ticket.end("done")  # unless it failed
 
     def _run(self, ticket: Ticket, slot: int) -> dict[str, Any]:
         """In a thread; raises Refused."""

@@ -26,6 +26,9 @@ def stand_in(processes: Any, task: Any, cfg: Any, job: Any, upload: Path, slot: 
         if hooks["cancelled"]():
             raise own_process.Ended("cancelled")
         time.sleep(0.01)
+    if upload.read_bytes() == b"slow":
+        time.sleep(0.3)
+        return {"size": [4, 4]}
     if upload.read_bytes() == b"bad":
         raise own_process.Problem("the picture cannot be read")
     if upload.read_bytes() == b"deadly":
@@ -163,3 +166,20 @@ def test_results_are_bounded_by_their_bytes_and_who_holds_most_loses_first(
         assert (giant.folder / "result.png").stat().st_size == 90_000  # somebody waits for it
 
     play(story, limits(keep_mb=0.0075), tmp_path, monkeypatch)
+
+
+def test_a_job_that_is_forgotten_twice_while_it_runs_costs_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(jobs: Jobs) -> None:
+        ticket = send(jobs, "a", b"slow")
+        while ticket.state != "running":
+            await asyncio.sleep(0.001)
+        jobs.forget(ticket)
+        jobs.forget(ticket)  # as a route does whose job was dropped meanwhile; removes the folder
+        assert not ticket.folder.exists()
+        after = send(jobs, "a", b"good")
+        await after.over.wait()
+        assert (after.state, after.size) == ("done", 4)
+
+    play(story, limits(), tmp_path, monkeypatch)
