@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from restore import image
 from restore.data.paired_images import Sample, TrainingCrops
 from restore.data.pairs import find_pairs
+from restore.image import writing
+from restore.image.picture import Picture
 from restore.synthetic_blur import MotionBlur
 
 COLUMNS, EXAMPLES, SIDE, GAP = 8, 24, 128, 4
@@ -39,4 +40,4 @@ def shows_something(sample: Sample) -> bool:
 
 
 if __name__ == "__main__":
-    image.write(Path(__file__).with_suffix(".png"), image.picture(sheet()))
+    writing.write(Path(__file__).with_suffix(".png"), Picture.of(sheet()))

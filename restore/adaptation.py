@@ -22,6 +22,8 @@ from restore.restorers import Bicubic, Progress, Restorer, pick_device
 
 log = logging.getLogger(__name__)
 
+BICUBIC = "bicubic used"  # the note on where it was, in words, because it is read in tables and on the page
+
 SMALLEST = 3  # lq pixels; a smaller picture holds nothing to learn from
 
 
@@ -115,16 +117,17 @@ class ZeroShotRestorer(Restorer):
         self.notes = {}
         if min(lq.shape[1:]) < SMALLEST:
             log.warning("a picture of %dx%d px is too small to learn from; bicubic is used", *lq.shape[1:])
-            self.notes = {"fell_back": "too small"}
+            self.notes = {BICUBIC: "throughout, the picture is too small to learn from"}
             return Bicubic(self.scale).restore(lq)
         if self.adaptation.max_seconds is not None:
             deadline = min(deadline or float("inf"), time.monotonic() + self.adaptation.max_seconds)
         model = self._train(lq, progress, deadline, cancel)
         if not model.steps.has_time:
-            self.notes = {"fell_back": "no time to enlarge"}
+            self.notes = {BICUBIC: "throughout, no time was left to enlarge"}
             return Bicubic(self.scale).restore(lq)
         if model.steps.fell_back:
-            self.notes = {"fell_back": f"scale step {', '.join(map(str, model.steps.fell_back))}"}
+            steps = ", ".join(map(str, model.steps.fell_back))
+            self.notes = {BICUBIC: f"in scale step {steps}, where training did not clearly beat it"}
         if len(model.steps.fell_back) == len(model.steps.records):
             return Bicubic(self.scale).restore(lq)
         adapted = AdaptedRestorer(self.name, model, self.inference)

@@ -4,6 +4,9 @@ Nah, Kim, Lee, "Deep Multi-scale Convolutional Neural Network for Dynamic Scene 
 """
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -30,15 +33,33 @@ def average_frames(cfg: DictConfig) -> None:
     _check(files)
     refuse_unwritable(folder)
     runs = [files[k : k + cfg.frames] for k in range(0, len(files) - cfg.frames + 1, cfg.frames)]
-    for run in track(runs, source.name, transient=True):
-        _write_pair(run, folder)
+    with _moved_when_whole(folder) as made:
+        for run in track(runs, source.name, transient=True):
+            _write_pair(run, made)
     left = len(files) - len(runs) * cfg.frames
     log.info("%d pairs, %d frames left over at the end: %s", len(runs), left, folder)
 
 
+@contextmanager
+def _moved_when_whole(folder: Path) -> Iterator[Path]:
+    """A folder of a temporary name, whose parts are moved into ``folder`` at the end: half a clip is never seen there.
+
+    What a call that was killed left under that name is removed, so the same command makes it anew.
+    """
+    made = folder.parent / f".{folder.name}.unfinished"
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        yield made
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in sorted(made.iterdir()):
+            part.replace(folder / part.name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def _frames(source: Path, frames: int) -> list[Path]:
     from restore.data.pairs import by_number, picture_files, refuse_one_name
-    from restore.image import SUFFIXES
+    from restore.image.formats import SUFFIXES
 
     if not source.is_dir():
         raise UserError(
@@ -63,12 +84,12 @@ def _check(files: list[Path]) -> None:
     """Look at every frame, so that no pair is written where a later one fails."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from restore import image
     from restore.data.pairs import DataProblem
+    from restore.image import reading
 
     def size(file: Path) -> tuple[int, ...] | str:
         try:
-            return tuple(image.read_rgb8(file).shape[1:])
+            return tuple(reading.read_rgb8(file).shape[1:])
         except (ValueError, OSError) as error:
             return str(error)
 
@@ -88,14 +109,15 @@ def _write_pair(run: list[Path], folder: Path) -> None:
     """Average in linear light, as light adds up on a sensor."""
     import torch
 
-    from restore import image
+    from restore.image import reading, writing
+    from restore.image.picture import Picture, to_float
     from restore.synthetic_blur import GAMMA
 
-    frames = [image.to_float(image.read_rgb8(file)) for file in run]
+    frames = [to_float(reading.read_rgb8(file)) for file in run]
     blurred = torch.stack(frames).pow(GAMMA).mean(0).pow(1 / GAMMA)
     name = f"{run[len(run) // 2].stem}.png"
-    image.write(folder / "blur" / name, image.picture(blurred))
-    image.write(folder / "sharp" / name, image.picture(frames[len(run) // 2]))
+    writing.write(folder / "blur" / name, Picture.of(blurred))
+    writing.write(folder / "sharp" / name, Picture.of(frames[len(run) // 2]))
 
 
 main = command(average_frames, "average_frames")

@@ -200,15 +200,15 @@ def _high_water_mib() -> float:
 
 def tiles(cfg: DictConfig) -> Iterator[Line]:
     """How far blended tiles are from the whole image, for a network whose output depends on all of it."""
-    from restore import image
     from restore.data.photos import embedded
+    from restore.image import reading
     from restore.inference import Inference
     from restore.metrics import psnr, to_8bit
     from restore.opening import open_restorer
 
     if cfg.ckpt_path is None:
         raise UserError("ckpt_path is not given, expected a checkpoint whose tiles are to be measured")
-    picture = image.read(embedded("photos_held_out")[1]).rgb()
+    picture = reading.read(embedded("photos_held_out")[1]).rgb()
     whole = open_restorer(cfg.ckpt_path, inference=Inference(tile="none")).restore(picture)
     for tile in (48, 96, 192):
         pred = open_restorer(cfg.ckpt_path, inference=Inference(tile=tile)).restore(picture)

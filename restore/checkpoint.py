@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import pickle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,23 +10,11 @@ from torch import Tensor
 
 from restore import card
 from restore.card import FORMAT, NotOurs
+from restore.loading import LOADING_ERRORS
 from restore.models.base import RestorationModel
 from restore.seal import is_sound
 
 Weights = Literal["ema", "raw"]
-
-# what torch.load was seen to raise on files with flipped or missing bytes
-_LOADING_ERRORS = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    OSError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-)
 
 # method -> its class; a fifth method adds its line here
 METHODS = {
@@ -97,7 +84,7 @@ def content(path: Path, *, setting: str) -> Any:
         raise ValueError(f"{setting}: {path} is damaged or not a checkpoint of this package (checksum); use another")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         # torch's own words end in the advice to load without weights_only, which would let the file run code
         reason = f"damaged or not a checkpoint of this package ({type(error).__name__})"
         raise ValueError(f"{setting}: {path} is {reason}; use another") from error
@@ -134,7 +121,7 @@ def load_model(path: str | Path, weights: Weights = "ema") -> RestorationModel:
     try:
         model = method(**checkpoint["restore"]["arguments"])
         model.network.load_state_dict(state)
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"ckpt_path: {path} does not fit its own model; use another checkpoint ({reason})") from error
     model.label_settings = checkpoint["restore"].get("labels")

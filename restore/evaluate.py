@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
-from restore import results
+from restore import layout, results
 from restore.config.build import arguments, build
 from restore.config.command import command
 from restore.config.errors import UserError
@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 
 def evaluate(cfg: DictConfig) -> None:
     """Score every picture of every benchmark and write the tables."""
-    from rich.console import Console
-    from rich.markdown import Markdown
-
     from restore import checkpoint
     from restore.benchmarks import open_benchmarks
     from restore.metrics import protocol
@@ -58,6 +55,7 @@ def evaluate(cfg: DictConfig) -> None:
         if other.name == restorer.name:
             raise UserError(f"baseline and ckpt_path are both called {restorer.name} in the table; rename one file")
     refuse_unwritable(folder)
+    _tell_of_replacing(folder, cfg.ckpt_path, name)
     images = folder / "images" if cfg.save_images or perceptual else None
     partial = results.Partial(folder / "partial.json", _dependencies(cfg, fingerprint))
     with stopping() as signalled:
@@ -67,7 +65,7 @@ def evaluate(cfg: DictConfig) -> None:
     means: results.Means = {who: results.means(scored, columns) for who, scored in rows.items()}
     if perceptual is not None:
         _add_perceptual(means, perceptual, sets, images)
-    table = results.markdown(means, int(restorer.scale), name)
+    table = results.table(means, int(restorer.scale), name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
         "sha256": checkpoint.sha256(cfg.ckpt_path),
@@ -81,10 +79,23 @@ def evaluate(cfg: DictConfig) -> None:
         "notes": {f"{row['benchmark']}/{row['image']}": row["notes"] for row in rows[restorer.name] if row["notes"]},
         "git": git_state(),
     }
-    results.write(folder, rows[restorer.name], columns, facts, table)
+    results.write(folder, rows[restorer.name], columns, facts, results.markdown(table))
     partial.forget()
-    Console().print(Markdown(table))
+    layout.put(table, results.markdown(table))
     log.info("per image: %s", folder / "results.csv")
+
+
+def _tell_of_replacing(folder: Path, ckpt_path: str, name: str) -> None:
+    """One line, where results of other weights or another protocol stand."""
+    from restore import checkpoint
+
+    there = results.earlier(folder)
+    if there is None:
+        return
+    now = {"sha256": checkpoint.sha256(ckpt_path), "protocol": name}
+    if {key: there.get(key) for key in now} != now or (now["sha256"] is None and there.get("ckpt_path") != ckpt_path):
+        of = f"of {there.get('ckpt_path')} by {there.get('protocol')}" if there else "that are damaged"
+        log.info("%s: results %s will be replaced", folder, of)
 
 
 def _folders(given: Any) -> list[str]:
@@ -151,7 +162,8 @@ def _open_perceptual(cfg: DictConfig, protocol_name: str) -> "Perceptual | None"
 
 def _add_perceptual(means: results.Means, perceptual: "Perceptual", sets: dict[str, Any], images: Path | None) -> None:
     """Score the pictures that were kept, and say so where there is nothing to score with."""
-    from restore import image
+    from restore.image import reading
+    from restore.image.picture import Picture
     from restore.perceptual import COLUMNS
 
     def pairs(who: str, benchmark: str) -> Iterator[tuple[Any, Any]]:
@@ -159,7 +171,7 @@ def _add_perceptual(means: results.Means, perceptual: "Perceptual", sets: dict[s
         for k in range(len(sets[benchmark])):
             sample = sets[benchmark][k]
             file = images / who / benchmark / f"{sample['name']}.png"
-            yield image.read_rgb8(file), image.picture(sample["gt"]).pixels
+            yield reading.read_rgb8(file), Picture.of(sample["gt"]).pixels
 
     for who, benchmarks in means.items():
         for benchmark, scores in benchmarks.items():
@@ -215,16 +227,17 @@ def _stop(signal: int, partial: results.Partial) -> NoReturn:
 
 def _draw_sheets(images: Path, names: Sequence[str], sets: dict[str, Any], folder: Path) -> None:
     """For each picture a strip of the part where the first restorer is worst: all restorers, then the reference."""
-    from restore import image
     from restore.drawing import draw_sheet
+    from restore.image import reading, writing
+    from restore.image.picture import Picture
 
     for benchmark, dataset in sets.items():
         for k in range(len(dataset)):
             sample = dataset[k]
             file = f"{sample['name']}.png"
-            restored = [image.read(images / name / benchmark / file).rgb() for name in names]
+            restored = [reading.read(images / name / benchmark / file).rgb() for name in names]
             sheet = draw_sheet([*restored, sample["gt"].expand(3, -1, -1)])
-            image.write(folder / benchmark / file, image.picture(sheet))
+            writing.write(folder / benchmark / file, Picture.of(sheet))
 
 
 main = command(evaluate, "evaluate")

@@ -1,8 +1,9 @@
-"""Tables of text as Markdown, CSV or LaTeX."""
+"""Tables of text as Markdown, CSV or LaTeX, and drawn on a terminal."""
 
 import csv
 import io
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -67,6 +68,31 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 def _plain_latex(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+
+
+def draw(table: Table) -> None:
+    """On the terminal at its own width; cells that do not fit are wrapped."""
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn()
+    for name in table.header:
+        drawn.add_column(Text(name))
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    console = Console(file=sys.stdout)
+    if table.caption:
+        console.print(Text(table.caption))
+    console.print(drawn)
+
+
+def put(table: Table, plain: str) -> None:
+    """Draw it where somebody looks; write ``plain`` where a file or a program takes it, with lines of any length."""
+    if sys.stdout.isatty():
+        draw(table)
+    else:
+        sys.stdout.write(plain)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "csv": comma_separated, "latex": latex}

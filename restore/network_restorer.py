@@ -8,7 +8,7 @@ from torch import Tensor
 
 from restore import tiling
 from restore.data.labels import Labels
-from restore.image import to_float
+from restore.image.picture import to_float
 from restore.inference import Inference
 from restore.models.base import RestorationModel
 from restore.restorers import Progress, Restorer, pick_device, reporter

@@ -1,16 +1,23 @@
 """Which picture becomes which file: what ``restore predict`` reads, and what it calls what it writes."""
 
 import glob
+import logging
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from restore.config.errors import UserError
-from restore.data.pairs import by_number, picture_files
-from restore.image import SUFFIXES
+from restore.image.formats import SUFFIXES
+from restore.run_folder import read_mapping
 
+log = logging.getLogger(__name__)
+
+RECORD = "predict.json"  # in an output folder: how each file was made, so that an interrupted run can go on
 OTHER_SUFFIXES = (  # pictures too, but none that are written here
     *(".gif", ".apng", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jfif", ".jpe", ".ico", ".tga", ".psd"),
     *(".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".svg", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
 )
+_RESULT = re.compile(r"_(x\d+(\.\d+)?|restored)$")  # how the stem of a result ends
 
 
 def plan(source: str, output: str | None, scale: float, *, format_: str | None = None) -> list[tuple[Path, Path]]:
@@ -25,14 +32,17 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         UserError: nothing to do, an output that is its own input or of a format that is not written, or two inputs for
             one output.
     """
+    from restore.data.pairs import by_number, picture_files
+
     path, label = Path(source), f"x{scale}" if scale > 1 else "restored"
     if path.is_file():
         files, folder = [path], path.parent
     elif path.is_dir():
         folder = path.resolve()  # "." has no name
-        files, folder = picture_files(path), folder.with_name(f"{folder.name}_{label}")
+        files, folder = _without_results(picture_files(path)), folder.with_name(f"{folder.name}_{label}")
     else:
-        files = [Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES]
+        named = [Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES]
+        files = _without_results(named)
         folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
     if not files and glob.escape(source) == source and not path.exists():
         raise UserError(f"input: {source}: no such file or folder")
@@ -50,6 +60,28 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         jobs = [(file, (Path(output) if output else folder) / f"{file.stem}_{label}{suffix}") for file in files]
     _refuse_collisions(jobs)
     return jobs
+
+
+def _without_results(files: Sequence[Path]) -> list[Path]:
+    """Those that are no results of ``predict``: of its record, or named after another of the files as it names them."""
+    stems = {(file.parent, file.stem) for file in files}
+    made = set().union(*(_made_inside(folder) for folder in {file.parent for file in files}))
+    named = {file for file in files if _RESULT.search(file.stem) and (file.parent, _RESULT.sub("", file.stem)) in stems}
+    results = named | made & set(files)
+    if results:
+        log.info(
+            "left out as results of predict: %d, such as %s; to restore one, name it alone",
+            len(results),
+            min(results),
+        )
+    return [file for file in files if file not in results]
+
+
+def _made_inside(folder: Path) -> set[Path]:
+    """Results that lie beside what they were made of; those of another folder may well be restored further."""
+    record = folder / RECORD
+    known = read_mapping(record) if record.is_file() else {}
+    return {folder / name for name, entry in known.items() if Path(entry["input"][0]).parent == folder.resolve()}
 
 
 def _suffix(format_: str | None) -> str:

@@ -5,7 +5,6 @@ FID and KID belong to a whole set. A score that cannot be computed is None, neve
 """
 
 import logging
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 import torchmetrics
 from torch import Tensor, nn
+
+from restore.loading import LOADING_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ def _weights(path: str, setting: str, expected: str) -> dict[str, Tensor]:
         raise FileNotFoundError(f"{setting}: {path} is not a file, expected {expected} weights; null goes without")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise ValueError(f"{setting}: {path} is damaged or no file of weights, expected {expected}") from error
     if not isinstance(weights, Mapping):
         raise ValueError(f"{setting}: {path} holds no table of weights, expected {expected}")

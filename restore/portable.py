@@ -80,12 +80,12 @@ def contract(model: RestorationModel) -> dict[str, Any]:
 
 
 def sizes(model: RestorationModel, least: int) -> list[tuple[int, int, int]]:
-    """(batch, height, width), odd: the smallest, then above what the network takes, across and upright."""
+    """(batch, height, width), odd: the smallest square, then above what the network takes, across and upright."""
     unit = max(model.min_size, model.multiple_of)
-    return [(1, least, least + 2), (2, (unit + 12) | 1, (2 * unit + 22) | 1), (1, (2 * unit + 30) | 1, (unit + 6) | 1)]
+    return [(1, least, least), (2, (unit + 12) | 1, (2 * unit + 22) | 1), (1, (2 * unit + 30) | 1, (unit + 6) | 1)]
 
 
-def differences(model: RestorationModel, run: Forward, *, least: int = 3) -> dict[str, float]:
+def differences(model: RestorationModel, run: Forward, *, least: int = 1) -> dict[str, float]:
     """Largest difference between the model and what was written, for each of three sizes, the smallest ``least``.
 
     Raises:
@@ -120,7 +120,7 @@ class Format(ABC):
 
     def least(self, model: RestorationModel) -> int:
         """An odd side that the file takes, as small as can be."""
-        return 3
+        return 1
 
     @abstractmethod
     def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:

@@ -14,25 +14,24 @@ from omegaconf import DictConfig, OmegaConf
 from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference_settings import inference_settings
+from restore.output_names import RECORD, plan
 from restore.processes import Context, Worker, showing, spread
 from restore.run_folder import read_mapping, refuse_unwritable, write_text
 from restore.signals import stopping
 
 if TYPE_CHECKING:
-    from restore.image import Picture
+    from restore.image.picture import Picture
     from restore.restorers import Restorer
 
 log = logging.getLogger(__name__)
 
 WRITE_EVERY = 1.0  # seconds between two writings of the record, which grows with the folder
 SHOWN = 20  # files in the summary; of more, those with something to say
-RECORD = "predict.json"  # in an output folder: how each file was made, so that an interrupted run can go on
 
 
 def predict(cfg: DictConfig) -> None:
     """Restore every picture; bad ones are reported and the others go on."""
     from restore.opening import open_restorer
-    from restore.output_names import plan
 
     # opened before any process starts, so that bad settings are named once
     restorer = open_restorer(cfg.ckpt_path, **inference_settings(cfg))
@@ -138,12 +137,12 @@ def _run(
     """Restore each; returns a sentence for each that failed."""
     waiting = [job for job in jobs if record is None or not record.holds(*job)]
     outcomes: list[tuple[Path, Outcome]] = []
-    writing = {"metadata": cfg.metadata, "quality": cfg.quality}
+    options = {"metadata": cfg.metadata, "quality": cfg.quality}
     start: Callable[[int], Worker]
     if cfg.devices == 1 or len(waiting) < 2:  # in this process
-        start = functools.partial(_start_here, restorer, writing)
+        start = functools.partial(_start_here, restorer, options)
     else:
-        start = functools.partial(_start, cfg.ckpt_path, inference_settings(cfg), writing)
+        start = functools.partial(_start, cfg.ckpt_path, inference_settings(cfg), options)
     try:
         with showing("pictures", len(waiting)) as (show, advance):
             for (source, target), outcome in spread(
@@ -187,18 +186,18 @@ def _summarise(outcomes: list[tuple[Path, Outcome]]) -> None:
         Console().print(table)
 
 
-def _start(ckpt_path: str, settings: dict[str, Any], writing: dict[str, Any], number: int) -> Worker:
+def _start(ckpt_path: str, settings: dict[str, Any], options: dict[str, Any], number: int) -> Worker:
     from restore.opening import open_restorer
 
-    return functools.partial(_restore, open_restorer(ckpt_path, **settings), writing)
+    return functools.partial(_restore, open_restorer(ckpt_path, **settings), options)
 
 
-def _start_here(restorer: "Restorer", writing: dict[str, Any], number: int) -> Worker:
-    return functools.partial(_restore, restorer, writing)
+def _start_here(restorer: "Restorer", options: dict[str, Any], number: int) -> Worker:
+    return functools.partial(_restore, restorer, options)
 
 
-def _restore(restorer: "Restorer", writing: dict[str, Any], job: tuple[Path, Path], context: Context) -> Outcome:
-    from restore import image
+def _restore(restorer: "Restorer", options: dict[str, Any], job: tuple[Path, Path], context: Context) -> Outcome:
+    from restore.image import writing
     from restore.restorers import Interrupted, restore_picture
 
     (source, target), started = job, time.perf_counter()
@@ -207,10 +206,10 @@ def _restore(restorer: "Restorer", writing: dict[str, Any], job: tuple[Path, Pat
         context.report(f"{source.name}: {restorer.phase}", done, total)
 
     try:
-        picture = restorer.read(source, metadata=writing["metadata"])
-        image.refuse_unwritable(target, picture, scale=restorer.scale)
+        picture = restorer.read(source, metadata=options["metadata"])
+        writing.refuse_unwritable(target, picture, scale=restorer.scale)
         restored = restore_picture(restorer, picture, progress=progress, cancel=context.cancel)
-        image.write(target, restored, quality=writing["quality"])
+        writing.write(target, restored, quality=options["quality"])
     except Interrupted:
         return Outcome(interrupted=True)
     except (ValueError, OSError) as error:

@@ -13,9 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from restore import image
 from restore.data.labels import Labels
-from restore.image import Metadata, Picture, to_float
+from restore.image import reading
+from restore.image.metadata import Metadata
+from restore.image.picture import Picture, to_float
 from restore.resize import resize, resize_8bit
 
 Progress = Callable[[int, int], None]
@@ -57,11 +58,11 @@ class Restorer(ABC):
         """A file as this restorer takes it; the pixels of a label map are classes, and it has no metadata.
 
         Raises:
-            FileNotFoundError, ValueError: as :func:`restore.image.read` and :meth:`Labels.read`; a label map, and the
-                weights do not say how it is read.
+            FileNotFoundError, ValueError: as :func:`restore.image.reading.read` and :meth:`Labels.read`; a label map,
+                and the weights do not say how it is read.
         """
         if self.input_kind == "rgb":
-            return image.read(path, metadata=metadata)
+            return reading.read(path, metadata=metadata)
         if self.labels is None:
             raise ValueError(
                 f"ckpt_path: {self.name} takes label maps but does not say which class each index or colour is; "
@@ -202,7 +203,7 @@ def restore_picture(
         picture: as :meth:`Restorer.read` gives it.
     """
     if not restorer.keeps_kind or restorer.labels is not None:
-        return image.picture(restorer.restore(restorer.seen(picture), progress=progress, cancel=cancel))
+        return Picture.of(restorer.restore(restorer.seen(picture), progress=progress, cancel=cancel))
     bands = restorer.bands(picture.pixels, progress=progress, cancel=cancel)
     alpha = None if picture.alpha is None else resize(to_float(picture.alpha), restorer.scale)
     return picture.like(bands, alpha)

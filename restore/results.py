@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from restore.layout import Table
 from restore.run_folder import read_mapping, write_text
 
 Row = dict[str, Any]
@@ -40,20 +41,22 @@ def _sequence(row: Row) -> str:
     return str(row["image"]).rpartition("/")[0]
 
 
-def markdown(means: Means, scale: int, name: str) -> str:
+def table(means: Means, scale: int, name: str) -> Table:
     """One line per restorer and benchmark; a gain column, in the first score, against the second restorer."""
     first, *others = means
     columns = list(next(iter(means[first].values())))
-    lines = [
-        f"| x{scale}, {name} | benchmark | {' | '.join(columns)} | {f'gain over {others[0]}' if others else ''} |",
-        f"|---|---|{'---|' * (len(columns) + 1)}",
-    ]
+    rows = []
     for who, benchmarks in means.items():
         for benchmark, scores in benchmarks.items():
             gain = _gain(columns[0], scores, means[others[0]][benchmark]) if who == first and others else ""
-            values = " | ".join(_text(column, scores[column]) for column in columns)
-            lines.append(f"| {who} | {benchmark} | {values} | {gain} |")
-    return "\n".join(lines) + "\n"
+            rows.append([who, benchmark, *(_text(column, scores[column]) for column in columns), gain])
+    return Table("", [f"x{scale}, {name}", "benchmark", *columns, f"gain over {others[0]}" if others else ""], rows)
+
+
+def markdown(table: Table) -> str:
+    """What results.md holds."""
+    lines = [f"| {' | '.join(row)} |" for row in (table.header, *table.rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(table.header)}", *lines[1:]]) + "\n"
 
 
 def _text(column: str, value: float | None) -> str:
@@ -76,6 +79,17 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
     write_text(folder / "results.json", json.dumps(_valid(facts), indent=2, allow_nan=False) + "\n")
     write_text(folder / "results.md", table)
+
+
+def earlier(folder: Path) -> Row | None:
+    """What the results.json there says; nothing where it is damaged, None where there is none."""
+    file = folder / "results.json"
+    if not file.is_file():
+        return None
+    try:
+        return read_mapping(file)
+    except ValueError:
+        return {}
 
 
 def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:

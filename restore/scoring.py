@@ -45,7 +45,8 @@ class Scorer:
 
     def score(self, restorer: "Restorer", job: Job, context: Context) -> Row | None:
         """The row of one picture, or None when it was interrupted."""
-        from restore import image
+        from restore.image import writing
+        from restore.image.picture import Picture
         from restore.metrics import protocol
         from restore.restorers import Interrupted
 
@@ -64,7 +65,7 @@ class Scorer:
         if context.cancel():  # zero-shot gives the best so far, which is no score
             return None
         if job.file is not None:
-            image.write(job.file, image.picture(pred))
+            writing.write(job.file, Picture.of(pred))
         scale = int(restorer.scale)
         row = {"benchmark": job.benchmark, "image": sample["name"], "scale": scale, "protocol": self.protocol}
         row |= {"seconds": seconds, "notes": dict(restorer.notes)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from restore.layout import FORMATS, Table
+from restore.layout import FORMATS, Table, draw
 from restore.results import DIGITS
 from restore.run_folder import write_text
 from restore.runs import Comparison, Run, compare, differing, find, read
@@ -21,7 +21,7 @@ further one against the first, picture by picture. A folder is one of a run, of 
 of such.
 
   runs=[a,b]     folders, if you prefer it to naming them plainly
-  format=        markdown (default), csv or latex
+  format=        markdown, csv or latex; left out: drawn in a terminal, else markdown
   output=        a file, in place of the screen; as CSV the second table goes to <file>_paired.csv
 
 A folder whose name looks like a setting: write ./ before it.
@@ -33,32 +33,40 @@ class Settings:
     """Of the command."""
 
     runs: list[str] = field(default_factory=list)
-    format: str = "markdown"
+    format: str | None = None
     output: str | None = None
 
 
-def table(settings: Settings) -> str:
-    """The comparison as text; written to ``output`` where that is set, and then empty.
+def tables(settings: Settings) -> list[Table]:
+    """What there is to compare: the runs, and every further one against the first.
 
     Raises:
         ValueError, FileNotFoundError: a setting or a folder that cannot be.
     """
-    if settings.format not in FORMATS:
+    if settings.format is not None and settings.format not in FORMATS:
         raise ValueError(f"format is {settings.format}, expected one of {', '.join(FORMATS)}")
     if not settings.runs:
         raise ValueError("no folder is named, expected run folders: restore table outputs/demo/demo multirun/sweep")
     runs, common = _shortened([read(folder) for folder in find(settings.runs)])
-    tables = [overview(runs, common), *([versus(runs)] if len(runs) > 1 else [])]
-    texts = [FORMATS[settings.format](each) for each in tables if each.rows]
     for note in dict.fromkeys(note for run in runs for note in run.notes):
         sys.stderr.write(f"table: {note}\n")
+    return [each for each in (overview(runs, common), *([versus(runs)] if len(runs) > 1 else [])) if each.rows]
+
+
+def give(found: Sequence[Table], settings: Settings) -> None:
+    """Write them to ``output``, or show them: drawn where somebody looks and names no format, else as text."""
+    if settings.output is None and settings.format is None and sys.stdout.isatty():
+        for each in found:
+            draw(each)
+        return
+    texts = [FORMATS[settings.format or "markdown"](each) for each in found]
     if settings.output is None:
-        return "\n".join(texts)
+        sys.stdout.write("\n".join(texts))
+        return
     file = Path(settings.output)
     if settings.format == "csv" and len(texts) > 1:
         write_text(file.with_name(f"{file.stem}_paired{file.suffix}"), texts.pop())
     write_text(file, "\n".join(texts))
-    return ""
 
 
 def _shortened(runs: list[Run]) -> tuple[list[Run], str]:
@@ -168,11 +176,12 @@ def main() -> None:
         if arguments[:2] == ["--cfg", "job"]:
             sys.stdout.write(yaml.safe_dump(vars(parse(arguments[2:])), sort_keys=False))
             return
-        sys.stdout.write(table(parse(arguments)))
+        settings = parse(arguments)
+        give(tables(settings), settings)
     except (ValueError, OSError, yaml.YAMLError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        sys.stderr.write(f"table: {error}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
+        sys.stderr.write(f"table: {error}\n")
         sys.exit(1)
 
 

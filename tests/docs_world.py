@@ -12,8 +12,9 @@ from PIL import Image, ImageFilter
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
 
-from restore import image
 from restore.data.photos import EMBEDDED, embedded
+from restore.image import reading, writing
+from restore.image.picture import Picture
 from restore.networks.information_gain import InformationGainNetwork
 
 SIDE = 64
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 
 def build(folder: Path) -> None:
     """Make all of it, out of parts of the embedded photos."""
-    whole = [image.read_rgb8(file) for name in EMBEDDED for file in embedded(name)]
+    whole = [reading.read_rgb8(file) for name in EMBEDDED for file in embedded(name)]
     crops = [
         photo[:, y : y + SIDE, x : x + SIDE]
         for y in range(0, 256, SIDE)
@@ -44,7 +45,7 @@ def build(folder: Path) -> None:
         for name in names:
             path = folder / name if Path(name).suffix else folder / f"{name}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            image.write(path, image.Picture(next(pictures)))
+            writing.write(path, Picture(next(pictures)))
 
     save("photo.jpg", "my photo (1).jpg", "shaken.jpg", "drawing.png", "labels.png")
     save("holiday/beach.jpg", "holiday/boat.png", "frames/1", "frames/2", "my_photos/a", "my_photos/b", "my_photos/c")
@@ -65,7 +66,7 @@ def build(folder: Path) -> None:
         for k in range(count):
             path = folder / f"data/facades/{part}/{k + 1}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            image.write(path, image.Picture(torch.cat([next(pictures), _label_map(k)], 2)))
+            writing.write(path, Picture(torch.cat([next(pictures), _label_map(k)], 2)))
 
     theirs = ESRGAN(num_filters=16, num_blocks=1, scale=4)
     torch.save({"params_ema": theirs.state_dict()}, folder / "RealESRGAN_x4plus.pth")  # as its authors save it
@@ -80,7 +81,7 @@ def small_embedded(folder: Path) -> dict[str, tuple[str, ...]]:
         made = []
         for file, source in zip(files, embedded(name), strict=True):
             target = folder / name / f"{Path(file).stem}.png"
-            image.write(target, image.Picture(image.read_rgb8(source)[:, 100 : 100 + SIDE, 100 : 100 + SIDE]))
+            writing.write(target, Picture(reading.read_rgb8(source)[:, 100 : 100 + SIDE, 100 : 100 + SIDE]))
             made.append(str(target))
         small[name] = tuple(made)
     return small

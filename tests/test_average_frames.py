@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from restore import image
 from restore.data.deblur import DeblurData
+from restore.image import reading, writing
+from restore.image.picture import Picture
 from tests.conftest import Cli, photo
 
 
@@ -23,8 +24,8 @@ def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -
     assert "2 pairs, 1 frames left over" in " ".join(outcome.out.split())
     made = sorted(path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*.png"))
     assert made == [f"train/clip/{part}/f{k:03d}.png" for part in ("blur", "sharp") for k in (2, 7)]
-    sharp = image.read(tmp_path / "set" / "train" / "clip" / "sharp" / "f007.png").pixels
-    assert torch.equal(sharp, image.read(source / "f007.png").pixels)
+    sharp = reading.read(tmp_path / "set" / "train" / "clip" / "sharp" / "f007.png").pixels
+    assert torch.equal(sharp, reading.read(source / "f007.png").pixels)
     levels = np.stack([np.asarray(Image.open(source / f"f{k:03d}.png")) for k in range(5, 10)]) / 255
     expected = ((levels**2.2).mean(0) ** (1 / 2.2) * 255).round()
     blurred = np.asarray(Image.open(tmp_path / "set" / "train" / "clip" / "blur" / "f007.png")).astype(float)
@@ -82,3 +83,27 @@ def test_pairs_of_another_call_are_neither_mixed_with_nor_replaced(cli: Cli, tmp
         assert outcome.status == 1
         assert "set/clip/blur already holds files; name another output, or remove" in outcome.err
     assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")} == before
+
+
+def test_a_call_that_was_ended_leaves_nothing_to_remove(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video(tmp_path / "clip", 9)
+    written: list[Path] = []
+    write = writing.write
+
+    def interrupted(path: Path, picture: Picture) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write(path, picture)
+        written.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "write", interrupted)
+        assert cli("average_frames", "input=clip", "output=set", "frames=3").status == 130
+    assert len(written) == 3
+    assert not [path for path in (tmp_path / "set").rglob("*") if path.is_file()]
+    photo(tmp_path / "set" / ".clip.unfinished" / "blur" / "f001.png")  # of one that was killed
+    assert cli("average_frames", "input=clip", "output=set", "frames=3").status == 0
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == ["clip"]
+    assert len(list((tmp_path / "set" / "clip").rglob("*.png"))) == 6

@@ -193,10 +193,37 @@ def test_data_of_a_variable_that_is_not_set_asks_for_it(cli: Cli, monkeypatch: p
 
 def test_an_error_is_one_sentence_and_leaves_no_run_folder(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("fit", *TINY, "data.patch_size=33")
-    first, second = outcome.err.strip().splitlines()
-    assert first.startswith("fit: data.patch_size is 33, expected a multiple of the scale 2")
-    assert second == "(HYDRA_FULL_ERROR=1 shows where it happened)"
+    (only,) = outcome.err.strip().splitlines()
+    assert only.startswith("fit: data.patch_size is 33, expected a multiple of the scale 2")
     assert not [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "missing"),
+    [
+        ("export", [], "ckpt_path"),
+        ("export", ["format=safetensors"], "ckpt_path"),
+        ("predict", ["ckpt_path=bicubic", "scale=2"], "input"),
+        ("average_frames", [], "input"),
+        ("average_frames", ["input=frames"], "output"),
+    ],
+)
+def test_a_setting_that_is_missing_is_one_sentence(command: str, overrides: list[str], missing: str, cli: Cli) -> None:
+    outcome = cli(command, *overrides)
+    assert outcome.status == 1
+    assert outcome.err == f"{command}: {missing} is not set, and has no default; give it a value\n"
+
+
+def test_where_the_words_are_a_librarys_the_way_to_more_is_said(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(value: str) -> None:
+        raise ValueError(f"invalid literal: {value}")
+
+    monkeypatch.setattr("restore.predict.plan", lambda *_, **__: fail("x"))
+    outcome = cli("predict", "ckpt_path=bicubic", "scale=2", "input=a.png")
+    assert outcome.status == 1
+    assert outcome.err == "predict: invalid literal: x\n(HYDRA_FULL_ERROR=1 shows where it happened)\n"
 
 
 def test_every_bad_file_is_named_at_once(cli: Cli, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_a_checkpoint_is_scored_beside_bicubic_and_its_pictures_kept(cli: Cli, t
     outcome = cli("evaluate", *options, "self_ensemble=true")
     assert outcome.status == 0, outcome.err
     assert "gain over bicubic" in outcome.out
+    assert (tmp_path / "o" / "results.md").read_text() in outcome.out  # into a pipe, whose width is nobody's
     facts = json.loads((tmp_path / "o" / "results.json").read_text())
     assert set(facts["means"]) == {"super_resolution_a_best+ensemble", "bicubic"}
     assert len(facts["sha256"]) == len(facts["data"]["few"]) == 64
@@ -285,3 +286,19 @@ def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], 
     assert outcome.status == 1
     assert all(part in outcome.err for part in parts), outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_earlier_results_of_something_else_are_replaced_with_a_word(cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "few" / "HR" / "one.png", 40, 44)
+    options = ["benchmarks=[few]", "output=o", "scale=2", "baseline=null"]
+    said = []
+    for protocol in ("sr_y", "sr_y", "sr_rgb"):
+        outcome = cli("evaluate", "ckpt_path=bicubic", *options, f"protocol={protocol}")
+        assert outcome.status == 0, outcome.err
+        said.append(" ".join(outcome.out.split()))
+    assert ["will be replaced" in each for each in said] == [False, False, True]
+    assert "o: results of bicubic by sr_y will be replaced" in said[2]
+    (tmp_path / "o" / "results.json").write_text("{")
+    outcome = cli("evaluate", "ckpt_path=bicubic", *options)
+    assert outcome.status == 0
+    assert "o: results that are damaged will be replaced" in " ".join(outcome.out.split())

@@ -14,7 +14,7 @@ from spandrel.architectures.DnCNN import DnCNN
 from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.SwinIR import SwinIR
 
-from restore import image
+from restore.image import reading
 from restore.inference import Inference
 from restore.network_restorer import NetworkRestorer
 from restore.opening import open_restorer
@@ -61,7 +61,7 @@ def test_a_network_of_another_project_restores_any_size(name: str, tmp_path: Pat
 
 def test_tiles_that_overlap_are_close_to_the_whole(tmp_path: Path) -> None:
     save(tmp_path / "theirs.pth", "compact")
-    lq = image.read(photo(tmp_path / "a.png", 90, 110)).rgb()
+    lq = reading.read(photo(tmp_path / "a.png", 90, 110)).rgb()
     whole = opened(tmp_path / "theirs.pth", tile="none").restore(lq)
     tiles = opened(tmp_path / "theirs.pth", tile=32, tile_overlap=32).restore(lq)
     assert float((whole - tiles).abs().max()) < 1 / 255
@@ -85,7 +85,7 @@ def test_predict_and_evaluate_take_them(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("predict", "ckpt_path=theirs.pth", "input=set/HR/a.png", "output=out.png", "device=cpu")
     assert outcome.status == 0, outcome.err
     assert "these weights are of another project: RealESRGAN Compact, x2" in " ".join(outcome.out.split())
-    assert image.read("out.png").pixels.shape == (3, 80, 100)
+    assert reading.read("out.png").pixels.shape == (3, 80, 100)
     outcome = cli("evaluate", "ckpt_path=theirs.pth", "benchmarks=[set]", "output=scores", "device=cpu")
     assert outcome.status == 0, outcome.err
     found = json.loads(Path("scores/results.json").read_text())

@@ -13,9 +13,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
-from restore import image
-from restore.image import Picture
+from restore.image import indices, writing
+from restore.image.picture import Picture, to_float
+from restore.image.reading import read, read_rgb8
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 DTYPES = {8: torch.uint8, 16: torch.uint16}
@@ -60,8 +62,8 @@ def png(header: tuple[int, ...], chunks: list[tuple[bytes, bytes]], rows: bytes)
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff"])
 def test_png_and_tiff_keep_everything(suffix: str, bits: int, channels: int, alpha: bool, tmp_path: Path) -> None:
     picture = made(bits, channels, alpha, SRGB if channels == 3 else None)
-    image.write(tmp_path / f"a{suffix}", picture)
-    back = image.read(tmp_path / f"a{suffix}")
+    writing.write(tmp_path / f"a{suffix}", picture)
+    back = read(tmp_path / f"a{suffix}")
     assert back.pixels.dtype == DTYPES[bits]
     assert torch.equal(back.pixels, picture.pixels)
     assert back.is_grey == (channels == 1)
@@ -80,8 +82,8 @@ def test_webp_keeps_8_bit_levels_and_profile(channels: int, alpha: bool, tmp_pat
     picture = made(8, channels, alpha, SRGB)
     if picture.alpha is not None:
         picture.alpha.clamp_(min=1)  # an invisible pixel's colour is not stored
-    image.write(tmp_path / "a.webp", picture)
-    back = image.read(tmp_path / "a.webp")
+    writing.write(tmp_path / "a.webp", picture)
+    back = read(tmp_path / "a.webp")
     assert torch.equal(back.pixels, picture.pixels.expand(3, -1, -1))  # the format knows no grey
     assert back.icc == SRGB
     assert (back.alpha is None) == (picture.alpha is None)
@@ -92,16 +94,16 @@ def test_webp_keeps_8_bit_levels_and_profile(channels: int, alpha: bool, tmp_pat
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 def test_bmp_keeps_8_bit_levels_and_greyness(channels: int, tmp_path: Path) -> None:
     picture = made(8, channels, alpha=False)
-    image.write(tmp_path / "a.bmp", picture)
-    assert torch.equal(image.read(tmp_path / "a.bmp").pixels, picture.pixels)
+    writing.write(tmp_path / "a.bmp", picture)
+    assert torch.equal(read(tmp_path / "a.bmp").pixels, picture.pixels)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 def test_jpeg_keeps_greyness_and_profile_and_comes_close(channels: int, suffix: str, tmp_path: Path) -> None:
     pixels = torch.from_numpy(smooth(40, 56, channels)).permute(2, 0, 1)
-    image.write(tmp_path / f"a{suffix}", Picture(pixels, icc=SRGB if channels == 3 else None))
-    back = image.read(tmp_path / f"a{suffix}")
+    writing.write(tmp_path / f"a{suffix}", Picture(pixels, icc=SRGB if channels == 3 else None))
+    back = read(tmp_path / f"a{suffix}")
     assert back.icc == (SRGB if channels == 3 else None)
     assert back.pixels.shape == pixels.shape
     assert (back.pixels.double() - pixels.double()).abs().mean() < 2
@@ -114,8 +116,8 @@ def test_16_bit_is_rounded_to_8_where_the_format_has_no_more(channels: int, suff
     expected = [0, 0, 1, 77, 78, 255]
     for level, rounded in zip(levels, expected, strict=True):
         flat = torch.full((channels, 16, 16), level, dtype=torch.int32).to(torch.uint16)
-        image.write(tmp_path / f"a{suffix}", Picture(flat))
-        back = image.read(tmp_path / f"a{suffix}").pixels
+        writing.write(tmp_path / f"a{suffix}", Picture(flat))
+        back = read(tmp_path / f"a{suffix}").pixels
         assert back.dtype == torch.uint8
         assert (back.int() - rounded).abs().max() <= (1 if suffix == ".jpg" else 0)
 
@@ -124,21 +126,21 @@ def test_16_bit_is_rounded_to_8_where_the_format_has_no_more(channels: int, suff
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".bmp"])
 def test_transparency_is_refused_where_the_format_has_none(suffix: str, bits: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"a{suffix}.*transparency.*\.png"):
-        image.write(tmp_path / f"a{suffix}", made(bits, 3, alpha=True))
+        writing.write(tmp_path / f"a{suffix}", made(bits, 3, alpha=True))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.exe"])
 def test_unknown_suffix_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*expected one of"):
-        image.write(tmp_path / name, made(8, 3, alpha=False))
+        writing.write(tmp_path / name, made(8, 3, alpha=False))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_suffix_may_be_in_capitals_and_the_folder_new(tmp_path: Path) -> None:
     picture = made(16, 3, alpha=True)
-    image.write(tmp_path / "new" / "deep" / "A.PNG", picture)
-    assert torch.equal(image.read(tmp_path / "new" / "deep" / "A.PNG").pixels, picture.pixels)
+    writing.write(tmp_path / "new" / "deep" / "A.PNG", picture)
+    assert torch.equal(read(tmp_path / "new" / "deep" / "A.PNG").pixels, picture.pixels)
 
 
 # --- other people's readers understand what we write ---
@@ -148,7 +150,7 @@ def test_suffix_may_be_in_capitals_and_the_folder_new(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_16_bit_files_are_read_alike_by_another_decoder(suffix: str, channels: int, tmp_path: Path) -> None:
     picture = made(16, 3 if channels == 4 else channels, channels == 4, SRGB)
-    image.write(tmp_path / f"a{suffix}", picture)
+    writing.write(tmp_path / f"a{suffix}", picture)
     data = (tmp_path / f"a{suffix}").read_bytes()
     other = np.asarray(imagecodecs.png_decode(data) if suffix == ".png" else tifffile.imread(io.BytesIO(data)))
     other = other if other.ndim == 3 else other[..., None]
@@ -172,7 +174,7 @@ def test_a_failing_move_leaves_the_old_file_alone(bits: int, tmp_path: Path, mon
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        image.write(path, made(bits, 3, alpha=False))
+        writing.write(path, made(bits, 3, alpha=False))
     assert path.read_bytes() == b"the old file"
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -188,7 +190,7 @@ def test_a_write_cut_short_leaves_the_old_file_alone(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match="disk full"):
-        image.write(path, made(8, 3, alpha=False))
+        writing.write(path, made(8, 3, alpha=False))
     assert path.read_bytes() == b"the old file"
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -197,7 +199,7 @@ def test_a_picture_that_cannot_be_encoded_touches_nothing(tmp_path: Path) -> Non
     path = tmp_path / "a.png"
     path.write_bytes(b"the old file")
     with pytest.raises((TypeError, ValueError)):
-        image.write(path, Picture(torch.zeros(5, 4, 4, dtype=torch.uint8)))
+        writing.write(path, Picture(torch.zeros(5, 4, 4, dtype=torch.uint8)))
     assert path.read_bytes() == b"the old file"
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -205,9 +207,9 @@ def test_a_picture_that_cannot_be_encoded_touches_nothing(tmp_path: Path) -> Non
 def test_writing_leaves_one_file_and_replaces_the_old(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"the old file")
-    image.write(path, made(8, 3, alpha=False))
+    writing.write(path, made(8, 3, alpha=False))
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
-    assert torch.equal(image.read(path).pixels, made(8, 3, alpha=False).pixels)
+    assert torch.equal(read(path).pixels, made(8, 3, alpha=False).pixels)
 
 
 # --- orientation ---
@@ -223,7 +225,7 @@ def test_exif_orientation_is_applied(suffix: str, orientation: int, tmp_path: Pa
     Image.fromarray(smooth(20, 33, 3)).save(path, exif=exif, **options)
     with Image.open(path) as file:
         expected = np.array(ImageOps.exif_transpose(file))
-    got = hwc(image.read(path).pixels)
+    got = hwc(read(path).pixels)
     assert got.shape == expected.shape
     assert np.array_equal(got, expected)
 
@@ -243,7 +245,7 @@ def test_orientation_of_16_bit_files_is_applied(suffix: str, orientation: int, t
     exif = small.getexif()
     exif[ORIENTATION] = orientation
     expected = np.array(ImageOps.exif_transpose(small))
-    got = image.read(path).pixels
+    got = read(path).pixels
     assert got.dtype == torch.uint16
     assert np.array_equal(got[0].numpy() >> 8, expected)
 
@@ -253,7 +255,7 @@ def test_orientation_outside_1_to_8_is_ignored(tmp_path: Path) -> None:
     exif[ORIENTATION] = 77
     pixels = noise(5, 7, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(hwc(image.read(tmp_path / "a.png").pixels), pixels)
+    assert np.array_equal(hwc(read(tmp_path / "a.png").pixels), pixels)
 
 
 def test_transparency_turns_with_the_picture(tmp_path: Path) -> None:
@@ -261,7 +263,7 @@ def test_transparency_turns_with_the_picture(tmp_path: Path) -> None:
     exif[ORIENTATION] = 6
     pixels = noise(5, 7, 4)
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    picture = image.read(tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha[0].numpy(), np.rot90(pixels[..., 3], -1))
 
@@ -270,9 +272,9 @@ def test_a_written_picture_is_not_turned_twice(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.fromarray(noise(5, 7, 3)).save(tmp_path / "a.png", exif=exif)
-    upright = image.read(tmp_path / "a.png")
-    image.write(tmp_path / "b.png", upright)
-    assert torch.equal(image.read(tmp_path / "b.png").pixels, upright.pixels)
+    upright = read(tmp_path / "a.png")
+    writing.write(tmp_path / "b.png", upright)
+    assert torch.equal(read(tmp_path / "b.png").pixels, upright.pixels)
 
 
 # --- kinds of pixels ---
@@ -286,7 +288,7 @@ def palette_picture() -> Image.Image:
 
 def test_palette_becomes_rgb(tmp_path: Path) -> None:
     palette_picture().save(tmp_path / "a.png")
-    picture = image.read(tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
     assert picture.alpha is None
     assert np.array_equal(hwc(picture.pixels), np.array(palette_picture().convert("RGB")))
 
@@ -294,7 +296,7 @@ def test_palette_becomes_rgb(tmp_path: Path) -> None:
 def test_palette_with_transparency_becomes_rgb_and_alpha(tmp_path: Path) -> None:
     source = palette_picture()
     source.save(tmp_path / "a.png", transparency=bytes([0, 128]))
-    picture = image.read(tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
     indices = np.array(source)
     assert np.array_equal(hwc(picture.pixels), np.array(source.convert("RGB")))
     assert picture.alpha is not None
@@ -305,7 +307,7 @@ def test_one_transparent_colour_becomes_alpha(tmp_path: Path) -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[1:3] = (1, 2, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png", transparency=(1, 2, 3))
-    picture = image.read(tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha[0].numpy(), np.where((pixels == (1, 2, 3)).all(2), 0, 255))
 
@@ -313,7 +315,7 @@ def test_one_transparent_colour_becomes_alpha(tmp_path: Path) -> None:
 def test_one_transparent_grey_stays_grey(tmp_path: Path) -> None:
     pixels = noise(4, 4) % 3
     Image.fromarray(pixels).save(tmp_path / "a.png", transparency=1)
-    picture = image.read(tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
     assert picture.is_grey
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha[0].numpy(), np.where(pixels == 1, 0, 255))
@@ -323,7 +325,7 @@ def test_one_transparent_grey_stays_grey(tmp_path: Path) -> None:
 def test_black_and_white_becomes_grey_of_0_and_255(suffix: str, tmp_path: Path) -> None:
     bits = noise(5, 11) > 127
     Image.fromarray(bits).save(tmp_path / f"a.{suffix}")
-    picture = image.read(tmp_path / f"a.{suffix}")
+    picture = read(tmp_path / f"a.{suffix}")
     assert picture.is_grey
     assert np.array_equal(picture.pixels[0].numpy(), np.where(bits, 255, 0))
 
@@ -331,7 +333,7 @@ def test_black_and_white_becomes_grey_of_0_and_255(suffix: str, tmp_path: Path) 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_cmyk_becomes_rgb(suffix: str, tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / f"a.{suffix}")
-    picture = image.read(tmp_path / f"a.{suffix}")
+    picture = read(tmp_path / f"a.{suffix}")
     red = torch.tensor([255, 0, 0]).view(3, 1, 1)
     assert picture.pixels.shape == (3, 16, 16)
     assert (picture.pixels.int() - red).abs().max() <= 3
@@ -341,7 +343,7 @@ def test_cmyk_with_a_profile_of_another_colour_space_is_still_read(tmp_path: Pat
     path = tmp_path / "a.tif"
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(path, icc_profile=SRGB)
     try:
-        picture = image.read(path)
+        picture = read(path)
     except ValueError as error:
         assert str(path) in str(error)
     else:
@@ -353,7 +355,7 @@ def test_cmyk_with_a_profile_of_another_colour_space_is_still_read(tmp_path: Pat
 def test_an_unsupported_pixel_mode_is_refused_by_name(mode: str, tmp_path: Path) -> None:
     Image.new(mode, (4, 4)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=rf"a\.tif.*{mode}"):
-        image.read(tmp_path / "a.tif")
+        read(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
@@ -373,7 +375,7 @@ def test_16_bit_tiff_of_other_software(layout: str, byteorder: Any, compression:
         iccprofile=SRGB,
         metadata=None,
     )
-    picture = image.read(tmp_path / "a.tif")
+    picture = read(tmp_path / "a.tif")
     assert picture.pixels.dtype == torch.uint16
     assert np.array_equal(hwc(picture.pixels), pixels.reshape(7, 10, -1))
     assert picture.alpha is None
@@ -385,7 +387,7 @@ def test_16_bit_planar_tiff_with_alpha(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif", pixels, photometric="rgb", planarconfig="separate", extrasamples=["unassalpha"]
     )
-    picture = image.read(tmp_path / "a.tif")
+    picture = read(tmp_path / "a.tif")
     assert picture.alpha is not None
     assert np.array_equal(torch.cat([picture.pixels, picture.alpha]).numpy(), pixels)
 
@@ -393,7 +395,7 @@ def test_16_bit_planar_tiff_with_alpha(tmp_path: Path) -> None:
 def test_16_bit_tiff_with_white_as_zero_is_turned_over(tmp_path: Path) -> None:
     pixels = noise(7, 10, bits=16)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
-    assert np.array_equal(image.read(tmp_path / "a.tif").pixels[0].numpy(), 65535 - pixels)
+    assert np.array_equal(read(tmp_path / "a.tif").pixels[0].numpy(), 65535 - pixels)
 
 
 def test_16_bit_tiff_with_white_as_zero_keeps_its_alpha(tmp_path: Path) -> None:
@@ -401,7 +403,7 @@ def test_16_bit_tiff_with_white_as_zero_keeps_its_alpha(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif", pixels, photometric="miniswhite", planarconfig="contig", extrasamples=["unassalpha"]
     )
-    picture = image.read(tmp_path / "a.tif")
+    picture = read(tmp_path / "a.tif")
     assert np.array_equal(picture.pixels[0].numpy(), 65535 - pixels[..., 0])
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha[0].numpy(), pixels[..., 1])
@@ -412,7 +414,7 @@ def test_16_bit_tiff_with_five_channels_is_refused(tmp_path: Path) -> None:
     extra = ["unspecified", "unspecified"]
     tifffile.imwrite(path, noise(7, 10, 5, bits=16), photometric="rgb", planarconfig="contig", extrasamples=extra)
     with pytest.raises(ValueError, match=r"a\.tif"):
-        image.read(path)
+        read(path)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -420,7 +422,7 @@ def test_16_bit_png_of_another_encoder_keeps_its_low_bytes(channels: int, tmp_pa
     pixels = noise(7, 10, channels, bits=16)
     pixels[..., 0] = np.arange(70).reshape(7, 10) + 256  # differs in what a cut to 8 bit would lose
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels.squeeze()))
-    picture = image.read(tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
     planes = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha])
     assert picture.pixels.dtype == torch.uint16
     assert picture.is_grey == (channels < 3)
@@ -432,7 +434,7 @@ def test_16_bit_png_written_byte_by_byte(tmp_path: Path) -> None:
     pixels = np.array([[[1, 258, 65535], [4, 772, 0]]], dtype=">u2")
     data = png((2, 1, 16, 2, 0, 0, 0), [(b"iCCP", b"x\0\0" + zlib.compress(SRGB))], b"\0" + pixels.tobytes())
     (tmp_path / "a.png").write_bytes(data)
-    picture = image.read(tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
     assert np.array_equal(hwc(picture.pixels), pixels)
     assert picture.icc == SRGB
 
@@ -440,7 +442,7 @@ def test_16_bit_png_written_byte_by_byte(tmp_path: Path) -> None:
 def test_animation_gives_its_first_frame_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first, second = Image.fromarray(noise(6, 8, 3)), Image.fromarray(noise(6, 8, 3, seed=1))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
-    picture = image.read(tmp_path / "a.tif")
+    picture = read(tmp_path / "a.tif")
     assert np.array_equal(hwc(picture.pixels), np.array(first))
     assert "2 frames" in caplog.text
 
@@ -451,45 +453,45 @@ def test_animation_gives_its_first_frame_with_a_warning(tmp_path: Path, caplog: 
 def test_read_rgb8_triples_grey_drops_alpha_and_rounds_16_bit(tmp_path: Path) -> None:
     levels = np.array([[0, 128, 129, 65535]], np.uint16)
     (tmp_path / "grey.png").write_bytes(imagecodecs.png_encode(levels))
-    got = image.read_rgb8(tmp_path / "grey.png")
+    got = read_rgb8(tmp_path / "grey.png")
     assert got.dtype == torch.uint8
     assert got.tolist() == [[[0, 0, 1, 255]]] * 3
-    image.write(tmp_path / "alpha.png", made(8, 3, alpha=True))
-    assert torch.equal(image.read_rgb8(tmp_path / "alpha.png"), made(8, 3, alpha=True).pixels)
+    writing.write(tmp_path / "alpha.png", made(8, 3, alpha=True))
+    assert torch.equal(read_rgb8(tmp_path / "alpha.png"), made(8, 3, alpha=True).pixels)
 
 
 def test_labels_are_indices_and_not_colours(tmp_path: Path) -> None:
     source = palette_picture()
     source.save(tmp_path / "palette.png")
-    labels = image.read_labels(tmp_path / "palette.png")
+    labels = indices.read_labels(tmp_path / "palette.png")
     assert labels.dtype == torch.uint8
     assert labels.shape == (1, 6, 8)
     assert np.array_equal(labels[0].numpy(), np.array(source))
     grey = noise(5, 7) % 12
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert np.array_equal(image.read_labels(tmp_path / "grey.png")[0].numpy(), grey)
+    assert np.array_equal(indices.read_labels(tmp_path / "grey.png")[0].numpy(), grey)
 
 
 def test_labels_of_a_colour_picture_are_refused(tmp_path: Path) -> None:
     Image.fromarray(noise(5, 7, 3)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png.*RGB.*palette"):
-        image.read_labels(tmp_path / "a.png")
+        indices.read_labels(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_a_damaged_label_map_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.png"):
-        image.read_labels(tmp_path / "a.png")
+        indices.read_labels(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match=r"b\.png"):
-        image.read_labels(tmp_path / "b.png")
+        indices.read_labels(tmp_path / "b.png")
 
 
 def test_a_label_bomb_is_refused_as_a_value_error(tmp_path: Path) -> None:
     header = (40_000, 40_000, 1, 0, 0, 0, 0)
     (tmp_path / "bomb.png").write_bytes(png(header, [], b"\0"))
     with pytest.raises(ValueError, match=r"bomb\.png"):
-        image.read_labels(tmp_path / "bomb.png")
+        indices.read_labels(tmp_path / "bomb.png")
 
 
 # --- refusals ---
@@ -499,10 +501,10 @@ def test_a_label_bomb_is_refused_as_a_value_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_picture_above_the_pixel_limit_is_refused(bits: int, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
-    image.write(path, made(bits, 3, alpha=False))  # 13 x 9 = 117 px
-    assert image.read(path, max_pixels=117).pixels.shape == (3, 9, 13)
+    writing.write(path, made(bits, 3, alpha=False))  # 13 x 9 = 117 px
+    assert read(path, max_pixels=117).pixels.shape == (3, 9, 13)
     with pytest.raises(ValueError, match=rf"a\.{suffix}.*13x9.*116"):
-        image.read(path, max_pixels=116)
+        read(path, max_pixels=116)
 
 
 @pytest.mark.parametrize("size", [12_300, 40_000])
@@ -510,21 +512,21 @@ def test_a_picture_above_the_pixel_limit_is_refused(bits: int, suffix: str, tmp_
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(bits: int, size: int, tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png((size, size, bits, 2, 0, 0, 0), [], b"\0"))
     with pytest.raises(ValueError, match=r"bomb\.png.*shrink or split"):
-        image.read(tmp_path / "bomb.png")
+        read(tmp_path / "bomb.png")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
-        image.read(tmp_path / "nowhere.png")
+        read(tmp_path / "nowhere.png")
     with pytest.raises(FileNotFoundError):
-        image.read(tmp_path)
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"a letter, not a picture", b"GIF89a\1\0\1\0\0\0\0;", b"%PDF-1.4"])
 def test_what_is_no_picture_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.jpg.*not a PNG, JPEG, TIFF, WebP or BMP"):
-        image.read(tmp_path / "a.jpg")
+        read(tmp_path / "a.jpg")
 
 
 def samples() -> dict[str, bytes]:
@@ -566,11 +568,11 @@ def test_a_truncated_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
     data = SAMPLES[name]
     path = tmp_path / name
     path.write_bytes(data)
-    assert image.read(path).pixels.shape == (3, 12, 17)
+    assert read(path).pixels.shape == (3, 12, 17)
     for kept in (1, 4, 9, 30, len(data) // 4, len(data) // 2, 3 * len(data) // 4):
         path.write_bytes(data[:kept])
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - the path is looked for below
-            image.read(path)
+            read(path)
         assert str(path) in str(caught.value)
 
 
@@ -595,7 +597,7 @@ def test_a_16_bit_tiff_that_contradicts_itself_is_refused_by_name(
     content[where : where + 2] = struct.pack("<H", value)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=name):
-        image.read(tmp_path / name)
+        read(tmp_path / name)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -612,7 +614,7 @@ def test_flipped_bytes_give_a_picture_or_a_value_error(name: str, tmp_path: Path
     path = tmp_path / name
     path.write_bytes(content)
     try:
-        picture = image.read(path, max_pixels=1_000_000)
+        picture = read(path, max_pixels=1_000_000)
     except ValueError as error:
         assert str(path) in str(error)
     else:
@@ -633,7 +635,7 @@ def test_like_keeps_kind_and_undoes_rgb(channels: int, bits: int) -> None:
     assert rgb.shape == (3, 9, 13)
     assert rgb.dtype == torch.float32
     assert 0 <= float(rgb.min()) <= float(rgb.max()) <= 1
-    back = picture.like(rgb, image.to_float(picture.alpha))
+    back = picture.like(rgb, to_float(picture.alpha))
     assert torch.equal(back.pixels, picture.pixels)
     assert back.alpha is not None
     assert torch.equal(back.alpha, picture.alpha)
@@ -651,24 +653,50 @@ def test_like_makes_grey_from_the_mean_and_clamps() -> None:
 
 def test_picture_rounds_half_up_and_clamps() -> None:
     rgb = torch.tensor([-0.1, 0.5, 1.1]).view(3, 1, 1)
-    got = image.picture(rgb)
+    got = Picture.of(rgb)
     assert got.pixels.flatten().tolist() == [0, 128, 255]
     assert (got.alpha, got.icc, got.peak, got.is_grey) == (None, None, 255, False)
 
 
 def test_colours_under_full_transparency_survive_in_webp(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (3, 9, 7), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    image.write(tmp_path / "a.webp", image.Picture(pixels, torch.zeros(1, 9, 7, dtype=torch.uint8)))
-    assert torch.equal(image.read(tmp_path / "a.webp").pixels, pixels)
+    writing.write(tmp_path / "a.webp", Picture(pixels, torch.zeros(1, 9, 7, dtype=torch.uint8)))
+    assert torch.equal(read(tmp_path / "a.webp").pixels, pixels)
 
 
 @pytest.mark.parametrize(("suffix", "most"), [("webp", 16383), ("jpg", 65500)])
 def test_sides_too_long_for_the_format_are_refused_before_the_work(suffix: str, most: int, tmp_path: Path) -> None:
-    half = image.Picture(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
+    half = Picture(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
     target = tmp_path / f"a.{suffix}"
     with pytest.raises(ValueError, match=f"{suffix} holds sides of up to {most} px; write .png or .tif"):
-        image.refuse_unwritable(target, half, scale=2)
-    image.refuse_unwritable(target, half, scale=1.99)
-    whole = image.Picture(torch.zeros(1, 1, most, dtype=torch.uint8))
-    image.write(target, whole)  # the limit is where the encoder has it
-    assert image.read(target).pixels.shape[1:] == (1, most)
+        writing.refuse_unwritable(target, half, scale=2)
+    writing.refuse_unwritable(target, half, scale=1.99)
+    whole = Picture(torch.zeros(1, 1, most, dtype=torch.uint8))
+    writing.write(target, whole)  # the limit is where the encoder has it
+    assert read(target).pixels.shape[1:] == (1, most)
+
+
+@pytest.mark.parametrize(
+    ("quality", "factors"), [(None, (1, 1)), (100, (1, 1)), (90, (1, 1)), (89, (2, 2)), (50, (2, 2))]
+)
+def test_jpeg_has_whole_colours_from_quality_90_on(
+    quality: int | None, factors: tuple[int, int], tmp_path: Path
+) -> None:
+    for channels in (1, 3):
+        pixels = torch.from_numpy(smooth(40, 56, channels)).permute(2, 0, 1)
+        writing.write(tmp_path / f"{channels}.jpg", Picture(pixels), quality=quality)
+    with Image.open(tmp_path / "3.jpg") as file:
+        assert isinstance(file, JpegImageFile)
+        assert [layer[1:3] for layer in file.layer] == [factors, (1, 1), (1, 1)]
+    with Image.open(tmp_path / "1.jpg") as file:
+        assert file.mode == "L"
+        assert file.size == (56, 40)
+
+
+def test_a_thin_red_line_survives_in_a_jpeg_of_the_default_quality(tmp_path: Path) -> None:
+    pixels = torch.full((3, 16, 16), 128, dtype=torch.uint8)
+    pixels[:, :, 7] = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None]
+    writing.write(tmp_path / "a.jpg", Picture(pixels))
+    red, green, blue = read(tmp_path / "a.jpg").pixels[:, 8, 7].tolist()
+    assert red > 235
+    assert max(green, blue) < 20

@@ -13,8 +13,9 @@ import tifffile
 import torch
 from PIL import Image
 
-from restore import image, tiling
-from restore.image import to_float
+from restore import tiling
+from restore.image import reading, writing
+from restore.image.picture import Picture, to_float
 from restore.models.deblur import Deblur
 from restore.resize import resize, resize_8bit
 from restore.restorers import Bicubic
@@ -27,8 +28,8 @@ def test_a_file_goes_next_to_itself(cli: Cli, tmp_path: Path) -> None:
     source = photo(tmp_path / "in" / "a.png", 9, 13)
     outcome = cli("predict", *BICUBIC, f"input={source}")
     assert outcome.status == 0, outcome.err
-    restored = image.read(tmp_path / "in" / "a_x2.png")
-    assert torch.equal(restored.pixels, resize_8bit(image.read(source).pixels, 2))
+    restored = reading.read(tmp_path / "in" / "a_x2.png")
+    assert torch.equal(restored.pixels, resize_8bit(reading.read(source).pixels, 2))
     assert sorted(p.name for p in (tmp_path / "in").iterdir()) == ["a.png", "a_x2.png"]
 
 
@@ -85,10 +86,10 @@ def test_kinds_of_pictures_are_kept(cli: Cli, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     levels = torch.from_numpy(random.integers(0, 65536, (3, 6, 5)).astype(np.uint16))
     alpha = torch.from_numpy(random.integers(0, 65536, (1, 6, 5)).astype(np.uint16))
-    image.write(tmp_path / "in" / "deep.png", image.Picture(levels, alpha))
+    writing.write(tmp_path / "in" / "deep.png", Picture(levels, alpha))
     Image.fromarray(random.integers(0, 255, (6, 5), np.uint8)).save(tmp_path / "in" / "grey.png")
     assert cli("predict", *BICUBIC, "input=in", "output=out").status == 0
-    deep, grey = image.read(tmp_path / "out" / "deep_x2.png"), image.read(tmp_path / "out" / "grey_x2.png")
+    deep, grey = reading.read(tmp_path / "out" / "deep_x2.png"), reading.read(tmp_path / "out" / "grey_x2.png")
     assert deep.peak == 65535
     assert deep.alpha is not None
     assert deep.alpha.shape == (1, 12, 10)
@@ -151,12 +152,12 @@ def test_a_folder_is_written_in_the_format_asked_for(format_: str, kind: str, cl
 @pytest.mark.parametrize("format_", ["jpg", "webp"])
 def test_a_lower_quality_makes_smaller_files_farther_from_the_picture(format_: str, cli: Cli, tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
-    exact = resize_8bit(image.read(tmp_path / "a.png").pixels, 2).double()
+    exact = resize_8bit(reading.read(tmp_path / "a.png").pixels, 2).double()
     lengths, errors = [], []
     for quality in (100, 60, 5):
         assert cli("predict", *BICUBIC, "input=a.png", f"output=b.{format_}", f"quality={quality}").status == 0
         lengths.append((tmp_path / f"b.{format_}").stat().st_size)
-        errors.append(float((image.read(tmp_path / f"b.{format_}").pixels.double() - exact).square().mean()))
+        errors.append(float((reading.read(tmp_path / f"b.{format_}").pixels.double() - exact).square().mean()))
     assert lengths == sorted(lengths, reverse=True)
     assert errors == sorted(errors)
 
@@ -206,8 +207,8 @@ def test_depth_greyness_and_transparency_go_through(format_: str, cli: Cli, tmp_
     outcome = cli("predict", *BICUBIC, "input=in", f"format={format_}")
     assert outcome.status == 0, outcome.err
     for name, (channels, bits, alpha) in expected.items():
-        before = image.read(tmp_path / "in" / name)
-        after = image.read(tmp_path / "in_x2" / f"{Path(name).stem}_x2.{format_}")
+        before = reading.read(tmp_path / "in" / name)
+        after = reading.read(tmp_path / "in_x2" / f"{Path(name).stem}_x2.{format_}")
         assert (after.pixels.shape[0], after.peak, after.alpha is not None) == (channels, 2**bits - 1, bool(alpha))
         if bits == 8:
             assert torch.equal(after.pixels, resize_8bit(before.pixels, 2))
@@ -315,7 +316,7 @@ def test_a_64_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_res
     assert done.returncode == 0, done.stderr
     peak = int(re.findall(r"peak (\d+) KiB", done.stderr)[0])
     assert peak < 3 * 2**20
-    lq, out = image.read(tmp_path / "photo.jpg").pixels, image.read(tmp_path / "out.bmp").pixels
+    lq, out = reading.read(tmp_path / "photo.jpg").pixels, reading.read(tmp_path / "out.bmp").pixels
     assert model.halo is not None
     margin = tiling.round_up(model.halo, 4)
     for top, left in ((0, 0), (7936, 7936), (2400, 5100), (3988, 12), (5500, 3000)):
@@ -327,3 +328,29 @@ def test_a_64_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_res
         got = out[:, top : top + 64, left : left + 64].float()
         assert float((got - want).abs().max()) < 0.5 + 0.01  # rounding, and what another order of sums makes
         assert float((got - lq[:, top : top + 64, left : left + 64].float()).abs().max()) > 5
+
+
+def test_a_second_run_does_not_restore_the_results_of_the_first(cli: Cli, tmp_path: Path) -> None:
+    for k in range(2):
+        photo(tmp_path / "set" / f"{k}.png", 12, 14, seed=k)
+    photo(tmp_path / "set" / "map_x2.png", 12, 14)  # whose name only looks like a result's
+    assert cli("predict", *BICUBIC, "input=set/0.png").status == 0
+    assert (tmp_path / "set" / "0_x2.png").is_file()
+    outcome = cli("predict", *BICUBIC, "input=set")
+    assert outcome.status == 0, outcome.err
+    assert "left out as results of predict: 1, such as" in " ".join(outcome.out.split())
+    made = sorted(path.name for path in (tmp_path / "set_x2").glob("*.png"))
+    assert made == ["0_x2.png", "1_x2.png", "map_x2_x2.png"]
+
+    for again in (False, True):  # into the folder itself
+        outcome = cli("predict", *BICUBIC, "input=set", "output=set", "format=webp")
+        assert outcome.status == 0, outcome.err
+        assert f"{0 if again else 3} restored, {3 if again else 0} were done before" in " ".join(outcome.out.split())
+    names = sorted(path.name for path in (tmp_path / "set").iterdir())
+    assert names == [
+        *("0.png", "0_x2.png", "0_x2.webp", "1.png", "1_x2.webp", "map_x2.png", "map_x2_x2.webp", "predict.json")
+    ]
+
+    outcome = cli("predict", *BICUBIC, "input=set_x2", "output=twice")  # on with the results is another matter
+    assert outcome.status == 0, outcome.err
+    assert len(list((tmp_path / "twice").glob("*.png"))) == 3

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import restore
 from restore import checkpoint, restorers
-from restore.image import Picture
+from restore.image.picture import Picture
 from restore.inference import Inference
 from restore.models.super_resolution import SuperResolution
 from restore.network_restorer import NetworkRestorer

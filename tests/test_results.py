@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from restore.results import Means, markdown, paired
+from restore.results import Means, markdown, paired, table
 
 
 def test_the_interval_is_scipys() -> None:
@@ -26,9 +26,9 @@ def test_nothing_in_common_is_refused() -> None:
 
 def test_a_gain_is_positive_where_smaller_is_better_too_and_what_is_missing_is_said() -> None:
     means: Means = {"mine": {"a": {"l1": 0.1, "fid": None}}, "other": {"a": {"l1": 0.15, "fid": 3.0}}}
-    header, _, mine, other = markdown(means, 1, "translation_rgb").splitlines()
+    header, _, mine, other = markdown(table(means, 1, "translation_rgb")).splitlines()
     assert header == "| x1, translation_rgb | benchmark | l1 | fid | gain over other |"
     assert mine == "| mine | a | 0.1000 | not available | +0.0500 |"
     assert other == "| other | a | 0.1500 | 3.000 |  |"
     larger: Means = {"mine": {"a": {"psnr_y": 30.0}}, "other": {"a": {"psnr_y": 31.0}}}
-    assert "| mine | a | 30.000 | -1.000 |" in markdown(larger, 2, "sr_y")
+    assert "| mine | a | 30.000 | -1.000 |" in markdown(table(larger, 2, "sr_y"))

@@ -1,11 +1,17 @@
 """restore table: real run folders, statistics against scipy, and names that nobody wants."""
 
+import contextlib
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -223,3 +229,38 @@ def test_help_and_cfg_need_no_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage: restore table" in done.stdout
+
+
+def in_a_terminal(width: int, *arguments: str, cwd: Path) -> str:
+    """What is seen in one of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    argv = [sys.executable, "-m", "restore.table", *arguments]
+    process = subprocess.Popen(argv, cwd=cwd, stdout=theirs, env=environment | {"TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as screen:  # which ends in an error on Linux
+        while piece := screen.read(65536):
+            seen += piece
+    assert process.wait(60) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).replace("\r\n", "\n")
+
+
+def test_a_terminal_sees_drawn_tables_of_its_width_and_a_pipe_plain_lines(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        folder = run_folder(tmp_path / "h" / f"[red]seed={seed}", seed=seed, note="word " * 30)
+        results_csv(folder / "results.csv", {"p": 30.0 + seed, "q": 31.0})
+    for width in (70, 220):
+        seen = in_a_terminal(width, "h", cwd=tmp_path)
+        assert "|---|" not in seen
+        assert "Gain over" in seen
+        assert max(map(len, seen.splitlines())) <= width
+    drawn = [line for line in seen.splitlines() if "[red]seed=1" in line]
+    assert len(drawn) == 2  # a row of each table, on one line
+    assert "┃" in seen
+    markdown_anyway = in_a_terminal(70, "h", "format=markdown", cwd=tmp_path)
+    piped = subprocess_cli("table", "h", cwd=tmp_path).stdout
+    assert markdown_anyway == piped
+    assert max(map(len, piped.splitlines())) > 150
+    assert sum(line.startswith("|---|") for line in piped.splitlines()) == 2

@@ -13,8 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from restore import adaptation, checkpoint, image, restorers
+from restore import adaptation, checkpoint, restorers
 from restore.data.photos import embedded
+from restore.image import reading, writing
+from restore.image.picture import Picture
 from restore.kernels import gaussian_kernel
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
@@ -55,14 +57,14 @@ def test_any_size_and_kind_is_enlarged_and_keeps_its_kind(cli: Cli, size: tuple[
 
 
 def test_16_bit_and_orientation_are_kept(cli: Cli) -> None:
-    image.write("deep.png", image.Picture(torch.from_numpy(ramp(9, 6, 3, 65535).transpose(2, 0, 1).copy())))
+    writing.write("deep.png", Picture(torch.from_numpy(ramp(9, 6, 3, 65535).transpose(2, 0, 1).copy())))
     assert cli("predict", *TINY, "input=deep.png", "output=out.png", "scale=2").status == 0
-    assert image.read("out.png").peak == 65535
+    assert reading.read("out.png").peak == 65535
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     Image.fromarray(ramp(6, 9, 3)).save("turned.jpg", exif=exif)
     assert cli("predict", *TINY, "input=turned.jpg", "output=out2.png", "scale=2").status == 0
-    assert image.read("out2.png").pixels.shape == (3, 18, 12)
+    assert reading.read("out2.png").pixels.shape == (3, 18, 12)
 
 
 @pytest.mark.parametrize("scale", ["2.5", "3", "4", "8"])
@@ -74,8 +76,8 @@ def test_other_scales_whole_or_not(cli: Cli, tmp_path: Path, scale: str) -> None
 
 
 def test_one_seed_gives_the_same_bytes_and_another_not(cli: Cli, tmp_path: Path) -> None:
-    cat = image.read(embedded("photos_held_out")[0])
-    image.write("in.png", image.Picture(cat.pixels[:, 100:132, 150:190]))
+    cat = reading.read(embedded("photos_held_out")[0])
+    writing.write("in.png", Picture(cat.pixels[:, 100:132, 150:190]))
     easy = (*TINY, "zero_shot.max_steps=100", "zero_shot.model.width=16", "input=in.png", "scale=2")
     for name, seed in {"a": 0, "b": 0, "c": 1}.items():
         assert cli("predict", *easy, f"output={name}.png", f"seed={seed}").status == 0
@@ -90,7 +92,7 @@ def test_tiles_are_the_whole(cli: Cli, tmp_path: Path, scale: str) -> None:
     wide = (*TINY, "zero_shot.max_steps=60", "zero_shot.model.width=16", "input=in.png", f"scale={scale}")
     assert cli("predict", *wide, "tile=none", "output=whole.png").status == 0
     assert cli("predict", *wide, "tile=9", "output=tiles.png").status == 0
-    whole, tiles = (image.read(name).rgb() for name in ("whole.png", "tiles.png"))
+    whole, tiles = (reading.read(name).rgb() for name in ("whole.png", "tiles.png"))
     assert (whole - tiles).abs().max() <= 1.01 / 255  # rounding may fall the other way
     assert (whole != tiles).float().mean() < 0.001
 
@@ -104,7 +106,9 @@ def test_no_structure_falls_back_to_bicubic_and_the_record_says_so(cli: Cli, tmp
     assert outcome.status == 0, outcome.err
     assert "did not clearly beat bicubic" in " ".join(outcome.out.split())
     record = json.loads(Path("in_x2/predict.json").read_text())
-    assert record["noise_x2.png"]["notes"] == {"fell_back": "scale step 1"}
+    assert record["noise_x2.png"]["notes"] == {
+        "bicubic used": "in scale step 1, where training did not clearly beat it"
+    }
     assert cli("predict", "ckpt_path=bicubic", "scale=2", "input=in/noise.png", "output=b.png").status == 0
     assert Path("b.png").read_bytes() == Path("in_x2/noise_x2.png").read_bytes()
     again = cli("predict", *TINY, "zero_shot.max_steps=40", "input=in", "scale=2")
@@ -116,7 +120,7 @@ def test_when_time_is_over_the_best_so_far_is_given(cli: Cli, tmp_path: Path) ->
     limited = (*TINY, "zero_shot.max_steps=10000000", "input=in.png", "scale=4", "max_seconds=0.5")
     outcome = cli("predict", *limited)
     assert outcome.status == 0, outcome.err
-    assert image.read("in_x4.png").pixels.shape == (3, 80, 80)
+    assert reading.read("in_x4.png").pixels.shape == (3, 80, 80)
 
 
 def catches_sigterm(pid: int) -> bool:
@@ -152,7 +156,7 @@ def test_cancelling_leaves_the_best_so_far(number: int, status: int, devices: in
     out = running.communicate(timeout=60)[0]
     assert running.returncode == status, out
     assert sorted(path.name for path in (tmp_path / "in_x2").iterdir()) == ["a_x2.png", "b_x2.png"][:devices]
-    assert image.read(tmp_path / "in_x2" / "a_x2.png").pixels.shape == (3, 80, 80)
+    assert reading.read(tmp_path / "in_x2" / "a_x2.png").pixels.shape == (3, 80, 80)
 
 
 @pytest.mark.parametrize(
@@ -330,4 +334,4 @@ def test_a_training_that_ends_early_is_finished_and_its_checkpoint_enlarges(cli:
     assert "scale steps of this run are over" in longer.err
     done = cli("predict", f"ckpt_path={run}/checkpoints/best.ckpt", "input=lq.png", "output=out.png")
     assert done.status == 0, done.err
-    assert image.read("out.png").pixels.shape == (3, 80, 88)
+    assert reading.read("out.png").pixels.shape == (3, 80, 88)

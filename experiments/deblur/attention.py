@@ -24,7 +24,8 @@ from rich.progress import track
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from restore import checkpoint, image
+from restore import checkpoint
+from restore.image import reading
 from restore.models.deblur import Deblur
 from restore.synthetic_blur import GAMMA, draw_kernel
 
@@ -43,7 +44,7 @@ def main() -> None:
     files = sorted(PHOTOS.glob("*.jpg"))[:COUNT]
     rows = []
     for who, model in {"trained": trained, "untrained": untrained}.items():
-        found = [correlations(model, middle(image.read(file).rgb()), k) for k, file in enumerate(track(files, who))]
+        found = [correlations(model, middle(reading.read(file).rgb()), k) for k, file in enumerate(track(files, who))]
         for module in found[0]:
             values = [mean(0 if math.isnan(value) else value for value in each[module]) for each in found]
             rows.append({"network": who, "module": module, "spearman": f"{mean(values):.3f}"})

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
-from restore import image
+from restore.image import reading, writing
+from restore.image.picture import Picture
 
 HERE, GOPRO = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "gopro"
 COLUMNS = ["who", "image", "psnr_rgb", "ssim_rgb"]
@@ -58,9 +59,9 @@ def draw(restored: Path) -> None:
     file = sorted((GOPRO / "test").glob("*/blur/*.png"))[-1]
     sharp = file.parent.parent / "sharp" / file.name
     files = [file, Path("outputs/richardson_lucy") / file.name, restored / file.name, sharp]
-    parts = [middle(image.read(each).rgb()) for each in files]
+    parts = [middle(reading.read(each).rgb()) for each in files]
     row = torch.cat([F.pad(part, (0, 4), value=1.0) for part in parts], 2)[..., :-4]
-    image.write(HERE / "frame.png", image.picture(F.interpolate(row[None], scale_factor=2)[0]))
+    writing.write(HERE / "frame.png", Picture.of(F.interpolate(row[None], scale_factor=2)[0]))
 
 
 def middle(frame: Tensor) -> Tensor:

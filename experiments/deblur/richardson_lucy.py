@@ -20,7 +20,8 @@ from rich.progress import track
 from skimage.restoration import richardson_lucy
 from torch import Tensor
 
-from restore import image
+from restore.image import reading, writing
+from restore.image.picture import Picture
 from restore.metrics import protocol
 from restore.synthetic_blur import draw_kernel
 
@@ -44,7 +45,7 @@ def main() -> None:
     kernel, rows = line(float(best["length"]), float(best["angle"])), []
     for name, lq, gt in track(pairs("test"), "test"):
         pred = deconvolved(lq, kernel, int(best["iterations"]))
-        image.write(f"outputs/richardson_lucy/{name}.png", image.picture(pred))
+        writing.write(f"outputs/richardson_lucy/{name}.png", Picture.of(pred))
         psnr, ssim = score(pred, gt)
         rows.append({"who": "richardson_lucy", "image": name, "psnr_rgb": f"{psnr:.3f}", "ssim_rgb": f"{ssim:.4f}"})
     write("richardson_lucy.csv", rows)
@@ -54,7 +55,7 @@ def pairs(split: str) -> list[tuple[str, Tensor, Tensor]]:
     """Name, blurred, sharp."""
     found = sorted((GOPRO / split).glob("*/blur/*.png"))
     return [
-        (file.stem, image.read(file).rgb(), image.read(file.parent.parent / "sharp" / file.name).rgb())
+        (file.stem, reading.read(file).rgb(), reading.read(file.parent.parent / "sharp" / file.name).rgb())
         for file in found
     ]
 

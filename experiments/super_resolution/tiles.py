@@ -15,9 +15,9 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from restore import image
 from restore.data.paired_images import WholeImages
 from restore.data.pairs import find_pairs
+from restore.image import reading
 from restore.inference import Inference
 from restore.metrics import protocol
 from restore.opening import open_restorer
@@ -69,7 +69,7 @@ def benchmark(name: str, scale: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 def large(scale: int) -> tuple[Tensor, Tensor]:
     """(lq, gt) of the large photo."""
-    pixels = image.read_rgb8(min((DATA / LARGE).iterdir()))
+    pixels = reading.read_rgb8(min((DATA / LARGE).iterdir()))
     height, width = (side // scale * scale for side in pixels.shape[1:])
     pixels = pixels[:, :height, :width]
     return resize_8bit(pixels, 1 / scale) / 255, (pixels / 255).to(torch.float32)

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
-from restore import image
 from restore.data.translation import TranslationData
+from restore.image import reading, writing
+from restore.image.picture import Picture
 from restore.metrics import protocol
 
 HERE, BSDS = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "bsds"
@@ -95,7 +96,7 @@ def test_pairs() -> Any:
 def mean_image(test: Any) -> list[dict[str, Any]]:
     """The mean of the training photos, brought to the size of each test photo, scored as an answer to every input."""
     files = sorted((BSDS / "images/train").glob("*.jpg"))
-    photos = [image.read_rgb8(file).float() / 255 for file in files]
+    photos = [reading.read_rgb8(file).float() / 255 for file in files]
     rows, means = [], dict[tuple[int, ...], Tensor]()
     for k in range(len(test)):
         gt = test[k]["gt"]
@@ -121,7 +122,7 @@ def detail(photo: Tensor) -> float:
 def detail_ratio(file: Path, test: Any) -> float:
     """Detail of a restored picture over that of the photo it stands for."""
     names = {pair.name: k for k, pair in enumerate(test.pairs)}
-    return detail(image.read(file).rgb()) / detail(test[names[file.stem]]["gt"])
+    return detail(reading.read(file).rgb()) / detail(test[names[file.stem]]["gt"])
 
 
 def write(name: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
@@ -141,10 +142,10 @@ def draw(restored: dict[tuple[Any, ...], Path], test: Any) -> None:
     rows = []
     for name in SHOWN:
         sample = test[names[name]]
-        pictures = [sample["lq"], *(image.read(folder / f"{name}.png").rgb() for folder in shown), sample["gt"]]
+        pictures = [sample["lq"], *(reading.read(folder / f"{name}.png").rgb() for folder in shown), sample["gt"]]
         rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in pictures], 2)[..., :-4])
     sheet = torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)[:, :-4]
-    image.write(HERE / "sheet.jpg", image.picture(sheet))
+    writing.write(HERE / "sheet.jpg", Picture.of(sheet))
     print("columns of sheet.jpg:", "contours;", *(f"{who[0]}, {who[1]};" for who in restored if who[2] == 0), "photo")
 
 
@@ -152,10 +153,10 @@ def draw_stages(folder: Path) -> None:
     """The second watched pair at the end of every stage: contours, the outputs from low to high, photo."""
     rows = []
     for file in sorted((folder / "stages").glob("*.png")):
-        sheet = image.read(file).rgb()  # one row for each watched pair
+        sheet = reading.read(file).rgb()  # one row for each watched pair
         parts = sheet[:, SIDE : 2 * SIDE].chunk(5, dim=2)
         rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in parts], 2)[..., :-4])
-    image.write(HERE / "stages.jpg", image.picture(torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)))
+    writing.write(HERE / "stages.jpg", Picture.of(torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)))
 
 
 def middle(picture: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import track
 from torch import Tensor
 
-from restore import image
+from restore.image import reading
 from restore.inference import Adaptation, Inference
 from restore.kernels import gaussian_kernel, shrink
 from restore.metrics import protocol
@@ -44,7 +44,7 @@ def main() -> None:
 
 def compared(k: int, name: str) -> dict[str, str]:
     """One photo's row."""
-    gt = middle(image.read(KODAK / f"{name}.png").rgb())
+    gt = middle(reading.read(KODAK / f"{name}.png").rgb())
     random = np.random.default_rng(k)
     long, short = sorted(random.uniform(0.8, 2.5, 2), reverse=True)
     kernel = gaussian_kernel(long, short, random.uniform(0, math.pi), 21)

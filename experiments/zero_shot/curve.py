@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments.zero_shot import listing
-from restore import image
+from restore.image import reading
 from restore.inference import Adaptation, Inference
 from restore.metrics import protocol
 from restore.opening import open_restorer
@@ -50,9 +50,9 @@ def main() -> None:
 
 def pair(name: str) -> tuple[Tensor, Tensor]:
     """lq, gt."""
-    gt = image.read(SET5 / "HR" / f"{name}.png").rgb()
+    gt = reading.read(SET5 / "HR" / f"{name}.png").rgb()
     height, width = (side // SCALE * SCALE for side in gt.shape[1:])
-    return image.read(SET5 / f"LR_bicubic/X{SCALE}/{name}.png").rgb(), gt[:, :height, :width]
+    return reading.read(SET5 / f"LR_bicubic/X{SCALE}/{name}.png").rgb(), gt[:, :height, :width]
 
 
 def score(pred: Tensor, gt: Tensor) -> str:

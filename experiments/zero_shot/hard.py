@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from experiments.zero_shot.blur import HERE, KODAK, SCALE, enlarged, middle, rounded, score
-from restore import image
+from restore.image import reading, writing
+from restore.image.picture import Picture
 from restore.kernels import gaussian_kernel, shrink
 from restore.resize import resize
 
@@ -27,7 +28,7 @@ NOISE, QUALITY, STEPS, SHOWN = 2 / 255, 85, 600, 96
 
 def main() -> None:
     """Enlarge it under several assumptions."""
-    gt = middle(image.read(KODAK / "kodim19.png").rgb())
+    gt = middle(reading.read(KODAK / "kodim19.png").rgb())
     kernel = gaussian_kernel(2.0, 1.0, math.pi / 6, 21)
     lq = damaged(shrink(gt, kernel, SCALE))
     noisy = {"noise": 0.0125}
@@ -60,7 +61,7 @@ def draw(pictures: list[Tensor]) -> None:
     top = left = (pictures[0].shape[1] - SHOWN) // 2
     parts = [each[:, top : top + SHOWN, left : left + SHOWN].float().clamp(0, 1) for each in pictures]
     row = torch.cat([F.pad(part, (0, 4), value=1.0) for part in parts], 2)[..., :-4]
-    image.write(HERE / "hard.png", image.picture(F.interpolate(row[None], scale_factor=2)[0]))
+    writing.write(HERE / "hard.png", Picture.of(F.interpolate(row[None], scale_factor=2)[0]))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from restore import image
 from restore.drawing import draw_weights
+from restore.image import writing
+from restore.image.picture import Picture
 
 
 class AttentionMaps(Callback):
@@ -71,7 +72,7 @@ class AttentionMaps(Callback):
         weights = self._weights[0].float().cpu()
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_attention_{step:07d}.png"
-        image.write(target, image.picture(draw_weights(batch["lq"][0].cpu(), weights)))
+        writing.write(target, Picture.of(draw_weights(batch["lq"][0].cpu(), weights)))
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 caption = f"lq, weights of {self.module} from {weights.min():.3f} to {weights.max():.3f}"

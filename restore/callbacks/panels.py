@@ -5,9 +5,10 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from restore import image
 from restore.callbacks.dashboards import show_picture
 from restore.drawing import draw_levels, draw_panel
+from restore.image import writing
+from restore.image.picture import Picture
 
 
 class Panels(Callback):
@@ -50,6 +51,6 @@ class Panels(Callback):
             shown = f"lq, restored, reference, error x{self.error_gain:g}"
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"
-        picture = image.picture(panel)
-        image.write(target, picture)
+        picture = Picture.of(panel)
+        writing.write(target, picture)
         show_picture(trainer.loggers, f"panels/{name}", target, picture.pixels, f"step {step}: {shown}", step)

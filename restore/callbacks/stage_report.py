@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 from torch import Tensor
 
-from restore import image
 from restore.drawing import draw_levels
+from restore.image import writing
+from restore.image.picture import Picture
 from restore.run_folder import write_text
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class StageReport(Callback):
         width = max(row.shape[2] for row in rows)
         rows = [torch.nn.functional.pad(row, (0, width - row.shape[2]), value=1.0) for row in rows]
         target = Path(trainer.default_root_dir) / "stages" / f"{name}.png"
-        image.write(target, image.picture(torch.cat(rows, 1)))
+        writing.write(target, Picture.of(torch.cat(rows, 1)))
 
     def _row(self, model: LightningModule, sample: dict[str, Any]) -> Tensor:
         with torch.no_grad(), torch.autocast(model.device.type, enabled=False):

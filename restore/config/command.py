@@ -6,6 +6,7 @@ It imports nothing heavy, so that ``--help`` and ``--cfg job`` answer at once.
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from restore.config import resolvers, schemas
-from restore.config.errors import USER_ERRORS, sentence
+from restore.config.errors import USER_ERRORS, UserError, sentence
 
 # at import, because a launcher that does a sweep's points in other processes imports this file and calls nothing of it
 schemas.register()
@@ -50,19 +51,19 @@ def command(
         task: the function. config_name: of its primary file. around: entered around all of it, a sweep's points too.
 
     Anything a user can get wrong ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
-    traceback as well.
+    traceback as well, which is said where the sentence is a library's and may not be enough.
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def fail(error: BaseException) -> NoReturn:
-        sys.stderr.write(f"{config_name}: {sentence(error)}\n(HYDRA_FULL_ERROR=1 shows where it happened)\n")
+        sys.stderr.write(f"{config_name}: {sentence(error)}\n{_hint(error)}")
         sys.exit(1)
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except USER_ERRORS as error:
+        except (*USER_ERRORS, OmegaConfBaseException) as error:  # the last: a setting that is missing, named when read
             if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             fail(error)  # from here, because Hydra would first print all overrides
@@ -82,6 +83,15 @@ def command(
                 sys.exit(130)
 
     return main
+
+
+def _hint(error: BaseException) -> str:
+    """How to see more, where the words are not ours."""
+    raised = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_ours = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    if is_ours or raised[-1].is_relative_to(Path(__file__).parent.parent):
+        return ""
+    return "(HYDRA_FULL_ERROR=1 shows where it happened)\n"
 
 
 @contextmanager

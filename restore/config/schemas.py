@@ -137,6 +137,7 @@ class ServeConfig(InferenceConfig):
     read_seconds: float = 10.0
     patience: float = 90.0
     keep_seconds: float = 300.0
+    keep_mb: float = 1000.0
     base64: bool = False
     behind_proxy: bool = False
 

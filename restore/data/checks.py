@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from restore import image
 from restore.data.pairs import DataProblem, Pair, Pictures
+from restore.image import reading
 
 
 class Checked(NamedTuple):
@@ -96,7 +96,7 @@ def _look(
             problems.append(_missing(file, pair))
             continue
         try:
-            picture = image.read(file)
+            picture = reading.read(file)
         except (ValueError, OSError) as error:
             problems.append(str(error))
             continue

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from restore import image
+from restore.image import indices, reading
+from restore.image.picture import to_float
 
 MAX_CLASSES = 256  # a label map is 8 bit
 
@@ -95,9 +96,9 @@ class Labels:
         Raises:
             FileNotFoundError, ValueError: not readable, an index that is no class, colours far from the palette.
         """
-        if self.palette is not None and image.is_colour(path):
-            return self.snap(image.read_rgb8(path), path)
-        labels = image.read_labels(path)
+        if self.palette is not None and indices.is_colour(path):
+            return self.snap(reading.read_rgb8(path), path)
+        labels = indices.read_labels(path)
         highest = int(labels.max())
         if highest >= self.count:
             raise ValueError(
@@ -150,5 +151,5 @@ class Labels:
         if self.one_hot:
             planes = torch.zeros(self.count, *labels.shape[1:])
             return planes.scatter_(0, labels.long(), 1.0)
-        colours = image.to_float(torch.tensor(self.palette, dtype=torch.uint8))
+        colours = to_float(torch.tensor(self.palette, dtype=torch.uint8))
         return colours[labels[0].long()].permute(2, 0, 1)

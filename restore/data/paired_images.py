@@ -11,9 +11,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from restore import image
 from restore.data.pairs import Pair, Pictures
 from restore.data.sampling import flip_and_turn, generator_of_sample, image_of_sample
+from restore.image import reading
+from restore.image.picture import to_float
 from restore.resize import resize_8bit
 
 if TYPE_CHECKING:  # kornia takes seconds to import, and few runs degrade beyond the shrink
@@ -42,7 +43,7 @@ def degrade(
     Returns:
         lq, float (C, h, w) in [0, 1], and what was done to it in words.
     """
-    lq = image.to_float(resize_8bit(gt, 1 / scale) if scale > 1 else gt)
+    lq = to_float(resize_8bit(gt, 1 / scale) if scale > 1 else gt)
     words = []
     for degradation in degradations:
         lq, word = degradation(lq, random)
@@ -88,7 +89,7 @@ class TrainingCrops(Dataset[Sample]):
         random = generator_of_sample(self.seed, i)
         symmetry = int(random.integers(8))
         lq, gt, word = self._made(pair, symmetry, random) if pair.lq is None else self._prepared(pair, symmetry, random)
-        return {"lq": lq, "gt": image.to_float(gt), "name": pair.name, "degradation": word}
+        return {"lq": lq, "gt": to_float(gt), "name": pair.name, "degradation": word}
 
     def _made(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
         whole = self.pictures.read(pair.gt)
@@ -105,7 +106,7 @@ class TrainingCrops(Dataset[Sample]):
         top, left = _corner(small, self.patch_size // self.scale, random)
         lq = _cut(small, top, left, self.patch_size // self.scale)
         gt = _cut(whole, top * self.scale, left * self.scale, self.patch_size)
-        return image.to_float(flip_and_turn(lq, symmetry)), flip_and_turn(gt, symmetry), "prepared"
+        return to_float(flip_and_turn(lq, symmetry)), flip_and_turn(gt, symmetry), "prepared"
 
 
 def _corner(whole: Tensor, side: int, random: np.random.Generator) -> tuple[int, int]:
@@ -134,11 +135,11 @@ class WholeImages(Dataset[Sample]):
 
     def __getitem__(self, i: int) -> Sample:
         pair = self.pairs[i]
-        gt = image.read(pair.gt)
+        gt = reading.read(pair.gt)
         height, width = (side // self.scale * self.scale for side in gt.pixels.shape[1:])
-        reference = image.to_float(gt.pixels)[:, :height, :width]
+        reference = to_float(gt.pixels)[:, :height, :width]
         if pair.lq is not None:
-            lq, word = image.read(pair.lq).rgb(), "prepared"
+            lq, word = reading.read(pair.lq).rgb(), "prepared"
         else:
             pixels = gt.rgb8()[:, :height, :width]
             lq, word = degrade(pixels, self.scale, self.degradations, generator_of_sample(self.seed, i))

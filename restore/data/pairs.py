@@ -19,8 +19,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from restore import image
 from restore.data.photos import EMBEDDED, embedded
+from restore.image import reading
+from restore.image.formats import SUFFIXES
 
 SHOWN_PROBLEMS = 20
 
@@ -69,7 +70,7 @@ class DataProblem(ValueError):
 
 def picture_files(folder: Path) -> list[Path]:
     """The picture files of a folder, sorted by name; hidden ones are left out."""
-    named = (p for p in folder.iterdir() if p.suffix.lower() in image.SUFFIXES and not p.name.startswith("."))
+    named = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     return sorted(p for p in named if not p.is_dir())
 
 
@@ -99,7 +100,7 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
     sharp, prepared = _folders(Path(root), scale, setting)
     files = picture_files(sharp)
     if not files:
-        raise DataProblem(setting, [f"{sharp} holds no picture ({', '.join(image.SUFFIXES)})"])
+        raise DataProblem(setting, [f"{sharp} holds no picture ({', '.join(SUFFIXES)})"])
     refuse_one_name(files, setting)
     if prepared is None:
         return [Pair(file.stem, file) for file in files]
@@ -153,7 +154,7 @@ class Pictures:
     def read(self, path: Path) -> Tensor:
         """uint8, (3, H, W)."""
         kept = self._kept.get(path)
-        return image.read_rgb8(path) if kept is None else kept
+        return reading.read_rgb8(path) if kept is None else kept
 
     def keep(self, path: Path, pixels: Tensor) -> None:
         """Remember a decoded picture, uint8 (3, H, W), if there is room."""

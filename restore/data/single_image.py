@@ -11,8 +11,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from restore import image
 from restore.data.sampling import RunSampler, flip_and_turn, generator_of_batch, generator_of_sample
+from restore.image import reading
 from restore.resize import new_length, resize
 
 Shrink = Callable[[Tensor], Tensor]
@@ -195,7 +195,7 @@ def _bicubic(image: Tensor, factor: float, size: tuple[int, int]) -> Tensor:
 
 def _read(path: str) -> Tensor:
     try:
-        return image.read(path).rgb()
+        return reading.read(path).rgb()
     except (ValueError, OSError) as error:
         raise type(error)(f"data.image: {error}") from error
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from restore import image
 from restore.data.base import PairedData
 from restore.data.checks import Checked, refuse_shared
 from restore.data.paired_images import Sample
@@ -14,6 +13,7 @@ from restore.data.pairs import Pair
 from restore.data.translation_images import Kept, TranslationCrops
 from restore.data.translation_pairs import Direction
 from restore.data.translation_source import InputKind, Source
+from restore.image import reading
 
 if TYPE_CHECKING:  # see paired_images
     from restore.degradations import Degradation
@@ -175,7 +175,7 @@ class TranslationData(PairedData):
                 "network repeats them; more pairs, or augmentation of what the discriminator sees, help"
             )
         halves = [pair.gt for pair in self.train_pairs if pair.lq_half is not None][:LOOKED_AT]
-        single = [file for file in halves if is_one_picture(image.read_rgb8(file))]
+        single = [file for file in halves if is_one_picture(reading.read_rgb8(file))]
         if len(single) > len(halves) / 2:
             warnings.append(
                 f"{single[0]} and others are taken for two pictures side by side, but their halves run into one "

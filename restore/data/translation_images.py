@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from restore import image
 from restore.data.labels import Labels
 from restore.data.paired_images import Sample, degrade
 from restore.data.pairs import Pair
 from restore.data.sampling import generator_of_sample, image_of_sample
+from restore.image.picture import to_float
+from restore.image.reading import read_rgb8
 from restore.resize import resize
 
 if TYPE_CHECKING:  # see paired_images
@@ -66,12 +67,12 @@ class Reading:
         Raises:
             FileNotFoundError, ValueError: what cannot be read, by path.
         """
-        gt, *more = pair.apart([image.read_rgb8(file) for file in pair.files[:1]])
+        gt, *more = pair.apart([read_rgb8(file) for file in pair.files[:1]])
         gt = to_side(gt, side)
         if pair.lq is None:
             return self._made(gt)
         if self.labels is None:
-            return Drawn(gt, to_side(more[0] if more else image.read_rgb8(pair.lq), side), "prepared")
+            return Drawn(gt, to_side(more[0] if more else read_rgb8(pair.lq), side), "prepared")
         labels = self.labels.snap(more[0], pair.gt) if more else self.labels.read(pair.lq)
         return Drawn(gt, labels_to_side(labels, side), "prepared")
 
@@ -84,7 +85,7 @@ class Reading:
 
     def seen(self, lq: Tensor) -> Tensor:
         """What the network sees of lq: float32, (channels, h, w), [0, 1]."""
-        return image.to_float(lq) if self.labels is None else self.labels.encode(lq)
+        return to_float(lq) if self.labels is None else self.labels.encode(lq)
 
 
 def to_side(pixels: Tensor, side: int | None) -> Tensor:
@@ -189,7 +190,7 @@ class TranslationCrops(Dataset[Sample]):
             lq = cut(lq)
         else:
             lq, word = reading.seen(cut(drawn.lq)), drawn.word
-        return {"lq": lq.contiguous(), "gt": image.to_float(cut(drawn.gt)), "name": pair.name, "degradation": word}
+        return {"lq": lq.contiguous(), "gt": to_float(cut(drawn.gt)), "name": pair.name, "degradation": word}
 
 
 class TranslationImages(Dataset[Sample]):
@@ -213,4 +214,4 @@ class TranslationImages(Dataset[Sample]):
             lq, word = degrade(drawn.gt, 1, self.reading.degradations, generator_of_sample(self.seed, i))
         else:
             lq, word = self.reading.seen(drawn.lq), drawn.word
-        return {"lq": lq, "gt": image.to_float(drawn.gt), "name": pair.name, "degradation": word}
+        return {"lq": lq, "gt": to_float(drawn.gt), "name": pair.name, "degradation": word}

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from restore import image
 from restore.data import sequences
 from restore.data.pairs import DataProblem, Pair, picture_files, refuse_one_name
 from restore.data.photos import EMBEDDED, embedded
+from restore.image.formats import SUFFIXES
 
 Direction = Literal["a_to_b", "b_to_a"]
 
@@ -111,7 +111,7 @@ class Layout:
 
     def _expected(self) -> str:
         alone = "photos" if self.is_made else "files with both side by side"
-        suffixes = ", ".join(image.SUFFIXES)
+        suffixes = ", ".join(SUFFIXES)
         return (
             f"the folders {self.folder_a} and {self.folder_b} (data.folder_a, data.folder_b), or {alone} ({suffixes})"
         )

@@ -1,28 +1,16 @@
 """Style loss: Gram matrices of VGG19's features, and where its weights come from."""
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from restore.loading import LOADING_ERRORS
 from restore.losses import at_least_float32
 from restore.networks.vgg import VGG19Features, layers_for
 
 LARGEST = 512  # px; of a larger picture a crop is compared
 RANDOM_SEED = 0
-
-# what torch.load and a look into its result were seen to raise on other and on damaged files
-_LOADING_ERRORS = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    OSError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
 
 
 def gram(maps: Tensor) -> Tensor:
@@ -124,7 +112,7 @@ def _load(network: VGG19Features, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({name: state[name] for name in network.state_dict()})
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         raise ValueError(
             f"model.style_features: {path} does not hold torchvision's VGG19 weights ({type(error).__name__}); give "
             "another file, or set model.style_features=download or =random"

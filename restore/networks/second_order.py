@@ -24,8 +24,9 @@ def matrix_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
         iterations: 5 as published.
     """
     eye = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
-    # the smallest normal number keeps a constant map (zero covariance, e.g. of a 1x1 image) from dividing 0 by 0
-    trace = matrix.diagonal(dim1=1, dim2=2).sum(1).view(-1, 1, 1) + torch.finfo(matrix.dtype).tiny
+    # the smallest normal number keeps a constant map (zero covariance, e.g. of a 1x1 image) from dividing 0 by 0; not
+    # added, because ONNX's translator leaves out what it takes for a zero
+    trace = matrix.diagonal(dim1=1, dim2=2).sum(1).view(-1, 1, 1).clamp_min(torch.finfo(matrix.dtype).tiny)
     y, z = matrix / trace, eye + torch.zeros_like(matrix)
     for _ in range(iterations):
         step = 0.5 * (3 * eye - z @ y)

@@ -6,6 +6,7 @@ import binascii
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,33 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the picture"}}
 
 
+@dataclass(frozen=True)
+class _Service:
+    """What the routes share; see :func:`build`."""
+
+    jobs: Jobs
+    menu: Sequence[dict[str, Any]]
+    limits: Limits
+    seed: int
+
+    async def accept(self, request: Request, *, compare: bool) -> Ticket:
+        """A request becomes a job in the queue, or is refused before anything costs much."""
+        client = address(request.scope)
+        self.jobs.admit(client)
+        data, order = await _received(request, self.limits)
+        suffix, size = uploads.check(data, self.limits)
+        job = settle(order, self.menu, self.limits, self.seed, compare=compare)
+        if size is not None:
+            refuse_large_output(size, job)
+        return self.jobs.submit(client, job, data, suffix)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The body of a request, for ``/openapi.json``."""
+        content = {**_MULTIPART, **(_JSON if self.limits.base64 else {})}
+        return {"requestBody": {"required": True, "content": content}}
+
+
 def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int) -> FastAPI:
     """The application without the page.
 
@@ -69,34 +97,34 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(Exception, _fail)  # and then it goes on to the gate, which logs it
+    service = _Service(jobs, menu, limits, seed)
+    _serve_menu(app, service)
+    _serve_at_once(app, service)
+    _serve_in_background(app, service)
+    _serve_pictures(app, jobs)
+    return app
 
-    async def accept(request: Request, *, compare: bool) -> Ticket:
-        client = address(request.scope)
-        jobs.admit(client)
-        data, order = await _received(request, limits)
-        suffix, size = uploads.check(data, limits)
-        job = settle(order, menu, limits, seed, compare=compare)
-        if size is not None:
-            refuse_large_output(size, job)
-        return jobs.submit(client, job, data, suffix)
 
+def _serve_menu(app: FastAPI, service: _Service) -> None:
     @app.get("/api/methods")
     async def methods() -> dict[str, Any]:
         """What is served, with the cards of the checkpoints, and the limits."""
-        shown = [{key: value for key, value in entry.items() if key != "ckpt_path"} for entry in menu]
-        return {"methods": shown, "limits": {name: getattr(limits, name) for name in _SHOWN}}
+        shown = [{key: value for key, value in entry.items() if key != "ckpt_path"} for entry in service.menu]
+        return {"methods": shown, "limits": {name: getattr(service.limits, name) for name in _SHOWN}}
 
-    content = {**_MULTIPART, **(_JSON if limits.base64 else {})}
+
+def _serve_at_once(app: FastAPI, service: _Service) -> None:
+    jobs = service.jobs
 
     @app.post(
         "/api/restore",
         response_class=Response,
         responses={**_PNG, **_REFUSED},
-        openapi_extra={"requestBody": {"required": True, "content": content}},
+        openapi_extra=service.described,
     )
     async def restore(request: Request) -> Response:
         """Restore a picture and wait for it: a PNG, with what was done in the header ``x-restore``; JSON for JSON."""
-        ticket = await accept(request, compare=False)
+        ticket = await service.accept(request, compare=False)
         try:
             while not ticket.over.is_set():
                 ticket = jobs.get(ticket.id)
@@ -111,21 +139,28 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
             return JSONResponse({"image": base64.b64encode(picture).decode(), **_facts(ticket)})
         return Response(picture, media_type="image/png", headers={"x-restore": json.dumps(_facts(ticket))})
 
-    @app.post(
-        "/api/jobs",
-        status_code=202,
-        responses=_REFUSED,
-        openapi_extra={"requestBody": {"required": True, "content": content}},
-    )
+
+def _serve_in_background(app: FastAPI, service: _Service) -> None:
+    jobs = service.jobs
+
+    @app.post("/api/jobs", status_code=202, responses=_REFUSED, openapi_extra=service.described)
     async def submit(request: Request) -> dict[str, Any]:
         """Restore a picture in the background; who does not ask after the job for ``patience`` seconds loses it."""
-        return _status(jobs, await accept(request, compare=True))
+        return _status(jobs, await service.accept(request, compare=True))
 
     @app.get("/api/jobs/{identity}", responses=_REFUSED)
     async def status(identity: str) -> dict[str, Any]:
         """How far a job is."""
         return _status(jobs, jobs.get(identity))
 
+    @app.delete("/api/jobs/{identity}", responses=_REFUSED)
+    async def cancel(identity: str) -> dict[str, str]:
+        """End a job, if it is not over, and delete its pictures."""
+        jobs.forget(jobs.get(identity))
+        return {"state": "cancelled"}
+
+
+def _serve_pictures(app: FastAPI, jobs: Jobs) -> None:
     @app.get("/api/jobs/{identity}/result.png", response_class=FileResponse, responses={**_PNG, **_REFUSED})
     async def result(identity: str) -> FileResponse:
         """The restored picture, for ``keep_seconds`` after it was made."""
@@ -135,14 +170,6 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     async def before(identity: str) -> FileResponse:
         """What was uploaded, enlarged bicubically to the result's size, to compare."""
         return FileResponse(_result(jobs.get(identity), BEFORE), media_type="image/png")
-
-    @app.delete("/api/jobs/{identity}", responses=_REFUSED)
-    async def cancel(identity: str) -> dict[str, str]:
-        """End a job, if it is not over, and delete its pictures."""
-        jobs.forget(jobs.get(identity))
-        return {"state": "cancelled"}
-
-    return app
 
 
 _SHOWN = ("max_mb", "max_side", "max_output_side", "part_side", "max_seconds", "timeout", "base64")

@@ -5,7 +5,6 @@ A body is read whole, within its limits, before anything else sees it, so that a
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -15,9 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from restore.web.defects import Defects
 from restore.web.limits import Limits, Refused
-
-log = logging.getLogger(__name__)
 
 BESIDE = 65_536  # bytes of a request beside the picture: fields, boundaries, headers of parts
 DRAINED = 16_000_000  # bytes of a too large body that are thrown away so that its sender sees the answer
@@ -71,7 +69,7 @@ class Gate:
         self.app, self.limits = app, limits
         self.hosts = None if hosts is None else frozenset(hosts)
         self.rates = Rates(limits.requests_per_minute)
-        self._told: set[str] = set()  # defects that the log has already
+        self.defects = Defects()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let in, or answer with a refusal."""
@@ -84,7 +82,7 @@ class Gate:
         except (Gone, ClientDisconnect):
             return
         except Exception as defect:  # noqa: BLE001 - whatever it is, it costs its sender the answer and nobody more
-            self._tell(defect)
+            self.defects.tell(defect)
             if not begun():
                 await answer(DEFECT)(scope, receive, send)
 
@@ -97,16 +95,6 @@ class Gate:
             await answer(refused)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
-
-    def _tell(self, defect: Exception) -> None:
-        """Log a defect, the first time: who found it may send the same request for ever."""
-        place = defect.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
-        if f"{type(defect)} {where}" not in self._told:
-            self._told.add(f"{type(defect)} {where}")
-            log.error("a defect: a request was answered with 500; told once", exc_info=defect)
 
     def _look(self, scope: Scope) -> None:
         wait = self.rates.take(address(scope))

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 SWEEP_EVERY = 0.5  # seconds between two looks for what nobody wants any more
-MOST_KEPT = 64  # finished jobs; the oldest of the address that has most go first
+MOST_KEPT = 64  # finished jobs, so that looking through them stays cheap; their bytes are bounded by keep_mb
 
 _ENDINGS = {
     "cancelled": (410, "the job was cancelled"),
@@ -32,7 +32,8 @@ class Ticket:
 
     Attributes:
         folder: holds the upload, then the result. state, phase, done, total: how far it is. facts: of the result.
-        refused: why there is none. seen: when it was last asked after. ended: when it was over, or None.
+        size: bytes of its files, once it is over. refused: why there is no result.
+        seen: when it was last asked after. ended: when it was over, or None.
     """
 
     def __init__(self, client: str, job: Job, folder: Path) -> None:
@@ -41,6 +42,7 @@ class Ticket:
         self.state: State = "waiting"
         self.phase, self.done, self.total = "waiting", 0, 0
         self.facts: dict[str, Any] = {}
+        self.size = 0
         self.refused: Refused | None = None
         self.seen = time.monotonic()
         self.ended: float | None = None
@@ -144,10 +146,11 @@ class Jobs:
                 ticket.facts = await asyncio.to_thread(self._run, ticket, slot)
             except Refused as refused:
                 ticket.end("failed", refused)
-            else:
-                ticket.end("done")
-            if ticket.id not in self._tickets:  # forgotten while it ran
+            if ticket.id not in self._tickets:  # forgotten while it ran, and its folder perhaps gone
                 shutil.rmtree(ticket.folder, ignore_errors=True)
+                continue
+            ticket.size = sum(file.stat().st_size for file in ticket.folder.iterdir())
+            ticket.end("done")  # unless it failed
 
     def _run(self, ticket: Ticket, slot: int) -> dict[str, Any]:
         """In a thread; raises Refused."""
@@ -178,13 +181,8 @@ class Jobs:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_EVERY)
+            self._drop_surplus()
             now = time.monotonic()
-            over = [ticket for ticket in self._tickets.values() if not ticket.is_open]
-            while len(over) > MOST_KEPT:
-                greedy = Counter(ticket.client for ticket in over).most_common(1)[0][0]
-                oldest = next(ticket for ticket in over if ticket.client == greedy)
-                over.remove(oldest)
-                self.forget(oldest)
             for ticket in list(self._tickets.values()):
                 since, patience = (
                     (ticket.seen, self.limits.patience)
@@ -193,6 +191,25 @@ class Jobs:
                 )
                 if now > since + patience:
                     self.forget(ticket)
+
+    def _drop_surplus(self) -> None:
+        """Forget finished jobs until they are few and small enough: the oldest of the address that holds most.
+
+        The newest stays even where it alone is too large: somebody waits for it.
+        """
+        over = [ticket for ticket in self._tickets.values() if ticket.ended is not None]
+        over.sort(key=lambda ticket: ticket.ended or 0)
+        while len(over) > 1:
+            too_many = len(over) > MOST_KEPT
+            if not too_many and sum(ticket.size for ticket in over) <= self.limits.keep_bytes:
+                return
+            holds: Counter[str] = Counter()
+            for ticket in over[:-1]:
+                holds[ticket.client] += 1 if too_many else ticket.size
+            greedy = holds.most_common(1)[0][0]
+            oldest = next(ticket for ticket in over if ticket.client == greedy)
+            over.remove(oldest)
+            self.forget(oldest)
 
 
 def _end_server(task: asyncio.Task[None]) -> None:

@@ -38,6 +38,7 @@ class Limits:
     read_seconds: float
     patience: float
     keep_seconds: float
+    keep_mb: float
     base64: bool
     behind_proxy: bool
 
@@ -60,3 +61,8 @@ class Limits:
     def max_bytes(self) -> int:
         """Of an uploaded file."""
         return int(self.max_mb * 1_000_000)
+
+    @property
+    def keep_bytes(self) -> int:
+        """Of the files of all finished jobs."""
+        return int(self.keep_mb * 1_000_000)

@@ -33,7 +33,8 @@ class Order(BaseModel):
         default=None, ge=0, lt=2**31, description="of the random part and of zero_shot; the answer has it"
     )
     metadata: Literal["strip", "keep"] = Field(
-        default="strip", description="keep: EXIF, with camera, time and place, and XMP go along, as of predict"
+        default="strip",
+        description="keep: EXIF, with camera, time and place, XMP and a PNG's texts go along, as of predict",
     )
 
 
@@ -45,7 +46,7 @@ class Job:
         ckpt_path, scale: as of ``open_restorer``. enlarges: output side / input side.
         part_side: of the random part in px, or None for the whole picture.
         steps, seconds: of zero-shot; None for the server's own. seed: of the part and of zero-shot.
-        metadata: as of ``image.read``. compare: whether the upload, enlarged to the result's size, is wanted as well.
+        metadata: as of ``reading.read``. compare: whether the upload, enlarged to the result's size, is wanted as well.
         max_side, max_output_side: limits in px, looked at once more before the picture is decoded.
     """
 

@@ -20,16 +20,42 @@ window.restorePage = (() => {
     return body;
   }
 
-  function fields(method, mode, scale, seconds, steps, seed) {
+  function fields(method, mode, scale, metadata, seconds, steps, seed) {
     const form = new FormData();
     const entry = methods.find((each) => each.name === method);
     form.append("method", method);
     form.append("mode", mode);
+    form.append("metadata", metadata);
     if (entry.any_scale && mode === "whole" && scale) form.append("scale", scale);
     if (entry.max_steps && seconds) form.append("seconds", seconds);
     if (entry.max_steps && steps) form.append("steps", steps);
     if (seed !== null && seed !== "") form.append("seed", seed);
     return form;
+  }
+
+  const filled = (sentence, values) => sentence.replace(/{(\w+)}/g, (_, name) => values[name]);
+
+  // The server's own limits, in its own words, before anything is sent; it looks again.
+  async function refuse(file, limits) {
+    if (file.size > limits.maxBytes) {
+      throw new Error(filled(limits.tooLarge, { mb: (file.size / 1e6).toFixed(1), most: limits.maxMb }));
+    }
+    const [width, height] = await sides(file);
+    if (Math.max(width, height) > limits.maxSide) {
+      throw new Error(filled(limits.tooLong, { width, height, most: limits.maxSide }));
+    }
+  }
+
+  // 0 where this browser cannot know: it reads no TIFF, and damage is the server's to name.
+  async function sides(file) {
+    const picture = new Image();
+    const url = URL.createObjectURL(file);
+    await new Promise((known) => {
+      picture.onload = picture.onerror = known;
+      picture.src = url;
+    });
+    URL.revokeObjectURL(url);
+    return [picture.naturalWidth, picture.naturalHeight];
   }
 
   let methods = [];
@@ -41,10 +67,7 @@ window.restorePage = (() => {
     try {
       const file = part("restore-file").files[0];
       if (!file) throw new Error("choose a picture first");
-      const limits = JSON.parse(part("restore-file").dataset.limits);
-      if (file.size > limits.maxBytes) {
-        throw new Error(`the file has ${(file.size / 1e6).toFixed(1)} MB, expected at most ${limits.maxMb}`);
-      }
+      await refuse(file, JSON.parse(part("restore-file").dataset.limits));
       say("sending", null);
       methods = (await call("api/methods")).methods;
       const form = fields(...given);

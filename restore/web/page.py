@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from restore.web.limits import Limits
 from restore.web.orders import PART_SCALE
+from restore.web.uploads import TOO_LARGE, TOO_LONG
 
 _SCRIPT = Path(__file__).with_name("page.js")
 _FONTS = ("system-ui", "sans-serif")  # of the visitor's machine; others would be asked for elsewhere
@@ -47,8 +48,6 @@ def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> Fa
 
 
 def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
-    names = [str(entry["name"]) for entry in menu]
-    free = next((float(entry["scale"]) for entry in menu if entry["any_scale"]), 2.0)
     page: gr.Blocks
     with gr.Blocks(title="restore", analytics_enabled=False) as page:
         kept = f"Pictures are deleted {limits.keep_seconds:g} seconds after they are done."
@@ -59,20 +58,7 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
                 with gr.Row():
                     go = gr.Button("Restore", variant="primary", elem_id="restore-go")
                     stop = gr.Button("Cancel", elem_id="restore-stop")
-                method = gr.Dropdown(names, value=names[0], label="Method", elem_id="restore-method")
-                mode = gr.Radio(
-                    [("whole picture", "whole"), (f"a random part, enlarged {PART_SCALE} times", "part")],
-                    value="whole",
-                    label="What",
-                    elem_id="restore-mode",
-                )
-                scale = gr.Number(free, label="Scale", info="for methods that take any", minimum=1, step=0.5)
-                with gr.Accordion("More: how long zero_shot trains, seed", open=False):
-                    seconds = gr.Slider(
-                        1, limits.max_seconds, min(30.0, limits.max_seconds), step=1, label="Seconds, at most"
-                    )
-                    steps = gr.Number(None, label="Steps, at most", precision=0, elem_id="restore-steps")
-                    seed = gr.Number(None, label="Seed", info="the same seed, the same part", precision=0)
+                given = _controls(menu, limits)
             with gr.Column(scale=2):
                 gr.HTML('<progress id="restore-progress" value="0" max="1"></progress><div id="restore-status"></div>')
                 slider = gr.ImageSlider(
@@ -84,14 +70,47 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
                 )
                 gr.HTML('<div id="restore-links"></div>')
                 gr.HTML(_cards(menu), elem_classes="restore-cards")
-        script = "(...given) => window.restorePage.run(...given)"
-        go.click(None, [method, mode, scale, seconds, steps, seed], [slider], js=script)
+        go.click(None, given, [slider], js="(...given) => window.restorePage.run(...given)")
         stop.click(None, None, None, js="() => window.restorePage.cancel()")
     return page
 
 
+def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
+    """What a visitor chooses, in the order in which the script takes it."""
+    names = [str(entry["name"]) for entry in menu]
+    free = next((float(entry["scale"]) for entry in menu if entry["any_scale"]), 2.0)
+    method = gr.Dropdown(names, value=names[0], label="Method", elem_id="restore-method")
+    mode = gr.Radio(
+        [("whole picture", "whole"), (f"a random part, enlarged {PART_SCALE} times", "part")],
+        value="whole",
+        label="What",
+        elem_id="restore-mode",
+    )
+    scale = gr.Number(free, label="Scale", info="for methods that take any", minimum=1, step=0.5)
+    metadata = gr.Radio(
+        [("leave behind", "strip"), ("keep", "keep")],
+        value="strip",
+        label="Metadata",
+        info="camera, time and place (EXIF), XMP, a PNG's texts",
+        elem_id="restore-metadata",
+    )
+    with gr.Accordion("More: how long zero_shot trains, seed", open=False):
+        seconds = gr.Slider(1, limits.max_seconds, min(30.0, limits.max_seconds), step=1, label="Seconds, at most")
+        steps = gr.Number(None, label="Steps, at most", precision=0, elem_id="restore-steps")
+        seed = gr.Number(None, label="Seed", info="the same seed, the same part", precision=0)
+    return [method, mode, scale, metadata, seconds, steps, seed]
+
+
 def _upload(limits: Limits) -> str:
-    said = json.dumps({"maxBytes": limits.max_bytes, "maxMb": limits.max_mb})
+    said = json.dumps(
+        {
+            "maxBytes": limits.max_bytes,
+            "maxMb": f"{limits.max_mb:g}",
+            "maxSide": limits.max_side,
+            "tooLarge": TOO_LARGE,
+            "tooLong": TOO_LONG,
+        }
+    )
     return (
         f'<label for="restore-file">A picture of at most {limits.max_mb:g} MB and {limits.max_side} px a side</label>'
         f'<input type="file" id="restore-file" accept=".png,.jpg,.jpeg,.tif,.tiff,.webp,.bmp" '

@@ -4,33 +4,26 @@ A name and a declared type are the sender's words and count for nothing.
 """
 
 import io
-import struct
 import warnings
 
 from PIL import Image, UnidentifiedImageError
 
+from restore.image.formats import DECODER_ERRORS, TIFF_HEADS
 from restore.web.limits import Limits, Refused
 
-# the first bytes of each kind that restore.image reads
+# the first bytes of each kind that is read
 _SIGNATURES = {
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
-    ".tif": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    ".tif": TIFF_HEADS,
     ".bmp": (b"BM",),
 }
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".bmp": "BMP", ".webp": "WEBP"}
-# what Pillow was seen to raise on headers with flipped or missing bytes
-_HEADER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    RuntimeError,
-    ArithmeticError,
-    struct.error,
-)
+
+
+# said by the page too, before it sends what would be refused
+TOO_LARGE = "the file has {mb} MB, expected at most {most}; make it smaller"
+TOO_LONG = "the picture has {width}x{height} px, expected at most {most} on each side; shrink it first"
 
 
 def sniff(data: bytes) -> str:
@@ -60,29 +53,24 @@ def check(data: bytes, limits: Limits) -> tuple[str, tuple[int, int] | None]:
     if not data:
         raise Refused(422, "the file is empty; choose a picture")
     if len(data) > limits.max_bytes:
-        raise Refused(
-            413, f"the file has {len(data) / 1e6:.1f} MB, expected at most {limits.max_mb:g}; make it smaller"
-        )
+        raise Refused(413, TOO_LARGE.format(mb=f"{len(data) / 1e6:.1f}", most=f"{limits.max_mb:g}"))
     suffix = sniff(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_side decides
+            warnings.simplefilter("ignore")  # max_side decides about pixels; of damage beside them the job's note tells
             with Image.open(io.BytesIO(data), formats=[_FORMATS[suffix]]) as header:
                 size = header.size
     except Image.DecompressionBombError as error:
         raise Refused(413, f"the picture claims too many pixels ({error}); shrink it first") from error
-    except (UnidentifiedImageError, *_HEADER_ERRORS) as error:
+    except (UnidentifiedImageError, *DECODER_ERRORS) as error:
         if suffix == ".tif":
             return suffix, None
         raise Refused(422, "the picture's header is damaged; save it again") from error
-    check_side(size, limits)
+    check_side(size, limits.max_side)
     return suffix, size
 
 
-def check_side(size: tuple[int, int], limits: Limits) -> None:
+def check_side(size: tuple[int, int], max_side: int) -> None:
     """Refuse a picture of (width, height) with too long a side."""
-    if max(size) > limits.max_side:
-        raise Refused(
-            413,
-            f"the picture has {size[0]}x{size[1]} px, expected at most {limits.max_side} on each side; shrink it first",
-        )
+    if max(size) > max_side:
+        raise Refused(413, TOO_LONG.format(width=size[0], height=size[1], most=max_side))

@@ -6,6 +6,7 @@ without running them.
 
 import dataclasses
 import json
+import logging
 import os
 import random
 from pathlib import Path
@@ -16,9 +17,10 @@ from restore.processes import settle
 from restore.web.limits import Refused
 from restore.web.orders import Job, refuse_large_output
 from restore.web.own_process import Problem, Report
+from restore.web.uploads import check_side
 
 if TYPE_CHECKING:
-    from restore.image import Picture
+    from restore.image.picture import Picture
 
 RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
 _ANY_SCALE = ("zero_shot", "bicubic")
@@ -112,13 +114,15 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     Raises:
         Problem: the picture is damaged or too large. ValueError: of the restorer.
     """
-    from restore import image
+    from restore.image import writing
+    from restore.image.picture import Picture
     from restore.opening import open_restorer
     from restore.resize import resize
     from restore.restorers import restore_picture
 
     settle(slot, cfg.threads or _share(cfg.devices))
-    picture = _read(source, job)
+    with _Overheard() as doubts:
+        picture = _read(source, job)
     part = None
     settings = inference_settings(cfg)
     adaptation = dataclasses.replace(settings["adaptation"], max_seconds=job.seconds, seed=job.seed)
@@ -129,11 +133,13 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     if job.part_side is not None:
         (picture, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (picture, given))
     restored = restore_picture(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
-    image.write(source.with_name(RESULT), restored)
+    with _Overheard() as lost:
+        writing.write(source.with_name(RESULT), restored)
     if job.compare:
         enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
-        image.write(source.with_name(BEFORE), image.picture(enlarged))
-    return {"notes": dict(restorer.notes), "size": list(restored.pixels.shape[1:]), "part": part}
+        writing.write(source.with_name(BEFORE), Picture.of(enlarged))
+    notes = dict(restorer.notes) | _note(doubts + lost, source.parent)
+    return {"notes": notes, "size": list(restored.pixels.shape[1:]), "part": part}
 
 
 def _share(devices: int) -> int | None:
@@ -142,21 +148,47 @@ def _share(devices: int) -> int | None:
 
 
 def _read(source: Path, job: Job) -> "Picture":
-    from restore import image
+    from restore.image import reading
 
     try:
-        picture = image.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
+        picture = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
     except ValueError as error:
         # where the server keeps uploads is nobody's business
         raise Problem(str(error).replace(f"{source}: ", "the picture cannot be read: ")) from error
     height, width = picture.pixels.shape[1:]
-    if max(height, width) > job.max_side:  # a long strip
-        raise Problem(f"the picture has {width}x{height} px, expected at most {job.max_side} on each side", 413)
     try:
+        check_side((width, height), job.max_side)  # of a long strip, whose header only the reader understood
         refuse_large_output((width, height), job)
     except Refused as refused:
         raise Problem(refused.sentence, refused.status) from refused
     return picture
+
+
+def _note(warnings: list[str], folder: Path) -> dict[str, str]:
+    """Without where the server keeps uploads."""
+    return {"picture": "; ".join(each.replace(f"{folder}{os.sep}", "") for each in warnings)} if warnings else {}
+
+
+class _Overheard(logging.Handler):
+    """Takes warnings about the upload, which are for the visitor and would fill the server's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+    def __enter__(self) -> list[str]:
+        logger = logging.getLogger("restore.image")
+        logger.addHandler(self)
+        logger.propagate = False
+        return self.said
+
+    def __exit__(self, *_: object) -> None:
+        logger = logging.getLogger("restore.image")
+        logger.removeHandler(self)
+        logger.propagate = True
 
 
 def _random_part(picture: "Picture", side: int, seed: int) -> tuple["Picture", list[int]]:

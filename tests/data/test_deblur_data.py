@@ -16,7 +16,7 @@ from restore.data.checks import check_pairs, sharpness
 from restore.data.deblur import DeblurData
 from restore.data.paired_images import TrainingCrops, WholeImages
 from restore.data.pairs import DataProblem, Pair, find_pairs
-from restore.image import read_rgb8
+from restore.image.reading import read_rgb8
 from restore.synthetic_blur import MotionBlur
 from tests.conftest import blurred_pair, photo
 

@@ -88,7 +88,7 @@ def test_the_facades_at_hand_snap_and_their_photos_are_refused(shared_data: Path
     from hydra import compose, initialize_config_dir
 
     from restore.config.command import conf_dir
-    from restore.image import read_rgb8
+    from restore.image.reading import read_rgb8
 
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         data = compose("fit", overrides=["data=facades"]).data

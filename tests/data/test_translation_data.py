@@ -15,7 +15,8 @@ from restore.data.translation_images import to_side
 from restore.data.translation_pairs import Layout
 from restore.data.translation_source import Source
 from restore.degradations import Canny, GaussianNoise, RandomOrder
-from restore.image import read_rgb8, to_float
+from restore.image.picture import to_float
+from restore.image.reading import read_rgb8
 from tests.conftest import photo
 
 PALETTE = [[0, 0, 255], [255, 80, 0], [0, 255, 0]]

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore import image
 from restore.data.photos import embedded
+from restore.image import reading
 from restore.losses import l1
 from restore.models.super_resolution import SuperResolution
 from restore.resize import resize_8bit
@@ -11,7 +11,7 @@ from restore.resize import resize_8bit
 
 def test_the_default_network_overfits_four_patches() -> None:
     torch.manual_seed(0)
-    photo = image.read_rgb8(embedded("photos_train")[0])
+    photo = reading.read_rgb8(embedded("photos_train")[0])
     gt = torch.stack([photo[:, y : y + 32, x : x + 32] for y in (100, 200) for x in (150, 250)])
     lq, gt = resize_8bit(gt, 0.5) / 255, gt / 255
     network = SuperResolution(image_skip="none").network

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from restore import image, tiling
+from restore import tiling
 from restore.data import single_image
 from restore.data.photos import embedded
 from restore.data.single_image import SingleImageData
+from restore.image import reading
 from restore.kernels import gaussian_kernel, shrink, widths
 from restore.models.scale_steps import ScaleSteps
 from restore.models.zero_shot import ZeroShotSuperResolution
@@ -25,7 +26,7 @@ SMALL: dict[str, Any] = {"width": 8, "depth": 2}
 
 
 def photo(side: int = 48) -> Tensor:
-    return image.read(embedded("photos_held_out")[0]).rgb()[:, 100 : 100 + side, 150 : 150 + side].contiguous()
+    return reading.read(embedded("photos_held_out")[0]).rgb()[:, 100 : 100 + side, 150 : 150 + side].contiguous()
 
 
 def trained(
@@ -254,7 +255,7 @@ def test_the_kernel_is_kept_in_the_checkpoint_and_not_its_file(tmp_path: Any) ->
 
 
 def test_the_kernel_is_estimated_from_the_picture() -> None:
-    sharp = image.read(embedded("photos_held_out")[0]).rgb()[:, 40:296, 100:356]
+    sharp = reading.read(embedded("photos_held_out")[0]).rgb()[:, 40:296, 100:356]
     model = trained(shrink(sharp, gaussian_kernel(2.2, 1.0, 0.0, 21), 2), 3, kernel="estimate")
     assert model.kernel is not None
     long, short = widths(model.kernel)

@@ -1,5 +1,6 @@
 """The page in a real browser, against a real server."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Pat
     assert page.get_attribute("#restore-download", "download") == f"a_part{part[1]}_x8.png"
 
 
-def test_a_refusal_is_said_on_the_page(page: "Page", tmp_path: Path) -> None:
+def test_a_refusal_is_said_on_the_page(page: "Page", server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     page.set_input_files("#restore-file", tmp_path / "a.png")
     page.click("#restore-go")
@@ -120,6 +121,44 @@ def test_a_refusal_is_said_on_the_page(page: "Page", tmp_path: Path) -> None:
     until(page, "the file has 1.5 MB, expected at most 1")
     with Image.open(photo(tmp_path / "c.png")) as file:
         file.resize((2100, 10)).save(tmp_path / "c.png")
+    sent = list[str]()
+    page.on("request", lambda request: sent.append(request.method))
     page.set_input_files("#restore-file", tmp_path / "c.png")
     page.click("#restore-go")
-    until(page, "2100x10 px, expected at most 2048")
+    said = until(page, "2100x10 px, expected at most 2048")
+    assert "POST" not in sent
+    for path in ("b.png", "c.png"):  # the server has the same words
+        answer = server.restore((tmp_path / path).read_bytes())
+        assert answer.status == 413
+        if path == "c.png":
+            assert json.loads(answer.body)["detail"] == said
+    with Image.open(tmp_path / "c.png") as file:
+        file.save(tmp_path / "d.tif")  # which no browser measures
+    page.set_input_files("#restore-file", tmp_path / "d.tif")
+    page.click("#restore-go")
+    page.wait_for_function("document.getElementById('restore-status').textContent == 'sending'")
+    assert until(page, "2100x10 px, expected at most 2048") == said
+    assert sent[-1] == "POST"
+
+
+def test_metadata_stays_behind_unless_the_visitor_keeps_it(
+    page: "Page", server: Server, checkpoints: Path, cli: Cli, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    with Image.open(photo(tmp_path / "a.png", 20, 30)) as file:
+        file.save(tmp_path / "a.jpg", exif=exif)
+    page.set_input_files("#restore-file", tmp_path / "a.jpg")
+    for choice in ("strip", "keep"):
+        if choice == "keep":
+            page.locator("#restore-metadata label").nth(1).click()
+        page.click("#restore-go")
+        until(page, "done: tiny, 60x40 px")
+        with page.expect_download() as download:
+            page.click("#restore-download")
+        download.value.save_as(tmp_path / f"{choice}.png")
+        settings = ("threads=1", f"metadata={choice}", f"ckpt_path={checkpoints}/tiny.safetensors")
+        assert cli("predict", "input=a.jpg", "output=made.png", *settings).status == 0
+        made = (tmp_path / "made.png").read_bytes()
+        assert (tmp_path / f"{choice}.png").read_bytes() == made
+        assert (b"a camera" in made) == (choice == "keep")

@@ -26,10 +26,15 @@ def stand_in(processes: Any, task: Any, cfg: Any, job: Any, upload: Path, slot: 
         if hooks["cancelled"]():
             raise own_process.Ended("cancelled")
         time.sleep(0.01)
+    if upload.read_bytes() == b"slow":
+        time.sleep(0.3)
+        return {"size": [4, 4]}
     if upload.read_bytes() == b"bad":
         raise own_process.Problem("the picture cannot be read")
     if upload.read_bytes() == b"deadly":
         raise own_process.Ended("died")
+    if upload.read_bytes().startswith(b"large"):
+        (upload.parent / "result.png").write_bytes(bytes(int(upload.read_bytes()[5:])))
     return {"size": [4, 4]}
 
 
@@ -133,5 +138,48 @@ def test_a_busy_address_loses_its_own_results_first(tmp_path: Path, monkeypatch:
             await asyncio.sleep(0.05)
         assert visitor.folder.exists()
         assert [ticket.folder.exists() for ticket in busy] == [False, False, False, True, True]
+
+    play(story, limits(), tmp_path, monkeypatch)
+
+
+def test_results_are_bounded_by_their_bytes_and_who_holds_most_loses_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(jobs: Jobs) -> None:
+        visitor = send(jobs, "a", b"large3000")
+        await visitor.over.wait()
+        busy = []
+        for _ in range(3):
+            busy.append(send(jobs, "b", b"large4000"))
+            await busy[-1].over.wait()
+        while busy[0].folder.exists():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        assert [ticket.folder.exists() for ticket in (visitor, *busy)] == [True, False, False, True]
+        with pytest.raises(Refused, match="no such job"):
+            jobs.get(busy[0].id)
+        giant = send(jobs, "c", b"large90000")
+        await giant.over.wait()
+        while visitor.folder.exists() or busy[2].folder.exists():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        assert (giant.folder / "result.png").stat().st_size == 90_000  # somebody waits for it
+
+    play(story, limits(keep_mb=0.0075), tmp_path, monkeypatch)
+
+
+def test_a_job_that_is_forgotten_twice_while_it_runs_costs_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(jobs: Jobs) -> None:
+        ticket = send(jobs, "a", b"slow")
+        while ticket.state != "running":
+            await asyncio.sleep(0.001)
+        jobs.forget(ticket)
+        jobs.forget(ticket)  # as a route does whose job was dropped meanwhile; removes the folder
+        assert not ticket.folder.exists()
+        after = send(jobs, "a", b"good")
+        await after.over.wait()
+        assert (after.state, after.size) == ("done", 4)
 
     play(story, limits(), tmp_path, monkeypatch)

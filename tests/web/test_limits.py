@@ -15,6 +15,7 @@ from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
 from restore.web import uploads
+from restore.web.defects import Defects
 from restore.web.gate import Gate, Rates
 from restore.web.limits import Limits, Refused
 from restore.web.orders import Job, Order, refuse_large_output, settle
@@ -40,6 +41,7 @@ def limits(**changes: Any) -> Limits:
         "read_seconds": 5.0,
         "patience": 5.0,
         "keep_seconds": 5.0,
+        "keep_mb": 10.0,
         "base64": False,
         "behind_proxy": False,
     }
@@ -234,3 +236,28 @@ def test_a_defect_is_answered_without_details_and_told_once(caplog: pytest.LogCa
         assert "nobody" not in answer.text
     assert TestClient(Gate(fail_half_way, limits(), None)).get("/").status_code == 200
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ArithmeticError, LookupError]
+
+
+def test_a_defect_is_told_again_after_an_hour_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    defects = Defects(lambda: now)
+
+    def fail(text: str) -> None:
+        try:
+            int(text)
+        except ValueError as error:
+            defects.tell(error)
+
+    for _ in range(5):
+        fail("x")
+        now += 60
+    try:
+        int("another place, the same library")
+    except ValueError as error:
+        defects.tell(error)
+    assert caplog.messages == ["a defect: a request was answered with 500"] * 2
+    now += 3600
+    fail("y")
+    assert caplog.messages[2:] == ["a defect: a request was answered with 500, and 4 more since it was last told"]
+    fail("y")
+    assert len(caplog.messages) == 3

@@ -116,6 +116,31 @@ def test_where_and_when_a_photo_was_taken_is_passed_on_only_when_asked(server: S
     assert server.restore(picture, metadata="some").status == 422
 
 
+def test_a_photo_with_its_metadata_is_what_predict_makes_and_damage_is_said(
+    server: Server, cli: Cli, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "a camera", 6
+    with Image.open(photo(tmp_path / "a.png", 20, 30)) as file:
+        file.save(tmp_path / "a.jpg", exif=exif)
+    settings = ("ckpt_path=bicubic", "scale=2", "threads=1", "metadata=keep")
+    assert cli("predict", *settings, "input=a.jpg", "output=made.png").status == 0
+    answer = server.restore((tmp_path / "a.jpg").read_bytes(), method="bicubic", metadata="keep", scale=2)
+    assert answer.body == (tmp_path / "made.png").read_bytes()
+    assert b"a camera" in answer.body
+    assert json.loads(answer.headers["x-restore"])["notes"] == {}
+
+    content = (tmp_path / "a.jpg").read_bytes()
+    damaged = content.replace(b"MM\0*\0\0\0\x08", b"MM\0*\xff\xff\xff\xff")
+    assert damaged != content
+    log = server.log.read_text()
+    answer = server.restore(damaged, method="bicubic")
+    assert answer.status == 200
+    note = json.loads(answer.headers["x-restore"])["notes"]["picture"]
+    assert note.startswith("upload.jpg: damaged in part")
+    assert server.log.read_text() == log
+
+
 def test_a_background_job_is_followed_cancelled_and_dropped(server: Server, tmp_path: Path) -> None:
     picture = photo(tmp_path / "a.png", 150, 150).read_bytes()
     fields: dict[str, Any] = {"method": "zero_shot", "steps": 50, "scale": 4, "seconds": 60}

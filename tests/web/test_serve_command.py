@@ -13,7 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 
-from restore import image
+from restore.image import reading
 from restore.restorers import restore_picture
 from restore.web import orders, work
 from restore.web.limits import Limits
@@ -68,8 +68,8 @@ def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Pa
     )
     source = photo(tmp_path / "a.png", 20, 30)
     work.restore(print, cfg, job, source, 0)
-    expected = restore_picture(opened(theirs), image.read(source))
-    assert torch.equal(image.read(tmp_path / work.RESULT).pixels, expected.pixels)
+    expected = restore_picture(opened(theirs), reading.read(source))
+    assert torch.equal(reading.read(tmp_path / work.RESULT).pixels, expected.pixels)
 
 
 def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,200 @@
+"""What a photo's file tells beside its pixels: EXIF (camera, time, place), XMP, IPTC and a PNG's texts.
+
+Only what describes the photo is taken along: nothing of how the pixels lie in the file, no preview, which would show
+the photo as it was, and no orientation, because pixels are turned upright when they are read.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo
+
+Metadata = Literal["strip", "keep"]
+
+_DESCRIPTIVE = (
+    Base.ImageDescription,
+    Base.Make,
+    Base.Model,
+    Base.Software,
+    Base.DateTime,
+    Base.Artist,
+    Base.HostComputer,
+    Base.Copyright,
+    Base.XPTitle,
+    Base.XPComment,
+    Base.XPAuthor,
+    Base.XPKeywords,
+    Base.XPSubject,
+    Base.Rating,
+)
+_PARTS = (IFD.Exif, IFD.GPSInfo)
+_WIDTH, _HEIGHT = Base.ExifImageWidth, Base.ExifImageHeight
+_XMP_TAG, _IPTC_TAG = 700, 33723
+_IPTC_BLOCK = 0x0404  # its number among the blocks of an image editor, in a JPEG
+_XMP_TEXT = "XML:com.adobe.xmp"  # the text of a PNG that is XMP
+_OTHER_PROGRAMS = "Raw profile type "  # how a PNG's texts begin that repeat EXIF or a colour profile
+# the maker's own note, in which cameras keep previews, and a table of how the pixels lie in the file
+_LEFT_OUT = (IFD.MakerNote, IFD.Interop)
+_HEAD_LENGTH = 8  # of a TIFF structure, which EXIF is
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is taken along, each as it stands in a file and None where there is none.
+
+    Attributes:
+        exif: with its head of six bytes. xmp: the packet. iptc: IIM records. texts: (keyword, text) of a PNG.
+    """
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+
+    def left_out(self, suffix: str) -> list[str]:
+        """What a format that takes some of it has no place for, in words."""
+        lost = ["IPTC"] if self.iptc and suffix in (".png", ".webp") else []
+        return lost + (["a PNG's texts"] if self.texts and suffix != ".png" else [])
+
+
+def of_file(file: Image.Image) -> Description:
+    """What an opened file tells. On damage Pillow raises nearly anything."""
+    found = file.getexif()
+    if file.info.get("exif") and not len(found):  # Pillow gives an empty one where it had trouble before
+        raise ValueError("there is EXIF, but none of it can be read")
+    iptc = file.info.get("photoshop", {}).get(_IPTC_BLOCK)
+    return Description(_described(found), upright(file.info.get("xmp")), iptc, _texts(file))
+
+
+def of_tiff(data: bytes) -> Description:
+    """The same of a TIFF file's bytes."""
+    found = Image.Exif()
+    found.load(data)
+    xmp, iptc = found.get(_XMP_TAG), found.get(_IPTC_TAG)
+    if isinstance(iptc, tuple):  # some programs declare the bytes as numbers
+        iptc = struct.pack(f"{'<' if data[:2] == b'II' else '>'}{len(iptc)}I", *iptc)
+    return Description(_described(found), upright(bytes(xmp) if xmp is not None else None), iptc)
+
+
+def _texts(file: Image.Image) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = getattr(file, "text", {})  # of a PNG alone
+    return tuple((key, text) for key, text in found.items() if key != _XMP_TEXT and not key.startswith(_OTHER_PROGRAMS))
+
+
+def upright(xmp: Any) -> bytes | None:
+    """XMP without previews, whose orientation says that the pixels are upright."""
+    if xmp is None:
+        return None
+    packet = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+    packet = re.sub(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", b"", packet, flags=re.DOTALL)
+    return re.sub(rb"(tiff:Orientation(?:=[\"']|>))[1-8]", rb"\g<1>1", packet)
+
+
+def _described(found: Image.Exif) -> bytes | None:
+    kept = Image.Exif()
+    for tag in _DESCRIPTIVE:
+        if tag in found:
+            kept[tag] = found[tag]
+    for part in _PARTS:
+        inside = {tag: value for tag, value in found.get_ifd(part).items() if tag not in _LEFT_OUT}
+        if inside:
+            kept.get_ifd(part).update(inside)
+    if not len(kept) and not any(kept.get_ifd(part) for part in _PARTS):
+        return None
+    told = kept.tobytes()
+    _sized(told, (1, 1)).tobytes()  # what cannot be written again is found here, not after the work
+    return told
+
+
+def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
+    """EXIF of a picture of (height, width)."""
+    loaded = Image.Exif()
+    loaded.load(exif)
+    inside = loaded.get_ifd(IFD.Exif)
+    if _WIDTH in inside:
+        inside[_WIDTH], inside[_HEIGHT] = size[1], size[0]
+    return loaded
+
+
+def options(kind: str, told: Description, size: tuple[int, int]) -> dict[str, Any]:
+    """What Pillow's ``save`` is given for a PNG, JPEG, TIFF or WEBP of (height, width)."""
+    if kind == "BMP":
+        return {}
+    if kind == "TIFF":
+        found = _tiff_exif(told, size)
+        return {"exif": found} if len(found) or told.exif else {}
+    given: dict[str, Any] = {} if told.exif is None else {"exif": _sized(told.exif, size)}
+    if kind == "PNG":
+        given["pnginfo"] = _png_info(told)
+    elif told.xmp is not None:
+        given["xmp"] = told.xmp
+    return given
+
+
+def _png_info(told: Description) -> PngInfo:
+    info = PngInfo()
+    if told.xmp is not None:
+        info.add_itxt(_XMP_TEXT, told.xmp.decode("utf-8", "replace"))
+    for keyword, text in told.texts:
+        info.add_text(keyword, text)
+    return info
+
+
+def png_chunks(told: Description, size: tuple[int, int]) -> bytes:
+    """An eXIf chunk and chunks of text (PNG specification, 11.3), for an encoder that writes none."""
+    found = b""
+    if told.exif is not None:
+        found += chunk(b"eXIf", _sized(told.exif, size).tobytes().removeprefix(b"Exif\0\0"))
+    return found + b"".join(chunk(kind, body) for kind, body, *_ in _png_info(told).chunks)
+
+
+def with_iptc(jpeg: bytes, iptc: bytes | None) -> bytes:
+    """A JPEG file with IPTC in a segment of its own (APP13, a block of an image editor), for an encoder without."""
+    if iptc is None:
+        return jpeg
+    block = (
+        b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC_BLOCK, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+    )
+    (length,) = struct.unpack_from(">H", jpeg, 4)  # of the first segment, which must stay the first
+    return jpeg[: 4 + length] + b"\xff\xed" + struct.pack(">H", 2 + len(block)) + block + jpeg[4 + length :]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def with_tiff_tags(data: bytes, told: Description, size: tuple[int, int]) -> bytes:
+    """A little-endian TIFF file of one page with EXIF, XMP and IPTC, for an encoder that writes none.
+
+    A directory of the file's own entries and the new ones is put at the end, where the header then points to.
+    """
+    if told == Description():
+        return data
+    filled = bytearray(data + b"\0" * (len(data) % 2))  # a directory begins at an even place
+    found = _tiff_exif(told, size)
+    found.endian = "<"
+    new = found.tobytes(len(filled)).removeprefix(b"Exif\0\0")[_HEAD_LENGTH:]
+    (start,) = struct.unpack_from("<I", data, 4)
+    entries = sorted(_entries(data[start:]) + _entries(new), key=lambda entry: struct.unpack_from("<H", entry)[0])
+    filled += new + b"\0" * (len(new) % 2)
+    struct.pack_into("<I", filled, 4, len(filled))
+    return bytes(filled) + struct.pack("<H", len(entries)) + b"".join(entries) + b"\0\0\0\0"
+
+
+def _entries(directory: bytes) -> list[bytes]:
+    (count,) = struct.unpack_from("<H", directory)
+    return [directory[2 + 12 * k : 14 + 12 * k] for k in range(count)]
+
+
+def _tiff_exif(told: Description, size: tuple[int, int]) -> Image.Exif:
+    found = Image.Exif() if told.exif is None else _sized(told.exif, size)
+    for tag, value in ((_XMP_TAG, told.xmp), (_IPTC_TAG, told.iptc)):
+        if value is not None:
+            found[tag] = value
+    return found

@@ -1,0 +1,96 @@
+"""A decoded picture file, and its levels as numbers from 0 to 1 and back.
+
+Inside the package an image is float, RGB, CHW, [0, 1]; a :class:`Picture` keeps in mind what the file was.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from restore.image.metadata import Description
+
+_AT_ONCE = 2**22  # values that are rounded at once
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture file.
+
+    Attributes:
+        pixels: uint8 or uint16, (C, H, W) with 3 channels (RGB) or 1 (grey).
+        alpha: same dtype, (1, H, W), or None when the file has no transparency.
+        icc: the embedded colour profile, or None.
+        told: what the file tells of the photo, where :func:`restore.image.reading.read` was asked for it; written with
+            the pixels.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None = None
+    icc: bytes | None = None
+    told: Description = field(default_factory=Description)
+
+    @classmethod
+    def of(cls, rgb: Tensor) -> "Picture":
+        """An 8-bit colour picture from float (3, H, W); clamped to [0, 1] and rounded."""
+        return cls(quantise(rgb, 255))
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the file has one channel of brightness only."""
+        return self.pixels.shape[0] == 1
+
+    @property
+    def peak(self) -> int:
+        """The level of white: 255 for an 8-bit file, 65535 for a 16-bit one."""
+        return 65535 if self.pixels.dtype == torch.uint16 else 255
+
+    @property
+    def kind(self) -> str:
+        """Its colours and depth in words, such as ``grey, 8 bit``."""
+        alpha = " with transparency" if self.alpha is not None else ""
+        return f"{'grey' if self.is_grey else 'colour'}{alpha}, {16 if self.peak > 255 else 8} bit"
+
+    def rgb(self) -> Tensor:
+        """Float32, (3, H, W), [0, 1]; grey is repeated three times."""
+        return to_float(self.pixels).expand(3, -1, -1)
+
+    def rgb8(self) -> Tensor:
+        """uint8, (3, H, W); 16 bit is rounded to 8, grey is repeated three times."""
+        pixels = quantise(to_float(self.pixels), 255) if self.peak > 255 else self.pixels
+        return torch.as_tensor(pixels).expand(3, -1, -1)
+
+    def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None) -> "Picture":
+        """A picture of this one's kind (bit depth, greyness, profile) from other pixels.
+
+        Args:
+            rgb: float, (3, H, W), or bands of it from top to bottom, so that it need never be held whole; clamped to
+                [0, 1] and rounded; a grey picture takes the mean of the channels.
+            alpha: float, (1, H, W), or None.
+        """
+        bands = (rgb,) if isinstance(rgb, Tensor) else rgb
+        parts = []
+        for band in bands:
+            parts.append(quantise(band.mean(0, keepdim=True) if self.is_grey else band, self.peak))
+            del band  # else it would live while the next one is made
+        pixels = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return replace(self, pixels=pixels, alpha=quantise(alpha, self.peak))
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 or uint16 of any shape to float32 in [0, 1]."""
+    return pixels.to(torch.float32) / (65535 if pixels.dtype == torch.uint16 else 255)
+
+
+def quantise(image: Any, peak: int) -> Any:
+    """Float (C, H, W) to uint8 or uint16 with white at ``peak``, 255 or 65535; clamped and rounded; None stays None."""
+    if image is None:
+        return None
+    levels = torch.empty(image.shape, dtype=torch.uint16 if peak > 255 else torch.uint8)
+    rows = max(1, _AT_ONCE // max(1, image.shape[0] * image.shape[2]))  # float64 is large
+    for top in range(0, image.shape[1], rows):
+        band = image[:, top : top + rows].detach().to("cpu", torch.float64).clamp(0, 1).mul(peak).add(0.5).floor()
+        levels[:, top : top + rows] = band.to(torch.int32).to(levels.dtype)
+    return levels

@@ -1,0 +1,137 @@
+"""Picture files to tensors: a photo comes in turned upright, with its transparency split off.
+
+Its colour profile, greyness and bit depth are kept in mind, and what the file tells beside the pixels where asked for.
+"""
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from restore.image import decoding, metadata
+from restore.image.decoding import Pixels, UnsupportedKind
+from restore.image.formats import DECODER_ERRORS, MAX_PIXELS, PILLOW_NAMES, TIFF_HEADS
+from restore.image.metadata import Description, Metadata
+from restore.image.picture import Picture
+
+log = logging.getLogger(__name__)
+
+_ORIENTATION_TAG = 0x0112
+_T = TypeVar("_T")
+
+
+def read(path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata = "strip") -> Picture:
+    """Read a PNG, JPEG, TIFF, WebP or BMP file, turned upright by its EXIF orientation.
+
+    Palette and CMYK files become RGB; the first frame of an animation is taken, with a warning.
+
+    Args:
+        metadata: ``keep`` takes EXIF, XMP, IPTC and texts along, see :mod:`restore.metadata`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a picture, truncated, of an unsupported kind, or above ``max_pixels``; the path is named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    doubts: list[str] = []
+    try:
+        with _listening() as said:
+            picture = _decode(path.read_bytes(), path, max_pixels, metadata, doubts)
+    except UnsupportedKind as error:
+        raise ValueError(f"{path}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}; shrink or split the picture first") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP picture") from error
+    except DECODER_ERRORS as error:
+        raise ValueError(f"{path}: damaged or truncated picture ({error})") from error
+    _tell(path, doubts, said)
+    return picture
+
+
+def read_rgb8(path: str | Path) -> Tensor:
+    """Read a picture as training data: uint8, (3, H, W); transparency dropped, 16 bit rounded to 8."""
+    return read(path).rgb8()
+
+
+def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, doubts: list[str]) -> Picture:
+    is_tiff, told = data[:4] in TIFF_HEADS, Description()
+    if kept == "keep" and is_tiff:
+        told = _undamaged(doubts, lambda: metadata.of_tiff(data), told)
+    if decoding.is_16bit_tiff(data):  # Pillow opens only some of them
+        pixels, icc, orientation = decoding.decode_16bit_tiff(data, max_pixels)
+    else:
+        with Image.open(io.BytesIO(data), formats=PILLOW_NAMES) as file:
+            decoding.check_size(file.size, max_pixels)
+            frames = getattr(file, "n_frames", 1)
+            if frames > 1 and file.format != "MPO":  # an MPO's other frames are previews
+                log.warning("%s: holds %d frames, the first one is taken", path, frames)
+            is_16bit = decoding.is_16bit_png(data)
+            if not is_16bit:
+                file.load()  # turns a TIFF upright, and then its orientation says so
+            orientation = _undamaged(doubts, lambda: file.getexif().get(_ORIENTATION_TAG, 1), 1)
+            if kept == "keep" and not is_tiff:
+                told = _undamaged(doubts, lambda: metadata.of_file(file), told)
+            pixels, icc = decoding.decode_16bit_png(file, data) if is_16bit else decoding.decode_8bit(file)
+    planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
+    has_alpha = planes.shape[0] in (2, 4)
+    return Picture(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, told)
+
+
+def _undamaged(doubts: list[str], read: Callable[[], _T], otherwise: _T) -> _T:
+    """What the file tells of the photo; damage there is no reason to lose the picture."""
+    try:
+        return read()
+    except (*DECODER_ERRORS, AttributeError) as error:
+        doubts.append(str(error) or type(error).__name__)
+        return otherwise
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """Collects what the libraries warn of, in place of printing it."""
+    said: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        said.append(record.getMessage())
+        return False
+
+    library = logging.getLogger("tifffile")  # which logs where Pillow warns
+    library.addFilter(keep)
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
+            yield said
+        said.extend(str(each.message) for each in warned)
+    finally:
+        library.removeFilter(keep)
+
+
+def _tell(path: Path, doubts: list[str], said: list[str]) -> None:
+    """One warning for a file, however much the libraries said of it."""
+    if doubts:
+        log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, doubts[0])
+    elif said:
+        log.warning("%s: damaged in part, and read as far as possible (%s)", path, " ".join(said[0].split()))
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation (1..8) to (H, W, C)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

@@ -1,0 +1,154 @@
+"""Pictures to files: what a format cannot hold is refused before the work, and no half file is ever seen."""
+
+import io
+import logging
+import os
+import tempfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from restore.image import metadata
+from restore.image.decoding import Pixels
+from restore.image.formats import IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXES, XMP_NAME
+from restore.image.metadata import Description
+from restore.image.picture import Picture, quantise, to_float
+
+log = logging.getLogger(__name__)
+
+# libjpeg halves colours unless told not to; from here on, where it shows, others keep them whole too (ImageMagick)
+FULL_COLOUR = 90
+
+
+def refuse_unwritable(path: str | Path, picture: Picture, *, scale: float = 1) -> None:
+    """Raise, before long work, what :func:`write` would raise for a picture of the same kind; makes the folder.
+
+    Args:
+        scale: how many times as large as ``picture`` the written one will be.
+
+    Raises:
+        ValueError, OSError: see there.
+    """
+    path = Path(path)
+    _check_kind(path, picture)
+    _check_sides(path, picture, scale)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> None:
+    """Write a picture under a temporary name beside ``path``, then move it there, so no half file is ever seen.
+
+    16 bit is kept in PNG and TIFF and rounded to 8 bit elsewhere. What the format has no place for of the metadata is
+    left out, with a warning.
+
+    Args:
+        quality: 1 to 100, of JPEG and WebP; None: JPEG at 95, WebP without loss. From 90 a JPEG's colours have every
+            pixel (4:4:4), below every other in each direction (4:2:0), as WebP's always have.
+
+    Raises:
+        ValueError: for an unknown suffix, transparency or metadata in a format that has none, or sides or metadata too
+            long for it.
+    """
+    path = Path(path)
+    data = _encode(path, picture, quality)
+    for lost in picture.told.left_out(path.suffix.lower()):
+        log.warning("%s: %s has no place for %s, which is left out", path, path.suffix[1:], lost)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_kind(path: Path, picture: Picture) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: cannot write {suffix or 'a name without suffix'}, expected one of {SUFFIXES}")
+    if suffix == ".bmp" and picture.told != Description():
+        raise ValueError(f"{path}: bmp cannot hold the picture's metadata; set metadata=strip or write .png")
+    for name, told, most in (
+        ("EXIF", picture.told.exif, JPEG_SEGMENT),
+        ("XMP", picture.told.xmp, JPEG_SEGMENT - XMP_NAME),
+        ("IPTC", picture.told.iptc, JPEG_SEGMENT - IPTC_NAME),
+    ):
+        if suffix in (".jpg", ".jpeg") and told is not None and len(told) > most:
+            raise ValueError(
+                f"{path}: the picture has {len(told)} bytes of {name}, of which jpg holds {most}; set metadata=strip "
+                "or write .png"
+            )
+    if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
+        raise ValueError(f"{path}: {suffix[1:]} cannot hold the picture's transparency; write .png, .tif or .webp")
+
+
+def _check_sides(path: Path, picture: Picture, scale: float) -> None:
+    suffix = path.suffix.lower()
+    height, width = (round(side * scale) for side in picture.pixels.shape[1:])
+    most = LONGEST_SIDE.get(suffix)
+    if most is not None and max(height, width) > most:
+        raise ValueError(
+            f"{path}: the result has {width}x{height} px, and {suffix[1:]} holds sides of up to {most} px; write .png "
+            "or .tif"
+        )
+
+
+def _encode(path: Path, picture: Picture, quality: int | None) -> bytes:
+    _check_kind(path, picture)
+    _check_sides(path, picture, 1)
+    suffix = path.suffix.lower()
+    if picture.peak > 255 and suffix in (".png", ".tif", ".tiff"):
+        return _encode_16bit(suffix, picture)
+    if picture.peak > 255:
+        alpha = None if picture.alpha is None else to_float(picture.alpha)
+        picture = replace(picture, pixels=quantise(to_float(picture.pixels), 255), alpha=quantise(alpha, 255))
+    buffer = io.BytesIO()
+    kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
+    options = metadata.options(kind, picture.told, (picture.pixels.shape[1], picture.pixels.shape[2]))
+    if kind == "JPEG":
+        quality = quality or 95
+        options |= {"quality": quality, "subsampling": "4:4:4" if quality >= FULL_COLOUR else "4:2:0"}
+    elif kind == "WEBP":
+        options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+    if picture.icc is not None and kind != "BMP":
+        options["icc_profile"] = picture.icc
+    Image.fromarray(_interleave(picture)).save(buffer, kind, **options)
+    return metadata.with_iptc(buffer.getvalue(), picture.told.iptc) if kind == "JPEG" else buffer.getvalue()
+
+
+def _encode_16bit(suffix: str, picture: Picture) -> bytes:
+    import imagecodecs
+    import tifffile
+
+    pixels = _interleave(picture)
+    size = (pixels.shape[0], pixels.shape[1])
+    if suffix == ".png":
+        profile = b"" if picture.icc is None else b"ICC profile\0\0" + zlib.compress(picture.icc)
+        chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(picture.told, size)
+        png, end_of_header = bytes(imagecodecs.png_encode(pixels, level=6)), 8 + 25
+        return png[:end_of_header] + chunks + png[end_of_header:]  # which the encoder cannot write
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        pixels,
+        photometric="minisblack" if picture.is_grey else "rgb",
+        planarconfig="contig" if pixels.ndim == 3 else None,
+        extrasamples=None if picture.alpha is None else ["unassalpha"],
+        compression="zlib",
+        iccprofile=picture.icc,
+        metadata=None,
+        byteorder="<",
+    )
+    return metadata.with_tiff_tags(buffer.getvalue(), picture.told, size)
+
+
+def _interleave(picture: Picture) -> Pixels:
+    """(H, W) for grey, else (H, W, C), transparency last."""
+    planes = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha])
+    pixels = planes.permute(1, 2, 0).contiguous().numpy()
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
