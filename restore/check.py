@@ -70,6 +70,7 @@ def _unwinding() -> Iterator[None]:
 
 def _look(cfg: DictConfig, folder: Path, given: Path, started: float) -> tuple[list["Finding"], dict[str, Any]]:
     from restore import inspection
+    from restore.callbacks.dashboards import refuse_unusable
     from restore.fit import model_and_data, prepare
     from restore.forecast import forecast
     from restore.quieten import quieten
@@ -79,6 +80,8 @@ def _look(cfg: DictConfig, folder: Path, given: Path, started: float) -> tuple[l
     place, is_resumed = _refuse_as_fit_does(cfg, given)
     quieten()
     prepare(cfg)
+    loggers = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
+    refuse_unusable(loggers, artifacts=cfg.checkpoint.artifacts)
     _one_process(cfg, place.world, folder)
     model, data = model_and_data(cfg, is_resumed=is_resumed)
     reading = time.perf_counter()
@@ -168,7 +171,8 @@ def _one_process(cfg: DictConfig, count: int, folder: Path) -> None:
     # not the strategy: it is looked at as fit does, and one process has none
     OmegaConf.update(cfg, "trainer.devices", 1)
     OmegaConf.update(cfg, "trainer.num_nodes", 1)
-    # dashboards are not told of a trial
+    # dashboards are not told of a trial; whether they could be of the run has been asked before
+    cfg.checkpoint.artifacts = False
     cfg.logger = {key: node for key, node in (cfg.logger or {}).items() if key == "csv"}
     if cfg.logger.get("csv") is not None:
         cfg.logger.csv.folder = str(folder)

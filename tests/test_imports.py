@@ -96,7 +96,7 @@ ALLOWED = {
     "rehearsal": {"checkpoint", "memory", "training", "callbacks", "data"},
     "forecast": {"rehearsal"},
     "inspection": {"checkpoint", "memory", "data", "forecast", "inference", "opening", "rehearsal"},
-    "check": {"config", "launch", "run_folder", "inspection", "fit", "forecast", "quieten", "rehearsal"},
+    "check": {"callbacks", "config", "launch", "run_folder", "inspection", "fit", "forecast", "quieten", "rehearsal"},
     "runs": {"results", "run_folder"},
     "layout": set(),
     "table": {"layout", "results", "run_folder", "runs"},
