@@ -108,6 +108,7 @@ ALLOWED = {
         "forecast",
         "quieten",
         "rehearsal",
+        "training",
     },
     "runs": {"results", "run_folder"},
     "layout": set(),
