@@ -34,6 +34,8 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from restore.names import encodable
+
 ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
 
 
@@ -313,7 +315,11 @@ def _environment(**changes: str) -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, without the traceback, and where possible with the setting that was meant."""
+    """What went wrong, without the traceback, and where possible with the setting that was meant; fit for any file."""
+    return encodable(_words(error))
+
+
+def _words(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config import UserError, command, inference_settings
+from restore.names import printable
 from restore.processes import Context, Worker, showing, spread
 from restore.run_folder import read_mapping, refuse_unwritable, write_text
 from restore.signals import stopping
@@ -242,7 +243,9 @@ def _summarise(outcomes: list[tuple[Path, Outcome]]) -> None:
     for source, outcome in shown[:SHOWN]:
         sizes = ["", ""] if outcome.sizes is None else [f"{width}x{height}" for height, width in outcome.sizes]
         notes = "failed" if outcome.problem else ", ".join(f"{key}: {value}" for key, value in outcome.notes.items())
-        table.add_row(source.name, *sizes, f"{outcome.seconds:.1f}", "interrupted" if outcome.interrupted else notes)
+        table.add_row(
+            printable(source.name), *sizes, f"{outcome.seconds:.1f}", "interrupted" if outcome.interrupted else notes
+        )
     if len(outcomes) > len(shown[:SHOWN]):
         table.add_row(f"all {len(outcomes)}", "", "", f"{sum(each.seconds for _, each in outcomes):.1f}", "")
     if outcomes:
@@ -266,7 +269,7 @@ def _restore(restorer: "Restorer", writing: dict[str, Any], job: tuple[Path, Pat
     (source, target), started = job, time.perf_counter()
 
     def progress(done: int, total: int) -> None:
-        context.report(f"{source.name}: {restorer.phase}", done, total)
+        context.report(f"{printable(source.name)}: {restorer.phase}", done, total)
 
     try:
         picture = restorer.read(source, metadata=writing["metadata"])

@@ -11,7 +11,8 @@ COMMANDS = {"fit", "evaluate", "predict", "serve", "benchmark", "average_frames"
 
 # part of the house -> the parts of ours it may import
 ALLOWED = {
-    "config": {"inference"},
+    "names": set(),
+    "config": {"inference", "names"},
     "launch": {"run_folder"},
     "rank": {"callbacks", "config", "fit", "run_folder"},
     "collectives": set(),
@@ -51,7 +52,7 @@ ALLOWED = {
         "resize",
         "degradations",
     },
-    "data": {"data", "image", "resize", "degradations"},
+    "data": {"data", "image", "names", "resize", "degradations"},
     "callbacks": {
         "callbacks",
         "collectives",
@@ -110,7 +111,7 @@ ALLOWED = {
         "rehearsal",
         "training",
     },
-    "runs": {"results", "run_folder"},
+    "runs": {"names", "results", "run_folder"},
     "layout": set(),
     "table": {"layout", "results", "run_folder", "runs"},
     "evaluate": {
@@ -130,7 +131,18 @@ ALLOWED = {
         "processes",
         "signals",
     },
-    "predict": {"config", "processes", "run_folder", "checkpoint", "opening", "restorers", "image", "data", "signals"},
+    "predict": {
+        "config",
+        "names",
+        "processes",
+        "run_folder",
+        "checkpoint",
+        "opening",
+        "restorers",
+        "image",
+        "data",
+        "signals",
+    },
     "serve": {"config", "signals", "web"},
     "web": {"web", "config", "processes", "checkpoint", "opening", "restorers", "image", "resize"},
     "benchmark": {"config", "inference", "opening", "restorers", "metrics", "resize", "losses", "image", "data"},
