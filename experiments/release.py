@@ -9,7 +9,6 @@ of `restore evaluate` on folders of $RESTORE_DATA, with and without self-ensembl
 import argparse
 import csv
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,9 @@ from typing import Any
 
 import yaml
 
+from experiments.data_folder import data_folder
 from restore import card, checkpoint
 
-DATA = Path(os.environ["RESTORE_DATA"])
 EMBEDDED = [
     {"name": "astronaut", "terms": "public domain", "attribution": "NASA, in scikit-image"},
     {"name": "rocket", "terms": "public domain", "attribution": "SpaceX, in scikit-image"},
@@ -87,7 +86,7 @@ def shown(override: str) -> str:
 
 def shared_photos() -> list[dict[str, str]]:
     """Names, terms and authors of the Creative Commons photos."""
-    with (DATA / "photos_cc/ATTRIBUTION.csv").open(encoding="utf-8") as file:
+    with (data_folder() / "photos_cc/ATTRIBUTION.csv").open(encoding="utf-8") as file:
         return [
             {"name": row["file"], "terms": row["licence"], "attribution": f"{row['author']}; {row['source']}"}
             for row in csv.DictReader(file)
@@ -96,7 +95,7 @@ def shared_photos() -> list[dict[str, str]]:
 
 def score(name: str, benchmarks: list[str], *, ensemble: bool) -> dict[str, Any]:
     """Means of `restore evaluate` on the CPU, in a process of its own."""
-    folders = ",".join(str(DATA / each) for each in benchmarks)
+    folders = ",".join(str(data_folder() / each) for each in benchmarks)
     with tempfile.TemporaryDirectory() as output:
         argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={name}", f"benchmarks=[{folders}]"]
         argv += [f"output={output}", "baseline=null", "device=cpu", f"self_ensemble={str(ensemble).lower()}"]

@@ -158,7 +158,7 @@ class ZeroShotRestorer(Restorer):
             max_steps=self.adaptation.max_steps * len(model.factors),
             max_epochs=1,
             logger=False,
-            callbacks=[_Watch(progress)],
+            callbacks=[_Watch(progress, deadline)],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -177,10 +177,14 @@ class ZeroShotRestorer(Restorer):
 
 
 class _Watch(Callback):
-    """Reports the steps."""
+    """Reports the steps, or the share of the time where that is the larger: what is used up first ends the training.
 
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress = progress
+    Args:
+        deadline: on the clock ``time.monotonic``.
+    """
+
+    def __init__(self, progress: Progress | None, deadline: float | None) -> None:
+        self.progress, self.deadline, self.begun = progress, deadline, time.monotonic()
         self._sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -193,4 +197,10 @@ class _Watch(Callback):
     ) -> None:
         """The bar of steps."""
         if self.progress is not None:
-            self.progress(trainer.global_step, int(trainer.max_steps))
+            total = int(trainer.max_steps)
+            self.progress(max(trainer.global_step, int(self._share_of_time() * total)), total)
+
+    def _share_of_time(self) -> float:
+        if self.deadline is None:
+            return 0.0
+        return min(1.0, (time.monotonic() - self.begun) / max(self.deadline - self.begun, 1e-9))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from restore import run_folder
+from restore import clocks, run_folder
 from restore.config.command import command, conf_dir
 from restore.config.errors import UserError
 from restore.place import Place, own_place, wanted_processes
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
-    started = time.perf_counter()
+    started = clocks.wall(), clocks.alone()
     given = Path(HydraConfig.get().runtime.output_dir)
     with _unwinding(), _removing_if_empty(given), TemporaryDirectory(prefix="restore_check_") as folder:
         findings, facts = _look(cfg, Path(folder), given, started)
@@ -63,28 +63,39 @@ def _unwinding() -> Iterator[None]:
         yield
 
 
-def _look(cfg: DictConfig, folder: Path, given: Path, started: float) -> tuple[list["Finding"], dict[str, Any]]:
+def _look(
+    cfg: DictConfig, folder: Path, given: Path, started: tuple[float, float]
+) -> tuple[list["Finding"], dict[str, Any]]:
     from restore import inspection
+    from restore.callbacks.dashboards import refuse_unusable
     from restore.fit import model_and_data, prepare
     from restore.forecast import forecast
     from restore.quieten import quieten
     from restore.rehearsal import choose, rehearse
 
     _check_settings(cfg)
-    place, is_resumed = _refuse_as_fit_does(cfg, given)
+    place, resume = _refuse_as_fit_does(cfg, given)
     quieten()
     prepare(cfg)
+    loggers = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
+    refuse_unusable(loggers, artifacts=cfg.checkpoint.artifacts)
     _one_process(cfg, place.world, folder)
-    model, data = model_and_data(cfg, is_resumed=is_resumed)
-    reading = time.perf_counter()
+    model, data = model_and_data(cfg, is_resumed=resume is not None)
+    begin = 0 if resume is None else _step_to_go_on_from(cfg, folder, model, resume, _folder_of_run(cfg, given))
+    reading = clocks.wall(), clocks.alone()
     opened = inspection.read(data, cfg.check.files)
-    before = reading - started + (time.perf_counter() - reading) * opened.total / opened.opened
+    read = clocks.wall(), clocks.alone()
+    share = opened.total / opened.opened
+    before, before_alone = (
+        begun - start + (end - begun) * share for start, begun, end in zip(started, reading, read, strict=True)
+    )
     before_busy = time.process_time()
     findings = inspection.data(data, opened, known_counts=cfg.check.known_counts)
     lengths, every = model.stage_lengths(cfg.trainer.max_steps), (cfg.val_every_steps, cfg.checkpoint.every_steps)
     times = choose(data, opened.tests)
     measured = rehearse(cfg, folder, model, data)
     settings = {
+        "begin": begin,
         "val_every": every[0],
         "save_every": every[1],
         "accumulate": cfg.trainer.accumulate_grad_batches,
@@ -95,14 +106,15 @@ def _look(cfg: DictConfig, folder: Path, given: Path, started: float) -> tuple[l
         "processes": place.world,
     }
     ahead = forecast(measured.wall, lengths, before=before, **settings)
+    alone = forecast(measured.alone, lengths, before=before_alone, **settings)
     busy = forecast(measured.processor, lengths, before=before_busy, **settings)
     uncached = inspection.uncached_bytes(data, opened)
     findings += inspection.trial(model, data, measured, folder / "checkpoints" / "last.ckpt")
     findings += inspection.outlook(
-        ahead, measured, busy, lengths, uncached, processes=place.world, here=place.local_world
+        ahead, measured, alone, lengths, uncached, begin=begin, processes=place.world, here=place.local_world
     )
     return findings, inspection.facts(
-        ahead, busy, measured, inspection.memory_needed(measured, uncached, place.local_world)
+        ahead, alone, busy, measured, inspection.memory_needed(measured, uncached, place.local_world)
     )
 
 
@@ -116,8 +128,17 @@ def _check_settings(cfg: DictConfig) -> None:
         run_folder.refuse_unwritable(Path(cfg.check.output).resolve().parent)
 
 
-def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, bool]:
-    """What ``fit`` looks at before it starts anything; gives where its processes will stand, and whether it goes on."""
+def _step_to_go_on_from(cfg: DictConfig, folder: Path, model: Any, resume: Path, of_run: Path) -> int:
+    """The step a resumed run begins at, or what ``fit`` says of the checkpoint."""
+    from restore import fit, training
+
+    is_new_run = resume.parent != of_run / "checkpoints"
+    trainer, tally = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
+    return fit.begin_at(model, trainer, tally, resume)
+
+
+def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, Path | None]:
+    """What ``fit`` looks at before it starts anything; gives where its processes stand, and its checkpoint."""
     from restore.fit import check_processes
 
     here = own_place()
@@ -134,7 +155,7 @@ def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, bool]:
     check_processes(config, place, count)
     if cfg.seed < 0:
         raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
-    return place if place.world > 1 else Place(0, count, count, "nothing"), checkpoint is not None
+    return place if place.world > 1 else Place(0, count, count, "nothing"), checkpoint
 
 
 def _place_of_job(here: Place) -> Place:
@@ -163,7 +184,8 @@ def _one_process(cfg: DictConfig, count: int, folder: Path) -> None:
     # not the strategy: it is looked at as fit does, and one process has none
     OmegaConf.update(cfg, "trainer.devices", 1)
     OmegaConf.update(cfg, "trainer.num_nodes", 1)
-    # dashboards are not told of a trial
+    # dashboards are not told of a trial; whether they could be of the run has been asked before
+    cfg.checkpoint.artifacts = False
     cfg.logger = {key: node for key, node in (cfg.logger or {}).items() if key == "csv"}
     if cfg.logger.get("csv") is not None:
         cfg.logger.csv.folder = str(folder)

@@ -14,19 +14,23 @@ from torch import Tensor
 Degradation = Callable[[Tensor, np.random.Generator], tuple[Tensor, str]]
 
 
-def check_range(name: str, low: float, high: float, least: float, most: float) -> None:
+def check_range(low: float, high: float, least: float, most: float) -> None:
     """Raise ValueError unless least <= low <= high <= most."""
     if not least <= low <= high <= most:
-        raise ValueError(
-            f"data.degradations: {name} has the range {low} to {high}, expected {least} <= low <= high <= {most}"
-        )
+        raise ValueError(f"low is {low} and high is {high}, expected {least} <= low <= high <= {most}")
+
+
+def check_value(key: str, value: float, least: float, most: float) -> None:
+    """Raise ValueError unless least <= value <= most."""
+    if not least <= value <= most:
+        raise ValueError(f"{key} is {value}, expected a number from {least} to {most}")
 
 
 class GaussianBlur:
     """Isotropic Gaussian blur, sigma drawn evenly from [``low``, ``high``] lq pixels."""
 
     def __init__(self, *, low: float = 0.2, high: float = 2.0) -> None:
-        check_range("blur", low, high, 0.01, 20)
+        check_range(low, high, 0.01, 20)
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
@@ -42,7 +46,7 @@ class GaussianNoise:
     """Additive white noise, standard deviation drawn evenly from [``low``, ``high``] of the range [0, 1]."""
 
     def __init__(self, *, low: float = 0.0, high: float = 0.05) -> None:
-        check_range("noise", low, high, 0, 1)
+        check_range(low, high, 0, 1)
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
@@ -56,7 +60,7 @@ class Jpeg:
     """JPEG compression, quality drawn evenly from the whole numbers [``low``, ``high``]."""
 
     def __init__(self, *, low: int = 40, high: int = 95) -> None:
-        check_range("jpeg", low, high, 1, 100)
+        check_range(low, high, 1, 100)
         self.low, self.high = low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
@@ -83,8 +87,8 @@ class Canny:
     is_fixed = True
 
     def __init__(self, *, sigma: float = 2.0, low: float = 0.1, high: float = 0.2) -> None:
-        check_range("canny sigma", sigma, sigma, 0.1, 20)
-        check_range("canny", low, high, 0.001, 4)
+        check_value("sigma", sigma, 0.1, 20)
+        check_range(low, high, 0.001, 4)
         self.sigma, self.low, self.high = sigma, low, high
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:

@@ -193,7 +193,7 @@ def train(
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
             callback.check(model)
-    begin = 0 if resume is None else _begin(model, trainer, tally, resume)
+    begin = 0 if resume is None else begin_at(model, trainer, tally, resume)
     damaged = {} if resume is None or is_new_run else run_folder.damage(folder, resume)
     _describe(config, overrides, folder, model, trainer, data, warnings=list(damaged.values()))
     run_folder.set_aside(damaged)
@@ -231,7 +231,7 @@ def train(
     return result
 
 
-def _begin(model: Any, trainer: Any, tally: Any, resume: Path) -> int:
+def begin_at(model: Any, trainer: Any, tally: Any, resume: Path) -> int:
     """The step a resumed run begins at; its score and its seconds so far go on."""
     from restore import checkpoint
 

@@ -56,6 +56,7 @@ def forecast(
     lengths: Mapping[str, int],
     *,
     before: float,
+    begin: int,
     val_every: int,
     save_every: int,
     accumulate: int,
@@ -69,6 +70,7 @@ def forecast(
 
     Args:
         lengths: steps of each stage. before: seconds until the trainer is called.
+        begin: the step it goes on from, 0 for a fresh run.
         val_every, save_every: steps. accumulate: batches of a step. period: see the model.
         times: how many times the pixels of those tried the validation sets have, and the test sets.
         samples: of a batch. workers: that make them; 0 for none.
@@ -76,28 +78,39 @@ def forecast(
     """
     of_validation, of_test = (max(each / processes, min(each, 1 / PICTURES)) for each in times)
     steps, change, validations = {}, 0.0, 0.0
-    done, end = 0, sum(lengths.values())
-    for name, length in lengths.items():
+    end, left = sum(lengths.values()), steps_left(lengths, begin)
+    done = end - sum(left.values())
+    for name, length in left.items():
         laps = measured.laps[name]
         steps[name] = _step(laps, accumulate, period, measured.sample * samples, workers)
-        change += _extra(laps, accumulate, steps[name].seconds)
+        change += _extra(laps, accumulate, steps[name].seconds) if length else 0.0
         count = (done + length) // val_every - done // val_every
         done += length
-        count += done == end and end % val_every > 0
+        count += length > 0 and done == end and end % val_every > 0
         validations += count * whole(measured.validations[name][-1], of_validation)
     first, second = next(iter(measured.validations.values()))
     validations += max(0.0, first.total - second.total)  # the first one of all loads what draws
-    saves = math.ceil(end / save_every) + math.ceil(end / val_every)  # last.ckpt, and best.ckpt at most so often
+    ahead = sum(left.values())
+    saves = math.ceil(ahead / save_every) + math.ceil(ahead / val_every)  # last.ckpt, and best.ckpt at most so often
     return Forecast(
         before=before,
         start=measured.start,
-        steps=sum(lengths[name] * each.seconds for name, each in steps.items()),
+        steps=sum(left[name] * each.seconds for name, each in steps.items()),
         change=change,
         validations=validations,
         saves=saves * measured.save,
         test=whole(measured.test, of_test),
         step=steps,
     )
+
+
+def steps_left(lengths: Mapping[str, int], begin: int) -> dict[str, int]:
+    """Of each stage, the steps that a run which goes on from step ``begin`` still has to do."""
+    left, done = {}, 0
+    for name, length in lengths.items():
+        left[name] = min(length, max(0, done + length - begin))
+        done += length
+    return left
 
 
 def whole(measured: Whole, times: float) -> float:

@@ -13,14 +13,14 @@ from restore.data.base import PairedData
 from restore.data.checks import Checked
 from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair
-from restore.forecast import Forecast
+from restore.forecast import Forecast, steps_left
 from restore.inference import Inference
 from restore.opening import open_restorer
 from restore.rehearsal import Measured, quiet
 
 GIB = 2**30
 TIGHT = 0.9  # of the memory there is
-SHARED = 1.3  # times the processor's seconds, from which others are at work on the machine
+SHARED = 1.3  # times the seconds alone, from which others are at work on the machine
 SHARE_OF_DATA = 0.2  # of a step spent waiting, from which the data are the bottleneck
 
 
@@ -145,18 +145,25 @@ def _round_trip(model: Any, data: Any, measured: Measured, file: Path) -> Findin
 def outlook(
     ahead: Forecast,
     measured: Measured,
-    busy: Forecast,
+    alone: Forecast,
     lengths: Mapping[str, int],
     uncached: int,
     *,
+    begin: int,
     processes: int,
     here: int,
 ) -> list[Finding]:
-    """Time, memory, disk space, and what takes the time; of so many processes, and of those on one machine."""
+    """Time, memory, disk space, and what takes the time; of so many processes, and of those on one machine.
+
+    Args:
+        ahead: by the clock on the wall. alone: without what others had the cores for.
+    """
     rows = []
+    left = steps_left(lengths, begin)
     for name, step in ahead.step.items():
+        steps = f"{left[name]} of {lengths[name]}" if begin else lengths[name]
         share = step.wait / step.seconds
-        text = f"{1e3 * step.seconds:.0f} ms a step, {share:.0%} of it waiting for data; {lengths[name]} steps"
+        text = f"{1e3 * step.seconds:.0f} ms a step, {share:.0%} of it waiting for data; {steps} steps"
         rows.append(Finding(f"stage: {name}", text))
     rows += [_memory(memory_needed(measured, uncached, here), here), _disk(measured.checkpoint_bytes)]
     parts = {
@@ -169,11 +176,9 @@ def outlook(
     text = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
     of = f" for each of {processes} processes, without what they say to one another" if processes > 1 else ""
     rows.append(Finding("time", f"about {duration(ahead.total)}{of}: {text}"))
-    if ahead.steps > SHARED * busy.steps and not torch.cuda.is_available():
-        text = (
-            f"training had a core for {busy.steps / ahead.steps:.0%} of its time only; alone it may be so much faster"
-        )
-        rows.append(Finding("machine", text, "warning"))
+    if ahead.training > SHARED * alone.training:
+        text = f"others had the cores for {1 - alone.training / ahead.training:.0%} of the trial's time; alone on the "
+        rows.append(Finding("machine", f"{text}machine the run would take about {duration(alone.total)}", "warning"))
     return [*rows, bottleneck(ahead)]
 
 
@@ -220,10 +225,11 @@ def _disk(checkpoint_bytes: int) -> Finding:
     return Finding("disk", text, "bad" if needed > there else "good")
 
 
-def facts(ahead: Forecast, busy: Forecast, measured: Measured, needed: int) -> dict[str, Any]:
+def facts(ahead: Forecast, alone: Forecast, busy: Forecast, measured: Measured, needed: int) -> dict[str, Any]:
     """The forecast for programs: seconds and bytes."""
     return {
         "seconds": _parts(ahead),
+        "seconds_alone": _parts(alone),
         "processor_seconds": _parts(busy),
         "seconds_per_step": {name: step.seconds for name, step in ahead.step.items()},
         "waiting_share": ahead.waiting,

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference_settings import inference_settings
+from restore.names import printable
 from restore.output_names import RECORD, plan
 from restore.processes import Context, Worker, showing, spread
 from restore.run_folder import read_mapping, refuse_unwritable, write_text
@@ -179,7 +180,9 @@ def _summarise(outcomes: list[tuple[Path, Outcome]]) -> None:
     for source, outcome in shown[:SHOWN]:
         sizes = ["", ""] if outcome.sizes is None else [f"{width}x{height}" for height, width in outcome.sizes]
         notes = "failed" if outcome.problem else ", ".join(f"{key}: {value}" for key, value in outcome.notes.items())
-        table.add_row(source.name, *sizes, f"{outcome.seconds:.1f}", "interrupted" if outcome.interrupted else notes)
+        table.add_row(
+            printable(source.name), *sizes, f"{outcome.seconds:.1f}", "interrupted" if outcome.interrupted else notes
+        )
     if len(outcomes) > len(shown[:SHOWN]):
         table.add_row(f"all {len(outcomes)}", "", "", f"{sum(each.seconds for _, each in outcomes):.1f}", "")
     if outcomes:
@@ -203,7 +206,7 @@ def _restore(restorer: "Restorer", options: dict[str, Any], job: tuple[Path, Pat
     (source, target), started = job, time.perf_counter()
 
     def progress(done: int, total: int) -> None:
-        context.report(f"{source.name}: {restorer.phase}", done, total)
+        context.report(f"{printable(source.name)}: {restorer.phase}", done, total)
 
     try:
         picture = restorer.read(source, metadata=options["metadata"])

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +13,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from restore import checkpoint, memory, training
+from restore import checkpoint, clocks, memory, training
 from restore.callbacks.dashboards import Dashboard
 from restore.callbacks.interruption import Interruption
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
+from restore.clocks import Clock
 from restore.data.base import PairedData
 
 WARM_UP = 2  # steps that take longer, because caches fill and memory is taken
@@ -63,28 +64,19 @@ class Measured(NamedTuple):
     """What a rehearsal found.
 
     Attributes:
-        wall: by the clock on the wall. processor: by how long this process had a core, which is less where others want
-            it too.
+        wall: by the clock on the wall. alone: less what others had the cores for. processor: by how long this process
+            had a core, all its threads added up.
         checkpoint_bytes: size of a checkpoint.
         peak_bytes: of memory, so far, of this process or on its accelerator.
         loss: the last one.
     """
 
     wall: Times
+    alone: Times
     processor: Times
     checkpoint_bytes: int
     peak_bytes: int
     loss: float
-
-
-Clock = Callable[[], float]
-
-
-def wall() -> float:
-    """Seconds on the wall; an accelerator's work is waited for."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 class Stopwatch(Checkpoint):
@@ -207,7 +199,11 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
     model.shorten_stages()
     cfg.trainer.max_steps, cfg.val_every_steps = steps * len(names), steps // 2
     trainer, _ = training.make_trainer(cfg, folder, model, is_new_run=True)
-    watches = Stopwatch(wall, "best.ckpt"), Stopwatch(time.process_time, "last.ckpt")
+    best = folder / "checkpoints" / "best.ckpt"
+    watches = [
+        Stopwatch(clock, name)
+        for clock, name in ((clocks.wall, best.name), (clocks.alone, "last.ckpt"), (time.process_time, "last.ckpt"))
+    ]
     # the stopwatches save; the others tell of a described folder, or would save and go on another time
     left_out = RunCheckpoint, RunReport, Dashboard, Interruption
     kept = [each for each in trainer.callbacks if not isinstance(each, left_out)]  # type: ignore[attr-defined]
@@ -215,7 +211,6 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
     for callback in kept:
         if hasattr(callback, "check"):  # as fit does
             callback.check(model)
-    best = folder / "checkpoints" / "best.ckpt"
     with quiet():
         for watch in watches:
             watch.started = watch.clock()
@@ -228,9 +223,12 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
             if end.code == 1:  # what Lightning makes of Ctrl-C
                 raise KeyboardInterrupt("nothing is kept of a trial") from None
             raise
-    on_wall, of_processor = (watch.times(names, batches, _seconds_of_sample(data, watch.clock)) for watch in watches)
+    on_wall, alone, of_processor = (
+        watch.times(names, batches, _seconds_of_sample(data, watch.clock)) for watch in watches
+    )
     return Measured(
         wall=on_wall,
+        alone=alone,
         processor=of_processor,
         checkpoint_bytes=best.stat().st_size,
         peak_bytes=memory.peak_bytes(trainer.strategy.root_device.type),

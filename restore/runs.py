@@ -3,12 +3,12 @@
 import csv
 import glob
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from restore.names import printable
 from restore.results import SMALLER_IS_BETTER, paired
 from restore.run_folder import read_mapping
 
@@ -77,12 +77,6 @@ def _below(folder: Path) -> Iterator[Path]:
     inside = (each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     for each in sorted(inside):
         yield from _below(each)
-
-
-def printable(name: str | Path) -> str:
-    """A name as text that can be written, whatever bytes it has; on one line."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def read(folder: Path) -> Run:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from restore.degradations import check_range
+from restore.degradations import check_range, check_value
 
 GAMMA = 2.2
 SAMPLES = 96  # points of a path; more than any path has pixels
@@ -42,12 +42,10 @@ class MotionBlur:
     def __init__(
         self, *, low: float = 2, high: float = 24, kernels: int = 4, objects: int = 2, noise: float = 0.01
     ) -> None:
-        check_range("motion", low, high, 1, 200)
-        check_range("noise", 0, noise, 0, 1)
+        check_range(low, high, 1, 200)
+        check_value("noise", noise, 0, 1)
         if kernels < 1 or objects < 0:
-            raise ValueError(
-                f"data.degradations: motion has kernels={kernels} and objects={objects}, expected at least 1 and 0"
-            )
+            raise ValueError(f"kernels is {kernels} and objects is {objects}, expected at least 1 and 0")
         self.low, self.high, self.kernels, self.objects, self.noise = low, high, kernels, objects, noise
         self.margin = _radius(high)
 

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from restore.callbacks.curves import Curves
-from restore.callbacks.dashboards import Dashboard, refuse_unreachable
+from restore.callbacks.dashboards import Dashboard, connect, refuse_unusable
 from restore.callbacks.image_scores import ImageScores
 from restore.callbacks.interruption import Interrupted, Interruption
 from restore.callbacks.non_finite import StopOnNonFinite
@@ -53,9 +53,9 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
     callbacks = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
-    loggers = [build(node, f"logger.{key}") for key, node in (cfg.logger or {}).items() if node is not None]
-    offline = bool(((cfg.logger or {}).get("wandb") or {}).get("offline"))
-    refuse_unreachable(loggers, offline=offline, artifacts=cfg.checkpoint.artifacts)
+    wanted = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
+    refuse_unusable(wanted, artifacts=cfg.checkpoint.artifacts)
+    loggers = [build(node, f"logger.{key}") for key, node in wanted.items()]
     trainer = build(
         settings,
         "trainer",
@@ -156,7 +156,9 @@ def _precision(wanted: str) -> str:
 
 @contextmanager
 def finishing(trainer: Trainer) -> Iterator[None]:
-    """End the loggers' runs, however it ends: for Weights & Biases the next job of a sweep is another run."""
+    """Begin the loggers' runs, and end them however it ends: at Weights & Biases the next job is another."""
+    if trainer.is_global_zero:
+        connect(trainer.loggers)
     status = 1
     try:
         yield

@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import hydra
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from restore.__main__ import COMMANDS
 from restore.config import build, resolvers
@@ -142,7 +143,11 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         ),
         (
             ["model=deblur_tiny", "data=synthetic_blur", "data.degradations.0.high=1"],
-            ["data.degradations: motion has the range 2 to 1", "low <= high"],
+            ["data.degradations.0.low is 2 and high is 1", "low <= high"],
+        ),
+        (
+            ["data=photos_degraded", "data.degradations.0.steps.1.high=7"],
+            ["fit: data.degradations.0.steps.1.low is 0.0 and high is 7, expected 0 <= low <= high <= 1"],
         ),
         (["model=deblur_tiny", "model.frequency_weight=-1"], ["model.frequency_weight is -1", "at least 0"]),
         (["callbacks=attention", "callbacks.attention.images=-1"], ["callbacks.attention.images is -1", "at least 1"]),
@@ -297,3 +302,27 @@ def test_environment_of_the_caller_is_left_alone(cli: Cli) -> None:
     before = os.environ.get("HYDRA_FULL_ERROR")
     cli("fit", "seed=abc")
     assert os.environ.get("HYDRA_FULL_ERROR") == before
+
+
+@functools.cache
+def shipped(model: str) -> DictConfig:
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        node: DictConfig = compose("fit", overrides=[f"model={model}"]).model
+    return node
+
+
+def weights() -> list[tuple[str, str]]:
+    """Every setting of a loss's weight, in every shipped model."""
+    found = []
+    for file in sorted((Path(conf_dir()) / "model").glob("*.yaml")):
+        found += [(file.stem, str(key)) for key in shipped(file.stem) if str(key).endswith(("_weight", "_weights"))]
+    return found
+
+
+@pytest.mark.parametrize(("model", "key"), weights())
+@pytest.mark.parametrize("value", ["-0.1", "nan", "inf", "-inf", "much"])
+def test_a_weight_that_is_none_is_refused(model: str, key: str, value: str) -> None:
+    number = value if value == "much" else float(value)
+    node = OmegaConf.merge(shipped(model), {key: [1.0, number] if key.endswith("s") else number})
+    with pytest.raises(ValueError, match=rf"model\.{key}(\.1)? is .*(expected|valid)"):
+        build.build(node, "model")

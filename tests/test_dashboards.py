@@ -2,6 +2,7 @@ import contextlib
 import csv
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -13,12 +14,14 @@ import pytest
 import wandb
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at run time
 from wandb.sdk.wandb_run import Run
 
 from restore.report import newest_panels, write_report
 from restore.run_folder import read_mapping
 from tests.conftest import TINY, Cli, photo
 from tests.test_fit import crash_at, run_folder
+from tests.test_interruption import signal_in_batch
 
 SMALL = (*TINY, "data=sr_folder", "data.root=photos", "data.validation=1", "data.num_workers=0", "val_every_steps=2")
 OFFLINE = ("logger=wandb", "logger.wandb.offline=true")
@@ -246,3 +249,77 @@ def test_several_processes_put_their_scores_together_in_order(tmp_path: Path) ->
     rows = [(row["benchmark"], row["image"], float(row["psnr_y"])) for row in table(tmp_path / "results.csv")]
     first = [("one", f"p{k}", float(k)) for k in range(5)]
     assert rows == [*first, ("two", "p0", 10.0), ("two", "p1", 11.0)]
+
+
+@pytest.mark.parametrize(
+    ("logger", "module", "words"),
+    [
+        ("tensorboard", "tensorboard", "logger.tensorboard needs the package tensorboard, and it cannot be imported"),
+        ("wandb", "wandb", "logger.wandb needs the package wandb, and it cannot be imported"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "check"])
+def test_a_logger_without_its_package_is_refused_in_a_sentence(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, logger: str, module: str, words: str
+) -> None:
+    for name in [module, *(each for each in sys.modules if each.startswith((f"{module}.", "torch.utils.tensorboard")))]:
+        monkeypatch.setitem(sys.modules, name, None)  # as Python itself marks what must not be imported
+    outcome = cli(command, *SMALL, f"logger={logger}", "run_id=x")
+    assert outcome.status == 1
+    assert words in outcome.err
+    assert "pip install" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not run_folder(tmp_path, "x").exists()
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_ends_the_run_in_a_sentence(tmp_path: Path) -> None:
+    """In a process of its own: Weights & Biases keeps a service of its own alive for each."""
+    online = {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "a" * 40}
+    argv = ["logger=wandb", "logger.wandb.settings.init_timeout=3", "run_id=x"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "restore.fit", *SMALL, *argv],
+        cwd=tmp_path,
+        env=os.environ | online,
+        capture_output=True,
+        text=True,
+        timeout=80,  # Weights & Biases' own limit is 90
+    )
+    assert ended.returncode == 1
+    assert "fit: logger.wandb could not begin its run" in ended.stderr
+    assert "expected an answer from http://127.0.0.1:9" in ended.stderr
+    assert "set logger.wandb.offline=true and send the run later with `wandb sync`" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (run_folder(tmp_path, "x") / "metrics.csv").exists()
+    assert not (run_folder(tmp_path, "x") / "checkpoints").exists()
+
+
+def records(file: Path) -> list[Any]:
+    """Of a ``.wandb`` file: a header of 7 bytes, then LevelDB's log format in blocks of 32 KiB."""
+    raw, place, whole, found = file.read_bytes(), 7, b"", []
+    while place + 7 <= len(raw):
+        if 32768 - place % 32768 < 7:  # too short for a header: padding
+            place += 32768 - place % 32768
+            continue
+        length, kind = struct.unpack("<HB", raw[place + 4 : place + 7])
+        whole += raw[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            found.append(Record.FromString(whole))
+            whole = b""
+    return found
+
+
+def test_an_interrupted_run_is_marked_as_preempted_and_no_other(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        signal_in_batch(patch, signal.SIGTERM, 2)
+        assert cli("fit", *SMALL, *OFFLINE, "run_id=x").status == 128 + signal.SIGTERM
+    (first,) = (run_folder(tmp_path, "x") / "wandb").glob("offline-run-*/*.wandb")
+    assert cli("fit", *SMALL, *OFFLINE, "run_id=x").status == 0
+    (second,) = set((run_folder(tmp_path, "x") / "wandb").glob("offline-run-*/*.wandb")) - {first}
+    kinds = [[record.WhichOneof("record_type") for record in records(file)] for file in (first, second)]
+    assert [each.count("preempting") for each in kinds] == [1, 0]
+    assert kinds[0].index("preempting") < kinds[0].index("exit")
+    assert [records(file)[kinds[k].index("exit")].exit.exit_code for k, file in enumerate((first, second))] == [1, 0]

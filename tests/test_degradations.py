@@ -147,22 +147,22 @@ def test_random_order_of_nothing_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "low", "high", "name"),
+    ("kind", "low", "high"),
     [
-        (GaussianBlur, 2, 1, "blur"),
-        (GaussianBlur, 0, 1, "blur"),
-        (GaussianBlur, 1, 100, "blur"),
-        (GaussianBlur, float("nan"), 1, "blur"),
-        (GaussianNoise, -0.1, 0.1, "noise"),
-        (GaussianNoise, 0, 1.5, "noise"),
-        (GaussianNoise, 0.2, 0.1, "noise"),
-        (Jpeg, 0, 50, "jpeg"),
-        (Jpeg, 40, 101, "jpeg"),
-        (Jpeg, 60, 40, "jpeg"),
+        (GaussianBlur, 2, 1),
+        (GaussianBlur, 0, 1),
+        (GaussianBlur, 1, 100),
+        (GaussianBlur, float("nan"), 1),
+        (GaussianNoise, -0.1, 0.1),
+        (GaussianNoise, 0, 1.5),
+        (GaussianNoise, 0.2, 0.1),
+        (Jpeg, 0, 50),
+        (Jpeg, 40, 101),
+        (Jpeg, 60, 40),
     ],
 )
-def test_a_bad_range_is_refused_with_both_ends(kind: Any, low: float, high: float, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"data\.degradations: {name} .*{low} to {high}.*expected"):
+def test_a_bad_range_is_refused_with_both_ends(kind: Any, low: float, high: float) -> None:
+    with pytest.raises(ValueError, match=rf"low is {low} and high is {high}, expected"):
         kind(low=low, high=high)
 
 

@@ -1,7 +1,10 @@
 """The studies: their READMEs show what their CSV files say, and the index knows them all."""
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,19 @@ def test_a_place_without_a_table_is_an_error() -> None:
     assert filled(text, {"x": "new"}) == "a\n<!-- table: x -->\nnew\n<!-- end -->\nb\n"
     with pytest.raises(ValueError, match="marks"):
         filled(text, {"y": "new"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [[], ["--help"]])
+def test_a_script_without_data_says_so_and_helps_all_the_same(given: list[str]) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "RESTORE_DATA"}
+    argv = [
+        sys.executable,
+        "-m",
+        "experiments.deblur.attention" if given else "experiments.deblur.richardson_lucy",
+        *given,
+    ]
+    done = subprocess.run(argv, cwd=ROOT.parent, env=environment, capture_output=True, text=True, timeout=100)
+    assert "Traceback" not in done.stderr
+    assert ("RESTORE_DATA is not set, expected" in done.stderr) is not bool(given)
+    assert (done.returncode == 0) is bool(given)

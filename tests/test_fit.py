@@ -567,3 +567,14 @@ def test_a_checkpoint_rebuilds_its_model_elsewhere_without_any_yaml(cli: Cli, tm
     elsewhere.mkdir()
     done = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_shorter_than_the_log_interval_logs_its_last_step(cli: Cli, tmp_path: Path) -> None:
+    short = ("trainer.max_steps=3", "trainer.log_every_n_steps=10", "val_every_steps=3", "run_id=short")
+    outcome = cli("fit", *TINY, *short)
+    assert outcome.status == 0, outcome.err
+    folder = run_folder(tmp_path, "short")
+    with (folder / "metrics.csv").open() as file:
+        logged = {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
+    assert list(logged) == [3]
+    assert float(logged[3]) > 0

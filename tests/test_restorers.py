@@ -2,6 +2,7 @@ import functools
 import io
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 
 import restore
 from restore import checkpoint, restorers
+from restore.adaptation import _Watch
 from restore.image.picture import Picture
 from restore.inference import Inference
 from restore.models.super_resolution import SuperResolution
@@ -489,3 +491,20 @@ def test_the_transparency_of_an_opaque_picture_stays_full(tmp_path: Path) -> Non
 
 def test_every_method_in_the_table_can_be_imported() -> None:
     assert checkpoint.METHODS["super_resolution"] == f"{SuperResolution.__module__}.{SuperResolution.__qualname__}"
+
+
+@pytest.mark.parametrize(
+    ("deadline", "expected"),
+    # ten of 100 steps a second from second 5 on; the time until second 9 is used up sooner
+    [(None, [10, 20, 30, 40, 50]), (9.0, [25, 50, 75, 100, 100]), (105.0, [10, 20, 30, 40, 50])],
+)
+def test_the_progress_of_a_zero_shot_training_knows_its_time_limit(
+    monkeypatch: pytest.MonkeyPatch, deadline: float | None, expected: list[int]
+) -> None:
+    now, told = [5.0], list[tuple[int, int]]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    watch = _Watch(lambda done, total: told.append((done, total)), deadline)
+    for second in range(1, 6):
+        now[0] = 5.0 + second
+        watch.on_train_batch_end(SimpleNamespace(global_step=10 * second, max_steps=100), None, None, None, 0)  # type: ignore[arg-type]
+    assert told == [(each, 100) for each in expected]

@@ -142,11 +142,11 @@ def test_any_size_is_kept_within_the_range_and_the_input_is_left_alone(size: tup
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"low": 0.5}, "motion has the range 0.5 to 24"),
-        ({"high": 300}, "motion has the range 2 to 300"),
-        ({"noise": -1}, "noise has the range 0 to -1"),
-        ({"kernels": 0}, "kernels=0"),
-        ({"objects": -1}, "objects=-1"),
+        ({"low": 0.5}, "low is 0.5 and high is 24"),
+        ({"high": 300}, "low is 2 and high is 300"),
+        ({"noise": -1}, "noise is -1, expected"),
+        ({"kernels": 0}, "kernels is 0"),
+        ({"objects": -1}, "objects is -1"),
     ],
 )
 def test_bad_values_are_refused(arguments: dict[str, Any], words: str) -> None:

@@ -13,7 +13,6 @@ is the same everywhere follows nothing and counts as 0; constant_maps says how m
 import argparse
 import csv
 import math
-import os
 from pathlib import Path
 from statistics import mean
 
@@ -24,12 +23,13 @@ from rich.progress import track
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from experiments.data_folder import data_folder
 from restore import checkpoint
 from restore.image import reading
 from restore.models.deblur import Deblur
 from restore.synthetic_blur import GAMMA, draw_kernel
 
-HERE, PHOTOS = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "bsds/images/test"
+HERE = Path(__file__).parent
 COUNT, SIDE, LENGTHS, SKIPPED = 24, 256, (8, 16, 24), 16  # px on each side of the border between the halves
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     assert isinstance(trained, Deblur)
     torch.manual_seed(0)
     untrained = Deblur(**dict(trained.hparams))
-    files = sorted(PHOTOS.glob("*.jpg"))[:COUNT]
+    files = sorted((data_folder() / "bsds/images/test").glob("*.jpg"))[:COUNT]
     rows = []
     for who, model in {"trained": trained, "untrained": untrained}.items():
         found = [correlations(model, middle(reading.read(file).rgb()), k) for k, file in enumerate(track(files, who))]

@@ -8,7 +8,6 @@ those of the last step (moving average).
 
 import argparse
 import csv
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,11 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
+from experiments.data_folder import data_folder
 from restore.image import reading, writing
 from restore.image.picture import Picture
 
-HERE, GOPRO = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "gopro"
+HERE = Path(__file__).parent
 COLUMNS = ["who", "image", "psnr_rgb", "ssim_rgb"]
 SHOWN = 160
 
@@ -47,7 +47,13 @@ def main() -> None:
 def scored(who: str, ckpt_path: str, output: Path) -> list[dict[str, str]]:
     """By `restore evaluate`, once."""
     if not (output / "results.csv").exists():
-        argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={ckpt_path}", f"benchmarks=[{GOPRO}]"]
+        argv = [
+            sys.executable,
+            "-m",
+            "restore.evaluate",
+            f"ckpt_path={ckpt_path}",
+            f"benchmarks=[{data_folder() / 'gopro'}]",
+        ]
         argv += ["protocol=deblur_rgb", "baseline=null", f"output={output}", "save_images=true", "device=cpu"]
         subprocess.run(argv, check=True)
     with (output / "results.csv").open() as file:
@@ -56,7 +62,7 @@ def scored(who: str, ckpt_path: str, output: Path) -> list[dict[str, str]]:
 
 def draw(restored: Path) -> None:
     """A part of the last test frame, the least blurred: blurred, Richardson-Lucy, restored, sharp."""
-    file = sorted((GOPRO / "test").glob("*/blur/*.png"))[-1]
+    file = sorted((data_folder() / "gopro/test").glob("*/blur/*.png"))[-1]
     sharp = file.parent.parent / "sharp" / file.name
     files = [file, Path("outputs/richardson_lucy") / file.name, restored / file.name, sharp]
     parts = [middle(reading.read(each).rgb()) for each in files]

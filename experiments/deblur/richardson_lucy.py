@@ -9,7 +9,6 @@ outputs/richardson_lucy/. Protocol deblur_rgb.
 
 import csv
 import math
-import os
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -20,12 +19,13 @@ from rich.progress import track
 from skimage.restoration import richardson_lucy
 from torch import Tensor
 
+from experiments.data_folder import data_folder
 from restore.image import reading, writing
 from restore.image.picture import Picture
 from restore.metrics import protocol
 from restore.synthetic_blur import draw_kernel
 
-HERE, GOPRO = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "gopro"
+HERE = Path(__file__).parent
 FRAMES, SIDE = 6, 384
 LENGTHS, ANGLES, ITERATIONS = (3, 5, 9, 13, 19, 27), range(0, 180, 30), (1, 3, 10)
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 def pairs(split: str) -> list[tuple[str, Tensor, Tensor]]:
     """Name, blurred, sharp."""
-    found = sorted((GOPRO / split).glob("*/blur/*.png"))
+    found = sorted((data_folder() / "gopro" / split).glob("*/blur/*.png"))
     return [
         (file.stem, reading.read(file).rgb(), reading.read(file.parent.parent / "sharp" / file.name).rgb())
         for file in found

@@ -9,7 +9,6 @@ A run that was scored before (evaluate/ in its folder) is not scored again.
 import argparse
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 
 import yaml
 
+from experiments.data_folder import data_folder
+
 HERE = Path(__file__).parent
-DATA = Path(os.environ["RESTORE_DATA"])
 SCORES = ["benchmark", "image", "psnr_y", "ssim_y"]
 
 
@@ -40,7 +40,7 @@ def ablation(folders: list[Path]) -> None:
     for folder in folders:
         config = yaml.safe_load((folder / "config.yaml").read_text())
         run = {"attention": config["model"]["attention"], "seed": config["seed"]}
-        benchmarks = [DATA / "bsds/images/test", DATA / "benchmarks/Set14"]
+        benchmarks = [data_folder() / "bsds/images/test", data_folder() / "benchmarks/Set14"]
         scored = evaluate(str(folder / "checkpoints/last.ckpt"), folder / "evaluate", benchmarks)
         for row in scored:
             row["benchmark"] = {"test": "BSDS test"}.get(row["benchmark"], row["benchmark"])
@@ -59,7 +59,7 @@ def ablation(folders: list[Path]) -> None:
 def weights(names: list[str]) -> None:
     """Per-image scores of shipped weights on Set5 and Set14, with and without self-ensemble, and of bicubic."""
     rows = []
-    benchmarks = [DATA / "benchmarks/Set5", DATA / "benchmarks/Set14"]
+    benchmarks = [data_folder() / "benchmarks/Set5", data_folder() / "benchmarks/Set14"]
     for name in names:
         for ensemble in (False, True):
             output = Path(f"outputs/evaluate/{name}{'_ensemble' if ensemble else ''}")

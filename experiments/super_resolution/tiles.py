@@ -7,14 +7,13 @@ largest deviation from the same network run whole, in 8-bit levels.
 """
 
 import argparse
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import mean
 
 import torch
 from torch import Tensor
 
+from experiments.data_folder import data_folder
 from restore.data.paired_images import WholeImages
 from restore.data.pairs import find_pairs
 from restore.image import reading
@@ -24,7 +23,6 @@ from restore.opening import open_restorer
 from restore.resize import resize_8bit
 from restore.restorers import Restorer
 
-DATA = Path(os.environ["RESTORE_DATA"])
 LARGE = "gopro/test/GOPR0372_07_00/sharp"  # its first frame
 
 
@@ -62,14 +60,14 @@ def measure(restorer: Restorer, whole: Restorer, lq: Tensor, gt: Tensor) -> tupl
 
 def benchmark(name: str, scale: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(lq, gt) of a benchmark."""
-    pictures = WholeImages(find_pairs(str(DATA / "benchmarks" / name), scale), scale=scale)
+    pictures = WholeImages(find_pairs(str(data_folder() / "benchmarks" / name), scale), scale=scale)
     for k in range(len(pictures)):
         yield pictures[k]["lq"], pictures[k]["gt"]
 
 
 def large(scale: int) -> tuple[Tensor, Tensor]:
     """(lq, gt) of the large photo."""
-    pixels = reading.read_rgb8(min((DATA / LARGE).iterdir()))
+    pixels = reading.read_rgb8(min((data_folder() / LARGE).iterdir()))
     height, width = (side // scale * scale for side in pixels.shape[1:])
     pixels = pixels[:, :height, :width]
     return resize_8bit(pixels, 1 / scale) / 255, (pixels / 255).to(torch.float32)

@@ -9,7 +9,6 @@ Writes pairs.csv, runs.csv, sheet.jpg and stages.jpg. Protocol translation_rgb; 
 import argparse
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +19,13 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
+from experiments.data_folder import data_folder
 from restore.data.translation import TranslationData
 from restore.image import reading, writing
 from restore.image.picture import Picture
 from restore.metrics import protocol
 
-HERE, BSDS = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "bsds"
+HERE = Path(__file__).parent
 READING: dict[str, Any] = {"folder_a": "contours", "folder_b": "images", "load_size": 144, "patch_size": 128}
 PAIR_COLUMNS = ["losses", "trained", "seed", "image", "l1", "psnr_rgb", "ssim_rgb", "detail"]
 RUN_COLUMNS = ["losses", "trained", "seed", "seconds", "step", "l1"]
@@ -68,7 +68,7 @@ def evaluated(folder: Path) -> Path:
     if not (output / "results.csv").exists():
         argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={folder / 'checkpoints/last.ckpt'}"]
         argv += [f"data.{key}={value}" for key, value in READING.items()]
-        argv += [f"benchmarks=[{BSDS}]", f"output={output}", "save_images=true", "device=cpu"]
+        argv += [f"benchmarks=[{data_folder() / 'bsds'}]", f"output={output}", "save_images=true", "device=cpu"]
         subprocess.run(argv, check=True)
     return next(path for path in (output / "images").glob("*/*") if path.is_dir())
 
@@ -89,13 +89,13 @@ def curve(folder: Path) -> list[dict[str, Any]]:
 
 def test_pairs() -> Any:
     """Contours and photos of the test part, as validation reads them."""
-    data = TranslationData(root=str(BSDS), **READING)
+    data = TranslationData(root=str(data_folder() / "bsds"), **READING)
     return data.images(next(iter(data.validation_sets.values())))
 
 
 def mean_image(test: Any) -> list[dict[str, Any]]:
     """The mean of the training photos, brought to the size of each test photo, scored as an answer to every input."""
-    files = sorted((BSDS / "images/train").glob("*.jpg"))
+    files = sorted((data_folder() / "bsds/images/train").glob("*.jpg"))
     photos = [reading.read_rgb8(file).float() / 255 for file in files]
     rows, means = [], dict[tuple[int, ...], Tensor]()
     for k in range(len(test)):

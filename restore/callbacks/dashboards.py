@@ -3,9 +3,10 @@
 Weights & Biases and TensorBoard are reached through Lightning's logger objects alone; any other logger is told nothing.
 """
 
+import importlib
 import netrc
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,13 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from restore.run_folder import BEST, LAST, read_mapping
+
+CLOUD = "https://api.wandb.ai"
+# what a logger imports when it is first written to, and where it comes from
+PACKAGES = {
+    "WandbLogger": {"wandb": "install it again: pip install wandb"},
+    "TensorBoardLogger": {"torch.utils.tensorboard": "in a checkout: pip install '.[tensorboard]'"},
+}
 
 
 class Dashboard(Callback):
@@ -50,32 +58,76 @@ class Dashboard(Callback):
                     logger.experiment.log_artifact(str(file), name=f"{file.stem}-{logger.version}", type="model")
 
 
-def refuse_unreachable(loggers: Sequence[Logger], *, offline: bool, artifacts: bool) -> None:
-    """Ask before the training what Weights & Biases would ask in its own prompt, or refuse after it.
+def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
+    """Ask before any work what a logger would say in the middle of it, in a prompt of its own or in a traceback.
 
     Args:
-        loggers: of the run.
-        offline: the setting of the Weights & Biases logger.
+        loggers: the configuration of each, by its key.
         artifacts: whether checkpoints are to become artifacts.
 
     Raises:
-        ValueError: there is no key, or nothing that takes artifacts.
+        ValueError: a package is missing, there is no key, or nothing takes artifacts.
     """
-    has_wandb = any(isinstance(logger, WandbLogger) for logger in loggers)
-    if artifacts and not has_wandb:
+    kinds = {key: str(node.get("_target_", "")).rpartition(".")[2] for key, node in loggers.items()}
+    for key, kind in kinds.items():
+        for package, remedy in PACKAGES.get(kind, {}).items():
+            _refuse_missing(f"logger.{key}", package, remedy)
+    own = [loggers[key] for key, kind in kinds.items() if kind == "WandbLogger"]
+    if artifacts and not own:
         raise ValueError("checkpoint.artifacts is true, but no logger takes checkpoints; set logger=wandb, or false")
-    is_offline = offline or os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
-    if has_wandb and not is_offline and not _has_key():
+    is_offline = os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
+    if not is_offline and not all(node.get("offline") for node in own) and not _has_key():
         raise ValueError(
             "logger.wandb sends its data online, and there is no key for it; run `wandb login`, export WANDB_API_KEY, "
             "or set logger.wandb.offline=true, which needs none"
         )
 
 
+def _refuse_missing(setting: str, package: str, remedy: str) -> None:
+    """By importing it: one that is half installed is found by the package manager, but not by Python."""
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f"{setting} needs the package {package.split('.')[-1]}, and it cannot be imported ({error}); {remedy}, or "
+            "set logger=csv"
+        ) from error
+
+
+def connect(loggers: Sequence[Logger]) -> None:
+    """Begin the run at Weights & Biases, which waits for its server so long as ``settings.init_timeout`` says.
+
+    Raises:
+        ConnectionError: it could not be begun.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            with _InOurWords():
+                _ = logger.experiment
+
+
+class _InOurWords:
+    """Turns an error of wandb's classes, which only its logger imports, into a sentence."""
+
+    def __enter__(self) -> None:
+        """Nothing: only the end counts."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Leave all other errors as they are."""
+        if kind is not None and kind.__module__.partition(".")[0] == "wandb":
+            said = str(error).strip().splitlines() or [kind.__name__]
+            raise ConnectionError(
+                f"logger.wandb could not begin its run ({said[0].rstrip('.')}), expected an answer from "
+                f"{os.environ.get('WANDB_BASE_URL', CLOUD)}; look at network and key, raise "
+                "logger.wandb.settings.init_timeout, or set logger.wandb.offline=true and send the run later with "
+                "`wandb sync`"
+            ) from error
+
+
 def _has_key() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", CLOUD)).hostname or ""
     given = os.environ.get("NETRC")
     for file in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
         try:

@@ -11,6 +11,8 @@ from restore import collectives
 class StepLog(Callback):
     """Logs ``model.train_values`` every ``trainer.log_every_n_steps`` optimiser updates, under the update's number.
 
+    A run of fewer updates logs its last one.
+
     Lightning's own logging comes after the checkpoint of the same step, so a run killed in between would lose a row,
     and its axis counts from 0, and twice with two optimisers. Several processes log the means over the global batch.
     """
@@ -20,7 +22,8 @@ class StepLog(Callback):
     ) -> None:
         """With gradient accumulation some batches finish no step."""
         step, finished = trainer.global_step, (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not finished or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        every = min(trainer.log_every_n_steps, trainer.max_steps)  # type: ignore[attr-defined]
+        if not finished or step % every:
             return
         train_values: dict[str, Any] = pl_module.train_values  # type: ignore[assignment]
         # one message for all values, and only at steps that are logged

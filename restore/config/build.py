@@ -36,6 +36,9 @@ def build(node: Any, path: str, **extra: Any) -> Any:
         return hydra.utils.instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
         cause = error.__cause__
+        inner = _part_that_fails(node, path)
+        if isinstance(cause, ValueError) and inner is not None:  # a part of a part does not know its place
+            raise ValueError(f"{inner}.{cause}") from None
         if isinstance(cause, ValueError | OSError | ImportError):
             raise cause from None  # "from error" would close a circle of causes
         raise ValueError(f"{path}: {str(cause or error).splitlines()[0]}") from error
@@ -49,6 +52,17 @@ def arguments(node: DictConfig, path: str, *, without: Sequence[str] = ()) -> di
     return dict(plain)
 
 
+def _part_that_fails(node: Any, path: str) -> str | None:
+    """The dotted place of what cannot be built inside a part of the configuration; Hydra's own name drops dots."""
+    for place, target in reversed(list(_targets(node, path))):
+        try:
+            if place != path:
+                hydra.utils.instantiate(target, _convert_="all")
+        except InstantiationException:
+            return place
+    return None
+
+
 def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
     if OmegaConf.is_dict(node):
         if "_target_" in node:
@@ -57,7 +71,7 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
             yield from _targets(node[key], f"{path}.{key}")
     elif OmegaConf.is_list(node):
         for k, item in enumerate(node):
-            yield from _targets(item, f"{path}[{k}]")
+            yield from _targets(item, f"{path}.{k}")
 
 
 def _check_types(target: Any, node: DictConfig, path: str) -> None:

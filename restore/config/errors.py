@@ -8,6 +8,8 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from restore.names import encodable
+
 
 class UserError(Exception):
     """Ends a command with its message and exit status 1."""
@@ -18,7 +20,11 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, without the traceback, and where possible with the setting that was meant."""
+    """What went wrong, without the traceback, and where possible with the setting that was meant; fit for any file."""
+    return encodable(_words(error))
+
+
+def _words(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:

@@ -11,6 +11,7 @@ from restore.data.checks import Checked, check_pairs
 from restore.data.paired_images import Sample, TrainingCrops, WholeImages
 from restore.data.pairs import DataProblem, Pair, Pictures
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
+from restore.names import encodable
 
 if TYPE_CHECKING:  # see paired_images
     from restore.degradations import Degradation
@@ -103,7 +104,7 @@ class PairedData(LightningDataModule):
         if problems:
             raise DataProblem("data", problems)
         self.checked = checked
-        self.warnings = self.compare_sets(checked)
+        self.warnings = [encodable(each) for each in self.compare_sets(checked)]
         for warning in self.warnings:
             log.warning(warning)
         return {name: each.fingerprint for name, each in checked.items()}

@@ -33,7 +33,7 @@ def miscounted(pairs: Iterable[Pair]) -> list[str]:
             if str(part) not in found:
                 found[str(part)] = _count(part, folder), expected
     return [
-        f"{part} holds {count} pictures, the published set has {expected}"
+        f"{part} holds {count} {'picture' if count == 1 else 'pictures'}, the published set has {expected}"
         for part, (count, expected) in found.items()
         if count != expected
     ]

@@ -22,6 +22,7 @@ from torch import Tensor
 from restore.data.photos import EMBEDDED, embedded
 from restore.image import reading
 from restore.image.formats import SUFFIXES
+from restore.names import encodable, printable
 
 SHOWN_PROBLEMS = 20
 
@@ -31,7 +32,8 @@ class Pair:
     """A sharp picture and, where it was prepared, its degraded one.
 
     Attributes:
-        name: file stem of the sharp picture, after its sequence's folder and a slash where there is one.
+        name: file stem of the sharp picture, after its sequence's folder and a slash where there is one; bytes that are
+            no UTF-8 escaped, for it goes into tables, reports and the names of what is made of it.
         gt, lq: files; ``lq`` is None when it is to be made from ``gt``.
         sequence: frames of one are near-duplicates; None for a picture that stands alone.
         lq_half: where one file holds both pictures side by side, which half of it is lq; then ``lq`` is ``gt``.
@@ -42,6 +44,9 @@ class Pair:
     lq: Path | None = None
     sequence: str | None = None
     lq_half: Literal["left", "right"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))
 
     @property
     def files(self) -> list[Path]:
@@ -61,7 +66,7 @@ class DataProblem(ValueError):
     """Something is wrong with the files of a data set; the message lists all of it."""
 
     def __init__(self, setting: str, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
+        problems = self.problems = [encodable(each) for each in problems]
         more = len(problems) - SHOWN_PROBLEMS
         listed = "\n  ".join([*problems[:SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])])
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -82,7 +87,7 @@ def by_number(name: str) -> tuple[list[str | int], str]:
 
 def set_name(root: str) -> str:
     """What a set is called in logs and tables: the folder's name."""
-    return Path(root).resolve().name if root not in EMBEDDED else root
+    return printable(Path(root).resolve().name) if root not in EMBEDDED else root
 
 
 def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pair]:

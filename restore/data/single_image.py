@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from restore.data.sampling import RunSampler, flip_and_turn, generator_of_batch, generator_of_sample
 from restore.image import reading
+from restore.names import printable
 from restore.resize import new_length, resize
 
 Shrink = Callable[[Tensor], Tensor]
@@ -79,7 +80,7 @@ class SingleImageData(LightningDataModule):
             )
         if not 0 <= noise < 1:
             raise ValueError(f"data.noise is {noise}, expected at least 0 and below 1, for example 0.0125")
-        self.stem = Path(image).stem if isinstance(image, str) else "image"
+        self.stem = printable(Path(image).stem) if isinstance(image, str) else "image"
         self.image = _read(image) if isinstance(image, str) else image
         self.scale, self.patch_size, self.batch_size, self.noise, self.seed = scale, patch_size, batch_size, noise, seed
         self.shrink_whole: ShrinkTo = _bicubic

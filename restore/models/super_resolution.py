@@ -57,7 +57,7 @@ class SuperResolution(RestorationModel):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        _check(lr, betas, schedule, warmup_steps, halve_every)
+        _check(lr, betas, schedule, warmup_steps, halve_every, frequency_weight)
         self.save_hyperparameters(logger=False)
         self.scale = scale
         network = InformationGainNetwork(
@@ -123,7 +123,12 @@ class SuperResolution(RestorationModel):
 
 
 def _check(
-    lr: float, betas: list[float] | tuple[float, float], schedule: str, warmup_steps: int, halve_every: int
+    lr: float,
+    betas: list[float] | tuple[float, float],
+    schedule: str,
+    warmup_steps: int,
+    halve_every: int,
+    frequency_weight: float,
 ) -> None:
     if not 0 < lr < float("inf"):
         raise ValueError(f"model.lr is {lr}, expected a number above 0")
@@ -136,3 +141,5 @@ def _check(
             f"model.warmup_steps is {warmup_steps} and model.halve_every is {halve_every}, "
             "expected at least 0 and at least 1 steps"
         )
+    if not 0 <= frequency_weight < float("inf"):
+        raise ValueError(f"model.frequency_weight is {frequency_weight}, expected a number, at least 0")

@@ -1,0 +1,13 @@
+"""Where the data of the studies lie."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def data_folder() -> Path:
+    """The folder that ``RESTORE_DATA`` names, asked for when it is needed, so that ``--help`` needs none."""
+    given = os.environ.get("RESTORE_DATA")
+    if not given:
+        sys.exit("RESTORE_DATA is not set, expected the folder of the data; export RESTORE_DATA=<folder>")
+    return Path(given)
