@@ -2,9 +2,10 @@
 
 The first that show something, whatever becomes of them.
 
-python docs/synthetic_blur.py
+    python docs/synthetic_blur.py [another file]
 """
 
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -39,4 +40,5 @@ def shows_something(sample: Sample) -> bool:
 
 
 if __name__ == "__main__":
-    image.write(Path(__file__).with_suffix(".png"), image.picture(sheet()))
+    file = sys.argv[1] if sys.argv[1:] else Path(__file__).with_suffix(".png")
+    image.write(file, image.picture(sheet()))
