@@ -1,7 +1,7 @@
 """Draw docs/serve.png: the page of a running ``restore serve`` after a photo was restored.
 
-    restore serve &
-    python docs/serve_page.py http://127.0.0.1:7860 [another file]
+restore serve &
+python docs/serve_page.py http://127.0.0.1:7860 [another file]
 """
 
 import io

@@ -25,7 +25,9 @@ def benchmark(cfg: DictConfig) -> None:
     if cfg.runs < 1:
         raise UserError(f"runs is {cfg.runs}, expected how often each thing is timed, at least 1")
     if len(cfg.picture) != 2 or min(cfg.picture) < 1:
-        raise UserError(f"picture is {list(cfg.picture)}, expected height and width in pixels, as in picture=[720,1280]")
+        raise UserError(
+            f"picture is {list(cfg.picture)}, expected height and width in pixels, as in picture=[720,1280]"
+        )
     table = Table("measurement", "result", box=None)
     for what in cfg.what:
         if what not in MEASUREMENTS:
@@ -77,9 +79,7 @@ def step(cfg: DictConfig) -> Iterator[Line]:
     others = {
         "default layout": _training_step(cfg, channels_last=False),
         "bf16": _training_step(cfg, channels_last=True, bf16=True),
-    } | {
-        f"attention {kind}": _training_step(cfg, channels_last=True, attention=kind) for kind in kinds[1:]
-    }
+    } | {f"attention {kind}": _training_step(cfg, channels_last=True, attention=kind) for kind in kinds[1:]}
     for name, work in others.items():
         seconds = _median_seconds(work, cfg.runs)
         yield f"training step, {name}", f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first"

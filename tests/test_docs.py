@@ -408,7 +408,7 @@ def test_the_picture_of_the_page_is_drawn_anew(tmp_path: Path) -> None:
     assert serving.restore is not None
     with _served(*serving.restore) as port:
         script, address = (word.replace(":7860", f":{port}") for word in shlex.split(drawing.text)[1:])
-        argv = [sys.executable, ROOT / script, address, tmp_path / "serve.png"]
+        argv = [sys.executable, str(ROOT / script), address, str(tmp_path / "serve.png")]
         subprocess.run(argv, cwd=tmp_path, timeout=200, check=True)
     with Image.open(tmp_path / "serve.png") as file:
         assert file.size == (960, 600)

@@ -1,6 +1,8 @@
 """Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,8 @@ from filelock import FileLock
 
 import tests.slurm_cluster as slurm_cluster
 from restore.run_folder import read_mapping
-from tests.conftest import required
+from tests.conftest import blurred_pair, required
+from tests.docs_lines import ROOT, lines_for, smaller
 from tests.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -109,14 +112,39 @@ def test_a_job_of_any_name_is_one_training(cluster: Cluster, tmp_path: Path, nam
     assert json.loads((run_folder(tmp_path, "a") / "result.json").read_text())["processes"] == 2
 
 
+def test_the_batch_script_of_the_documents_trains(cluster: Cluster, tmp_path: Path) -> None:
+    """Handed in as they say, with one node in place of two, two tasks in place of four, and the training made small."""
+    (line,) = lines_for("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
+    handing_in, script = line.text.split()
+    given = (ROOT / script).read_text()
+    start = next(each for each in given.splitlines() if each.startswith("srun "))
+    before, module, words = start.partition(" -m restore.")
+    fewer = [word for word in smaller(words.split()) if not word.startswith("run_id=")]  # it is called as the job
+    small = shlex.join(fewer).replace("'data.root=$DATA/GoPro'", "data.root=$DATA/GoPro")
+    (tmp_path / Path(script).name).write_text(given.replace(start, f"{before}{module}{small}"))
+    sequences = {"train": "ab", "test": "c"}
+    for folder in (tmp_path / "data/GoPro" / part / name for part, names in sequences.items() for name in names):
+        blurred_pair(folder, "000001", seed=ord(folder.name))
+    size = ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", "--output=%j.out")
+    path = f"{Path(sys.executable).parent}:{cluster.environment['PATH']}"  # the script's `python` is this one
+    handed_in = (handing_in, *size, Path(script).name)
+    found = re.search(r"\d+", cluster.run(*handed_in, cwd=tmp_path, DATA=str(tmp_path / "data"), PATH=path))
+    assert found
+    job = found[0]
+    assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
+    result = read_mapping(tmp_path / "outputs" / "deblur" / job / "result.json")
+    assert (result["processes"], result["steps"]) == (2, 4)
+
+
 def test_points_of_a_sweep_are_jobs(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(key, cluster.environment[key])
-    options = f"{FIT}trainer.max_steps=2 trainer.devices=1".replace("trainer=slurm ", "trainer=smoke ").split()
-    sweep = ["-m", "seed=1,2", "name=s", "hydra/launcher=slurm", "hydra.launcher.timeout_min=5"]
-    command = [*options[:3], *sweep, *options[3:]]
+    (line,) = lines_for("tests/test_slurm.py::test_points_of_a_sweep_are_jobs")
+    words = {"hydra.launcher.partition=gpu": "hydra.launcher.partition=main", "name=seeds": "name=s"}
+    sweep = [words.get(word, word) for word in smaller(line.restore or [])]
+    command = [sys.executable, "-m", "restore.fit", *sweep[1:], "hydra.launcher.timeout_min=5"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     results = [read_mapping(path) for path in (tmp_path / "multirun" / "s").glob("*/result.json")]
-    assert [result["steps"] for result in results] == [2, 2]
+    assert [result["steps"] for result in results] == [4, 4]
     assert len(list((tmp_path / "multirun/s/.submitit").glob("*/*_submission.sh"))) == 1  # an array of two
