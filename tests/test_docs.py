@@ -462,6 +462,11 @@ def test_makefile_targets_exist() -> None:
         assert words[0] != "make" or set(words[1:]) <= set(targets), line
 
 
+def test_the_guide_to_slurm_shows_the_batch_script() -> None:
+    shown = ["\n".join(content) for _, language, content in blocks(ROOT / "docs/slurm.md") if language == "text"]
+    assert shown == [(ROOT / "docs/fit.sbatch").read_text(encoding="utf-8").rstrip("\n")]
+
+
 # --- drawings ---
 
 
