@@ -255,6 +255,11 @@ def smaller(words: Sequence[str]) -> list[str]:
     added = list(SMALL.get(_method(given) if command in TRAINS else command, ()))
     if "experiment=translation_contours" in given:
         added += STUDIED
+    if "trainer=ddp_cpu" in kept:
+        kept = [word for word in kept if word != "trainer.devices=2"]
+        added.append(
+            "trainer.devices=2"
+        )  # whether the line says so or leaves it to the preset: one run for all of them
     if "trainer=slurm" in given:
         added.append("trainer.accelerator=cpu")
     if "logger=wandb" in given:
@@ -265,7 +270,7 @@ def smaller(words: Sequence[str]) -> list[str]:
         if any(each in given for each in RESIZED):
             added.append("data.load_size=40")
         if "-m" not in given and not any(word.startswith("run_id=") for word in given):
-            added.append(f"run_id=line_{abs(hash(tuple(words)))}")  # two starts within a second would be one run
+            added.append(f"run_id=line_{abs(hash((*added, *kept)))}")  # two starts within a second would be one run
     return [command, *options, *added, *kept]  # of two words for one key the later one holds
 
 
