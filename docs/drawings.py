@@ -3,10 +3,11 @@
 Sizes and counts are those of the built networks, run on pictures without content; they are also kept in the file
 itself, where a test holds them against the networks.
 
-python docs/drawings.py
+    python docs/drawings.py [folder in place of docs/methods]
 """
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -285,5 +286,6 @@ def _draw_arrow(axes: Any, start: Box, end: Box, label: str) -> None:
 
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if sys.argv[1:] else HERE / "methods"
     for method in DRAWINGS:
-        draw(made(method), HERE / "methods" / f"{method}.png")
+        draw(made(method), folder / f"{method}.png")

@@ -1,7 +1,7 @@
 """Draw docs/serve.png: the page of a running ``restore serve`` after a photo was restored.
 
 restore serve &
-python docs/serve_page.py http://127.0.0.1:7860
+python docs/serve_page.py http://127.0.0.1:7860 [another file]
 """
 
 import io
@@ -25,5 +25,6 @@ if __name__ == "__main__":
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(1000)  # for what glides
         shot = Image.open(io.BytesIO(page.screenshot()))
+    file = sys.argv[2] if sys.argv[2:] else Path(__file__).with_name("serve.png")
     small = shot.convert("RGB").resize((960, 600), Image.Resampling.LANCZOS)
-    small.quantize(160, dither=Image.Dither.NONE).save(Path(__file__).with_name("serve.png"), optimize=True)
+    small.quantize(160, dither=Image.Dither.NONE).save(file, optimize=True)

@@ -2,9 +2,10 @@
 
 The first that show something, whatever becomes of them.
 
-python docs/synthetic_blur.py
+    python docs/synthetic_blur.py [another file]
 """
 
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -40,4 +41,5 @@ def shows_something(sample: Sample) -> bool:
 
 
 if __name__ == "__main__":
-    writing.write(Path(__file__).with_suffix(".png"), Picture.of(sheet()))
+    file = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).with_suffix(".png")
+    writing.write(file, Picture.of(sheet()))

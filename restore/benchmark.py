@@ -24,6 +24,12 @@ def benchmark(cfg: DictConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if cfg.runs < 1:
+        raise UserError(f"runs is {cfg.runs}, expected how often each thing is timed, at least 1")
+    if len(cfg.picture) != 2 or min(cfg.picture) < 1:
+        raise UserError(
+            f"picture is {list(cfg.picture)}, expected height and width in pixels, as in picture=[720,1280]"
+        )
     table = Table("measurement", "result", box=None)
     for what in cfg.what:
         if what not in MEASUREMENTS:
@@ -33,7 +39,7 @@ def benchmark(cfg: DictConfig) -> None:
     Console().print(table)
 
 
-def _median_seconds(work: Callable[[], object], runs: int = 7) -> float:
+def _median_seconds(work: Callable[[], object], runs: int) -> float:
     work()  # not counted: caches fill, memory is taken
     seconds = []
     for _ in range(runs):
@@ -47,7 +53,7 @@ def startup(cfg: DictConfig) -> Iterator[Line]:
     """Seconds until a command has shown its settings."""
     for option in (["--help"], ["--cfg", "job"]):
         argv = [sys.executable, "-m", "restore.fit", *option]
-        seconds = _median_seconds(lambda argv=argv: subprocess.run(argv, check=True, capture_output=True), 5)  # type: ignore[misc]
+        seconds = _median_seconds(lambda argv=argv: subprocess.run(argv, check=True, capture_output=True), cfg.runs)  # type: ignore[misc]
         yield f"fit {' '.join(option)}", f"{seconds:.2f} s"
 
 
@@ -59,9 +65,9 @@ def data(cfg: DictConfig) -> Iterator[Line]:
 
     crop = torch.randint(0, 256, (3, cfg.patch_size, cfg.patch_size), dtype=torch.uint8)
     scale = cfg.model.scale
-    lq = cfg.batch_size * _median_seconds(lambda: resize_8bit(crop, 1 / scale), 50)
-    _refuse_stages(cfg)
-    step = _median_seconds(_training_step(cfg, channels_last=True))
+    lq = cfg.batch_size * _median_seconds(lambda: resize_8bit(crop, 1 / scale), 7 * cfg.runs)
+    _kinds_of_attention(cfg)
+    step = _median_seconds(_training_step(cfg, channels_last=True), cfg.runs)
     yield f"lq of {cfg.batch_size} crops of {cfg.patch_size} px", f"{1e3 * lq:.1f} ms"
     yield "training step", f"{1e3 * step:.0f} ms"
     yield "share of the step", f"{100 * lq / step:.1f} %"
@@ -69,31 +75,28 @@ def data(cfg: DictConfig) -> Iterator[Line]:
 
 def step(cfg: DictConfig) -> Iterator[Line]:
     """Training steps: memory layout, precision, and kinds of attention, each as a ratio in this run."""
-    _refuse_stages(cfg)
-    first = _median_seconds(_training_step(cfg, channels_last=True))
-    known = get_args(get_type_hints(get_object(cfg.model._target_).__init__)["attention"])
+    kinds = _kinds_of_attention(cfg)
+    first = _median_seconds(_training_step(cfg, channels_last=True), cfg.runs)
     yield "training step, channels_last, 32 bit", f"{1e3 * first:.0f} ms, {cfg.batch_size / first:.1f} samples/s"
     others = {
         "default layout": _training_step(cfg, channels_last=False),
         "bf16": _training_step(cfg, channels_last=True, bf16=True),
-    } | {
-        f"attention {kind}": _training_step(cfg, channels_last=True, attention=kind)
-        for kind in known
-        if kind != cfg.model.attention
-    }
+    } | {f"attention {kind}": _training_step(cfg, channels_last=True, attention=kind) for kind in kinds[1:]}
     for name, work in others.items():
-        seconds = _median_seconds(work)
+        seconds = _median_seconds(work, cfg.runs)
         yield f"training step, {name}", f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first"
 
 
-def _refuse_stages(cfg: DictConfig) -> None:
-    """Layouts, precisions and kinds of attention are compared on networks that are trained with one loss as a whole."""
+def _kinds_of_attention(cfg: DictConfig) -> list[str]:
+    """The model's own first; a network that is trained in stages has none, and is refused."""
     hints = get_type_hints(get_object(cfg.model._target_).__init__)
     if "attention" not in hints:
         raise UserError(
             f"model is {cfg.model._target_.rpartition('.')[2]}, expected one with kinds of attention to compare "
             "(super_resolution, deblur); `restore check model=...` measures a step of each stage of any model"
         )
+    own = cfg.model.attention
+    return [own, *(kind for kind in get_args(hints["attention"]) if kind != own)]
 
 
 def _training_step(cfg: DictConfig, *, channels_last: bool, bf16: bool = False, **changes: Any) -> Callable[[], object]:
@@ -124,10 +127,10 @@ def inference(cfg: DictConfig) -> Iterator[Line]:
 
     lq = torch.rand(1, 3, cfg.side, cfg.side)
     first = 0.0
-    for kind in ("gain", "self", "second_order", "none"):
+    for kind in _kinds_of_attention(cfg):
         model = build(cfg.model, "model", attention=kind).eval()
         with torch.inference_mode():
-            seconds = _median_seconds(lambda model=model: model(lq))  # type: ignore[misc]
+            seconds = _median_seconds(lambda model=model: model(lq), cfg.runs)  # type: ignore[misc]
         first = first or seconds
         yield (
             f"picture of {cfg.side}x{cfg.side} px, attention {kind}",
@@ -138,16 +141,18 @@ def inference(cfg: DictConfig) -> Iterator[Line]:
 def memory(cfg: DictConfig) -> Iterator[Line]:
     """Peak memory of restoring a picture against what ``tile=auto`` reckons with, in fresh processes."""
     model = build(cfg.model, "model")
-    for side in (256, 512):
+    for side in cfg.sides:
         added = _fresh_process("peak", f"side={side}").split()[-2]
         reckoned = side * side * model.bytes_per_pixel / 2**20
         yield f"inference at {side}x{side}", f"{added} MiB, reckoned {reckoned:.0f} MiB"
 
 
 def budgets(cfg: DictConfig) -> Iterator[Line]:
-    """A 1280x720 picture under the budgets of 0.5, 1 and 2 GiB: the tile chosen, seconds, and peak memory."""
-    for memory_gb in (0.5, 1, 2):
-        yield f"1280x720 with memory_gb={memory_gb:g}", _fresh_process("budget", f"memory_gb={memory_gb:g}")
+    """A picture under several budgets: the tile chosen, seconds, and peak memory."""
+    height, width = cfg.picture
+    for memory_gb in cfg.budgets_gb:
+        settings = f"memory_gb={memory_gb:g}", f"picture=[{height},{width}]"
+        yield f"{width}x{height} with memory_gb={memory_gb:g}", _fresh_process("budget", *settings)
 
 
 def _fresh_process(what: str, *overrides: str) -> str:
@@ -159,19 +164,20 @@ def _fresh_process(what: str, *overrides: str) -> str:
 
 
 def budget(cfg: DictConfig) -> Iterator[Line]:
-    """One 1280x720 picture within ``memory_gb``, in this process (Linux)."""
+    """One picture within ``memory_gb``, in this process (Linux)."""
     import torch
 
     from restore.inference import Inference
     from restore.network_restorer import NetworkRestorer
 
+    height, width = cfg.picture
     inference = Inference(device="cpu", memory_gb=cfg.memory_gb)
     restorer = NetworkRestorer("untrained", build(cfg.model, "model"), inference)
     restorer.restore(torch.rand(3, 8, 8))
     before = _reset_high_water_mib()
     started = time.perf_counter()
-    restorer.restore(torch.rand(3, 720, 1280))
-    seconds, tile = time.perf_counter() - started, restorer.tile_for((720, 1280))
+    restorer.restore(torch.rand(3, height, width))
+    seconds, tile = time.perf_counter() - started, restorer.tile_for((height, width))
     tiles = "whole" if tile is None else f"tiles of {tile} px"
     yield "budget", f"{tiles}, {seconds:.1f} s, {_high_water_mib() - before:.0f} MiB"
 

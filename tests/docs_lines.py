@@ -1,10 +1,11 @@
-"""What the documents hold that can be run, and how it is made small.
+"""What the documents hold that can be run, how it is made small, and who runs it.
 
 For who writes a page: put commands into ```sh blocks, one to a line (a backslash may break it), python into ```python
-blocks, everything else into ```text, ```yaml and so on. A page is run from top to bottom in one folder that holds the
-files of ``tests/docs_world.py`` and the run ``outputs/demo/demo`` of `make demo`; other runs a page must make itself,
-with a ``run_id`` it names. Each line is made small by SMALLER and SMALL below; where that cannot be, it
-stands in NOT_RUN.
+blocks, everything else into ```text, ```yaml and so on. A whole command between backticks in the text counts as a line
+too; `...` or `<...>` in it says that it is none. A page is run from top to bottom in one folder that holds the files of
+``tests/docs_world.py`` and the run ``outputs/demo/demo`` of `make demo`; other runs a page must make itself, with a
+``run_id`` it names. Each line is made small by SMALLER and SMALL below. What the run of a page cannot do stands in
+ELSEWHERE, with the test or the file that does it.
 """
 
 import re
@@ -17,33 +18,64 @@ ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "experiments").rglob("README.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-# lines that are not run, and why; those of `restore` are composed all the same
-NOT_RUN = {
-    r"pip install ": ".ci/run installs the wheel into a clean environment",
-    r"\. \.venv/bin/activate$": "it changes the shell",
-    r"make \w+$": ".ci/run calls them; that the target exists is tested",
-    r"python docs/\w+\.py$": "they draw the pictures of these pages; that the script exists is tested",
-    r"python -m experiments\.": "it works on trainings of hours; that the module exists is tested",
-    r"restore fit .*experiment=(super_resolution|deblur|translation)_\w+": "a training of hours",
-    r"restore check .*(experiment=(super_resolution|deblur|translation)_|div2k|GoPro)": "it counts their pictures",
-    r"restore benchmark .*what=\[(step|inference|memory|budgets)": "it measures for minutes; what=[data] stands for it",
-    r"restore benchmark( model=\w+)?$": "it measures for minutes; what=[data] stands for it",
-    r"restore serve\b": "it runs until it is stopped; a test of its own starts each and stops it",
-    r"(curl|printf) ": "it is sent to a page that a test of its own starts",
-    r"restore export .*format=torch_export": "a graph takes ten seconds; tests of export make one of each method",
-    r"torchrun ": "it starts processes; tests of several processes do",
-    r"(srun|sbatch|squeue|scontrol|scancel|sacct) ": "it needs a cluster; tests of Slurm run on one of one node",
-    r"wandb (login|sync)": "it needs an account",
-    r"tensorboard --logdir": "it runs until it is stopped",
+
+class ByTest(NamedTuple):
+    """A test that takes lines from the pages by :func:`lines_for` with its own ``id`` and runs them."""
+
+    id: str
+
+
+class InFile(NamedTuple):
+    """The line, or what it does, stands in a file that CI runs: the pattern, in which the line's groups may be."""
+
+    file: str
+    pattern: str
+
+
+SERVED = ByTest("tests/test_docs.py::test_a_page_is_served_as_the_documents_say")
+PICTURE = ByTest("tests/test_docs.py::test_the_picture_of_the_page_is_drawn_anew")
+DRAWN = ByTest("tests/test_docs.py::test_the_pictures_of_the_documents_are_drawn_anew")
+REQUESTS = ByTest("tests/test_docs.py::test_requests_to_the_page_are_answered")
+BATCH = ByTest("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
+POINTS = ByTest("tests/test_slurm.py::test_points_of_a_sweep_are_jobs")
+PAIRS_SWEPT = ByTest("tests/test_launch.py::test_a_sweep_of_trainings_on_two_processes")
+
+# lines that the run of their page leaves to somebody else; a test looks whether that one really does it
+ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
+    r"restore serve$": (PICTURE,),
+    r"restore serve (?!--cfg)": (SERVED,),
+    r"python docs/serve_page\.py ": (PICTURE,),
+    r"python docs/\w+\.py$": (DRAWN,),
+    r"(curl|printf) ": (REQUESTS,),
+    r"sbatch ": (BATCH,),
+    r"restore fit .*hydra/launcher=slurm": (POINTS,),
+    r"restore fit -m .*trainer=ddp_cpu": (PAIRS_SWEPT,),
+    r"make bench$": (InFile("Makefile", r"\t\$\(BIN\)/python -m restore\.benchmark$"),),  # a line that is run
+    r"make ([\w -]+)$": (InFile(".ci/run", r"make (.+ )?{0}( |$)"),),  # each of its targets
+    r"pip install -c constraints\.txt \.$": (
+        InFile(".ci/run", r'"\$clean/venv/bin/pip" install .*-c constraints\.txt \.$'),
+    ),
+    r"pip install (?:-c constraints\.txt )?'\.\[(\w+)\]'$": (
+        InFile("Makefile", r"\t\$\(BIN\)/python -m pip install .*-c constraints\.txt -e '\.\[dev\]'$"),
+        InFile("pyproject.toml", r'    "restore\[(\w+,)*{0}(,\w+)*\]",$'),  # which is in dev
+    ),
+}
+
+# commands that end with status 1 on the few pictures there are, and what they then say
+REFUSED = {
+    r"restore check .*(data=div2k|experiment=deblur_published|\[data/Set5\])": (
+        r"holds \d+ pictures, the published set has \d+"
+    )
 }
 
 DEMO = "outputs/demo/demo/checkpoints/best.ckpt"
 
 # words that a small machine without network cannot take, behind any command or a certain one -> what takes their place
 SMALLER: dict[str, str | None] = {
-    r"trainer=\w+": None,  # SMALL has trainer=smoke
+    r"trainer=ddp": "trainer=ddp_cpu",
+    r"trainer=(cpu|gpu|auto)": None,  # SMALL has trainer=smoke
     r"trainer\.max_steps=.*": "trainer.max_steps=6",
-    r"trainer\.(devices|num_nodes|precision|strategy|accelerator)=.*": None,
+    r"trainer\.(precision|strategy|accelerator)=.*": None,
     r"(data\.)?(patch_size|batch_size|load_size|num_workers|val_limit)=.*": None,
     r"model=(super_resolution|deblur|translation)\w*": r"model=\1_tiny",
     r"model\.(groups|blocks|channels|width|depth)=.*": None,
@@ -51,13 +83,10 @@ SMALLER: dict[str, str | None] = {
     r"(val_every_steps|checkpoint\.every_steps|zero_shot\.max_steps|max_seconds)=.*": None,
     r"zero_shot\.model\.kernel_steps=.*": "zero_shot.model.kernel_steps=2",
     r"(lpips|inception)_weights=.*": None,
-    r"devices=\d+": None,
     r"export (ckpt_path)=(super_resolution_x\d|deblur_narrow)": rf"\1={DEMO}",
     r"device=\w+": "device=cpu",
-    r"hydra/launcher=.*": None,
-    r"hydra\.launcher\..*": None,
     r"hydra\.sweeper\.n_trials=.*": "hydra.sweeper.n_trials=2",
-    r"seed=0,1,.*|seed=1,2,.*": "seed=0,1",
+    r"seed=0,1,.*|seed=1,2(,.*)?": "seed=0,1",
     r"logger\.wandb\.offline=false": "logger.wandb.offline=true",
 }
 
@@ -81,10 +110,34 @@ SMALL: dict[str, tuple[str, ...]] = {
     "predict": INFERENCE,
     "evaluate": INFERENCE,
     "serve": INFERENCE[1:],  # visitors name their number of steps
-    "benchmark": ("patch_size=32", "batch_size=2", "model=super_resolution_tiny"),
+    "benchmark": (
+        *("patch_size=32", "batch_size=2", "model=super_resolution_tiny", "runs=1"),
+        *("side=32", "sides=[64]", "picture=[72,128]", "budgets_gb=[0.5]"),
+    ),
 }
 TRAINS = ("fit", "check")  # for these it goes by method
-RESIZED = ("data=contours", "data=facades")  # their load_size must be small as well
+RESIZED = ("data=contours", "data=facades", "experiment=translation_contours")  # their load_size must be small as well
+STUDIED = ("model.style_weight=null", "model.levels=3", "data.val_limit=2")  # what the translation study's scripts want
+
+# the same for scripts: what stands in them once -> what takes its place in the copy that is run
+SMALLER_SCRIPTS: dict[str, dict[str, str]] = {
+    "deblur/richardson_lucy.py": {
+        "FRAMES, SIDE = 6, 384": "FRAMES, SIDE = 1, 48",
+        "(3, 5, 9, 13, 19, 27), range(0, 180, 30), (1, 3, 10)": "(3, 5), range(0, 180, 90), (1,)",
+    },
+    "deblur/attention.py": {"24, 256, (8, 16, 24), 16": "2, 48, (8, 16), 4"},
+    "translation/collect.py": {
+        '"load_size": 144, "patch_size": 128': '"load_size": 40, "patch_size": 32',
+        "SIDE = 128": "SIDE = 32",
+    },
+    "zero_shot/curve.py": {"(25, 50, 100, 200, 400, 800, 1500)": "(2, 4)"},
+    "zero_shot/blur.py": {
+        "range(1, 17, 2)": "range(1, 2)",
+        "384, 2, 300": "128, 2, 2",
+        '"kernel_steps": 500': '"kernel_steps": 2',
+    },
+    "zero_shot/hard.py": {"85, 600, 96": "85, 2, 24"},
+}
 
 
 class Line(NamedTuple):
@@ -101,10 +154,23 @@ class Line(NamedTuple):
     typed: str = ""
 
     @property
-    def reason(self) -> str | None:
-        """Why it is not run, or None."""
-        text = re.sub(r"^python -m restore\.", "restore ", self.text)
-        return next((why for pattern, why in NOT_RUN.items() if re.match(pattern, text)), None)
+    def elsewhere(self) -> tuple[ByTest | InFile, ...]:
+        """Who runs it in place of the run of its page, if anybody does."""
+        return next((each for pattern, each in ELSEWHERE.items() if self._match(pattern)), ())
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What the pattern of ELSEWHERE picks out of it: the targets of `make`, the extra of `pip install`."""
+        found = next(match for match in map(self._match, ELSEWHERE) if match)
+        return tuple(found[1].split()) if found.groups() else ("",)
+
+    @property
+    def refusal(self) -> str | None:
+        """A pattern for the sentence it ends with, where the small folder makes it end with one."""
+        return next((words for pattern, words in REFUSED.items() if self._match(pattern)), None)
+
+    def _match(self, pattern: str) -> re.Match[str] | None:
+        return re.match(pattern, re.sub(r"^python -m restore\.", "restore ", self.text))
 
     @property
     def restore(self) -> list[str] | None:
@@ -133,24 +199,48 @@ def blocks(page: Path) -> Iterator[tuple[int, str, list[str]]]:
 
 def lines_of(page: Path) -> list[Line]:
     """Everything on a page that can be run, in its order."""
-    found = []
+    where, found = page.relative_to(ROOT), dict[int, list[Line]]()
     for start, language, content in blocks(page):
-        where = page.relative_to(ROOT)
         if language == "python":
-            found.append(Line(f"{where}:{start}", language, "\n".join(content)))
-        if language != "sh":
+            found[start] = [Line(f"{where}:{start}", language, "\n".join(content))]
+        if language == "sh":
+            found[start] = list(_commands(where, start, content))
+    for number, words in _spans(page):
+        found.setdefault(number, []).append(Line(f"{where}:{number}", "sh", shlex.join(shlex.split(words)), words))
+    return [line for number in sorted(found) for line in found[number]]
+
+
+def lines_for(test: str) -> list[Line]:
+    """The lines of all pages that a test of this id runs, each once."""
+    every = [line for page in [*PAGES, *STUDIES] for line in lines_of(page) if line.language == "sh"]
+    return list({line.text: line for line in every if ByTest(test) in line.elsewhere}.values())
+
+
+def _commands(where: Path, start: int, content: Sequence[str]) -> Iterator[Line]:
+    pending = ""
+    for number, line in enumerate(content, start + 1):
+        pending += line.strip()
+        if pending.endswith(("\\", "|")):
+            pending = pending.removesuffix("\\") + " "
             continue
+        words = shlex.split(pending, comments=True)
+        if words:
+            yield Line(f"{where}:{number}", "sh", shlex.join(words), pending)
         pending = ""
-        for number, line in enumerate(content, start + 1):
-            pending += line.strip()
-            if pending.endswith(("\\", "|")):
-                pending = pending.removesuffix("\\") + " "
-                continue
-            words = shlex.split(pending, comments=True)
-            if words:
-                found.append(Line(f"{where}:{number}", language, shlex.join(words), pending))
-            pending = ""
-    return found
+
+
+PROGRAM = r"(restore [a-z_]+ |python docs/|python -m experiments\.|make |pip install |sbatch |torchrun |tensorboard )\S"
+
+
+def _spans(page: Path) -> Iterator[tuple[int, str]]:
+    """Line number and words of each command in the text: what has an argument, and nothing to be filled in."""
+    text = re.sub(
+        r"^```.*?^```", lambda m: "\n" * m[0].count("\n"), page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    for match in re.finditer(r"`([^`]+)`", text):
+        words = " ".join(match[1].split())
+        if re.match(PROGRAM, words) and not re.search(r'\.\.\.|<|"\$', words):
+            yield text[: match.start()].count("\n") + 1, words
 
 
 def smaller(words: Sequence[str]) -> list[str]:
@@ -163,6 +253,15 @@ def smaller(words: Sequence[str]) -> list[str]:
         word for word in (_smaller_word(command, each) for each in given) if word is not None and word not in options
     ]
     added = list(SMALL.get(_method(given) if command in TRAINS else command, ()))
+    if "experiment=translation_contours" in given:
+        added += STUDIED
+    if "trainer=ddp_cpu" in kept:
+        kept = [word for word in kept if word != "trainer.devices=2"]
+        added.append(
+            "trainer.devices=2"
+        )  # whether the line says so or leaves it to the preset: one run for all of them
+    if "trainer=slurm" in given:
+        added.append("trainer.accelerator=cpu")
     if "logger=wandb" in given:
         added.append("logger.wandb.offline=true")
     if any(word.startswith("experiment=search_") for word in given):
@@ -171,7 +270,7 @@ def smaller(words: Sequence[str]) -> list[str]:
         if any(each in given for each in RESIZED):
             added.append("data.load_size=40")
         if "-m" not in given and not any(word.startswith("run_id=") for word in given):
-            added.append(f"run_id=line_{abs(hash(tuple(words)))}")  # two starts within a second would be one run
+            added.append(f"run_id=line_{abs(hash((*added, *kept)))}")  # two starts within a second would be one run
     return [command, *options, *added, *kept]  # of two words for one key the later one holds
 
 

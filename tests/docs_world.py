@@ -1,8 +1,11 @@
 """The folder in which the documents' commands are run: every file and folder that a page may name without making it.
 
-To it come a run and two evaluations (RUNS, EVALUATIONS), made with the commands.
+To it come a run and two evaluations (RUNS, EVALUATIONS), made with the commands. ``pictures/`` is what RESTORE_DATA
+names: the sets that the studies work on.
 """
 
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from restore.data.photos import EMBEDDED, embedded
 from restore.image import reading, writing
 from restore.image.picture import Picture
 from restore.networks.information_gain import InformationGainNetwork
+from restore.resize import resize_8bit
 
 SIDE = 64
 RUN = "outputs/demo/demo"  # the one of `make demo`
@@ -26,20 +30,14 @@ RUNS = (
     "multirun/x/seed=1,model.width=16",
 )  # its copies
 EVALUATIONS = ("outputs/evaluate/best_x2", "outputs/evaluate/other_x2")
+PICTURES = "pictures"
+BSDS_TEST = ("10081", "118015", "130066", "201080", "228076")  # those that the translation study shows
 ROOT = Path(__file__).parent.parent
 
 
 def build(folder: Path) -> None:
     """Make all of it, out of parts of the embedded photos."""
-    whole = [reading.read_rgb8(file) for name in EMBEDDED for file in embedded(name)]
-    crops = [
-        photo[:, y : y + SIDE, x : x + SIDE]
-        for y in range(0, 256, SIDE)
-        for x in range(60, 400, SIDE)
-        for photo in whole
-    ]
-    crops = [crop for crop in crops if crop.float().std() > 20]  # no sky: nothing could be learned from it
-    pictures = iter(crops)
+    pictures = _crops()
 
     def save(*names: str, suffix: str = ".png") -> None:
         for name in names:
@@ -57,7 +55,8 @@ def build(folder: Path) -> None:
     save(
         *(f"data/GoPro/{part}/{name}/sharp/00000{k}" for part, own in sequences.items() for name in own for k in (1, 2))
     )
-    for sharp in folder.glob("data/GoPro/*/*/sharp/*.png"):
+    _save_pictures_of_the_studies(folder / PICTURES, save)
+    for sharp in (*folder.glob("data/GoPro/*/*/sharp/*.png"), *folder.glob(f"{PICTURES}/gopro/*/*/sharp/*.png")):
         blurred = sharp.parent.with_name("blur") / sharp.name
         blurred.parent.mkdir(exist_ok=True)
         with Image.open(sharp) as file:
@@ -72,6 +71,59 @@ def build(folder: Path) -> None:
     torch.save({"params_ema": theirs.state_dict()}, folder / "RealESRGAN_x4plus.pth")  # as its authors save it
     network = InformationGainNetwork(groups=2, blocks=2, channels=16, image_skip="bicubic")
     torch.save(network.state_dict(), folder / "theirs.pth")  # bare weights, of the preset that SMALLER chooses
+
+
+def _crops() -> Iterator[Tensor]:
+    """Squares of the embedded photos, no two the same."""
+    whole = [reading.read_rgb8(file) for name in EMBEDDED for file in embedded(name)]
+    for shift in (0, SIDE // 2, SIDE // 4):
+        for y in range(shift, 300 - SIDE, SIDE):
+            for x in range(60 + shift, 450 - SIDE, SIDE):
+                crops = (photo[:, y : y + SIDE, x : x + SIDE] for photo in whole)
+                yield from (crop for crop in crops if crop.float().std() > 20)  # nothing is to be learned from sky
+
+
+def _save_pictures_of_the_studies(folder: Path, save: Callable[..., None]) -> None:
+    """A few pictures of each set, laid out as the studies' scripts want them."""
+    photo = reading.read_rgb8(embedded("photos_held_out")[0])
+    large = [*(f"benchmarks/Set5/HR/{name}" for name in ("bird", "butterfly")), "kodak24/kodim01", "kodak24/kodim19"]
+    for k, name in enumerate(large):  # below 64 px, once shrunk, no blur can be estimated
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        writing.write(folder / f"{name}.png", Picture(photo[:, 8 * k : 8 * k + 128, 50 * k : 50 * k + 128]))
+    save(*(f"{PICTURES}/benchmarks/Set14/HR/{name}" for name in ("comic", "zebra")))
+    for sharp in (folder / "benchmarks/Set5/HR").iterdir():
+        small = folder / "benchmarks/Set5/LR_bicubic/X2" / sharp.name
+        small.parent.mkdir(parents=True, exist_ok=True)
+        writing.write(small, Picture(resize_8bit(reading.read_rgb8(sharp), 1 / 2)))
+    save(*(f"{PICTURES}/gopro/train/GOPR0372_07_00/sharp/00000{k}" for k in range(6)))
+    save(*(f"{PICTURES}/gopro/test/GOPR0372_07_00/sharp/00012{k}" for k in range(2)))
+    save(f"{PICTURES}/photos_cc/free")
+    (folder / "photos_cc/ATTRIBUTION.csv").write_text("file,licence,author,source\nfree.png,CC0,A. Body,none\n")
+    bsds = {"train": [str(k) for k in range(12)], "test": BSDS_TEST}
+    for part, names in bsds.items():
+        save(*(f"{PICTURES}/bsds/images/{part}/{name}.jpg" for name in names))
+        for name in names:
+            contours = folder / f"bsds/contours/{part}/{name}.png"
+            contours.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(folder / f"bsds/images/{part}/{name}.jpg") as file:
+                file.convert("L").filter(ImageFilter.FIND_EDGES).save(contours)
+
+
+def study_scripts(folder: Path, smaller: Mapping[str, Mapping[str, str]]) -> None:
+    """A copy of experiments/ in ``folder``, whose scripts write beside themselves, with some of their numbers smaller.
+
+    Args:
+        smaller: script, below experiments/ -> what stands in it once -> what takes its place.
+    """
+    shutil.copytree(ROOT / "experiments", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for script, changes in smaller.items():
+        text = (folder / script).read_text(encoding="utf-8")
+        for old, new in changes.items():
+            assert text.count(old) == 1, f"{script} has `{old}` {text.count(old)} times"
+            text = text.replace(old, new)
+        (folder / script).write_text(text, encoding="utf-8")
+    header, *_, last = (folder / "zero_shot/blur.csv").read_text().splitlines(keepends=True)
+    (folder / "zero_shot/blur.csv").write_text(header + last)  # its script passes over photos that are in it
 
 
 def small_embedded(folder: Path) -> dict[str, tuple[str, ...]]:

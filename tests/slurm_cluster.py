@@ -37,9 +37,11 @@ MpiDefault=none
 JobRequeue=1
 KillWait=30
 SlurmdParameters=config_overrides
-NodeName={host} CPUs={cpus} State=UNKNOWN
+GresTypes=gpu
+NodeName={host} CPUs={cpus} Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
+GPUS = 4  # plain files that Slurm counts as such: jobs may ask for them, and are trained on the CPU
 
 
 def is_possible() -> bool:
@@ -62,8 +64,11 @@ class Cluster:
         host = socket.gethostname().partition(".")[0]
         # two jobs of two tasks may run side by side, whatever the machine has
         cpus = max(4, os.cpu_count() or 1)
-        config = CONFIG.format(host=host, ports=_free_ports(2), folder=folder, cpus=cpus)
+        config = CONFIG.format(host=host, ports=_free_ports(2), folder=folder, cpus=cpus, gpus=GPUS)
         (folder / "slurm.conf").write_text(config)
+        for k in range(GPUS):
+            (folder / f"gpu{k}").touch()
+        (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
         _start_munge(self.environment)
@@ -75,10 +80,11 @@ class Cluster:
             self.stop()
             raise
 
-    def run(self, *command: str, cwd: Path | None = None) -> str:
+    def run(self, *command: str, cwd: Path | None = None, **environment: str) -> str:
         """What a Slurm command prints."""
+        environment = self.environment | environment
         done = subprocess.run(
-            command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout

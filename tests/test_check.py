@@ -116,10 +116,18 @@ def test_too_much_memory_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert "this machine has 50.0 MiB to give; lower data.batch_size" in outcome.err
 
 
-def test_benchmark_says_what_it_cannot_compare(cli: Cli) -> None:
-    outcome = cli("benchmark", "what=[step]", "model=translation_tiny")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["what=[step]", "model=translation_tiny"], "model is Translation, expected one with kinds of attention"),
+        (["runs=0"], "runs is 0, expected how often each thing is timed, at least 1"),
+        (["what=[budgets]", "picture=[720]"], "picture is [720], expected height and width"),
+    ],
+)
+def test_benchmark_says_what_it_cannot_do(cli: Cli, options: list[str], words: str) -> None:
+    outcome = cli("benchmark", *options)
     assert outcome.status == 1
-    assert "model is Translation, expected one with kinds of attention" in outcome.err
+    assert words in outcome.err
 
 
 @pytest.mark.parametrize("overrides", [["experiment=translation_contours", "~logger"], ["model=deblur", "data=gopro"]])

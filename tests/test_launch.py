@@ -20,6 +20,7 @@ from restore.callbacks.non_finite import NonFiniteLoss, StopOnNonFinite
 from restore.data.sampling import RunSampler
 from restore.place import own_place
 from tests.conftest import TINY, TINY_DEBLUR, TINY_TRANSLATION, Cli, photo
+from tests.docs_lines import lines_for, smaller
 from tests.test_fit import last, run_folder, same_weights
 
 ONE_IMAGE = ("data.root=photos", "data.validation=1", "data.num_workers=0")
@@ -200,7 +201,9 @@ def test_a_sweep_of_trainings_on_two_processes(tmp_path: Path) -> None:
     (tmp_path / "site" / "sitecustomize.py").write_text(COUNTER)
     counted, root = tmp_path / "counted", Path(__file__).parent.parent
     environment = {"COUNTED": str(counted), "PYTHONPATH": f"{tmp_path / 'site'}:{root}", "WANDB_MODE": "offline"}
-    options = [*TINY, *PLAIN, "trainer=ddp_cpu", "trainer.max_steps=2", "logger=wandb", "name=s"]
+    (line,) = lines_for("tests/test_launch.py::test_a_sweep_of_trainings_on_two_processes")
+    small = [word for word in smaller(line.restore or [])[2:] if not word.startswith(("seed=", "name="))]
+    options = [*small, "logger=wandb", "name=s"]
     sweep = start(tmp_path, "-m", *options, "seed=1,-1,2", **environment)
     out = sweep.communicate(timeout=280)[0]
     assert sweep.returncode == 1, out

@@ -1,7 +1,8 @@
 """Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
 
 import json
-import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,8 @@ from filelock import FileLock
 
 import tests.slurm_cluster as slurm_cluster
 from restore.run_folder import read_mapping
-from tests.conftest import required
+from tests.conftest import blurred_pair, required
+from tests.docs_lines import ROOT, lines_for, smaller
 from tests.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -110,27 +112,49 @@ def test_a_job_of_any_name_is_one_training(cluster: Cluster, tmp_path: Path, nam
     assert json.loads((run_folder(tmp_path, "a") / "result.json").read_text())["processes"] == 2
 
 
-def test_points_of_a_sweep_are_jobs_and_one_that_is_warned_of_its_end_goes_on(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_batch_script_of_the_documents_trains(cluster: Cluster, tmp_path: Path) -> None:
+    """Handed in as they say, with one node in place of two, two tasks in place of four, and the training made small."""
+    (line,) = lines_for("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
+    handing_in, script = line.text.split()
+    given = (ROOT / script).read_text()
+    start = next(each for each in given.splitlines() if each.startswith("srun "))
+    before, module, words = start.partition(" -m restore.")
+    fewer = [word for word in smaller(words.split()) if not word.startswith("run_id=")]  # it is called as the job
+    small = shlex.join(fewer).replace("'data.root=$DATA/GoPro'", "data.root=$DATA/GoPro")
+    (tmp_path / Path(script).name).write_text(given.replace(start, f"{before}{module}{small}"))
+    sequences = {"train": "ab", "test": "c"}
+    for folder in (tmp_path / "data/GoPro" / part / name for part, names in sequences.items() for name in names):
+        blurred_pair(folder, "000001", seed=ord(folder.name))
+    size = ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", "--output=%j.out")
+    path = f"{Path(sys.executable).parent}:{cluster.environment['PATH']}"  # the script's `python` is this one
+    handed_in = (handing_in, *size, Path(script).name)
+    found = re.search(r"\d+", cluster.run(*handed_in, cwd=tmp_path, DATA=str(tmp_path / "data"), PATH=path))
+    assert found
+    job = found[0]
+    assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
+    result = read_mapping(tmp_path / "outputs" / "deblur" / job / "result.json")
+    assert (result["processes"], result["steps"]) == (2, 4)
+
+
+def test_points_of_a_sweep_are_jobs(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that is warned of the end of its time is queued again and goes on, while the sweep waits."""
     for key in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(key, cluster.environment[key])
-    options = f"{FIT}{STEPS}trainer.devices=1".replace("trainer=slurm ", "trainer=smoke ").split()
-    sweep = ["-m", "seed=1,2", "name=s", "hydra/launcher=slurm", "hydra.launcher.timeout_min=5"]
-    command = [*options[:3], *sweep, *options[3:]]
-    running = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-    )
+    (line,) = lines_for("tests/test_slurm.py::test_points_of_a_sweep_are_jobs")
+    words = {"hydra.launcher.partition=gpu": "hydra.launcher.partition=main", "name=seeds": "name=s"}
+    sweep = [words.get(word, word) for word in smaller(line.restore or [])]
+    longer = [*STEPS.split(), "trainer.log_every_n_steps=1", "threads=1", "hydra.launcher.timeout_min=5"]
+    command = [sys.executable, "-m", "restore.fit", *sweep[1:], *longer]
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     root = tmp_path / "multirun" / "s"
 
-    def warned() -> Path | None:
-        """The run folder of the array's first job."""
+    def first_point() -> Path | None:
         records = [read_mapping(path) for path in (root / "points").glob("*.json")]
-        return next((root / record["folder"] for record in records if "seed=1" in record["overrides"]), None)
+        return next((root / record["folder"] for record in records if record["number"] == 0), None)
 
-    cluster.wait(lambda: (folder := warned()) is not None and steps_logged(folder) > 20, "the first steps")
-    job = next(root.glob(".submitit/*/*_submission.sh")).parent.name
-    cluster.run("scancel", "--signal=USR2", job.replace("_0", "") + "_0")
+    cluster.wait(lambda: (folder := first_point()) is not None and steps_logged(folder) > 20, "the first steps")
+    array = next(root.glob(".submitit/*/*_submission.sh")).parent.name.partition("_")[0]
+    cluster.run("scancel", "--signal=USR2", f"{array}_0")
     said = running.communicate(timeout=250)[0]
     assert running.returncode == 0, said
     results = [read_mapping(path) for path in root.glob("*/result.json")]

@@ -66,9 +66,9 @@ def evaluated(folder: Path) -> Path:
     """By `restore evaluate`, once; the folder of the pictures made."""
     output = folder / "evaluate"
     if not (output / "results.csv").exists():
-        argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={folder / 'checkpoints/last.ckpt'}"]
+        argv = [sys.executable, "-m", "restore.evaluate", f'ckpt_path="{folder / "checkpoints/last.ckpt"}"']
         argv += [f"data.{key}={value}" for key, value in READING.items()]
-        argv += [f"benchmarks=[{data_folder() / 'bsds'}]", f"output={output}", "save_images=true", "device=cpu"]
+        argv += [f"benchmarks=[{data_folder() / 'bsds'}]", f'output="{output}"', "save_images=true", "device=cpu"]
         subprocess.run(argv, check=True)
     return next(path for path in (output / "images").glob("*/*") if path.is_dir())
 

@@ -159,7 +159,11 @@ class BenchmarkConfig:
     model: Any = MISSING
     batch_size: int = 16
     patch_size: int = 96
+    runs: int = 7
     side: int = 256
+    sides: list[int] = MISSING
+    picture: list[int] = MISSING
+    budgets_gb: list[float] = MISSING
     memory_gb: float = 4.0
     ckpt_path: str | None = None
 
