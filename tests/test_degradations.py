@@ -199,7 +199,8 @@ def test_canny_takes_any_size(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "part"), [({"sigma": 0.0}, "canny sigma"), ({"low": 0.3}, "0.3 to 0.2"), ({"high": 5.0}, "<= 4")]
+    ("arguments", "part"),
+    [({"sigma": 0.0}, "sigma is 0.0"), ({"low": 0.3}, "low is 0.3 and high is 0.2"), ({"high": 5.0}, "<= 4")],
 )
 def test_canny_names_bad_thresholds(arguments: dict[str, float], part: str) -> None:
     with pytest.raises(ValueError, match=part):
