@@ -17,6 +17,7 @@ from restore import clocks, run_folder
 from restore.config.command import command, conf_dir
 from restore.config.errors import UserError
 from restore.place import Place, own_place, wanted_processes
+from restore.resuming import resume_point
 from restore.signals import BUT_CTRL_C, handled
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ def _look(
 ) -> tuple[list["Finding"], dict[str, Any]]:
     from restore import inspection
     from restore.callbacks.dashboards import refuse_unusable
-    from restore.fit import model_and_data, prepare
     from restore.forecast import forecast
     from restore.quieten import quieten
     from restore.rehearsal import choose, rehearse
+    from restore.training import model_and_data, prepare
 
     _check_settings(cfg)
     place, resume = _refuse_as_fit_does(cfg, given)
@@ -130,11 +131,12 @@ def _check_settings(cfg: DictConfig) -> None:
 
 def _step_to_go_on_from(cfg: DictConfig, folder: Path, model: Any, resume: Path, of_run: Path) -> int:
     """The step a resumed run begins at, or what ``fit`` says of the checkpoint."""
-    from restore import fit, training
+    from restore.trainer import make_trainer
+    from restore.training import begin_at
 
     is_new_run = resume.parent != of_run / "checkpoints"
-    trainer, tally = training.make_trainer(cfg, folder, model, is_new_run=is_new_run)
-    return fit.begin_at(model, trainer, tally, resume)
+    trainer, tally = make_trainer(cfg, folder, model, is_new_run=is_new_run)
+    return begin_at(model, trainer, tally, resume)
 
 
 def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, Path | None]:
@@ -150,7 +152,7 @@ def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, Path | Non
     place = _place_of_job(here)
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     del config["check"]
-    checkpoint = run_folder.resume_point(_folder_of_run(cfg, given), config, cfg.resume)
+    checkpoint = resume_point(_folder_of_run(cfg, given), config, cfg.resume)
     count = wanted_processes(config["trainer"])
     check_processes(config, place, count)
     if cfg.seed < 0:

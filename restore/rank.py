@@ -36,7 +36,7 @@ def main(work: Path, parent: int) -> None:
     from omegaconf import OmegaConf
 
     from restore.callbacks.interruption import Interrupted
-    from restore.fit import train
+    from restore.training import train
 
     resume = None if job["resume"] is None else Path(job["resume"])
     try:

@@ -13,13 +13,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from restore import checkpoint, clocks, memory, training
+from restore import checkpoint, clocks, memory
 from restore.callbacks.dashboards import Dashboard
 from restore.callbacks.interruption import Interruption
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.clocks import Clock
 from restore.data.base import PairedData
+from restore.trainer import make_trainer
 
 WARM_UP = 2  # steps that take longer, because caches fill and memory is taken
 SAMPLES = 8  # of the training data, timed one by one
@@ -191,14 +192,14 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
     Raises:
         ValueError: the accelerator's memory does not suffice; what a training raises.
     """
-    training.make_trainer(cfg, folder, model, is_new_run=True)  # refuses now what is replaced below
+    make_trainer(cfg, folder, model, is_new_run=True)  # refuses now what is replaced below
     accumulate = cfg.trainer.accumulate_grad_batches
     names = list(model.stage_lengths(cfg.trainer.max_steps))
     batches = batches_of_stage(model, cfg.check.steps, accumulate)
     steps = batches // accumulate
     model.shorten_stages()
     cfg.trainer.max_steps, cfg.val_every_steps = steps * len(names), steps // 2
-    trainer, _ = training.make_trainer(cfg, folder, model, is_new_run=True)
+    trainer, _ = make_trainer(cfg, folder, model, is_new_run=True)
     best = folder / "checkpoints" / "best.ckpt"
     watches = [
         Stopwatch(clock, name)

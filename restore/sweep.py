@@ -5,8 +5,6 @@ Hydra tells a callback when a point begins and ends, in whatever process that is
 asked to end asks the points that other processes of this machine are at, by a file, and waits for them.
 """
 
-import csv
-import io
 import json
 import logging
 import os
@@ -24,9 +22,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
-from restore import run_folder
+from restore import layout, run_folder
 from restore.config.errors import USER_ERRORS, UserError, sentence
 from restore.launch import AFTER_SIGNAL
+from restore.layout import Table
 from restore.place import own_place
 from restore.signals import ASKING, handled, requeue
 
@@ -234,9 +233,10 @@ def _sum_up() -> str | None:
     records = sweep.records()
     if not records:  # the first point could not be composed
         return None
-    rows = summary(records)
-    run_folder.write_text(sweep.folder / "summary.csv", _csv(rows))
-    run_folder.write_text(sweep.folder / "summary.md", _markdown(rows))
+    table = summary(records)
+    run_folder.write_text(sweep.folder / "summary.csv", layout.comma_separated(table))
+    without_folders = Table("", table.header[:-1], [row[:-1] for row in table.rows])
+    run_folder.write_text(sweep.folder / "summary.md", layout.markdown(without_folders))
     log.info("all points: %s", sweep.folder / "summary.md")
     own = [record for record in records if record["sweep"] == sweep.token]
     counts = {status: sum(record["status"] == status for record in own) for status in UNFINISHED}
@@ -249,31 +249,18 @@ def _sum_up() -> str | None:
     )
 
 
-def summary(records: list[dict[str, Any]]) -> list[dict[str, str]]:
+def summary(records: list[dict[str, Any]]) -> Table:
     """A row for each point, called by the overrides that not all points share."""
     shared = set.intersection(*(set(record["overrides"]) for record in records)) if len(records) > 1 else set()
-    return [
-        {
-            "point": " ".join(each for each in record["overrides"] if each not in shared) or record["folder"],
-            "status": record["status"],
-            "value": "" if record["value"] is None else f"{record['value']:.6g}",
-            "message": " ".join(record["message"].split()),
-            "seconds": f"{record['seconds']:.1f}",
-            "folder": record["folder"],
-        }
+    rows = [
+        [
+            " ".join(each for each in record["overrides"] if each not in shared) or record["folder"],
+            record["status"],
+            "" if record["value"] is None else f"{record['value']:.6g}",
+            " ".join(record["message"].split()),
+            f"{record['seconds']:.1f}",
+            record["folder"],
+        ]
         for record in records
     ]
-
-
-def _csv(rows: list[dict[str, str]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def _markdown(rows: list[dict[str, str]]) -> str:
-    cells = [[row[column].replace("|", "\\|") for column in COLUMNS[:-1]] for row in rows]
-    lines = [list(COLUMNS[:-1]), ["---"] * (len(COLUMNS) - 1), *cells]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return Table("", COLUMNS, rows)

@@ -1,176 +1,167 @@
-"""Builds the Trainer of a run: with it the run is one epoch that can be cut anywhere and goes on exactly."""
+"""One training, in this process: model and data that fit each other, and a run folder that describes itself."""
 
+import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
+from lightning.pytorch import seed_everything
 
-from restore.callbacks.curves import Curves
-from restore.callbacks.dashboards import Dashboard, connect, refuse_unusable
-from restore.callbacks.image_scores import ImageScores
-from restore.callbacks.interruption import Interrupted, Interruption
-from restore.callbacks.non_finite import StopOnNonFinite
-from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
-from restore.callbacks.run_report import RunReport
-from restore.callbacks.seed_steps import SeedSteps
-from restore.callbacks.stage_report import StageReport
-from restore.callbacks.step_log import StepLog
-from restore.callbacks.tally import Tally
+from restore import checkpoint, collectives, run_folder
+from restore.callbacks.metrics_csv import MetricsCSV
 from restore.config.build import build
-from restore.models.base import RestorationModel
-from restore.place import Place, own_place
+from restore.quieten import quieten
+from restore.report import write_report
+from restore.resuming import damage, set_aside
+from restore.trainer import finishing, make_trainer
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
-STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
-
-def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, Tally]:
-    """The Trainer, with what makes a run resumable, and the callback that counts.
+def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None) -> dict[str, Any]:
+    """Train in this process, alone or as one of several.
 
     Args:
-        cfg: the root of ``restore fit``.
-        folder: of the run.
-        model: to be trained.
-        is_new_run: false when the run goes on from its own checkpoint.
+        cfg: the root of ``restore fit``. config: the same, resolved and plain.
+        overrides: of the command line. folder: of the run. resume: the checkpoint to go on from.
 
-    Raises:
-        ValueError: a setting out of its bounds.
+    Returns:
+        The result, which the first process has written.
     """
-    settings, place = cfg.trainer, own_place()
-    _check_settings(cfg)
-    tally = Tally(is_new_run=is_new_run)
-    callbacks = {
-        key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
-    }
-    wanted = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
-    refuse_unusable(wanted, artifacts=cfg.checkpoint.artifacts)
-    loggers = [build(node, f"logger.{key}") for key, node in wanted.items()]
-    trainer = build(
-        settings,
-        "trainer",
-        precision=_precision(settings.precision),
-        default_root_dir=str(folder),
-        logger=loggers,
-        callbacks=[
-            *callbacks.values(),
-            SeedSteps(seed=cfg.seed),
-            tally,
-            *_own_callbacks(cfg.checkpoint, is_new_run=is_new_run),
-        ],
-        devices=settings.devices if place.by == "nothing" else place.local_world,
-        strategy=_strategy(settings.strategy, place, model, has_average=bool(callbacks.get("ema"))),
-        plugins=[AtomicCheckpointIO(), _cluster_environment(place)],
-        # the whole run is one epoch, so that a position in it is one number
-        max_epochs=1,
-        use_distributed_sampler=False,
-        check_val_every_n_epoch=None,
-        val_check_interval=cfg.val_every_steps * settings.accumulate_grad_batches,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        enable_progress_bar="progress" in callbacks,
-    )
-    return trainer, tally
+    if cfg.seed < 0:
+        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
 
-
-def _own_callbacks(checkpoint: Any, *, is_new_run: bool) -> list[Callback]:
-    """What every run has, beside what ``callbacks`` of the configuration adds."""
-    return [
-        StopOnNonFinite(every_steps=checkpoint.every_steps),
-        StepLog(),
-        StageReport(),
-        Curves(),
-        Dashboard(artifacts=checkpoint.artifacts),
-        ImageScores(),
-        RunReport(),
-        RunCheckpoint(every_steps=checkpoint.every_steps, is_new_run=is_new_run),
-        Interruption(),
-    ]
-
-
-def _check_settings(cfg: Any) -> None:
-    """Bounds of what Lightning would take, or refuse in its own words."""
-    for key in ("max_steps", "accumulate_grad_batches", "log_every_n_steps", "val_every_steps"):
-        place, value = (key, cfg[key]) if key in cfg else (f"trainer.{key}", cfg.trainer[key])
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{place} is {value}, expected a whole number, at least 1")
-    trainer = cfg.trainer
-    if trainer.strategy not in STRATEGIES:
-        raise ValueError(f"trainer.strategy is {trainer.strategy}, expected one of {', '.join(STRATEGIES)}")
-    if trainer.precision not in PRECISIONS:
-        raise ValueError(f"trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
-    clip = trainer.gradient_clip_val
-    if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
-        raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
-
-
-def _cluster_environment(place: Place) -> ClusterEnvironment:
-    """How the processes find each other."""
-    if place.by == "environment":
-        return TorchElasticEnvironment()
-    # not auto_requeue, nor Slurm's where it runs one task: Lightning would save and requeue in its own way, in mid-step
-    return SLURMEnvironment(auto_requeue=False) if place.by == "srun" else LightningEnvironment()
-
-
-def _strategy(wanted: str, place: Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
-    """How the processes share a training."""
-    if wanted == "ddp" and model.has_idle_parameters:
-        raise ValueError(f"trainer.strategy is ddp, but parts of {model.method} rest meanwhile; set ddp_find_unused")
-    if wanted == "fsdp" and (has_average or model.has_idle_parameters):
-        raise ValueError(
-            "trainer.strategy is fsdp, which cuts the weights into pieces; expected callbacks.ema=null and a model "
-            "other than translation; set these, or trainer.strategy=auto"
-        )
-    if place.world == 1:
-        return "auto"
-    if wanted == "fsdp":
-        return FSDPStrategy()
-    idle = model.has_idle_parameters or wanted == "ddp_find_unused"
-    # buffers are constants here, or the same function of the same weights in every process
-    return _DDP(find_unused_parameters=idle, broadcast_buffers=False)
-
-
-class _DDP(DDPStrategy):
-    """Lightning's, without its seeding anew, which would give what is drawn after it other values than alone."""
-
-    def setup_distributed(self) -> None:
-        with torch.random.fork_rng(devices=[]):
-            super().setup_distributed()
-
-
-def _precision(wanted: str) -> str:
-    if wanted != "auto":
-        return str(wanted)
-    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
-
-
-@contextmanager
-def finishing(trainer: Trainer) -> Iterator[None]:
-    """Begin the loggers' runs, and end them however it ends: at Weights & Biases the next job is another."""
+    quieten()
+    prepare(cfg)
+    is_new_run = resume is None or resume.parent != folder / "checkpoints"
+    model, data = model_and_data(cfg, is_resumed=resume is not None)
+    trainer, tally = make_trainer(cfg, folder, model, is_new_run=is_new_run)
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
+            callback.check(model)
+    begin = 0 if resume is None else begin_at(model, trainer, tally, resume)
+    damaged = {} if resume is None or is_new_run else damage(folder, resume)
+    _describe(config, overrides, folder, model, trainer, data, warnings=list(damaged.values()))
+    set_aside(damaged)
+    if is_new_run and trainer.is_global_zero:  # only now that settings and data were found sound
+        run_folder.clear(folder)
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsCSV):
+            logger.begin_at(begin)
+    if resume is not None:
+        log.info("resumed at step %d", begin)
+    with finishing(trainer):
+        if begin < trainer.max_steps:  # else the run was killed between its last step and its result
+            trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+        done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
+        best = folder / "checkpoints" / "best.ckpt"
+        if not collectives.from_process(best.exists(), 0):
+            raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
+        scores = trainer.test(checkpoint.load_model(best), datamodule=data, verbose=False)
+    result = _result(folder, model, trainer, tally, data, done, scores)
     if trainer.is_global_zero:
-        connect(trainer.loggers)
-    status = 1
-    try:
-        yield
-        status = 0
-    except Interrupted:
-        for logger in trainer.loggers:
-            mark = getattr(getattr(logger, "experiment", None), "mark_preempting", None)
-            if mark is not None:
-                mark()  # else the dashboard shows a crash
-        raise
-    finally:
-        for logger in trainer.loggers:
-            finish = getattr(getattr(logger, "experiment", None), "finish", None)
-            if finish is not None:
-                finish(exit_code=status)
+        run_folder.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
+        write_report(folder, f"finished after {done} steps")
+    return result
+
+
+def _result(
+    folder: Path, model: Any, trainer: Any, tally: Any, data: Any, done: int, scores: list[Any]
+) -> dict[str, Any]:
+    return {
+        "monitor": f"best/{model.monitor}",
+        "value": model.best,
+        "protocol": model.protocol,
+        "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},
+        "steps": done,
+        "seconds": round(tally.seconds_before + tally.seconds, 1),
+        "steps_run": tally.batches // trainer.accumulate_grad_batches,
+        "seconds_run": round(tally.seconds, 1),
+        "samples_per_s": round(tally.batches * data.batch_size / tally.seconds, 2) if tally.batches else None,
+        "processes": trainer.world_size,
+        "warnings": run_folder.warnings(folder),
+    } | ({"training": model.record} if model.record else {})
+
+
+def begin_at(model: Any, trainer: Any, tally: Any, resume: Path) -> int:
+    """The step a resumed run begins at; its score and its seconds so far go on."""
+    stored = checkpoint.resumable(resume, model, trainer.accumulate_grad_batches)
+    begin, last = int(stored["global_step"]), trainer.max_steps
+    if begin >= last and tally.is_new_run:
+        raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
+    if not tally.is_new_run:
+        tally.load_state_dict(stored["callbacks"][tally.state_key])
+        model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
+    return begin
+
+
+def _describe(
+    config: dict[str, Any],
+    overrides: list[str],
+    folder: Path,
+    model: Any,
+    trainer: Any,
+    data: Any,
+    *,
+    warnings: list[str],
+) -> None:
+    for warning in warnings:
+        log.warning(warning)
+    device = str(trainer.strategy.root_device)
+    fingerprints = data.check()  # finds the warnings on the way, and keeps the pictures: every process needs them
+    facts = {
+        "device": device,
+        "processes": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "data": fingerprints,
+        "warnings": [*data.warnings, *warnings],
+    }
+    if trainer.is_global_zero:
+        run_folder.describe(folder, config, overrides, facts)
+    parameters = sum(p.numel() for p in model.network.parameters())
+    log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
+
+
+def prepare(cfg: Any) -> None:
+    """Set the process's threads and the seed of everything that draws."""
+    if cfg.threads is not None:
+        if cfg.threads < 1:
+            raise ValueError(f"threads is {cfg.threads}, expected at least 1, or null for as many as torch takes")
+        torch.set_num_threads(cfg.threads)
+    seed_everything(cfg.seed, verbose=False)
+
+
+def model_and_data(cfg: Any, *, is_resumed: bool) -> tuple[Any, Any]:
+    """The model and its data, which fit each other."""
+    model = build(cfg.model, "model")
+    data = build(cfg.data, "data", seed=cfg.seed)
+    _refuse_other_kind(model.method, str(cfg.data._target_))
+    if data.scale != model.scale:
+        raise ValueError(f"data.scale is {data.scale}, model.scale is {model.scale}; leave data.scale out")
+    if data.patch_size // data.scale % model.multiple_of:
+        raise ValueError(
+            f"data.patch_size is {data.patch_size}, expected a multiple of {model.multiple_of * data.scale}, "
+            f"because {model.method} halves its input on the way"
+        )
+    if data.patch_size // data.scale < model.min_size:
+        raise ValueError(
+            f"data.patch_size is {data.patch_size}, expected at least {model.min_size * data.scale}, "
+            f"because {model.method} halves its input on the way"
+        )
+    if cfg.init_from is not None and not is_resumed:
+        weights = checkpoint.network_weights(checkpoint.read(cfg.init_from, setting="init_from"), "ema")
+        report = model.init_from(weights)
+        for key, names in report.items():
+            if names:
+                log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
+    return model, data
+
+
+def _refuse_other_kind(method: str, target: str) -> None:
+    """One method makes its pairs from one picture while it trains, which no other reads, and it reads no others."""
+    is_zero_shot, is_single = method == "zero_shot", target.endswith(".SingleImageData")
+    if is_zero_shot and not is_single:
+        raise ValueError("data is one of many pictures, but model=zero_shot trains on one; set data=single_image")
+    if is_single and not is_zero_shot:
+        raise ValueError(f"data is one picture, which only model=zero_shot trains on; {method} needs another data=...")
