@@ -1,6 +1,7 @@
 """The studies: their READMEs show what their CSV files say, and the index knows them all."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -58,3 +59,23 @@ def test_a_script_without_data_says_so_and_helps_all_the_same(given: list[str]) 
     assert "Traceback" not in done.stderr
     assert ("RESTORE_DATA is not set, expected" in done.stderr) is not bool(given)
     assert (done.returncode == 0) is bool(given)
+
+
+def numbers_of(facts: object) -> list[float]:
+    """All numbers in nested JSON."""
+    if isinstance(facts, dict | list):
+        return [
+            number for each in (facts.values() if isinstance(facts, dict) else facts) for number in numbers_of(each)
+        ]
+    return [float(facts)] if isinstance(facts, int | float) else []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT.parent / "docs" / "methods").glob("*.md")), ids=lambda page: page.stem)
+def test_a_methods_page_shows_scores_that_its_study_or_its_weights_have(page: Path) -> None:
+    study = (ROOT / page.stem / "README.md").read_text(encoding="utf-8")
+    cards = [json.loads(card.read_text()) for card in (ROOT.parent / "restore" / "weights").glob(f"{page.stem}*.json")]
+    measured = {f"{number:.{digits}f}".lstrip("0") for number in numbers_of(cards) for digits in (2, 3, 4)}
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    shown = [number.lstrip("0") for row in rows for number in re.findall(r"\d*\.\d{2,}", row)]
+    assert shown
+    assert [number for number in shown if number not in measured and number not in study] == []
