@@ -207,7 +207,7 @@ def summed_up() -> Iterator[None]:
     Raises:
         UserError: some points failed or were broken off, in place of what the first of them raised.
     """
-    Points.begun = None
+    Points.begun = Points.current = None
     try:
         with handled(_on_signal, ASKING):
             yield
