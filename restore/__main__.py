@@ -1,5 +1,6 @@
 """``restore <command> ...``, the same as ``python -m restore.<command> ...``."""
 
+import difflib
 import importlib
 import sys
 
@@ -34,7 +35,8 @@ def main() -> None:
     if name in ("-h", "--help"):
         sys.stdout.write(text + "\nrestore <command> --help lists its settings\n")
         return
-    sys.stderr.write(f"restore: {name} is not a command\n{text}")
+    close = difflib.get_close_matches(name, COMMANDS, 1)
+    sys.stderr.write(f"restore: {name} is not a command{f'; did you mean {close[0]}?' if close else ''}\n{text}")
     sys.exit(2)
 
 

@@ -24,12 +24,7 @@ def benchmark(cfg: DictConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    if cfg.runs < 1:
-        raise UserError(f"runs is {cfg.runs}, expected how often each thing is timed, at least 1")
-    if len(cfg.picture) != 2 or min(cfg.picture) < 1:
-        raise UserError(
-            f"picture is {list(cfg.picture)}, expected height and width in pixels, as in picture=[720,1280]"
-        )
+    _check_settings(cfg)
     table = Table("measurement", "result", box=None)
     for what in cfg.what:
         if what not in MEASUREMENTS:
@@ -37,6 +32,25 @@ def benchmark(cfg: DictConfig) -> None:
         for line in MEASUREMENTS[what](cfg):
             table.add_row(*line)
     Console().print(table)
+
+
+def _check_settings(cfg: DictConfig) -> None:
+    """Sizes and numbers that can be; the rest is the model's to say."""
+    if cfg.runs < 1:
+        raise UserError(f"runs is {cfg.runs}, expected how often each thing is timed, at least 1")
+    if len(cfg.picture) != 2 or min(cfg.picture) < 1:
+        raise UserError(
+            f"picture is {list(cfg.picture)}, expected height and width in pixels, as in picture=[720,1280]"
+        )
+    for name in ("batch_size", "side"):
+        if cfg[name] < 1:
+            raise UserError(f"{name} is {cfg[name]}, expected at least 1")
+    scale = cfg.model.get("scale", 1)
+    if cfg.patch_size < scale or cfg.patch_size % scale:
+        raise UserError(f"patch_size is {cfg.patch_size}, expected a multiple of model.scale={scale}")
+    for name, unit in {"what": "measurements", "sides": "pixels", "budgets_gb": "GiB"}.items():
+        if not cfg[name] or (name != "what" and min(cfg[name]) <= 0):
+            raise UserError(f"{name} is {list(cfg[name])}, expected one or more {unit}{', above 0' * (name != 'what')}")
 
 
 def _median_seconds(work: Callable[[], object], runs: int) -> float:

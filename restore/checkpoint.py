@@ -60,6 +60,9 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
 
 
 def _refuse_missing(path: Path, setting: str) -> None:
+    best = path / "checkpoints" / "best.ckpt"
+    if best.is_file():
+        raise FileNotFoundError(f"{setting}: {path} is a run's folder, expected a checkpoint; set {setting}={best}")
     if not path.is_file():
         names = "".join(f", or {name}" for name in card.shipped())
         raise FileNotFoundError(

@@ -143,7 +143,7 @@ def _end(interrupted: Interrupted, folder: Path, place: Place) -> NoReturn:
     Raises:
         BrokenOff: it is a point of a sweep, and the sweep goes on.
     """
-    number, remedy = interrupted.number, run_folder.remedy(folder)
+    number, remedy = interrupted.number, run_folder.remedy(folder, is_point=_is_point())
     said = f"ended by {signal.Signals(number).name}. {remedy}"
     log.warning(said)
     is_one_of_many = _is_point() and (sweep.is_elsewhere() or not interrupted.is_own)
@@ -160,6 +160,8 @@ def _end(interrupted: Interrupted, folder: Path, place: Place) -> NoReturn:
             collectives.meet()
     if is_one_of_many and not will_start_again:
         raise sweep.BrokenOff(said) from None
+    if _is_point() and sweep.Points.current is not None:
+        sweep.Points.current.note_end(said)
     if number == signal.SIGINT:
         raise KeyboardInterrupt(remedy) from None
     raise SystemExit(128 + number) from None

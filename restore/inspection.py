@@ -72,7 +72,7 @@ def data(data: Any, opened: Opened, *, known_counts: bool) -> list[Finding]:
     """A row for each set, and one for each thing that is odd about them."""
     if not isinstance(data, PairedData):
         height, width = data.image.shape[1:]
-        return [Finding("data", f"{data.stem}, {height}x{width} px")]
+        return [Finding("data", f"{data.stem}, {width}x{height} px")]
     counts = {"training": len(data.train_pairs), **opened.tests}
     sets = {"training": data.train_pairs, **data.test_sets}
     rows = [Finding(f"data: {name}", _set(data.checked[name], sets[name], count)) for name, count in counts.items()]
@@ -85,7 +85,7 @@ def data(data: Any, opened: Opened, *, known_counts: bool) -> list[Finding]:
 def _set(checked: Checked, pairs: list[Pair], count: int) -> str:
     sizes = sorted(checked.sizes, key=math.prod)
     (h, w), (height, width) = sizes[0], sizes[-1]
-    size = f"{h}x{w}" if (h, w) == (height, width) else f"{h}x{w} to {height}x{width}"
+    size = f"{w}x{h}" if (h, w) == (height, width) else f"{w}x{h} to {width}x{height}"
     prepared = sum(pair.lq is not None for pair in pairs)
     made = "pairs" if prepared == len(pairs) else "pictures whose input is made" if not prepared else "pairs and photos"
     if count == 1:
@@ -113,9 +113,9 @@ def trial(model: Any, data: Any, measured: Measured, file: Path) -> list[Finding
     rows.append(_round_trip(model, data, measured, file))
     restorer = open_restorer(str(file), inference=Inference(device="cpu"))
     lq = _largest(data)
-    size = "x".join(map(str, lq.shape[1:]))
+    size = f"{lq.shape[2]}x{lq.shape[1]}"
     pred = restorer.restore(lq)
-    shape = "x".join(map(str, pred.shape[1:]))
+    shape = f"{pred.shape[2]}x{pred.shape[1]}"
     is_finite = bool(torch.isfinite(pred).all())
     rows.append(Finding("predict", f"{size} px became {shape} px", "good" if is_finite else "bad"))
     return rows

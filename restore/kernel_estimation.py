@@ -76,7 +76,7 @@ def _check(image: Tensor, scale: int, steps: int) -> None:
         raise ValueError(f"kernel=estimate: got {got}, expected a float image of shape (1 or 3, height, width)")
     if min(image.shape[1:]) < SMALLEST:
         raise ValueError(
-            f"kernel=estimate: the image is {image.shape[1]} x {image.shape[2]}, expected at least {SMALLEST} px "
+            f"kernel=estimate: the image is {image.shape[2]}x{image.shape[1]}, expected at least {SMALLEST} px "
             "each way, because less does not show its blur; leave kernel out"
         )
     if not float(image.mean(0).std()) > 1e-3:

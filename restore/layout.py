@@ -78,7 +78,7 @@ def draw(table: Table) -> None:
 
     drawn = Drawn()
     for name in table.header:
-        drawn.add_column(Text(name))
+        drawn.add_column(Text(name), overflow="fold")  # nothing is cut away, however narrow it is
     for row in table.rows:
         drawn.add_row(*map(Text, row))
     console = Console(file=sys.stdout)

@@ -110,14 +110,14 @@ def ssim_volume(pred: Tensor, gt: Tensor) -> float:
 def _crop(image: Tensor, border: int) -> Tensor:
     height, width = image.shape[-2:]
     if min(height, width) <= 2 * border:
-        raise ValueError(f"image of {height}x{width} px has nothing left inside a crop_border of {border} px")
+        raise ValueError(f"image of {width}x{height} px has nothing left inside a crop_border of {border} px")
     return image[..., border : height - border, border : width - border]
 
 
 def _prepare(pred: Tensor, gt: Tensor, border: int) -> tuple[Tensor, Tensor]:
     if pred.shape[-2:] != gt.shape[-2:]:
-        got, expected = "x".join(map(str, pred.shape[-2:])), "x".join(map(str, gt.shape[-2:]))
-        raise ValueError(f"prediction is {got} px, the reference is {expected} px (height x width)")
+        got, expected = (f"{each.shape[-1]}x{each.shape[-2]}" for each in (pred, gt))
+        raise ValueError(f"prediction is {got} px, the reference is {expected} px")
     pred, gt = _crop(to_8bit(pred), border), _crop(to_8bit(gt), border)
     if gt.shape[-3] == 1:  # a grey file: its prediction is the mean of the channels
         pred = pred.mean(-3, keepdim=True)

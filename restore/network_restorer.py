@@ -80,7 +80,7 @@ class NetworkRestorer(Restorer):
         needed = height * width * self.model.bytes_per_pixel / 2**30
         if needed > self.inference.memory_gb:
             raise ValueError(
-                f"memory_gb is {self.inference.memory_gb:g}, but a picture of {size[0]}x{size[1]} px needs about "
+                f"memory_gb is {self.inference.memory_gb:g}, but a picture of {size[1]}x{size[0]} px needs about "
                 f"{needed:.1f} and cannot be cut into tiles, because {self.model.why_no_tiles}; "
                 f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the picture"
             )

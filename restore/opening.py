@@ -25,7 +25,10 @@ def _open_bicubic(scale: float | None, inference: Inference, adaptation: Adaptat
 
 def _given(scale: float | None, ckpt_path: str) -> float:
     if scale is None:
-        raise ValueError(f"scale is not given, and ckpt_path={ckpt_path} has none of its own; set scale=2, for example")
+        raise ValueError(
+            f"scale is not given, and ckpt_path={ckpt_path} has none of its own; set scale=2, for example, or name "
+            f"weights that have one, {' or '.join(f'ckpt_path={name}' for name in card.shipped())}"
+        )
     return scale
 
 

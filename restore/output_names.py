@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from restore.config.errors import UserError
 from restore.image.formats import SUFFIXES
@@ -79,9 +80,25 @@ def _without_results(files: Sequence[Path]) -> list[Path]:
 
 def _made_inside(folder: Path) -> set[Path]:
     """Results that lie beside what they were made of; those of another folder may well be restored further."""
-    record = folder / RECORD
+    return {
+        folder / name
+        for name, entry in entries(folder / RECORD).items()
+        if Path(str(entry["input"][0])).parent == folder.resolve()
+    }
+
+
+def entries(record: Path) -> dict[str, Any]:
+    """What a ``predict.json`` says of each result; what is no such entry, of somebody else's file, is left out.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
     known = read_mapping(record) if record.is_file() else {}
-    return {folder / name for name, entry in known.items() if Path(entry["input"][0]).parent == folder.resolve()}
+    return {
+        name: entry
+        for name, entry in known.items()
+        if isinstance(entry, dict) and isinstance(entry.get("input"), list) and entry["input"]
+    }
 
 
 def _suffix(format_: str | None) -> str:
@@ -98,5 +115,7 @@ def _refuse_collisions(jobs: list[tuple[Path, Path]]) -> None:
         if target.resolve() in inputs:
             raise UserError(f"output: {target} is an input and would be overwritten; name another file or folder")
         if target in seen:
-            raise UserError(f"output: {seen[target]} and {source} would both become {target}; name a folder, or rename")
+            raise UserError(
+                f"output: {seen[target]} and {source} would both become {target}; rename one, or restore them apart"
+            )
         seen[target] = source

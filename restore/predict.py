@@ -15,9 +15,9 @@ from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference_settings import inference_settings
 from restore.names import printable
-from restore.output_names import RECORD, plan
+from restore.output_names import RECORD, entries, plan
 from restore.processes import Context, Worker, showing, spread
-from restore.run_folder import read_mapping, refuse_unwritable, write_text
+from restore.run_folder import refuse_unwritable, write_text
 from restore.signals import stopping
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ class Record:
 
     def _entries(self, folder: Path) -> dict[str, Any]:
         if folder not in self._known:
-            path = folder / RECORD
-            self._known[folder] = read_mapping(path) if path.exists() else {}
+            self._known[folder] = entries(folder / RECORD)
         return self._known[folder]
 
 

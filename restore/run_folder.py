@@ -78,6 +78,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process is at work in the folder."""
+    if not (folder / "lock").exists():
+        return False
     try:
         with FileLock(folder / "lock", timeout=0):
             return False
@@ -143,10 +145,11 @@ def finished(folder: Path) -> dict[str, Any]:
     return found
 
 
-def remedy(folder: Path) -> str:
-    """How an interrupted run goes on."""
-    # a point of a sweep has its settings as its name, and goes on with the whole sweep
-    with_id = "" if "=" in folder.name else f" with run_id={folder.name}"
+def remedy(folder: Path, *, is_point: bool) -> str:
+    """How an interrupted run goes on; a point of a sweep with the whole sweep."""
+    with_id = "" if is_point else f" with run_id={folder.name}"
+    if not (folder / "checkpoints" / LAST).exists():
+        return "Nothing was trained yet; start the same command again"
     return f"Start the same command{with_id} again to go on from the last checkpoint"
 
 

@@ -11,11 +11,12 @@ import os
 import secrets
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -40,6 +41,38 @@ class BrokenOff(Exception):
     """A point was asked to end; the same command goes on with it."""
 
 
+class Process(NamedTuple):
+    """A process, told from a later one of the same number by when it was started, where the system says so."""
+
+    number: int
+    started: str
+
+    @classmethod
+    def of(cls, number: int) -> "Process":
+        """The one that has this number now."""
+        return cls(number, _facts(number)[1])
+
+    def is_alive(self) -> bool:
+        """Whether it is still there, and more than a number that waits to be collected."""
+        try:
+            os.kill(self.number, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # somebody else's by now
+            return False
+        state, started = _facts(self.number)
+        return state not in ("Z", "X") and started == self.started
+
+
+def _facts(number: int) -> tuple[str, str]:
+    """State and time of start, as Linux has them under ``/proc``; empty elsewhere."""
+    try:
+        after_name = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", ""
+    return after_name[0], after_name[19]
+
+
 class Points(Callback):
     """Keeps the records of a sweep's points.
 
@@ -54,47 +87,67 @@ class Points(Callback):
     def __init__(self) -> None:
         self.folder = Path()
         self.token = secrets.token_hex(4)  # tells this start of a sweep from earlier ones in the same folder
-        self._machine, self._process = socket.gethostname(), os.getpid()
-        self._began = 0.0
+        self._machine, self._process = socket.gethostname(), Process.of(os.getpid())
         self._are_jobs = False  # of Slurm's, which outlive the sweep that handed them in
+        self._point: DictConfig | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the sweep's folder; the launchers take a copy of this to where the points are done."""
+        if config.hydra.job.config_name != "fit":  # `restore check -m` has the same settings, and no points
+            return
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self._are_jobs = str(config.hydra.launcher._target_).endswith(".SlurmLauncher")
         Points.begun = self
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """A record without an end, in case there comes none."""
-        self._began, Points.current = time.time(), self
+        if is_elsewhere() and Points.current is None and not is_own_job():
+            threading.Thread(target=_end_with_the_sweep, daemon=True).start()
+        Points.current, self._point = self, config
         if self._keeps(config):
             self._write(config, "broken off", message="it did not come to its end", ended=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """The record with its value, or with what went wrong."""
-        if not self._keeps(config):
-            return
-        seconds = time.time() - self._began
+        if self._keeps(config):
+            self._note_outcome(config, job_return)
+        self._point = None
+
+    def _note_outcome(self, config: DictConfig, job_return: JobReturn) -> None:
         # not return_value, which raises what it holds
         outcome: Any = job_return._return_value
         if job_return.status == JobStatus.COMPLETED:
-            found = run_folder.result(Path(config.hydra.runtime.output_dir)) or {"seconds": seconds}
-            self._write(config, "finished", value=outcome, seconds=found["seconds"])
+            seconds = run_folder.finished(Path(config.hydra.runtime.output_dir))["seconds"]
+            self._write(config, "finished", value=outcome, seconds=seconds)
             return
         if isinstance(outcome, BrokenOff):
-            self._write(config, "broken off", message=str(outcome), seconds=seconds)
+            self._write(config, "broken off", message=str(outcome))
             return
         message = sentence(outcome) if isinstance(outcome, USER_ERRORS) else f"{type(outcome).__name__}: {outcome}"
         log.error("failed: %s", message, exc_info=None if isinstance(outcome, USER_ERRORS) else outcome)
-        self._write(config, "failed", message=message, seconds=seconds)
+        self._write(config, "failed", message=message)
+
+    def note_end(self, message: str) -> None:
+        """Keep why the point ends that this process is at, where it takes the sweep along and there comes no end."""
+        if self._point is not None and self._keeps(self._point):
+            self._write(self._point, "broken off", message=message)
 
     def told_to_end(self) -> int:
         """The signal that ended the sweep, also where it was killed, as the points on its machine see it; or 0."""
         if is_own_job():
             return 0
-        if self._machine == socket.gethostname() and not _is_alive(self._process):
+        if self.was_killed():
             return signal.SIGTERM
         return int(self._end_file.read_text()) if self._end_file.exists() else 0
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether this process is at a point of the sweep."""
+        return self._point is not None
+
+    def was_killed(self) -> bool:
+        """Whether the sweep's process is gone, as far as this machine can tell."""
+        return self._machine == socket.gethostname() and not self._process.is_alive()
 
     def end_points(self, number: int) -> NoReturn:
         """End the points that other processes are at, wait until they have saved, and end the sweep.
@@ -136,7 +189,8 @@ class Points(Callback):
         return [self.folder / record["folder"] for record in own if not record["ended"]]
 
     def _keeps(self, config: DictConfig) -> bool:
-        return bool(config.hydra.mode == RunMode.MULTIRUN) and own_place().rank == 0
+        is_point = config.hydra.mode == RunMode.MULTIRUN and config.hydra.job.config_name == "fit"
+        return is_point and own_place().rank == 0
 
     def _write(
         self,
@@ -145,7 +199,7 @@ class Points(Callback):
         *,
         value: float | None = None,
         message: str = "",
-        seconds: float = 0.0,
+        seconds: float | None = None,
         ended: bool = True,
     ) -> None:
         run = Path(config.hydra.runtime.output_dir)
@@ -178,6 +232,13 @@ def told_to_end() -> int:
     return 0 if Points.current is None or not is_elsewhere() else Points.current.told_to_end()
 
 
+def _end_with_the_sweep() -> None:
+    """End a launcher's worker behind its point: it would wait for more from a sweep that is no more."""
+    while Points.current is None or Points.current.is_at_work or not Points.current.was_killed():
+        time.sleep(1)
+    os._exit(128 + signal.SIGTERM)
+
+
 def _on_signal(number: int, frame: Any) -> NoReturn:
     if Points.begun is not None:
         Points.begun.end_points(number)
@@ -188,16 +249,6 @@ def _end(number: int, remedy: str) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt(remedy)
     raise SystemExit(128 + number)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, but there
-        return True
-    return True
 
 
 @contextmanager
@@ -235,8 +286,7 @@ def _sum_up() -> str | None:
         return None
     table = summary(records)
     run_folder.write_text(sweep.folder / "summary.csv", layout.comma_separated(table))
-    without_folders = Table("", table.header[:-1], [row[:-1] for row in table.rows])
-    run_folder.write_text(sweep.folder / "summary.md", layout.markdown(without_folders))
+    run_folder.write_text(sweep.folder / "summary.md", layout.markdown(table))
     log.info("all points: %s", sweep.folder / "summary.md")
     own = [record for record in records if record["sweep"] == sweep.token]
     counts = {status: sum(record["status"] == status for record in own) for status in UNFINISHED}
@@ -258,7 +308,7 @@ def summary(records: list[dict[str, Any]]) -> Table:
             record["status"],
             "" if record["value"] is None else f"{record['value']:.6g}",
             " ".join(record["message"].split()),
-            f"{record['seconds']:.1f}",
+            "" if record["seconds"] is None else f"{record['seconds']:.1f}",
             record["folder"],
         ]
         for record in records

@@ -109,6 +109,12 @@ def _check_settings(cfg: Any) -> None:
         raise ValueError(f"trainer.strategy is {trainer.strategy}, expected one of {', '.join(STRATEGIES)}")
     if trainer.precision not in PRECISIONS:
         raise ValueError(f"trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if trainer.accelerator in ("gpu", "cuda") and not has_gpu:
+        raise ValueError(
+            f"trainer.accelerator is {trainer.accelerator}, but torch finds no GPU on this machine; set trainer=cpu, "
+            "or install the torch that is made for its driver"
+        )
     clip = trainer.gradient_clip_val
     if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
         raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")

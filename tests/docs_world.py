@@ -67,6 +67,14 @@ def build(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             writing.write(path, Picture(torch.cat([next(pictures), _label_map(k)], 2)))
 
+    colours = np.array([[0, 0, 255], [255, 80, 0], [0, 170, 0]], np.uint8)  # those that the page on translation names
+    for k, part in enumerate(("train", "train", "val")):
+        classes = np.random.default_rng(k).integers(0, 3, (SIDE // 8, SIDE // 8), np.uint8).repeat(8, 0).repeat(8, 1)
+        save(f"my_maps/{part}/B/{k}", f"my_coloured_maps/{part}/B/{k}")
+        for name, pixels in {"my_maps": classes, "my_coloured_maps": colours[classes]}.items():
+            (folder / name / part / "A").mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(folder / name / part / "A" / f"{k}.png")
+
     theirs = ESRGAN(num_filters=16, num_blocks=1, scale=4)
     torch.save({"params_ema": theirs.state_dict()}, folder / "RealESRGAN_x4plus.pth")  # as its authors save it
     network = InformationGainNetwork(groups=2, blocks=2, channels=16, image_skip="bicubic")

@@ -43,9 +43,9 @@ def test_a_sound_run_is_tried_and_leaves_nothing(cli: Cli, tmp_path: Path) -> No
     assert [each.name for each in tmp_path.iterdir()] == ["found.json"]
     assert folders_left() <= before
     rows = findings()
-    assert rows["data: training"][0]["found"].startswith("4 pictures whose input is made, 512x512 to 500x741 px")
+    assert rows["data: training"][0]["found"].startswith("4 pictures whose input is made, 512x512 to 741x500 px")
     assert "opened again it gives the same picture" in rows["checkpoint"][0]["found"]
-    assert rows["predict"][0]["found"] == "150x225 px became 300x450 px"
+    assert rows["predict"][0]["found"] == "225x150 px became 450x300 px"
     assert "1000 steps" in rows["stage: training"][0]["found"]
     assert {row["verdict"] for each in rows.values() for row in each} <= {"good", "warning"}
     ahead = json.loads(Path("found.json").read_text())["forecast"]
@@ -79,9 +79,9 @@ def test_every_scale_step_of_zero_shot_is_tried(cli: Cli, tmp_path: Path) -> Non
     )
     assert outcome.status == 0, outcome.err
     rows = findings()
-    assert rows["data"][0]["found"] == "p, 40x50 px"
+    assert rows["data"][0]["found"] == "p, 50x40 px"
     assert all(rows[f"stage: scale step {k}"][0]["found"].endswith("; 1500 steps") for k in (1, 2))
-    assert rows["predict"][0]["found"] == "10x12 px became 40x48 px"
+    assert rows["predict"][0]["found"] == "12x10 px became 48x40 px"
 
 
 def test_bad_files_end_it_before_anything_is_tried(cli: Cli, tmp_path: Path) -> None:
@@ -121,6 +121,12 @@ def test_too_much_memory_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     [
         (["what=[step]", "model=translation_tiny"], "model is Translation, expected one with kinds of attention"),
         (["runs=0"], "runs is 0, expected how often each thing is timed, at least 1"),
+        (["batch_size=0"], "batch_size is 0, expected at least 1"),
+        (["side=-5"], "side is -5, expected at least 1"),
+        (["patch_size=7"], "patch_size is 7, expected a multiple of model.scale=2"),
+        (["what=[]"], "what is [], expected one or more measurements"),
+        (["sides=[64,-3]"], "sides is [64, -3], expected one or more pixels, above 0"),
+        (["budgets_gb=[0]"], "budgets_gb is [0.0], expected one or more GiB, above 0"),
         (["what=[budgets]", "picture=[720]"], "picture is [720], expected height and width"),
     ],
 )

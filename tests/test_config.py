@@ -153,6 +153,9 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["callbacks=attention", "callbacks.attention.images=-1"], ["callbacks.attention.images is -1", "at least 1"]),
         (["callbacks=entropy", "model=deblur_tiny", "data=synthetic_blur"], ["callbacks.entropy", "callbacks=default"]),
         (["name=../../x"], ["name is ../../x", "without slashes"]),
+        (["photo.jpg"], ["photo.jpg has no = in it, expected key=value"]),
+        (["data.root=[a,"], ["data.root=[a, is cut off; write no blank after a comma"]),
+        (["init_from=run"], ["run is a run's folder", "set init_from=run/checkpoints/best.ckpt"]),
         (["name=.."], ["name is ..", "without slashes"]),
         (["run_id=.."], ["run_id is ..", "without slashes"]),
         (["callbacks.panels.zoom=0"], ["callbacks.panels.zoom is 0", "at least 1"]),
@@ -160,6 +163,8 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").touch()
     outcome = cli("fit", *TINY, *overrides)
     assert outcome.status == 1
     assert all(part in outcome.err for part in parts), outcome.err
@@ -243,7 +248,7 @@ def test_every_bad_file_is_named_at_once(cli: Cli, tmp_path: Path) -> None:
     assert outcome.status == 1
     assert "3 problems" in outcome.err
     assert "1.jpg: damaged or truncated" in outcome.err
-    assert "2x2.png: 30x32 px, expected 32x32 px" in outcome.err
+    assert "2x2.png: 32x30 px, expected 32x32 px" in outcome.err
     assert "3.jpg: has no partner" in outcome.err
 
 

@@ -183,6 +183,7 @@ def test_a_job_that_is_warned_before_its_first_step_is_queued_again(
     out = running.communicate(timeout=60)[0]
     assert running.returncode == 138, out
     assert "Traceback" not in out
+    assert "Nothing was trained yet" in out
     assert (tmp_path / "asked").read_text() == "requeue 7\n"
     assert not run_folder(tmp_path, "7").exists()  # nothing was described yet
 

@@ -110,7 +110,7 @@ def test_noise_and_hard_edges_give_a_kernel_too() -> None:
         (torch.rand(3, 64, 64), 2, -1, "steps is -1, expected 0 or more"),
         (torch.rand(4, 64, 64), 2, 1, "expected a float image of shape"),
         (torch.zeros(3, 64, 64, dtype=torch.uint8), 2, 1, "expected a float image of shape"),
-        (torch.rand(3, 63, 200), 2, 1, "the image is 63 x 200, expected at least 64 px"),
+        (torch.rand(3, 63, 200), 2, 1, "the image is 200x63, expected at least 64 px"),
         (torch.full((3, 64, 64), 0.3), 2, 1, "no detail"),
         (torch.full((3, 64, 64), math.nan), 2, 1, "no detail"),
     ],

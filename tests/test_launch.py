@@ -315,6 +315,7 @@ def test_a_failing_process_ends_the_others_and_is_the_one_that_speaks(
         (["trainer=cpu", "trainer.devices=3"], "data.batch_size is 2, expected a multiple of the 3 processes"),
         (["trainer=cpu", "trainer.devices=2", "trainer.num_nodes=2"], "trainer.num_nodes is 2, but the processes"),
         (["trainer.strategy=dp"], "trainer.strategy is dp, expected one of auto"),
+        (["trainer.accelerator=cuda"], "trainer.accelerator is cuda, but torch finds no GPU on this machine"),
         (["trainer.strategy=fsdp"], "trainer.strategy is fsdp, which cuts the weights into pieces"),
         (["trainer=ddp_cpu", "model=zero_shot", "data=single_image", "data.image=a.png"], "one picture each"),
     ],

@@ -354,3 +354,16 @@ def test_a_second_run_does_not_restore_the_results_of_the_first(cli: Cli, tmp_pa
     outcome = cli("predict", *BICUBIC, "input=set_x2", "output=twice")  # on with the results is another matter
     assert outcome.status == 0, outcome.err
     assert len(list((tmp_path / "twice").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a_x2.png": 1}', '{"a_x2.png": {}, "b": {"input": []}}', '{"a_x2.png": {"input": "a"}}']
+)
+def test_a_record_of_somebody_elses_is_no_record(content: str, cli: Cli, tmp_path: Path) -> None:
+    photo(tmp_path / "j" / "a.png", 8, 8)
+    for folder in ("j", "j_x2"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "predict.json").write_text(content)
+    outcome = cli("predict", "ckpt_path=bicubic", "scale=2", "input=j")
+    assert outcome.status == 0, outcome.err
+    assert (tmp_path / "j_x2" / "a_x2.png").is_file()

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY, Cli
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +57,15 @@ class Sweep:
                     found.append(int(entry.name))
         return found
 
+    def others(self) -> list[int]:
+        """All processes that work in its folder, but for its own."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with suppress(OSError):  # gone meanwhile, or the system's
+                    found += [int(entry.name)] * ((entry / "cwd").readlink() == self.root)
+        return [number for number in found if number != self.process.pid]
+
     def record(self, seed: int) -> dict[str, object]:
         """What is known of a point."""
         records = [json.loads(file.read_text()) for file in (self.folder / "points").glob("*.json")]
@@ -93,6 +103,7 @@ def test_a_killed_point_is_a_failed_trial_and_a_sweep_that_is_ended_saves_its_po
     assert "Traceback" not in sweep.words()
     found = sweep.summary()
     assert [found[f"seed={seed}"]["status"] for seed in (1, 2)] == ["failed", "broken off"]
+    assert "ended by SIGTERM" in found["seed=2"]["message"]
     assert not list((sweep.folder / "points").glob("end_*"))
 
 
@@ -106,6 +117,13 @@ def test_no_point_outlives_its_sweep_and_one_that_is_warned_is_broken_off(tmp_pa
     assert "ended by SIGUSR2" in str(sweep.record(1)["message"])
 
     sweep.wait(lambda: sweep.has_saved(2), "a checkpoint")
-    sweep.process.kill()
-    assert sweep.end() == -signal.SIGKILL
+    sweep.process.kill()  # and nobody collects it yet
     sweep.wait(lambda: not sweep.trainings(), "the end of the trainings")
+    sweep.wait(lambda: not sweep.others(), "the end of the launcher's processes")
+    assert sweep.end() == -signal.SIGKILL
+
+
+def test_a_check_of_a_sweeps_points_leaves_its_records_alone(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("check", "-m", *OPTIONS, "seed=1", "name=s", "check.files=2", "check.steps=2")
+    assert outcome.status == 0, outcome.err
+    assert not (tmp_path / "multirun" / "s" / "points").exists()

@@ -74,6 +74,9 @@ def command(
             try:
                 with around():
                     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
+                sys.stdout.flush()  # here, and not when Python ends
+            except BrokenPipeError:  # who reads has seen enough, as `| head` has
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says so at its end
             except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
                 if full_error:
                     raise

@@ -34,7 +34,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         return f"there is no {error.missing_cfg_file}; choose one of {', '.join(error.options)}"
     if isinstance(inner, OverrideParseException):
-        return f"{inner.override} cannot be read; quote what holds special characters: 'input=\"my photo (1).jpg\"'"
+        return _unreadable(str(inner.override))
     if "group override must be a string or a list" in str(inner):
         return "a group cannot be null; leave it out with a tilde, for example ~logger"
     if isinstance(inner, OSError) and inner.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -53,6 +53,17 @@ def _words(error: BaseException) -> str:
             return f"{key} needs the environment variable {missing[1]}; export {missing[1]}=<the folder of the data>"
         return f"{key}: {lines[0]}; give it another value"
     return "\n  ".join(lines)
+
+
+def _unreadable(word: str) -> str:
+    """An override that Hydra cannot parse, with the slip that is behind it most often."""
+    if "=" not in word:
+        return (
+            f"{word} has no = in it, expected key=value, without blanks around the =; quote a value that holds blanks"
+        )
+    if word.count("[") > word.count("]") or word.count("{") > word.count("}"):
+        return f"{word} is cut off; write no blank after a comma, or quote all of it: '{word} ...'"
+    return f"{word} cannot be read; quote what holds special characters: 'input=\"my photo (1).jpg\"'"
 
 
 def _unknown_key(error: OmegaConfBaseException) -> str:

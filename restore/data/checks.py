@@ -128,10 +128,10 @@ def _size_problems(pair: Pair, decoded: Sequence[Tensor], scale: int, smallest_g
     problems = []
     height, width = decoded[0].shape[1:]
     if min(height, width) < smallest_gt:
-        problems.append(f"{pair.gt}: {height}x{width} px, expected sides of at least {smallest_gt} px ({reason})")
+        problems.append(f"{pair.gt}: {width}x{height} px, expected sides of at least {smallest_gt} px ({reason})")
     if len(decoded) == 2 and decoded[1].shape[1:] != (height // scale, width // scale):
-        got = "x".join(map(str, decoded[1].shape[1:]))
-        expected = f"{height // scale}x{width // scale}"
+        got = f"{decoded[1].shape[2]}x{decoded[1].shape[1]}"
+        expected = f"{width // scale}x{height // scale}"
         ratio = f"which is {pair.gt.name} divided by scale={scale}" if scale > 1 else f"as its partner {pair.gt}"
         problems.append(f"{pair.lq}: {got} px, expected {expected} px, {ratio}")
     return problems

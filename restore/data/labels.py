@@ -52,8 +52,9 @@ class Labels:
             )
         if colours is None and self.classes is None:
             raise ValueError(
-                "data.input_kind is labels, but neither data.palette nor data.classes is set; give the colours of the "
-                "classes, or for index maps with data.one_hot=true their number"
+                "model.input_kind is labels, but neither data.palette nor data.classes is set; give the colours of the "
+                "classes, 'data.palette=[[0,0,0],[255,80,0]]', or for index maps with data.one_hot=true their number, "
+                "data.classes=12"
             )
         if self.classes is not None and not 2 <= self.classes <= (MAX_CLASSES if colours is None else len(colours)):
             most = MAX_CLASSES if colours is None else f"{len(colours)}, the colours of data.palette"

@@ -242,9 +242,9 @@ def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
     message = str(caught.value)
     assert f"{folder}/sharp/000000.png: has no partner {folder}/blur/000000.png" in message
     assert f"{folder}/blur/000001.png: has no partner {folder}/sharp/000001.png" in message
-    assert f"{folder}/blur/000002.png: 41x50 px, expected 40x50 px, as its partner" in message
+    assert f"{folder}/blur/000002.png: 50x41 px, expected 50x40 px, as its partner" in message
     assert f"{folder}/sharp/000003.png: damaged or truncated" in message
-    assert "000000.png: 8x50 px, expected sides of at least 11 px (SSIM's window)" in message
+    assert "000000.png: 50x8 px, expected sides of at least 11 px (SSIM's window)" in message
 
 
 def test_swapped_folders_are_warned_of(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_pictures_too_small_to_be_scored_are_refused(tmp_path: Path, height: int
     gopro(tmp_path / "g")
     for part in ("blur", "sharp"):
         photo(tmp_path / "g" / "test" / "test0" / part / "000000.png", height, width)
-    with pytest.raises(DataProblem, match=rf"{height}x{width} px, expected sides of at least 11 px \(SSIM's window\)"):
+    with pytest.raises(DataProblem, match=rf"{width}x{height} px, expected sides of at least 11 px \(SSIM's window\)"):
         data(tmp_path / "g", validation=str(tmp_path / "g")).check()
 
 

@@ -142,6 +142,6 @@ def test_all_problems_of_a_set_come_in_one_error(tmp_path: Path) -> None:
     with pytest.raises(DataProblem, match=r"3 problems") as caught:
         data.check()
     message = str(caught.value)
-    assert "small.png: 10x64 px, expected sides of at least 32 px (data.patch_size)" in message
+    assert "small.png: 64x10 px, expected sides of at least 32 px (data.patch_size)" in message
     assert "text.png: not a PNG" in message
     assert "cut.png: damaged or truncated" in message

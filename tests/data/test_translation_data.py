@@ -298,14 +298,14 @@ def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
     assert f"{train}/B/00.png: has no partner {train}/A/00.png" in message
     assert f"{train}/A/01.png: has no partner {train}/B/01.png" in message
     assert f"{train}/B/1.png: has no partner {train}/A/1.png" in message
-    assert f"{train}/A/02.png: 41x52 px, expected 40x52 px, as its partner" in message
+    assert f"{train}/A/02.png: 52x41 px, expected 52x40 px, as its partner" in message
     assert f"{train}/B/03.png: damaged or truncated" in message
     assert f"{train}/B/04.png: 1x1 px, expected sides of at least 16 px (data.patch_size)" in message
 
 
 def test_a_picture_that_would_be_enlarged_too_much_is_refused(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "s", {"train": 1, "val": 1}, height=9, width=30)
-    with pytest.raises(DataProblem, match=r"9x30 px, expected sides of at least 10 px \(data\.load_size enlarges it 4"):
+    with pytest.raises(DataProblem, match=r"30x9 px, expected sides of at least 10 px \(data\.load_size enlarges it 4"):
         data(root, load_size=40).check()
 
 
