@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 BICUBIC = "bicubic used"  # the note on where it was, in words, because it is read in tables and on the page
 
 SMALLEST = 3  # lq pixels; a smaller picture holds nothing to learn from
+BYTES_PER_PIXEL = 110  # of the result, where bicubic has to make it: it works on the whole, in double precision
 
 
 class AdaptedRestorer(Restorer):
@@ -113,7 +114,11 @@ class ZeroShotRestorer(Restorer):
         deadline: float | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Tensor:
-        """As :meth:`Restorer.restore`, but nothing is raised: who stops it gets the best so far."""
+        """As :meth:`Restorer.restore`, but who stops it gets the best so far.
+
+        Raises:
+            ValueError: ``memory_gb`` does not hold the result, which is kept whole, or no tile.
+        """
         self.notes = {}
         if min(lq.shape[1:]) < SMALLEST:
             log.warning("a picture of %dx%d px is too small to learn from; bicubic is used", *lq.shape[1:])
@@ -136,6 +141,15 @@ class ZeroShotRestorer(Restorer):
         self.phase = adapted.phase = "enlarging"
         return adapted.restore(lq, progress=progress)
 
+    def _refuse_too_large(self, height: int, width: int) -> None:
+        needed = height * width * BYTES_PER_PIXEL / 2**30
+        if needed > self.inference.memory_gb:
+            raise ValueError(
+                f"memory_gb is {self.inference.memory_gb:g}, but zero-shot holds its result of {width}x{height} px "
+                f"whole, which needs about {needed:.1f}; set memory_gb={needed + 0.05:.1f} if the machine has as much, "
+                "or shrink the picture"
+            )
+
     def _train(
         self,
         lq: Tensor,
@@ -149,7 +163,9 @@ class ZeroShotRestorer(Restorer):
         model.steps.deadline, model.steps.cancel = deadline, cancel
         model.steps.tile = lambda size: tile_of(model, self.inference, size)
         # before the training, because it may be refused
-        model.steps.tile((new_length(lq.shape[1], self.scale), new_length(lq.shape[2], self.scale)))
+        size = new_length(lq.shape[1], self.scale), new_length(lq.shape[2], self.scale)
+        model.steps.tile(size)
+        self._refuse_too_large(*size)
         data = SingleImageData(image=lq.float(), scale=self.scale, seed=self.adaptation.seed, **self.adaptation.data)
         trainer = Trainer(
             accelerator=self.device.type,
