@@ -130,10 +130,11 @@ class Jobs:
         return waiting.index(ticket.id) if ticket.id in waiting else 0
 
     def forget(self, ticket: Ticket) -> None:
-        """End a job, if it is not over, and delete what there is of it."""
+        """End a job, if it is not over, and delete what there is of it; a second time there is nothing to do."""
+        if self._tickets.pop(ticket.id, None) is None:
+            return
         was_running = ticket.state == "running"
         ticket.end("cancelled", Refused(*_ENDINGS["cancelled"]))
-        self._tickets.pop(ticket.id, None)
         if not was_running:  # else its worker does so, once the process that writes there is gone
             shutil.rmtree(ticket.folder, ignore_errors=True)
 
@@ -146,7 +147,7 @@ class Jobs:
                 ticket.facts = await asyncio.to_thread(self._run, ticket, slot)
             except Refused as refused:
                 ticket.end("failed", refused)
-            if ticket.id not in self._tickets:  # forgotten while it ran, and its folder perhaps gone
+            if ticket.id not in self._tickets:  # forgotten while it ran
                 shutil.rmtree(ticket.folder, ignore_errors=True)
                 continue
             ticket.size = sum(file.stat().st_size for file in ticket.folder.iterdir())
