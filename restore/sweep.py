@@ -101,10 +101,10 @@ class Points(Callback):
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """A record without an end, in case there comes none."""
-        if is_elsewhere() and Points.current is None and not is_own_job():
-            threading.Thread(target=_end_with_the_sweep, daemon=True).start()
-        Points.current, self._point = self, config
+        is_first, Points.current, self._point = Points.current is None, self, config
         if self._keeps(config):
+            if is_first and is_elsewhere() and not is_own_job():
+                threading.Thread(target=_end_with_the_sweep, daemon=True).start()
             self._write(config, "broken off", message="it did not come to its end", ended=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
