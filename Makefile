@@ -33,10 +33,11 @@ test: setup ## run the quick tests, in two processes
 test-slow: setup ## run the slow ones: real trainings, kills, browser, Slurm, the documents' commands
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-lint: setup ## check format, style and types
+lint: setup ## check format, style, types and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup ## format the code
 	$(BIN)/ruff format .

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from restore.data.paired_images import Sample, TrainingCrops
+from restore.data.datasets import Sample, TrainingCrops
 from restore.data.pairs import find_pairs
+from restore.degradations.motion_blur import MotionBlur
 from restore.image import writing
 from restore.image.picture import Picture
-from restore.synthetic_blur import MotionBlur
 
 COLUMNS, EXAMPLES, SIDE, GAP = 8, 24, 128, 4
 FLAT = 0.05  # standard deviation of a ninth of a crop

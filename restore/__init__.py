@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from restore.restorers import Restorer
+    from restore.inference.restorer import Restorer
 
 __version__ = "0.1.0"
 
@@ -16,11 +16,11 @@ def load(ckpt_path: str, *, scale: float | None = None, zero_shot: Any = None, *
 
     Args:
         scale: needed by ``zero_shot`` and ``bicubic``.
-        zero_shot: how ``zero_shot`` trains, a dict of :class:`restore.inference.Adaptation`'s settings.
-        settings: those of :class:`restore.inference.Inference`.
+        zero_shot: how ``zero_shot`` trains, a dict of :class:`restore.config.inference.Adaptation`'s settings.
+        settings: those of :class:`restore.config.inference.Inference`.
     """
-    from restore.inference import Adaptation, Inference
-    from restore.opening import open_restorer
+    from restore.config.inference import Adaptation, Inference
+    from restore.inference.load import open_restorer
 
     adaptation = Adaptation(**(zero_shot or {}))
     return open_restorer(ckpt_path, scale=scale, inference=Inference(**settings), adaptation=adaptation)

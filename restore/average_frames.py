@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from restore.config.command import command
 from restore.config.errors import UserError
-from restore.run_folder import refuse_unwritable
+from restore.io.files import refuse_unwritable
 
 log = logging.getLogger(__name__)
 
@@ -109,9 +109,9 @@ def _write_pair(run: list[Path], folder: Path) -> None:
     """Average in linear light, as light adds up on a sensor."""
     import torch
 
+    from restore.degradations.motion_blur import GAMMA
     from restore.image import reading, writing
     from restore.image.picture import Picture, to_float
-    from restore.synthetic_blur import GAMMA
 
     frames = [to_float(reading.read_rgb8(file)) for file in run]
     blurred = torch.stack(frames).pow(GAMMA).mean(0).pow(1 / GAMMA)

@@ -75,7 +75,7 @@ def data(cfg: DictConfig) -> Iterator[Line]:
     """What making lq from a crop costs, as a share of a training step."""
     import torch
 
-    from restore.resize import resize_8bit
+    from restore.ops.resize import resize_8bit
 
     crop = torch.randint(0, 256, (3, cfg.patch_size, cfg.patch_size), dtype=torch.uint8)
     scale = cfg.model.scale
@@ -116,7 +116,7 @@ def _kinds_of_attention(cfg: DictConfig) -> list[str]:
 def _training_step(cfg: DictConfig, *, channels_last: bool, bf16: bool = False, **changes: Any) -> Callable[[], object]:
     import torch
 
-    from restore.losses import l1
+    from restore.losses.pixel import l1
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = build(cfg.model, "model", **changes).network.to(memory_format=layout)
@@ -181,8 +181,8 @@ def budget(cfg: DictConfig) -> Iterator[Line]:
     """One picture within ``memory_gb``, in this process (Linux)."""
     import torch
 
-    from restore.inference import Inference
-    from restore.network_restorer import NetworkRestorer
+    from restore.config.inference import Inference
+    from restore.inference.network import NetworkRestorer
 
     height, width = cfg.picture
     inference = Inference(device="cpu", memory_gb=cfg.memory_gb)
@@ -220,11 +220,11 @@ def _high_water_mib() -> float:
 
 def tiles(cfg: DictConfig) -> Iterator[Line]:
     """How far blended tiles are from the whole image, for a network whose output depends on all of it."""
+    from restore.config.inference import Inference
     from restore.data.photos import embedded
     from restore.image import reading
-    from restore.inference import Inference
-    from restore.metrics import psnr, to_8bit
-    from restore.opening import open_restorer
+    from restore.inference.load import open_restorer
+    from restore.metrics.protocols import psnr, to_8bit
 
     if cfg.ckpt_path is None:
         raise UserError("ckpt_path is not given, expected a checkpoint whose tiles are to be measured")

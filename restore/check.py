@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from restore import clocks, run_folder
 from restore.config.command import command, conf_dir
 from restore.config.errors import UserError
-from restore.place import Place, own_place, wanted_processes
-from restore.resuming import resume_point
-from restore.signals import BUT_CTRL_C, handled
+from restore.distributed.environment import Place, check_processes, own_place, wanted_processes
+from restore.distributed.signals import BUT_CTRL_C, handled
+from restore.io import files
+from restore.preflight import clocks
+from restore.runs.resume import resume_point
 
 if TYPE_CHECKING:
-    from restore.inspection import Finding
+    from restore.preflight.findings import Finding
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,7 @@ def check(cfg: DictConfig) -> None:
     _show(findings)
     if cfg.check.output is not None:
         rows = [finding._asdict() for finding in findings]
-        run_folder.write_text(
-            Path(cfg.check.output), json.dumps({"findings": rows, "forecast": facts}, indent=2) + "\n"
-        )
+        files.write_text(Path(cfg.check.output), json.dumps({"findings": rows, "forecast": facts}, indent=2) + "\n")
     failed = [finding for finding in findings if finding.verdict == "bad"]
     if failed:
         raise UserError("; ".join(f"{each.what}: {each.found}" for each in failed))
@@ -67,12 +66,12 @@ def _unwinding() -> Iterator[None]:
 def _look(
     cfg: DictConfig, folder: Path, given: Path, started: tuple[float, float]
 ) -> tuple[list["Finding"], dict[str, Any]]:
-    from restore import inspection
     from restore.callbacks.dashboards import refuse_unusable
-    from restore.forecast import forecast
-    from restore.quieten import quieten
-    from restore.rehearsal import choose, rehearse
-    from restore.training import model_and_data, prepare
+    from restore.config.log_filters import quieten
+    from restore.preflight import findings as inspection
+    from restore.preflight.dry_run import choose, rehearse
+    from restore.preflight.forecast import forecast
+    from restore.training.train import model_and_data, prepare
 
     _check_settings(cfg)
     place, resume = _refuse_as_fit_does(cfg, given)
@@ -126,13 +125,13 @@ def _check_settings(cfg: DictConfig) -> None:
             "least 2 files or null for all"
         )
     if cfg.check.output is not None:
-        run_folder.refuse_unwritable(Path(cfg.check.output).resolve().parent)
+        files.refuse_unwritable(Path(cfg.check.output).resolve().parent)
 
 
 def _step_to_go_on_from(cfg: DictConfig, folder: Path, model: Any, resume: Path, of_run: Path) -> int:
     """The step a resumed run begins at, or what ``fit`` says of the checkpoint."""
-    from restore.trainer import make_trainer
-    from restore.training import begin_at
+    from restore.training.train import begin_at
+    from restore.training.trainer import make_trainer
 
     is_new_run = resume.parent != of_run / "checkpoints"
     trainer, tally = make_trainer(cfg, folder, model, is_new_run=is_new_run)
@@ -141,8 +140,6 @@ def _step_to_go_on_from(cfg: DictConfig, folder: Path, model: Any, resume: Path,
 
 def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, Path | None]:
     """What ``fit`` looks at before it starts anything; gives where its processes stand, and its checkpoint."""
-    from restore.fit import check_processes
-
     here = own_place()
     if here.world > 1:
         raise ValueError(
@@ -175,7 +172,7 @@ def _folder_of_run(cfg: DictConfig, given: Path) -> Path:
     """Where ``fit`` would work: in what Hydra was given, else in its default, not in that of conf/check.yaml."""
     if not given.name.startswith("restore_check_"):
         return given
-    pattern = run_folder.read_mapping(Path(conf_dir()) / "fit.yaml")["hydra"]["run"]["dir"]
+    pattern = files.read_mapping(Path(conf_dir()) / "fit.yaml")["hydra"]["run"]["dir"]
     return Path(OmegaConf.create({"name": cfg.name, "run_id": cfg.run_id, "dir": pattern}).dir).absolute()
 
 

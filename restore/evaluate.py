@@ -8,31 +8,33 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
-from restore import layout, results
 from restore.config.build import arguments, build
 from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference_settings import inference_settings
-from restore.processes import showing, spread
-from restore.results import Row
-from restore.run_folder import git_state, refuse_unwritable
-from restore.scoring import Job, Scorer
-from restore.signals import stopping
+from restore.distributed.process_pool import showing, spread
+from restore.distributed.signals import stopping
+from restore.evaluation.scorer import Job, Scorer
+from restore.io import tables
+from restore.io.files import refuse_unwritable
+from restore.runs import results
+from restore.runs.folder import git_state
+from restore.runs.results import Row
 
 if TYPE_CHECKING:
     from restore.data.translation_source import Source
-    from restore.perceptual import Perceptual
-    from restore.restorers import Restorer
+    from restore.inference.restorer import Restorer
+    from restore.metrics.perceptual import Perceptual
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig) -> None:
     """Score every picture of every benchmark and write the tables."""
-    from restore import checkpoint
-    from restore.benchmarks import open_benchmarks
-    from restore.metrics import protocol
-    from restore.opening import open_restorer
+    from restore.evaluation.benchmark_sets import open_benchmarks
+    from restore.inference.load import open_restorer
+    from restore.metrics.protocols import protocol
+    from restore.models import loading
 
     settings = inference_settings(cfg)
     restorer = open_restorer(cfg.ckpt_path, **settings)
@@ -68,7 +70,7 @@ def evaluate(cfg: DictConfig) -> None:
     table = results.table(means, int(restorer.scale), name)
     facts = {
         "ckpt_path": cfg.ckpt_path,
-        "sha256": checkpoint.sha256(cfg.ckpt_path),
+        "sha256": loading.sha256(cfg.ckpt_path),
         "scale": restorer.scale,
         "protocol": name,
         "self_ensemble": restorer.ensemble,
@@ -81,18 +83,18 @@ def evaluate(cfg: DictConfig) -> None:
     }
     results.write(folder, rows[restorer.name], columns, facts, results.markdown(table))
     partial.forget()
-    layout.put(table, results.markdown(table))
+    tables.put(table, results.markdown(table))
     log.info("per image: %s", folder / "results.csv")
 
 
 def _tell_of_replacing(folder: Path, ckpt_path: str, name: str) -> None:
     """One line, where results of other weights or another protocol stand."""
-    from restore import checkpoint
+    from restore.models import loading
 
     there = results.earlier(folder)
     if there is None:
         return
-    now = {"sha256": checkpoint.sha256(ckpt_path), "protocol": name}
+    now = {"sha256": loading.sha256(ckpt_path), "protocol": name}
     if {key: there.get(key) for key in now} != now or (now["sha256"] is None and there.get("ckpt_path") != ckpt_path):
         of = f"of {there.get('ckpt_path')} by {there.get('protocol')}" if there else "that are damaged"
         log.info("%s: results %s will be replaced", folder, of)
@@ -152,8 +154,8 @@ def _open_perceptual(cfg: DictConfig, protocol_name: str) -> "Perceptual | None"
         if given:
             raise UserError(f"{given[0]} is set, but protocol={protocol_name} has no score that needs it; leave it out")
         return None
-    from restore import perceptual
-    from restore.restorers import pick_device
+    from restore.inference.restorer import pick_device
+    from restore.metrics import perceptual
 
     lpips = perceptual.open_lpips(cfg.lpips_weights) if cfg.lpips_weights is not None else None
     inception = perceptual.open_inception(cfg.inception_weights) if cfg.inception_weights is not None else None
@@ -164,7 +166,7 @@ def _add_perceptual(means: results.Means, perceptual: "Perceptual", sets: dict[s
     """Score the pictures that were kept, and say so where there is nothing to score with."""
     from restore.image import reading
     from restore.image.picture import Picture
-    from restore.perceptual import COLUMNS
+    from restore.metrics.perceptual import COLUMNS
 
     def pairs(who: str, benchmark: str) -> Iterator[tuple[Any, Any]]:
         assert images is not None
@@ -180,7 +182,7 @@ def _add_perceptual(means: results.Means, perceptual: "Perceptual", sets: dict[s
 
 def _dependencies(cfg: DictConfig, fingerprint: dict[str, str]) -> Row:
     """What a picture's score depends on."""
-    from restore.checkpoint import sha256
+    from restore.models.loading import sha256
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
     free = ("benchmarks", "output", "devices", "save_images", "lpips_weights", "inception_weights")
@@ -227,8 +229,8 @@ def _stop(signal: int, partial: results.Partial) -> NoReturn:
 
 def _draw_sheets(images: Path, names: Sequence[str], sets: dict[str, Any], folder: Path) -> None:
     """For each picture a strip of the part where the first restorer is worst: all restorers, then the reference."""
-    from restore.drawing import draw_sheet
     from restore.image import reading, writing
+    from restore.image.montage import draw_sheet
     from restore.image.picture import Picture
 
     for benchmark, dataset in sets.items():

@@ -14,11 +14,11 @@ from restore import __version__
 from restore.config.build import build
 from restore.config.command import command
 from restore.config.errors import UserError
-from restore.run_folder import refuse_unwritable
+from restore.io.files import refuse_unwritable
 
 if TYPE_CHECKING:
+    from restore.inference.exporters import Format
     from restore.models.base import RestorationModel
-    from restore.portable import Format
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ FORMATS = ("onnx", "torch_export", "safetensors")
 
 def export(cfg: DictConfig) -> None:
     """Write the file, hold it against the model, and only then put it where it was asked for."""
-    from restore.opening import restorer_name
-    from restore.portable import contract, differences
+    from restore.inference.exporters import contract, differences
+    from restore.inference.load import restorer_name
 
     kind = _format(cfg)
     path = Path(cfg.output or f"{restorer_name(cfg.ckpt_path)}{kind.suffix}")
@@ -49,7 +49,7 @@ def export(cfg: DictConfig) -> None:
 
 
 def _format(cfg: DictConfig) -> "Format":
-    from restore.portable import Onnx, Safetensors, TorchExport
+    from restore.inference.exporters import Onnx, Safetensors, TorchExport
 
     if cfg.format not in FORMATS:
         raise UserError(f"format is {cfg.format}, expected {', '.join(FORMATS)}")
@@ -61,7 +61,7 @@ def _format(cfg: DictConfig) -> "Format":
 
 
 def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
-    from restore.checkpoint import locate
+    from restore.models.loading import locate
 
     if path.suffix != kind.suffix:
         raise UserError(f"output is {path}, expected a name that ends in {kind.suffix}")
@@ -83,14 +83,15 @@ def _keys(path: Path) -> set[str]:
 
 def _ours(cfg: DictConfig) -> "tuple[RestorationModel, dict[str, Any]]":
     """A model of this package, and what its file says of where it comes from and what it reaches."""
-    from restore import card, checkpoint
+    from restore.checkpoints import model_card
+    from restore.models import loading
 
-    stored = checkpoint.read(cfg.ckpt_path)["restore"]
-    model = checkpoint.load_model(cfg.ckpt_path, cfg.weights)
-    facts = card.rebuilding(stored["method"], stored["arguments"], cfg.weights)
+    stored = loading.read(cfg.ckpt_path)["restore"]
+    model = loading.load_model(cfg.ckpt_path, cfg.weights)
+    facts = model_card.rebuilding(stored["method"], stored["arguments"], cfg.weights)
     facts["source"] = _source(cfg.ckpt_path)
     facts |= {key: stored[key] for key in ("training", "results", "record") if stored.get(key)}
-    result = checkpoint.locate(cfg.ckpt_path).resolve().parent.parent / "result.json"
+    result = loading.locate(cfg.ckpt_path).resolve().parent.parent / "result.json"
     if Path(cfg.ckpt_path).name == "best.ckpt" and result.is_file():  # scores of exactly these weights
         facts["results"] = json.loads(result.read_text(encoding="utf-8"))
     return model, facts
@@ -98,10 +99,11 @@ def _ours(cfg: DictConfig) -> "tuple[RestorationModel, dict[str, Any]]":
 
 def _foreign(cfg: DictConfig) -> "tuple[RestorationModel, dict[str, Any]]":
     """Somebody's weights in an architecture of ours."""
-    from restore import card, state_dict
+    from restore.checkpoints import model_card
+    from restore.models import bare_weights
 
     model: RestorationModel = build(cfg.model, "model")
-    report = state_dict.load_into(model, state_dict.read(cfg.ckpt_path))
+    report = bare_weights.load_into(model, bare_weights.read(cfg.ckpt_path))
     wrong = {what: names for what, names in report.items() if names}
     for what, names in wrong.items():
         log.warning("%d %s: %s", len(names), what, ", ".join(names))
@@ -112,12 +114,12 @@ def _foreign(cfg: DictConfig) -> "tuple[RestorationModel, dict[str, Any]]":
             "settings, or set strict=false to go without"
         )
     arguments: dict[str, Any] = dict(model.hparams)
-    facts = card.rebuilding(model.method, arguments, "ema")
+    facts = model_card.rebuilding(model.method, arguments, "ema")
     return model.eval(), facts | {"source": _source(cfg.ckpt_path), "keys": report}
 
 
 def _source(ckpt_path: str) -> dict[str, Any]:
-    from restore.checkpoint import locate, sha256
+    from restore.models.loading import locate, sha256
 
     return {"file": locate(ckpt_path).name, "sha256": sha256(ckpt_path)}
 

@@ -12,11 +12,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from restore import launch, run_folder, sweep
 from restore.config.command import command
-from restore.place import Place, own_place, refuse_missing_srun, wanted_processes
-from restore.resuming import resume_point
-from restore.signals import BUT_CTRL_C, Interrupted, handled, interrupt, requeue
+from restore.distributed.environment import Place, check_processes, own_place, wanted_processes
+from restore.distributed.signals import BUT_CTRL_C, Interrupted, handled, interrupt, requeue
+from restore.io import files
+from restore.runs import folder as run_folder
+from restore.runs.resume import resume_point
+from restore.training import launcher, sweep
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ def fit(cfg: DictConfig) -> float:
 @contextmanager
 def _owning(cfg: DictConfig, folder: Path) -> Iterator[None]:
     """Keep other jobs out of the folder, and leave nothing of one that ended before it was described."""
-    with run_folder.locked(folder):
+    with files.locked(folder):
         try:
             cfg.run_token = run_folder.run_token(folder)
             yield
@@ -65,12 +67,12 @@ def _resume_or_train(cfg: DictConfig, folder: Path, place: Place) -> dict[str, A
         _on_processes(config, overrides, folder, checkpoint, count)
         return run_folder.finished(folder)
 
-    from restore import training
-    from restore.callbacks import interruption
+    from restore.callbacks import graceful_stop
+    from restore.training import train as training
 
     try:
         return training.train(cfg, config, overrides, folder, checkpoint)
-    except interruption.Interrupted as interrupted:
+    except graceful_stop.Interrupted as interrupted:
         raise Interrupted(interrupted.number, is_common=True) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         raise Interrupted(signal.SIGINT) from None
@@ -87,35 +89,6 @@ def _refuse_own_folders(cfg: DictConfig) -> None:
         raise ValueError("run_id is not set, but several processes were started and must find one folder; set run_id")
 
 
-def check_processes(config: dict[str, Any], place: Place, count: int) -> None:
-    """What can be said of the number of processes before anything is started."""
-    trainer, here = config["trainer"], place.local_world
-    if place.world > 1 and trainer["devices"] not in (here, "auto"):
-        raise ValueError(
-            f"trainer.devices is {trainer['devices']}, but {here} processes were started on this machine; "
-            f"set trainer.devices={here}"
-        )
-    nodes = place.world // here
-    if trainer["num_nodes"] != nodes:
-        raise ValueError(
-            f"trainer.num_nodes is {trainer['num_nodes']}, but the processes that were started are on {nodes}; start "
-            "the command with torchrun on every machine, or with srun, or set the same number"
-        )
-    refuse_missing_srun(count)
-    world = count if place.world == 1 else place.world
-    if world > 1 and config["model"]["_target_"].startswith("restore.models.zero_shot."):
-        raise ValueError(
-            f"trainer.devices is {trainer['devices']}, but model=zero_shot trains on one picture, which one process "
-            "does; set trainer.devices=1, or restore a folder with `restore predict devices=...`, one picture each"
-        )
-    size = config["data"].get("batch_size")
-    if world > 1 and size is not None and (not isinstance(size, int) or size % world):
-        raise ValueError(
-            f"data.batch_size is {size}, expected a multiple of the {world} processes; it counts the samples of all "
-            "processes together"
-        )
-
-
 def _on_processes(
     config: dict[str, Any], overrides: list[str], folder: Path, checkpoint: Path | None, count: int
 ) -> None:
@@ -129,7 +102,7 @@ def _on_processes(
     }
     if count > 1:
         log.info("training on %d processes", count)
-    launch.run(job, folder, count, sweep.told_to_end if _is_point() else lambda: 0)
+    launcher.run(job, folder, count, sweep.told_to_end if _is_point() else lambda: 0)
 
 
 def _is_point() -> bool:
@@ -151,7 +124,7 @@ def _end(interrupted: Interrupted, folder: Path, place: Place) -> NoReturn:
     asks = not place.rank and (sweep.is_own_job() or not is_one_of_many)
     will_start_again = asks and requeue(number)
     if place.world > 1:
-        from restore import collectives
+        from restore.distributed import collectives
 
         # srun and torchrun end the others as soon as one is gone, and the first may still be sending its last words
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -14,15 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference_settings import inference_settings
-from restore.names import printable
-from restore.output_names import RECORD, entries, plan
-from restore.processes import Context, Worker, showing, spread
-from restore.run_folder import refuse_unwritable, write_text
-from restore.signals import stopping
+from restore.distributed.process_pool import Context, Worker, showing, spread
+from restore.distributed.signals import stopping
+from restore.inference.output_paths import RECORD, entries, plan
+from restore.io.files import refuse_unwritable, write_text
+from restore.io.names import printable
 
 if TYPE_CHECKING:
     from restore.image.picture import Picture
-    from restore.restorers import Restorer
+    from restore.inference.restorer import Restorer
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ SHOWN = 20  # files in the summary; of more, those with something to say
 
 def predict(cfg: DictConfig) -> None:
     """Restore every picture; bad ones are reported and the others go on."""
-    from restore.opening import open_restorer
+    from restore.inference.load import open_restorer
 
     # opened before any process starts, so that bad settings are named once
     restorer = open_restorer(cfg.ckpt_path, **inference_settings(cfg))
@@ -69,7 +69,7 @@ class Record:
     """
 
     def __init__(self, cfg: DictConfig) -> None:
-        from restore.checkpoint import sha256
+        from restore.models.loading import sha256
 
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         self.settings = {
@@ -189,7 +189,7 @@ def _summarise(outcomes: list[tuple[Path, Outcome]]) -> None:
 
 
 def _start(ckpt_path: str, settings: dict[str, Any], options: dict[str, Any], number: int) -> Worker:
-    from restore.opening import open_restorer
+    from restore.inference.load import open_restorer
 
     return functools.partial(_restore, open_restorer(ckpt_path, **settings), options)
 
@@ -200,7 +200,7 @@ def _start_here(restorer: "Restorer", options: dict[str, Any], number: int) -> W
 
 def _restore(restorer: "Restorer", options: dict[str, Any], job: tuple[Path, Path], context: Context) -> Outcome:
     from restore.image import writing
-    from restore.restorers import Interrupted, restore_picture
+    from restore.inference.restorer import Interrupted, restore_picture
 
     (source, target), started = job, time.perf_counter()
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from restore.config.command import command
 from restore.config.errors import UserError
-from restore.signals import stopping
+from restore.distributed.signals import stopping
 
 if TYPE_CHECKING:
     from restore.web.limits import Limits
@@ -28,12 +28,12 @@ def serve(cfg: DictConfig) -> None:
     missing = [name for name in ("fastapi", "gradio", "uvicorn") if find_spec(name) is None]
     if missing:
         raise UserError(f"{', '.join(missing)} is missing, which the page needs; in a checkout: pip install '.[serve]'")
-    from restore.web import own_process, server
+    from restore.web import isolated_process, server
     from restore.web.limits import Limits
 
     limits = Limits(**{name: cfg[name] for name in Limits.names()})
     listening = server.listen(cfg.host, cfg.port)
-    processes = own_process.context()
+    processes = isolated_process.context()
     with (
         ThreadPoolExecutor(1) as pool,
         tempfile.TemporaryDirectory(prefix="restore_serve_") as folder,
@@ -43,8 +43,8 @@ def serve(cfg: DictConfig) -> None:
         # read by the page's library as it is imported
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder) / "page"))
         from restore.web import app, page
-        from restore.web.gate import Gate
         from restore.web.jobs import Jobs
+        from restore.web.middleware import Gate
 
         menu = opening.result()
         jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
@@ -60,20 +60,20 @@ def serve(cfg: DictConfig) -> None:
 
 def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable[[], int]) -> list[dict[str, Any]]:
     """What is served; opened in a process of its own, so that this one stays small."""
-    from restore.web import own_process, work
+    from restore.web import isolated_process, worker
 
     try:
-        opened = own_process.run(
+        opened = isolated_process.run(
             processes,
-            work.menu,
+            worker.menu,
             cfg,
             report=lambda *_: None,
             cancelled=lambda: bool(signalled()),
             timeout=limits.timeout,
         )
-    except own_process.Problem as problem:
+    except isolated_process.Problem as problem:
         raise UserError(problem.sentence) from problem
-    except own_process.Ended as ended:
+    except isolated_process.Ended as ended:
         if ended.reason == "cancelled":
             return []
         raise UserError(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from restore.layout import FORMATS, Table, draw
-from restore.results import DIGITS
-from restore.run_folder import write_text
-from restore.runs import Comparison, Run, compare, differing, find, read
+from restore.io.files import write_text
+from restore.io.tables import FORMATS, Table, draw
+from restore.runs.comparison import Comparison, Run, compare, differing, find, read
+from restore.runs.results import DIGITS
 
 HELP = """usage: restore table <folder> ... [key=value ...]
 

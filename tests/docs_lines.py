@@ -38,7 +38,7 @@ DRAWN = ByTest("tests/test_docs.py::test_the_pictures_of_the_documents_are_drawn
 REQUESTS = ByTest("tests/test_docs.py::test_requests_to_the_page_are_answered")
 BATCH = ByTest("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
 POINTS = ByTest("tests/test_slurm.py::test_points_of_a_sweep_are_jobs")
-PAIRS_SWEPT = ByTest("tests/test_launch.py::test_a_sweep_of_trainings_on_two_processes")
+PAIRS_SWEPT = ByTest("tests/training/test_launcher.py::test_a_sweep_of_trainings_on_two_processes")
 
 # lines that the run of their page leaves to somebody else; a test looks whether that one really does it
 ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {

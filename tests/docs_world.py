@@ -19,7 +19,7 @@ from restore.data.photos import EMBEDDED, embedded
 from restore.image import reading, writing
 from restore.image.picture import Picture
 from restore.networks.information_gain import InformationGainNetwork
-from restore.resize import resize_8bit
+from restore.ops.resize import resize_8bit
 
 SIDE = 64
 RUN = "outputs/demo/demo"  # the one of `make demo`

@@ -21,10 +21,10 @@ import torch
 import restore.data.super_resolution
 import restore.fit
 import restore.models.super_resolution
-import restore.training
-from restore import seal
+import restore.training.train
 from restore.callbacks import run_checkpoint
 from restore.callbacks.seed_steps import SeedSteps
+from restore.checkpoints import checksum
 
 KILLS = 20
 COUNTED = Path("batches")  # one byte for each batch that any life began
@@ -141,7 +141,7 @@ def checkpoints(folder: Path) -> dict[str, int]:
             step = int(torch.load(path, weights_only=True)["global_step"])
         except (RuntimeError, EOFError, ValueError, OSError):
             step = -1
-        steps[path.name] = step if seal.is_sound(path) else -1
+        steps[path.name] = step if checksum.is_sound(path) else -1
     return steps
 
 

@@ -15,13 +15,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import restore.fit  # noqa: F401 -- as a command of its own, and not from within another
-from restore import memory
 from restore.config.command import conf_dir
 from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair, find_pairs
 from restore.data.super_resolution import SuperResolutionData
-from restore.forecast import forecast
-from restore.rehearsal import Lap, Times, Whole
+from restore.preflight import memory
+from restore.preflight.dry_run import Lap, Times, Whole
+from restore.preflight.forecast import forecast
 from tests.conftest import TINY, TINY_TRANSLATION, TINY_ZERO_SHOT, Cli, photo, subprocess_cli
 
 

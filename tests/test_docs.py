@@ -31,14 +31,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from restore import card
 from restore.__main__ import COMMANDS
 from restore.callbacks import curves
-from restore.checkpoint import METHODS
+from restore.checkpoints import model_card
 from restore.config import schemas
 from restore.config.command import conf_dir
 from restore.config.errors import sentence
 from restore.data.photos import EMBEDDED
+from restore.models.loading import METHODS
 from tests import docs_world
 from tests.conftest import CHROMIUM, Cli, required
 from tests.docs_lines import (
@@ -166,8 +166,8 @@ def studied(world: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     Weights that they give away go to a folder of this test's.
     """
     docs_world.study_scripts(world / "experiments", SMALLER_SCRIPTS)
-    shutil.copytree(card.SHIPPED, world / "weights")
-    monkeypatch.setattr(card, "SHIPPED", world / "weights")
+    shutil.copytree(model_card.SHIPPED, world / "weights")
+    monkeypatch.setattr(model_card, "SHIPPED", world / "weights")
     monkeypatch.syspath_prepend(world)
     known = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "experiments"}
     start = subprocess.run

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from restore import checkpoint, seal
 from restore.callbacks.run_checkpoint import AtomicCheckpointIO
+from restore.checkpoints import checksum
+from restore.models import loading
 from tests.conftest import TINY, Cli, photo
 from tests.test_fit import crash_at, run_folder, same_weights
 
@@ -42,31 +43,31 @@ def content(step: int) -> dict[str, Any]:
 def test_a_sealed_archive_opens_as_before_and_any_damage_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "a.ckpt"
     AtomicCheckpointIO().save_checkpoint(content(1), file)
-    assert seal.is_sound(file)
+    assert checksum.is_sound(file)
     assert torch.equal(torch.load(file, weights_only=True)["weights"], torch.ones(1000))
     sound = file.read_bytes()
     damaged = tmp_path / "b.ckpt"
     for place in [*random.Random(0).sample(range(len(sound)), 300), *range(len(sound) - 100, len(sound))]:
         damaged.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
-        assert not seal.is_sound(damaged), place
+        assert not checksum.is_sound(damaged), place
     for size in (0, 1, 21, 70, 71, 100, len(sound) // 2, len(sound) - 1):
         damaged.write_bytes(sound[:size])
-        assert not seal.is_sound(damaged), size
+        assert not checksum.is_sound(damaged), size
     damaged.write_bytes(sound + b"\0")
-    assert not seal.is_sound(damaged)
+    assert not checksum.is_sound(damaged)
 
 
 def test_a_checkpoint_without_a_checksum_is_held_against_its_archives_own(tmp_path: Path) -> None:
     file = tmp_path / "old.ckpt"
     torch.save(content(1), file)
-    assert seal.is_sound(file)
+    assert checksum.is_sound(file)
     pixels = bytearray(file.read_bytes())
     pixels[len(pixels) // 2] ^= 1
     file.write_bytes(pixels)
     assert torch.load(file, weights_only=True)["global_step"] == 1  # torch does not mind
-    assert not seal.is_sound(file)
+    assert not checksum.is_sound(file)
     with pytest.raises(ValueError, match="is damaged"):
-        checkpoint.read(file)
+        loading.read(file)
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -116,9 +117,9 @@ def test_a_damaged_checkpoint_is_stepped_over(cli: Cli, tmp_path: Path, stopped:
     assert last.startswith("last.ckpt was damaged, so the run went on from last.prev.ckpt; the damaged file is kept")
     assert best.startswith("best.ckpt was damaged, so the best was chosen anew")
     assert (stopped / "last.damaged.ckpt").read_bytes() == damaged
-    whole = checkpoint.read(run_folder(tmp_path, "whole") / "checkpoints" / "last.ckpt")
-    assert same_weights(whole, checkpoint.read(stopped / "last.ckpt"))
-    assert checkpoint.read(stopped / "best.ckpt")["global_step"] == 14
+    whole = loading.read(run_folder(tmp_path, "whole") / "checkpoints" / "last.ckpt")
+    assert same_weights(whole, loading.read(stopped / "last.ckpt"))
+    assert loading.read(stopped / "best.ckpt")["global_step"] == 14
 
 
 def test_a_run_without_a_sound_checkpoint_is_refused_and_nothing_is_lost(cli: Cli, stopped: Path) -> None:
@@ -174,13 +175,13 @@ def test_a_run_on_a_full_disk_ends_in_one_sentence_and_goes_on_when_there_is_roo
     assert outcome.status == 1
     assert "Traceback" not in outcome.err
     assert "could not be written (No space left on device)" in outcome.err
-    assert checkpoint.read(stopped / "last.ckpt")["global_step"] == 12
+    assert loading.read(stopped / "last.ckpt")["global_step"] == 12
     filling.unlink()
     again = cli("fit", *options)
     assert again.status == 0, again.err
     assert "resumed at step 12" in again.out
     whole = run_folder(tmp_path, "whole")
-    assert same_weights(checkpoint.read(whole / "checkpoints" / "last.ckpt"), checkpoint.read(stopped / "last.ckpt"))
+    assert same_weights(loading.read(whole / "checkpoints" / "last.ckpt"), loading.read(stopped / "last.ckpt"))
     results = [json.loads((folder / "result.json").read_text())["metrics"] for folder in (whole, stopped.parent)]
     assert results[0] == results[1]
 
@@ -211,7 +212,7 @@ def test_twenty_kills_cost_at_most_twenty_intervals_and_no_bit(cli: Cli, tmp_pat
     assert steps[-1] > 0, said
     assert 100 < lives["batches"] <= 100 + 20 * 4, said
     folders = [run_folder(tmp_path, run_id) for run_id in ("whole", "x")]
-    whole, killed = (checkpoint.read(folder / "checkpoints" / "last.ckpt") for folder in folders)
+    whole, killed = (loading.read(folder / "checkpoints" / "last.ckpt") for folder in folders)
     assert same_weights(whole, killed)
     results = [json.loads((folder / "result.json").read_text())["metrics"] for folder in folders]
     assert results[0] == results[1]

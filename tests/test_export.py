@@ -14,14 +14,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore import checkpoint, portable, resize, state_dict
 from restore.image import reading
+from restore.inference import exporters
+from restore.inference.load import open_restorer
+from restore.models import bare_weights, loading
 from restore.models.base import RestorationModel
 from restore.models.deblur import Deblur
 from restore.models.super_resolution import SuperResolution
-from restore.models.translation import Translation
-from restore.models.zero_shot import ZeroShotSuperResolution
-from restore.opening import open_restorer
+from restore.models.translation.model import Translation
+from restore.models.zero_shot.model import ZeroShotSuperResolution
+from restore.ops import resize
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo, subprocess_cli
 
 SMALL = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}
@@ -76,7 +78,7 @@ def save(path: Path, model: RestorationModel, **facts: Any) -> str:
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_runs_as_the_model_does_at_sizes_it_was_not_traced_at(name: str, tmp_path: Path) -> None:
     model = stirred(MODELS[name]())
-    written = portable.Onnx(18)
+    written = exporters.Onnx(18)
     written.write(tmp_path / "a.onnx", model, {})
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     for size in ((1, 3, 1, 1), (1, 3, 3, 4), (2, 3, 29, 18), (1, 3, 16, 47)):
@@ -117,7 +119,7 @@ def test_what_differs_from_the_model_is_refused_and_leaves_nothing(
     source = save(tmp_path / "tiny.ckpt", stirred(SuperResolution(**SMALL)))  # type: ignore[arg-type]
     side = 3 if format_ == "torch_export" else 1
     whole = RestorationModel.restore_whole
-    kind: Any = {"onnx": portable.Onnx, "torch_export": portable.TorchExport, "safetensors": portable.Safetensors}[
+    kind: Any = {"onnx": exporters.Onnx, "torch_export": exporters.TorchExport, "safetensors": exporters.Safetensors}[
         format_
     ]
     opened = kind.open
@@ -177,7 +179,7 @@ def test_safetensors_of_a_checkpoint_restore_and_score_as_it_does(cli: Cli, tmp_
     lq = torch.rand(3, 9, 11)
     assert torch.equal(open_restorer("a.safetensors").restore(lq), open_restorer(source).restore(lq))
     card = json.loads(Path("a.json").read_text())
-    assert card["sha256"] == checkpoint.sha256("a.safetensors")
+    assert card["sha256"] == loading.sha256("a.safetensors")
     photo(tmp_path / "set" / "HR" / "a.png")
     for path, output in ((source, "one"), ("a.safetensors", "two")):
         outcome = cli("evaluate", f"ckpt_path={path}", "benchmarks=[set]", f"output={output}", "baseline=null")
@@ -189,7 +191,7 @@ def test_safetensors_of_a_checkpoint_restore_and_score_as_it_does(cli: Cli, tmp_
 def test_a_card_keeps_where_shipped_weights_come_from(cli: Cli) -> None:
     outcome = cli("export", "ckpt_path=deblur_narrow", "format=safetensors", "output=mine.safetensors")
     assert outcome.status == 0, outcome.err
-    shipped = checkpoint.read("deblur_narrow")["restore"]
+    shipped = loading.read("deblur_narrow")["restore"]
     mine = json.loads(Path("mine.json").read_text())
     assert mine["training"] == shipped["training"]
     assert mine["results"] == shipped["results"]
@@ -304,7 +306,7 @@ def test_prefixes_are_taken_away_only_where_they_hide_our_names(tmp_path: Path) 
     wrapped: dict[str, Tensor] = {f"module.model.{name}": value for name, value in state.items()}
     torch.save(wrapped | {"step": 3}, tmp_path / "theirs.pth")
     model = SuperResolution(**SMALL)  # type: ignore[arg-type]
-    report = state_dict.load_into(model, state_dict.read(tmp_path / "theirs.pth"))
+    report = bare_weights.load_into(model, bare_weights.read(tmp_path / "theirs.pth"))
     assert report == {"missing": [], "unexpected": [], "reshaped": []}
     assert all(torch.equal(value, state[name]) for name, value in model.network.state_dict().items())
 

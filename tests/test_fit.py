@@ -15,10 +15,10 @@ import pytest
 import torch
 import yaml
 
-from restore import checkpoint
-from restore.callbacks.tally import Tally
+from restore.callbacks.run_timer import Tally
+from restore.io.files import locked, read_mapping
+from restore.models import loading
 from restore.models.super_resolution import SuperResolution
-from restore.run_folder import locked, read_mapping
 from tests.conftest import TINY, TINY_DEBLUR, TINY_TRANSLATION, TINY_ZERO_SHOT, Cli, blurred_pair, photo
 
 QUICK = ("callbacks.panels=null", "val_every_steps=100")
@@ -50,7 +50,7 @@ def photos(tmp_path: Path) -> None:
 
 
 def test_every_method_is_among_those_tested() -> None:
-    assert set(METHODS) == set(checkpoint.METHODS)
+    assert set(METHODS) == set(loading.METHODS)
 
 
 def run_folder(tmp_path: Path, run_id: str, name: str = "super_resolution") -> Path:
@@ -58,7 +58,7 @@ def run_folder(tmp_path: Path, run_id: str, name: str = "super_resolution") -> P
 
 
 def last(tmp_path: Path, run_id: str, **where: str) -> dict[str, Any]:
-    return checkpoint.read(run_folder(tmp_path, run_id, **where) / "checkpoints" / "last.ckpt")
+    return loading.read(run_folder(tmp_path, run_id, **where) / "checkpoints" / "last.ckpt")
 
 
 def same_weights(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -324,7 +324,7 @@ def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) 
     assert cli("fit", *FAST, "run_id=x2").status == 0
     source = run_folder(tmp_path, "x2") / "checkpoints" / "best.ckpt"
     model = SuperResolution(scale=4, groups=2, blocks=2, channels=16)
-    state = checkpoint.network_weights(checkpoint.read(source), "ema")
+    state = loading.network_weights(loading.read(source), "ema")
     report = model.init_from(state)
     assert report["missing"] == ["upsampler.2.weight", "upsampler.2.bias"]
     assert report["unexpected"] == report["reshaped"] == []
@@ -549,7 +549,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = running.communicate(timeout=60)[0]
     assert running.returncode == 130, out
     assert "interrupted. Start the same command with run_id=x again" in out
-    assert checkpoint.read(file)["global_step"] >= EVERY
+    assert loading.read(file)["global_step"] >= EVERY
 
 
 @pytest.mark.slow

@@ -13,12 +13,12 @@ import tifffile
 import torch
 from PIL import Image
 
-from restore import tiling
 from restore.image import reading, writing
 from restore.image.picture import Picture, to_float
+from restore.inference.restorer import Bicubic
 from restore.models.deblur import Deblur
-from restore.resize import resize, resize_8bit
-from restore.restorers import Bicubic
+from restore.ops import tiling
+from restore.ops.resize import resize, resize_8bit
 from tests.conftest import Cli, photo
 
 BICUBIC = ("ckpt_path=bicubic", "scale=2")
@@ -224,9 +224,10 @@ def test_depth_greyness_and_transparency_go_through(format_: str, cli: Cli, tmp_
 
 
 def test_a_summary_shows_what_there_is_to_say(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from restore import processes
 
-    monkeypatch.setattr(processes, "LINE_EVERY", 0.0)
+    from restore.distributed import process_pool
+
+    monkeypatch.setattr(process_pool, "LINE_EVERY", 0.0)
     for number in range(24):
         photo(tmp_path / "in" / f"f{number}.png", 4, 5)
     (tmp_path / "in" / "f7.png").write_bytes(b"no picture")
@@ -244,16 +245,16 @@ def test_a_summary_shows_what_there_is_to_say(cli: Cli, tmp_path: Path, monkeypa
 
 
 def test_one_process_opens_the_weights_once(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from restore import opening
+    from restore.inference import load
 
     opened = []
-    original = opening.open_restorer
+    original = load.open_restorer
 
     def counted(*given: Any, **settings: Any) -> Any:
         opened.append(given)
         return original(*given, **settings)
 
-    monkeypatch.setattr(opening, "open_restorer", counted)
+    monkeypatch.setattr(load, "open_restorer", counted)
     for name in ("a", "b"):
         photo(tmp_path / "in" / f"{name}.png", 4, 5)
     assert cli("predict", *BICUBIC, "input=in").status == 0
@@ -273,10 +274,10 @@ def test_memory_does_not_grow_with_the_number_of_frames(cli: Cli, tmp_path: Path
             resident.append(resident_bytes())
             return super().restore(*given, **settings)
 
-    from restore import opening
+    from restore.inference import load
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(opening._OPENERS, "bicubic", lambda scale, inference, adaptation: Looking(2))
+        patch.setitem(load._OPENERS, "bicubic", lambda scale, inference, adaptation: Looking(2))
         assert cli("predict", *BICUBIC, "input=in").status == 0
     assert len(resident) == 60
     frame = 200 * 300 * 3 * 5  # a picture and its result, 8 bit

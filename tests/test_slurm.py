@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 
 import tests.slurm_cluster as slurm_cluster
-from restore.run_folder import read_mapping
+from restore.io.files import read_mapping
 from tests.conftest import blurred_pair, required
 from tests.docs_lines import ROOT, lines_for, smaller
 from tests.slurm_cluster import Cluster

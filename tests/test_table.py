@@ -19,8 +19,8 @@ import pytest
 import yaml
 from scipy import stats
 
-from restore.layout import Table, comma_separated, latex, markdown
-from restore.runs import compare, differing, find, read
+from restore.io.tables import Table, comma_separated, latex, markdown
+from restore.runs.comparison import compare, differing, find, read
 from restore.table import parse, versus
 from tests.conftest import Cli, subprocess_cli
 

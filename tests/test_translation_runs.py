@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from restore import checkpoint
-from restore.models.translation import Translation
+from restore.models import loading
+from restore.models.translation.model import Translation
 from tests.conftest import TINY_TRANSLATION, Cli, photo
 from tests.test_fit import crash_at, last, run_folder
 
@@ -87,7 +87,7 @@ def test_a_lower_levels_score_does_not_remain_the_best(
     folder = run_folder(tmp_path, "a", NAME)
     best = [float(row["best/l1"]) for row in rows(folder)]
     assert best == pytest.approx([0.01, 0.01, 0.03, 0.03, 0.03, 0.03])  # steps 3 and 4 are level 0's, 5 and 6 joint
-    stored = checkpoint.read(folder / "checkpoints" / "best.ckpt")
+    stored = loading.read(folder / "checkpoints" / "best.ckpt")
     assert stored["global_step"] == 3
     assert int(stored["state_dict"]["network.top"]) == 0
     with monkeypatch.context() as patch:  # killed at the border
@@ -257,4 +257,4 @@ def test_a_longer_run_may_start_from_a_finished_one_and_other_discriminators_are
     assert "resume: the checkpoint holds other discriminators" in other.err
     started = cli("fit", *QUICK, "trainer.max_steps=3", "run_id=d", f"init_from={source}", "model.adversarial_weight=0")
     assert started.status == 0, started.err
-    assert checkpoint.load_model(source).method == NAME
+    assert loading.load_model(source).method == NAME

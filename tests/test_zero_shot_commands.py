@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from restore import adaptation, checkpoint, restorers
 from restore.data.photos import embedded
 from restore.image import reading, writing
 from restore.image.picture import Picture
-from restore.kernels import gaussian_kernel
+from restore.inference import restorer, zero_shot
+from restore.models import loading
+from restore.ops.blur_kernels import gaussian_kernel
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
 
@@ -200,7 +201,7 @@ def test_what_cannot_be_written_is_said_before_the_training(
 ) -> None:
     Image.fromarray(ramp(9, 12, 4)).save("in.png")
     trained = list[Any]()
-    monkeypatch.setattr("restore.adaptation.Trainer.fit", lambda *given, **named: trained.append(given))
+    monkeypatch.setattr("restore.inference.zero_shot.Trainer.fit", lambda *given, **named: trained.append(given))
     outcome = cli("predict", *TINY, "input=in.png", "scale=2", *overrides)
     assert outcome.status == 1
     assert words in " ".join(outcome.err.split())
@@ -231,7 +232,7 @@ def test_an_interrupted_evaluation_goes_on_from_its_last_picture(
         photo(tmp_path / "set" / "HR" / f"{name}.png", 34, 40, seed=ord(name))
     options = (*TINY, "ckpt_path=zero_shot", "scale=2", "benchmarks=[set]")
     assert cli("evaluate", *options, "output=whole").status == 0
-    restore, seen = adaptation.ZeroShotRestorer.restore, []
+    restore, seen = zero_shot.ZeroShotRestorer.restore, []
 
     def interrupted(self: Any, lq: Any, **rest: Any) -> Any:
         seen.append(lq)
@@ -239,7 +240,7 @@ def test_an_interrupted_evaluation_goes_on_from_its_last_picture(
             signal.raise_signal(signal.SIGTERM)
         return restore(self, lq, **rest)
 
-    monkeypatch.setattr(adaptation.ZeroShotRestorer, "restore", interrupted)
+    monkeypatch.setattr(zero_shot.ZeroShotRestorer, "restore", interrupted)
     stopped = cli("evaluate", *options, "output=cut")
     assert stopped.status == 143
     assert "interrupted after 2 pictures; the same command goes on from there" in " ".join(stopped.out.split())
@@ -253,14 +254,14 @@ def test_an_interrupted_evaluation_of_anything_else_ends_as_signalled(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo(tmp_path / "set" / "HR" / "a.png", 34, 40)
-    restore = restorers.Bicubic._restore
+    restore = restorer.Bicubic._restore
 
     def interrupted(self: Any, lq: Any, report: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         report(1, 2)
         return restore(self, lq, report)
 
-    monkeypatch.setattr(restorers.Bicubic, "_restore", interrupted)
+    monkeypatch.setattr(restorer.Bicubic, "_restore", interrupted)
     stopped = cli("evaluate", "ckpt_path=bicubic", "scale=2", "benchmarks=[set]", "output=cut")
     assert stopped.status == 130
     assert "interrupted after 0 pictures" in " ".join(stopped.out.split())
@@ -309,7 +310,7 @@ def test_crashes_on_either_side_of_a_scale_step_change_nothing(
     assert whole.status == 0, whole.err
     survive(cli, monkeypatch, (*options, "run_id=x"), crashes)
     runs = [tmp_path / "outputs" / "zero_shot" / run for run in ("whole", "x")]
-    states = [checkpoint.read(run / "checkpoints" / "last.ckpt") for run in runs]
+    states = [loading.read(run / "checkpoints" / "last.ckpt") for run in runs]
     assert same_weights(*states)
     assert [record["begin"] for record in states[0]["scale_steps"]] == begins
     results = [json.loads((run / "result.json").read_text()) for run in runs]
@@ -325,7 +326,7 @@ def test_a_training_that_ends_early_is_finished_and_its_checkpoint_enlarges(cli:
     run = tmp_path / "outputs" / "zero_shot" / "a"
     steps = json.loads((run / "result.json").read_text())["steps"]
     assert 300 <= steps < 1000
-    assert checkpoint.read(run / "checkpoints" / "last.ckpt")["global_step"] == steps
+    assert loading.read(run / "checkpoints" / "last.ckpt")["global_step"] == steps
     (run / "result.json").unlink()  # killed between its last step and its result
     assert cli("fit", *options).status == 0
     assert json.loads((run / "result.json").read_text())["steps"] == steps

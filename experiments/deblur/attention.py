@@ -24,10 +24,10 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from experiments.data_folder import data_folder
-from restore import checkpoint
+from restore.degradations.motion_blur import GAMMA, draw_kernel
 from restore.image import reading
+from restore.models import loading
 from restore.models.deblur import Deblur
-from restore.synthetic_blur import GAMMA, draw_kernel
 
 HERE = Path(__file__).parent
 COUNT, SIDE, LENGTHS, SKIPPED = 24, 256, (8, 16, 24), 16  # px on each side of the border between the halves
@@ -37,7 +37,7 @@ def main() -> None:
     """Correlate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ckpt_path")
-    trained = checkpoint.load_model(parser.parse_args().ckpt_path, "ema")
+    trained = loading.load_model(parser.parse_args().ckpt_path, "ema")
     assert isinstance(trained, Deblur)
     torch.manual_seed(0)
     untrained = Deblur(**dict(trained.hparams))

@@ -20,10 +20,10 @@ from skimage.restoration import richardson_lucy
 from torch import Tensor
 
 from experiments.data_folder import data_folder
+from restore.degradations.motion_blur import draw_kernel
 from restore.image import reading, writing
 from restore.image.picture import Picture
-from restore.metrics import protocol
-from restore.synthetic_blur import draw_kernel
+from restore.metrics.protocols import protocol
 
 HERE = Path(__file__).parent
 FRAMES, SIDE = 6, 384

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 
 from experiments.readme import command
-from restore.results import paired
+from restore.runs.results import paired
 
 HERE = Path(__file__).parent
 KINDS = ("gain", "self", "second_order", "none")

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from experiments.data_folder import data_folder
-from restore.data.paired_images import WholeImages
+from restore.config.inference import Inference
+from restore.data.datasets import WholeImages
 from restore.data.pairs import find_pairs
 from restore.image import reading
-from restore.inference import Inference
-from restore.metrics import protocol
-from restore.opening import open_restorer
-from restore.resize import resize_8bit
-from restore.restorers import Restorer
+from restore.inference.load import open_restorer
+from restore.inference.restorer import Restorer
+from restore.metrics.protocols import protocol
+from restore.ops.resize import resize_8bit
 
 LARGE = "gopro/test/GOPR0372_07_00/sharp"  # its first frame
 

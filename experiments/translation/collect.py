@@ -23,7 +23,7 @@ from experiments.data_folder import data_folder
 from restore.data.translation import TranslationData
 from restore.image import reading, writing
 from restore.image.picture import Picture
-from restore.metrics import protocol
+from restore.metrics.protocols import protocol
 
 HERE = Path(__file__).parent
 READING: dict[str, Any] = {"folder_a": "contours", "folder_b": "images", "load_size": 144, "patch_size": 128}

@@ -16,12 +16,12 @@ import numpy as np
 from rich.progress import track
 from torch import Tensor
 
+from restore.config.inference import Adaptation, Inference
 from restore.image import reading
-from restore.inference import Adaptation, Inference
-from restore.kernels import gaussian_kernel, shrink
-from restore.metrics import protocol
-from restore.opening import open_restorer
-from restore.resize import resize
+from restore.inference.load import open_restorer
+from restore.metrics.protocols import protocol
+from restore.ops.blur_kernels import gaussian_kernel, shrink
+from restore.ops.resize import resize
 
 HERE, KODAK = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "kodak24"
 PHOTOS = [f"kodim{k:02d}" for k in range(1, 17, 2)]

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments.zero_shot import listing
+from restore.config.inference import Adaptation, Inference
 from restore.image import reading
-from restore.inference import Adaptation, Inference
-from restore.metrics import protocol
-from restore.opening import open_restorer
+from restore.inference.load import open_restorer
+from restore.metrics.protocols import protocol
 
 HERE, SET5 = Path(__file__).parent, Path(os.environ["RESTORE_DATA"]) / "benchmarks/Set5"
 SCALE = 2

@@ -20,8 +20,8 @@ from torch import Tensor
 from experiments.zero_shot.blur import HERE, KODAK, SCALE, enlarged, middle, rounded, score
 from restore.image import reading, writing
 from restore.image.picture import Picture
-from restore.kernels import gaussian_kernel, shrink
-from restore.resize import resize
+from restore.ops.blur_kernels import gaussian_kernel, shrink
+from restore.ops.resize import resize
 
 NOISE, QUALITY, STEPS, SHOWN = 2 / 255, 85, 600, 96
 

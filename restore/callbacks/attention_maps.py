@@ -7,8 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from restore.drawing import draw_weights
 from restore.image import writing
+from restore.image.montage import draw_weights
 from restore.image.picture import Picture
 
 

@@ -15,7 +15,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from restore.run_folder import BEST, LAST, read_mapping
+from restore.checkpoints.file_names import BEST, LAST
+from restore.io.files import read_mapping
 
 CLOUD = "https://api.wandb.ai"
 # what a logger imports when it is first written to, and where it comes from

@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from restore.callbacks.dashboards import show_table
-from restore.results import KEYS, per_image_csv
-from restore.run_folder import write_text
+from restore.io.files import write_text
+from restore.runs.results import KEYS, per_image_csv
 
 
 class ImageScores(Callback):

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from restore import collectives
+from restore.distributed import collectives
 
 
 class NonFiniteLoss(FloatingPointError):

@@ -6,8 +6,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from restore.callbacks.dashboards import show_picture
-from restore.drawing import draw_levels, draw_panel
 from restore.image import writing
+from restore.image.montage import draw_levels, draw_panel
 from restore.image.picture import Picture
 
 

@@ -11,11 +11,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
-from restore import collectives
-from restore.callbacks.interruption import Interrupted
+from restore.callbacks.graceful_stop import Interrupted
 from restore.callbacks.non_finite import refuse_non_finite_weights
-from restore.run_folder import BEST, LAST, PREVIOUS
-from restore.seal import seal
+from restore.checkpoints.checksum import seal
+from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
+from restore.distributed import collectives
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

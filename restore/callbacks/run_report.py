@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from restore.callbacks.interruption import Interrupted
-from restore.report import write_report
+from restore.callbacks.graceful_stop import Interrupted
+from restore.runs.report import write_report
 
 
 class RunReport(Callback):

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 from torch import Tensor
 
-from restore.drawing import draw_levels
 from restore.image import writing
+from restore.image.montage import draw_levels
 from restore.image.picture import Picture
-from restore.run_folder import write_text
+from restore.io.files import write_text
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from restore import collectives
+from restore.distributed import collectives
 
 
 class StepLog(Callback):

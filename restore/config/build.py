@@ -4,6 +4,7 @@ Only what lies under ``ALLOWED_TARGETS``, and with values that fit the annotatio
 schema.
 """
 
+import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+
+from restore.checkpoints.renames import current_target
 
 ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
 
@@ -26,6 +29,7 @@ def build(node: Any, path: str, **extra: Any) -> Any:
     Raises:
         ValueError: a target outside ``ALLOWED_TARGETS``, a value of the wrong type; what the constructor raises.
     """
+    node = _renamed(node, path)
     for place, target in _targets(node, path):
         name = str(target["_target_"])
         if not name.startswith(ALLOWED_TARGETS):
@@ -50,6 +54,21 @@ def arguments(node: DictConfig, path: str, *, without: Sequence[str] = ()) -> di
     _check_types(hydra.utils.get_object(node["_target_"]), given, path)
     plain: Any = OmegaConf.to_container(given, resolve=True)
     return dict(plain)
+
+
+def _renamed(node: Any, path: str) -> Any:
+    """The same configuration, with the present name of each target that an older version called otherwise."""
+    old = [
+        each["_target_"]
+        for _, each in _targets(node, path)
+        if current_target(str(each["_target_"])) != each["_target_"]
+    ]
+    if not old:
+        return node
+    node = copy.deepcopy(node)
+    for _, target in _targets(node, path):
+        OmegaConf.update(target, "_target_", current_target(str(target["_target_"])))
+    return node
 
 
 def _part_that_fails(node: Any, path: str) -> str | None:

@@ -8,7 +8,7 @@ from restore.config.build import arguments
 
 # what zero-shot is made of here; its settings can be changed, not what they are settings of
 ZERO_SHOT = {
-    "model": "restore.models.zero_shot.ZeroShotSuperResolution",
+    "model": "restore.models.zero_shot.model.ZeroShotSuperResolution",
     "data": "restore.data.single_image.SingleImageData",
 }
 
@@ -19,7 +19,7 @@ def inference_settings(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         ValueError: a value outside its range, or one that says again, under ``zero_shot``, what stands above it.
     """
-    from restore.inference import Adaptation, Inference
+    from restore.config.inference import Adaptation, Inference
 
     for name, least in {"devices": 1, "threads": 1}.items():
         if cfg[name] is not None and cfg[name] < least:

@@ -25,8 +25,8 @@ def _plain(setting: str, given: str) -> str:
 
 
 def _method(target: str) -> str:
-    """The method's stem in ``restore.models.<method>.<Class>``."""
-    return target.split(".")[-2]
+    """The method's stem in ``restore.models.<method>.<Class>`` or ``restore.models.<method>.<file>.<Class>``."""
+    return target.removeprefix("restore.models.").rpartition(".")[0].partition(".")[0]
 
 
 def _folder_name(overrides: str) -> str:

@@ -8,13 +8,13 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from restore.data.checks import Checked, check_pairs
-from restore.data.paired_images import Sample, TrainingCrops, WholeImages
+from restore.data.datasets import Sample, TrainingCrops, WholeImages
 from restore.data.pairs import DataProblem, Pair, Pictures
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
-from restore.names import encodable
+from restore.io.names import encodable
 
 if TYPE_CHECKING:  # see paired_images
-    from restore.degradations import Degradation
+    from restore.degradations.basic import Degradation
 
 log = logging.getLogger(__name__)
 

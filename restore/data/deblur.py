@@ -4,21 +4,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restore.data import sequences
+from restore.data import blur_sharp_folders
 from restore.data.base import PairedData
 from restore.data.checks import Checked, refuse_shared
 from restore.data.pairs import Pair, find_pairs
 from restore.data.photos import EMBEDDED
 
 if TYPE_CHECKING:  # see paired_images
-    from restore.degradations import Degradation
+    from restore.degradations.basic import Degradation
 
 
 class DeblurData(PairedData):
     """Training crops and whole validation images of blurred/sharp data; motion or defocus, the layout is the same.
 
-    Folder layouts: see :mod:`restore.data.sequences`. With ``degradations`` a folder of sharp pictures will do, and
-    their blurred partners are made on the fly.
+    Folder layouts: see :mod:`restore.data.blur_sharp_folders`. With ``degradations`` a folder of sharp pictures will
+    do, and their blurred partners are made on the fly.
 
     Args:
         root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of such; with
@@ -94,14 +94,14 @@ class DeblurData(PairedData):
         """A set's name and its pairs."""
         if self.degradations and root in EMBEDDED:
             return root, find_pairs(root, 1, setting=setting)
-        folder = sequences.split_folder(root, splits)
-        if self.degradations and not sequences.is_paired(folder):
-            return sequences.set_name(str(folder)), find_pairs(str(folder), 1, setting=setting)
-        return sequences.set_name(str(folder)), sequences.find_sequences(folder, setting=setting)
+        folder = blur_sharp_folders.split_folder(root, splits)
+        if self.degradations and not blur_sharp_folders.is_paired(folder):
+            return blur_sharp_folders.set_name(str(folder)), find_pairs(str(folder), 1, setting=setting)
+        return blur_sharp_folders.set_name(str(folder)), blur_sharp_folders.find_sequences(folder, setting=setting)
 
     def _split(self, pairs: list[Pair], validation: str | int, stem: str) -> tuple[list[Pair], str, list[Pair]]:
         if validation == "last_frames":
-            train, held_out = sequences.hold_out_frames(pairs)
+            train, held_out = blur_sharp_folders.hold_out_frames(pairs)
             return train, f"{stem}_last_frames", held_out
         if isinstance(validation, str):
             if validation not in EMBEDDED and not Path(validation).is_dir():
@@ -110,17 +110,19 @@ class DeblurData(PairedData):
                     "out, or to last_frames"
                 )
             return pairs, *self._find(validation, ("val", "test"), "data.validation")
-        train, held_out = sequences.hold_out_sequences(pairs, validation)
+        train, held_out = blur_sharp_folders.hold_out_sequences(pairs, validation)
         return train, f"{stem}_held_out", held_out
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Warn of sequences in several sets and of blurred files that are sharper; refuse a file in two sets."""
         refuse_shared({name: each.contents for name, each in checked.items()}, "has the content of")
         sets = {"training": self.train_pairs} | self.test_sets
-        return sequences.shared_sequences(sets) + [
-            sequences.not_blurred(name, each.sharper, len(sets[name])) for name, each in checked.items() if each.sharper
+        return blur_sharp_folders.shared_sequences(sets) + [
+            blur_sharp_folders.not_blurred(name, each.sharper, len(sets[name]))
+            for name, each in checked.items()
+            if each.sharper
         ]
 
 
 def _stem(root: str) -> str:
-    return root if root in EMBEDDED else sequences.set_name(str(Path(root))).removesuffix("_train")
+    return root if root in EMBEDDED else blur_sharp_folders.set_name(str(Path(root))).removesuffix("_train")

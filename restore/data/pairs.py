@@ -1,6 +1,7 @@
 """Finds the picture pairs of a super-resolution data set folder.
 
-Those of deblurring are found by :mod:`restore.data.sequences`, of translation by :mod:`restore.data.translation_pairs`.
+Those of deblurring are found by :mod:`restore.data.blur_sharp_folders`, those of translation by
+:mod:`restore.data.ab_folders`.
 
 Folder layouts of super-resolution data::
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from restore.data.photos import EMBEDDED, embedded
 from restore.image import reading
 from restore.image.formats import SUFFIXES
-from restore.names import encodable, printable
+from restore.io.names import encodable, printable
 
 SHOWN_PROBLEMS = 20
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from restore.data.sampling import RunSampler, flip_and_turn, generator_of_batch, generator_of_sample
 from restore.image import reading
-from restore.names import printable
-from restore.resize import new_length, resize
+from restore.io.names import printable
+from restore.ops.resize import new_length, resize
 
 Shrink = Callable[[Tensor], Tensor]
 ShrinkTo = Callable[[Tensor, float, tuple[int, int]], Tensor]  # image, factor, size of the result

@@ -8,7 +8,7 @@ from restore.data.base import PairedData
 from restore.data.pairs import Pair, find_pairs, set_name
 
 if TYPE_CHECKING:  # see paired_images
-    from restore.degradations import Degradation
+    from restore.degradations.basic import Degradation
 
 
 class SuperResolutionData(PairedData):

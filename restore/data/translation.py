@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from restore.data.ab_folders import Direction
 from restore.data.base import PairedData
 from restore.data.checks import Checked, refuse_shared
-from restore.data.paired_images import Sample
+from restore.data.datasets import Sample
 from restore.data.pairs import Pair
-from restore.data.translation_images import Kept, TranslationCrops
-from restore.data.translation_pairs import Direction
+from restore.data.translation_dataset import Kept, TranslationCrops
 from restore.data.translation_source import InputKind, Source
 from restore.image import reading
 
 if TYPE_CHECKING:  # see paired_images
-    from restore.degradations import Degradation
+    from restore.degradations.basic import Degradation
 
 FEW_PAIRS = 100  # the smallest set of the pix2pix paper (Isola et al., CVPR 2017) has 400
 LOOKED_AT = 10  # files side by side
@@ -25,7 +25,7 @@ LOOKED_AT = 10  # files side by side
 class TranslationData(PairedData):
     """Training crops and whole validation images of pairs of pictures.
 
-    Folder layouts: see :mod:`restore.data.translation_pairs`. With ``degradations`` a folder of photos will do, and
+    Folder layouts: see :mod:`restore.data.ab_folders`. With ``degradations`` a folder of photos will do, and
     their partners, contours for example, are made of them.
 
     Args:
@@ -35,7 +35,7 @@ class TranslationData(PairedData):
         in_channels: of lq, as the model takes it; 3, or with ``one_hot`` the number of classes.
         input_kind: ``rgb``, or ``labels`` for class indices and class colours (:class:`restore.data.labels.Labels`).
         palette, classes, one_hot, snap_distance, snap_share: of label maps.
-        direction, folder_a, folder_b: which picture is the input (:class:`restore.data.translation_pairs.Layout`).
+        direction, folder_a, folder_b: which picture is the input (:class:`restore.data.ab_folders.Layout`).
         load_size: the shorter side of a picture is brought to so many pixels before a crop is cut from it, and to
             ``patch_size`` for validation (pix2pix: 286 and 256); null leaves all sizes as they are.
         patch_size: side of a training crop.

@@ -4,14 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from restore.data.ab_folders import Direction, Layout
 from restore.data.checks import Checked, check_pairs
 from restore.data.labels import Labels
 from restore.data.pairs import Pair
-from restore.data.translation_images import Kept, Reading, TranslationImages
-from restore.data.translation_pairs import Direction, Layout
+from restore.data.translation_dataset import Kept, Reading, TranslationImages
 
 if TYPE_CHECKING:  # see paired_images
-    from restore.degradations import Degradation
+    from restore.degradations.basic import Degradation
 
 InputKind = Literal["rgb", "labels"]
 

@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
-from restore import tiling
-from restore.card import FORMAT
-from restore.metrics import MeanScore
+from restore.checkpoints.model_card import FORMAT
+from restore.metrics.protocols import MeanScore
+from restore.ops import tiling
 
 log = logging.getLogger(__name__)
 

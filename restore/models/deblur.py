@@ -8,14 +8,14 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from restore import losses
+from restore.losses import pixel
 from restore.models.base import RestorationModel
 from restore.networks.attention_unet import Attention, AttentionUNet
 
 Loss = Literal["mse_gradient", "charbonnier", "l1"]
 Schedule = Literal["polynomial", "cosine"]
 
-LOSSES = {"mse_gradient": losses.mse_gradient, "charbonnier": losses.charbonnier, "l1": losses.l1}
+LOSSES = {"mse_gradient": pixel.mse_gradient, "charbonnier": pixel.charbonnier, "l1": pixel.l1}
 
 
 class Deblur(RestorationModel):
@@ -104,7 +104,7 @@ class Deblur(RestorationModel):
         loss = terms[name]
         weight = self.hparams["frequency_weight"]
         if weight:
-            terms["frequency"] = losses.frequency_l1(pred, gt)
+            terms["frequency"] = pixel.frequency_l1(pred, gt)
             loss = loss + weight * terms["frequency"]
         self.log_training(loss, terms)
         return loss

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from restore import losses
+from restore.losses import pixel
 from restore.models.base import RestorationModel
 from restore.networks.information_gain import Attention, ImageSkip, InformationGainNetwork
 
@@ -85,11 +85,11 @@ class SuperResolution(RestorationModel):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: ``lq`` (N, 3, h, w) and ``gt`` (N, 3, scale h, scale w), float in [0, 1]."""
         pred, gt = self(batch["lq"]), batch["gt"]
-        terms = {"l1": losses.l1(pred, gt)}
+        terms = {"l1": pixel.l1(pred, gt)}
         loss = terms["l1"]
         weight = self.hparams["frequency_weight"]
         if weight:
-            terms["frequency"] = losses.frequency_l1(pred, gt)
+            terms["frequency"] = pixel.frequency_l1(pred, gt)
             loss = loss + weight * terms["frequency"]
         self.log_training(loss, terms)
         return loss

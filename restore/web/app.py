@@ -19,11 +19,11 @@ from starlette.requests import ClientDisconnect
 
 from restore import __version__
 from restore.web import uploads
-from restore.web.gate import DEFECT, address, answer
 from restore.web.jobs import Jobs, Ticket
 from restore.web.limits import Limits, Refused
-from restore.web.orders import Order, refuse_large_output, settle
-from restore.web.work import BEFORE, RESULT
+from restore.web.middleware import DEFECT, address, answer
+from restore.web.request import Order, refuse_large_output, settle
+from restore.web.worker import BEFORE, RESULT
 
 LOOK_EVERY = 0.5  # seconds between two looks whether who waits is still there
 _FIELDS = Order.model_json_schema()["properties"]

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from restore.web import own_process, work
+from restore.web import isolated_process, worker
 from restore.web.limits import Limits, Refused
-from restore.web.orders import Job
+from restore.web.request import Job
 
 log = logging.getLogger(__name__)
 
@@ -161,9 +161,9 @@ class Jobs:
 
         (upload,) = ticket.folder.glob("upload.*")
         try:
-            return own_process.run(
+            return isolated_process.run(
                 self.processes,
-                work.restore,
+                worker.restore,
                 self.cfg,
                 ticket.job,
                 upload,
@@ -172,9 +172,9 @@ class Jobs:
                 cancelled=lambda: not ticket.is_open,
                 timeout=self.limits.timeout,
             )
-        except own_process.Problem as problem:
+        except isolated_process.Problem as problem:
             raise Refused(problem.status, problem.sentence) from problem
-        except own_process.Ended as ended:
+        except isolated_process.Ended as ended:
             if ended.reason == "died":
                 log.error("the process of job %s died", ticket.id)
             raise Refused(*_ENDINGS[ended.reason]) from ended

@@ -1,7 +1,7 @@
 """The page: Gradio's controls and slider around a small script that uses our own HTTP API, like any other client.
 
-Gradio's own uploads, queue and file cache are never used and stay shut (:mod:`restore.web.gate`), so that there is one
-way in, with one set of limits.
+Gradio's own uploads, queue and file cache are never used and stay shut (:mod:`restore.web.middleware`), so that
+there is one way in, with one set of limits.
 """
 
 import html
@@ -14,7 +14,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from restore.web.limits import Limits
-from restore.web.orders import PART_SCALE
+from restore.web.request import PART_SCALE
 from restore.web.uploads import TOO_LARGE, TOO_LONG
 
 _SCRIPT = Path(__file__).with_name("page.js")

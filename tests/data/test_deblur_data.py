@@ -11,13 +11,13 @@ from PIL import Image, ImageFilter
 
 from restore.config.build import build
 from restore.config.command import conf_dir
-from restore.data import sequences
+from restore.data import blur_sharp_folders
 from restore.data.checks import check_pairs, sharpness
+from restore.data.datasets import TrainingCrops, WholeImages
 from restore.data.deblur import DeblurData
-from restore.data.paired_images import TrainingCrops, WholeImages
 from restore.data.pairs import DataProblem, Pair, find_pairs
+from restore.degradations.motion_blur import MotionBlur
 from restore.image.reading import read_rgb8
-from restore.synthetic_blur import MotionBlur
 from tests.conftest import blurred_pair, photo
 
 
@@ -41,16 +41,18 @@ def data(folder: Path, **settings: Any) -> DeblurData:
 
 def test_a_root_a_split_and_a_sequence_of_gopro_are_understood(tmp_path: Path) -> None:
     gopro(tmp_path / "g")
-    found = sequences.find_sequences(sequences.split_folder(str(tmp_path / "g"), ("train",)), setting="data.root")
+    found = blur_sharp_folders.find_sequences(
+        blur_sharp_folders.split_folder(str(tmp_path / "g"), ("train",)), setting="data.root"
+    )
     assert [pair.name for pair in found] == [f"train{s}/{k:06d}" for s in range(2) for k in range(3)]
     assert found[0].lq == tmp_path / "g" / "train" / "train0" / "blur" / "000000.png"
     assert found[0].gt == tmp_path / "g" / "train" / "train0" / "sharp" / "000000.png"
     assert {pair.sequence for pair in found} == {"train0", "train1"}
-    one = sequences.find_sequences(tmp_path / "g" / "train" / "train1", setting="data.root")
+    one = blur_sharp_folders.find_sequences(tmp_path / "g" / "train" / "train1", setting="data.root")
     assert [pair.name for pair in one] == ["000000", "000001", "000002"]
     assert {pair.sequence for pair in one} == {"train1"}
-    assert sequences.set_name(f"{tmp_path}/g/test/") == "g_test"
-    assert sequences.set_name(f"{tmp_path}/g") == "g"
+    assert blur_sharp_folders.set_name(f"{tmp_path}/g/test/") == "g_test"
+    assert blur_sharp_folders.set_name(f"{tmp_path}/g") == "g"
 
 
 def test_input_and_target_folders_are_understood_and_count_as_one_sequence(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_input_and_target_folders_are_understood_and_count_as_one_sequence(tmp_p
 def test_partners_may_have_another_format(tmp_path: Path) -> None:
     blurred_pair(tmp_path / "s", "a")
     (tmp_path / "s" / "blur" / "a.png").rename(tmp_path / "s" / "blur" / "a.PNG")
-    (pair,) = sequences.find_sequences(tmp_path / "s", setting="data.root")
+    (pair,) = blur_sharp_folders.find_sequences(tmp_path / "s", setting="data.root")
     assert pair.files == [tmp_path / "s" / "sharp" / "a.png", tmp_path / "s" / "blur" / "a.PNG"]
 
 
@@ -76,7 +78,7 @@ def test_frames_and_sequences_stand_in_the_order_of_their_numbers(tmp_path: Path
     for sequence, frames in (("s10", ["0"]), ("s2", ["f10", "f9", "f1"])):
         for k, frame in enumerate(frames):
             blurred_pair(tmp_path / "g" / sequence, frame, seed=10 * len(frames) + k)
-    found = sequences.find_sequences(tmp_path / "g", setting="data.root")
+    found = blur_sharp_folders.find_sequences(tmp_path / "g", setting="data.root")
     assert [pair.name for pair in found] == ["s2/f1", "s2/f9", "s2/f10", "s10/0"]
     last = data(tmp_path / "g", validation="last_frames")
     assert [pair.name for pair in last.validation_sets["g_last_frames"]] == ["s2/f10"]
@@ -98,14 +100,14 @@ def test_folders_that_are_no_sequence_are_named_and_hidden_or_empty_ones_are_not
 def test_folders_beside_those_of_one_sequence_are_left_alone(tmp_path: Path) -> None:
     blurred_pair(tmp_path / "s", "a")
     photo(tmp_path / "s" / "blur_gamma" / "a.png")
-    assert [pair.name for pair in sequences.find_sequences(tmp_path / "s", setting="data.root")] == ["a"]
+    assert [pair.name for pair in blur_sharp_folders.find_sequences(tmp_path / "s", setting="data.root")] == ["a"]
 
 
 def test_two_frames_of_one_name_in_one_sequence_are_refused(tmp_path: Path) -> None:
     blurred_pair(tmp_path / "g" / "s", "a")
     blurred_pair(tmp_path / "g" / "s", "a", seed=1, folders=("input", "target"))
     with pytest.raises(DataProblem, match=r"s/target/a\.png: has the name of .*s/sharp/a\.png"):
-        sequences.find_sequences(tmp_path / "g", setting="data.root")
+        blur_sharp_folders.find_sequences(tmp_path / "g", setting="data.root")
 
 
 # --- splits ---
@@ -188,14 +190,14 @@ def test_a_split_loses_no_frame_and_cuts_no_sequence(sizes: list[int], count: in
     pairs = [Pair(f"s{s}/{k}", Path(f"s{s}/{k}"), None, f"s{s}") for s, size in enumerate(sizes) for k in range(size)]
     if not 1 <= count < len(sizes):
         with pytest.raises(ValueError, match=r"data\.validation is"):
-            sequences.hold_out_sequences(pairs, count)
+            blur_sharp_folders.hold_out_sequences(pairs, count)
     else:
-        train, held_out = sequences.hold_out_sequences(pairs, count)
+        train, held_out = blur_sharp_folders.hold_out_sequences(pairs, count)
         assert train + held_out == pairs
         assert len({p.sequence for p in train}) == len(sizes) - count
         assert not {p.sequence for p in train} & {p.sequence for p in held_out}
     if max(sizes) > 1:
-        train, held_out = sequences.hold_out_frames(pairs)
+        train, held_out = blur_sharp_folders.hold_out_frames(pairs)
         assert sorted(train + held_out, key=pairs.index) == pairs
         assert {p.sequence for p in train} == {p.sequence for p in pairs}
 
@@ -299,7 +301,7 @@ def test_grey_pairs_and_odd_sizes_are_read(tmp_path: Path) -> None:
     for part in ("blur", "sharp"):
         with Image.open(tmp_path / "s" / part / "a.png") as file:
             file.convert("L").save(tmp_path / "s" / part / "a.png")
-    pairs = sequences.find_sequences(tmp_path / "s", setting="data.root")
+    pairs = blur_sharp_folders.find_sequences(tmp_path / "s", setting="data.root")
     check_pairs(pairs, 1, setting="data.root")
     sample = WholeImages(pairs, scale=1)[0]
     assert sample["lq"].shape == (3, 33, 47)
@@ -345,7 +347,7 @@ def test_bad_settings_are_named(
 
 def test_crops_of_a_pair_show_the_same_place_whole_and_unchanged(tmp_path: Path) -> None:
     gopro(tmp_path / "g", train=1)
-    pairs = sequences.find_sequences(tmp_path / "g" / "train", setting="data.root")
+    pairs = blur_sharp_folders.find_sequences(tmp_path / "g" / "train", setting="data.root")
     twins = [Pair(pair.name, pair.gt, pair.gt, pair.sequence) for pair in pairs]
     for i in range(10):
         sample = TrainingCrops(twins, scale=1, patch_size=20, count=10, seed=3)[i]
@@ -423,6 +425,6 @@ def test_the_frames_at_hand_are_pairs_of_one_scene(shared_data: Path) -> None:
     checked = check_pairs([first], 1, setting="data.root")
     assert checked.sharper == []
     assert first.name == "GOPR0372_07_00/000120"
-    warnings = sequences.shared_sequences({"training": real.train_pairs} | real.test_sets)
+    warnings = blur_sharp_folders.shared_sequences({"training": real.train_pairs} | real.test_sets)
     assert len(warnings) == 1
     assert "training and in gopro_last_frames and in gopro_test" in warnings[0]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restore.data.labels import Labels
-from restore.data.translation_images import labels_to_side
+from restore.data.translation_dataset import labels_to_side
 
 Array = NDArray[Any]
 PALETTE = ((0, 0, 255), (255, 80, 0), (0, 255, 0), (20, 20, 20))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from restore.data.single_image import LEVELS, SingleImageData
-from restore.resize import resize
+from restore.ops.resize import resize
 
 
 def image(height: int = 40, width: int = 52) -> Tensor:

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from restore.data.checks import check_pairs
-from restore.data.paired_images import TrainingCrops, WholeImages
+from restore.data.datasets import TrainingCrops, WholeImages
 from restore.data.pairs import DataProblem, Pair, Pictures, find_pairs, set_name
 from restore.data.photos import EMBEDDED, embedded
 from restore.data.super_resolution import SuperResolutionData
-from restore.resize import resize_8bit
+from restore.ops.resize import resize_8bit
 from tests.conftest import photo
 
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from restore.data.ab_folders import Layout
 from restore.data.pairs import DataProblem, Pair
 from restore.data.sampling import RunSampler
 from restore.data.translation import TranslationData
-from restore.data.translation_images import to_side
-from restore.data.translation_pairs import Layout
+from restore.data.translation_dataset import to_side
 from restore.data.translation_source import Source
-from restore.degradations import Canny, GaussianNoise, RandomOrder
+from restore.degradations.basic import Canny, GaussianNoise, RandomOrder
 from restore.image.picture import to_float
 from restore.image.reading import read_rgb8
 from tests.conftest import photo

@@ -3,12 +3,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from restore import checkpoint, losses
 from restore.config.build import build
 from restore.config.command import conf_dir
-from restore.inference import Inference
+from restore.config.inference import Inference
+from restore.inference.network import NetworkRestorer
+from restore.losses import pixel
+from restore.models import loading
 from restore.models.deblur import Deblur
-from restore.network_restorer import NetworkRestorer
 
 
 def tiny(**settings: object) -> Deblur:
@@ -96,7 +97,7 @@ def test_the_network_overfits_two_blurred_patches() -> None:
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
     history = []
     for _ in range(150):
-        loss = losses.charbonnier(network(lq), gt)
+        loss = pixel.charbonnier(network(lq), gt)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -129,7 +130,7 @@ def test_the_loss_is_the_named_one_and_the_frequency_term_comes_on_top(
     batch = {"lq": torch.rand(1, 3, 8, 8), "gt": torch.rand(1, 3, 8, 8)}
     terms: dict[str, Tensor] = {}
     monkeypatch.setattr(Deblur, "log_training", lambda self, loss, parts: terms.update(parts))
-    expected = getattr(losses, name)(batch["lq"], batch["gt"])  # an untrained network returns its input
+    expected = getattr(pixel, name)(batch["lq"], batch["gt"])  # an untrained network returns its input
     assert torch.equal(tiny(loss=name).training_step(batch, 0), expected)
     assert list(terms) == [name]
     total = tiny(loss=name, frequency_weight=0.1).training_step(batch, 0)
@@ -188,4 +189,4 @@ def test_any_size_is_restored_and_the_ensemble_turns_with_the_picture(size: tupl
 
 
 def test_the_table_of_methods_names_the_class() -> None:
-    assert checkpoint.METHODS["deblur"] == f"{Deblur.__module__}.{Deblur.__qualname__}"
+    assert loading.METHODS["deblur"] == f"{Deblur.__module__}.{Deblur.__qualname__}"

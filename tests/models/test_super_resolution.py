@@ -4,9 +4,9 @@ from torch import Tensor
 
 from restore.data.photos import embedded
 from restore.image import reading
-from restore.losses import l1
+from restore.losses.pixel import l1
 from restore.models.super_resolution import SuperResolution
-from restore.resize import resize_8bit
+from restore.ops.resize import resize_8bit
 
 
 def test_the_default_network_overfits_four_patches() -> None:

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from restore import tiling
 from restore.networks.attention_unet import (
     Attention,
     AttentionModule,
@@ -15,6 +14,7 @@ from restore.networks.attention_unet import (
     ChannelAttention,
     SpatialAttention,
 )
+from restore.ops import tiling
 
 KINDS = get_args(Attention)
 

@@ -15,7 +15,7 @@ from restore.networks.information_gain import (
     ResidualGroup,
     Upsampler,
 )
-from restore.resize import resize
+from restore.ops.resize import resize
 
 KINDS = get_args(Attention)
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from restore import tiling
 from restore.networks.information_gain import Attention, InformationGainNetwork, _local_mean
+from restore.ops import tiling
 
 
 def network(window: int | None, kind: Attention = "gain", scale: int = 2) -> InformationGainNetwork:

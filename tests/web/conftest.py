@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.test_card import write as write_checkpoint
+from tests.checkpoints.test_model_card import write as write_checkpoint
 
 SETTINGS = (
     "base64=true",

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from restore.web import isolated_process
 from restore.web import jobs as jobs_module
-from restore.web import own_process
 from restore.web.jobs import Jobs, Ticket
 from restore.web.limits import Limits, Refused
-from restore.web.orders import Order
+from restore.web.request import Order
 from tests.web.test_limits import limits, settled
 
 Story = Callable[[Jobs], Awaitable[None]]
@@ -24,22 +24,22 @@ def stand_in(processes: Any, task: Any, cfg: Any, job: Any, upload: Path, slot: 
     hooks["report"]("working", 1, 2)
     while upload.read_bytes() == b"long":
         if hooks["cancelled"]():
-            raise own_process.Ended("cancelled")
+            raise isolated_process.Ended("cancelled")
         time.sleep(0.01)
     if upload.read_bytes() == b"slow":
         time.sleep(0.3)
         return {"size": [4, 4]}
     if upload.read_bytes() == b"bad":
-        raise own_process.Problem("the picture cannot be read")
+        raise isolated_process.Problem("the picture cannot be read")
     if upload.read_bytes() == b"deadly":
-        raise own_process.Ended("died")
+        raise isolated_process.Ended("died")
     if upload.read_bytes().startswith(b"large"):
         (upload.parent / "result.png").write_bytes(bytes(int(upload.read_bytes()[5:])))
     return {"size": [4, 4]}
 
 
 def play(story: Story, given: Limits, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_process, "run", stand_in)
+    monkeypatch.setattr(isolated_process, "run", stand_in)
     monkeypatch.setattr(jobs_module, "SWEEP_EVERY", 0.05)
 
     async def whole() -> None:

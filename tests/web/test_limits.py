@@ -15,10 +15,10 @@ from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
 from restore.web import uploads
-from restore.web.defects import Defects
-from restore.web.gate import Gate, Rates
+from restore.web.error_log import Defects
 from restore.web.limits import Limits, Refused
-from restore.web.orders import Job, Order, refuse_large_output, settle
+from restore.web.middleware import Gate, Rates
+from restore.web.request import Job, Order, refuse_large_output, settle
 
 MENU = [
     {"name": "net", "ckpt_path": "a/net.ckpt", "scale": 2.0, "any_scale": False},

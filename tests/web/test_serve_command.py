@@ -14,11 +14,11 @@ from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 
 from restore.image import reading
-from restore.restorers import restore_picture
-from restore.web import orders, work
+from restore.inference.restorer import restore_picture
+from restore.web import request, worker
 from restore.web.limits import Limits
 from tests.conftest import Cli, photo
-from tests.test_foreign import opened, save
+from tests.models.test_third_party import opened, save
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -59,17 +59,17 @@ def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Pa
     save_file(weights, folder / "other.safetensors")
     save_file({"some.weight": torch.zeros(3, 3)}, folder / "unknown.safetensors")
     cfg = serving(theirs, folder)
-    told = work.menu(print, cfg)
+    told = worker.menu(print, cfg)
     facts = [(entry["name"], entry["scale"], entry["card"]) for entry in told["menu"]]
     assert facts == [("theirs", 2, {}), ("other", 2, {})]
     assert [("unknown.safetensors" in why, "does not know" in why) for why in told["passed_over"]] == [(True, True)]
-    job = orders.settle(
-        orders.Order(), told["menu"], Limits(**{name: cfg[name] for name in Limits.names()}), 0, compare=False
+    job = request.settle(
+        request.Order(), told["menu"], Limits(**{name: cfg[name] for name in Limits.names()}), 0, compare=False
     )
     source = photo(tmp_path / "a.png", 20, 30)
-    work.restore(print, cfg, job, source, 0)
+    worker.restore(print, cfg, job, source, 0)
     expected = restore_picture(opened(theirs), reading.read(source))
-    assert torch.equal(reading.read(tmp_path / work.RESULT).pixels, expected.pixels)
+    assert torch.equal(reading.read(tmp_path / worker.RESULT).pixels, expected.pixels)
 
 
 def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:
     save_file({"some.weight": torch.zeros(3, 3)}, unknown)
     for given in (unknown, unknown.parent):
         with pytest.raises(ValueError, match=r"unknown\.safetensors .*spandrel does not know these weights"):
-            work.menu(print, serving(given))
+            worker.menu(print, serving(given))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Weights to give away: a safetensors file with a JSON card of the same stem beside it.
+
+The card holds what rebuilds the model (method, arguments, format), what the weights were trained on and by which
+commit, and the scores they reach. Cards and weights under ``restore/weights`` come with the package and are opened by
+name.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+FORMAT = 1  # of checkpoints and cards; raised when an older one can no longer be read as it stands
+SHIPPED = Path(__file__).parent.parent / "weights"
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of the weights that come with the package."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+class NotOurs(ValueError):
+    """A sound file of weights that this package did not write."""
+
+
+def rebuilding(method: str, arguments: Mapping[str, Any], weights: str) -> dict[str, Any]:
+    """The part of a card that rebuilds the model."""
+    return {"format": FORMAT, "method": method, "arguments": dict(arguments), "weights": weights}
+
+
+def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
+    """What a safetensors file holds, by name.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ValueError(f"{setting}: {path} is damaged ({type(error).__name__}); use another") from error
+
+
+def read(path: Path, *, setting: str) -> dict[str, Any]:
+    """Weights and card, in the form of a checkpoint of ours: ``restore`` (the card) and ``state_dict``.
+
+    Args:
+        path: of the safetensors file. setting: named in the errors.
+
+    Raises:
+        NotOurs: no card beside the weights.
+        ValueError: either is damaged.
+    """
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        raise NotOurs(f"{setting}: {path} has no card {beside.name} beside it, which says what network it is")
+    weights = tensors(path, setting=setting)
+    try:
+        card = json.loads(beside.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{setting}: the card of {path} is damaged ({type(error).__name__}); use another") from error
+    return {"restore": card, "state_dict": {f"network.{name}": value for name, value in weights.items()}}
+
+
+def write(path: Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write both files, each under a temporary name first; the card last.
+
+    Args:
+        path: of the safetensors file.
+        facts: the card; ``format``, ``method`` and ``arguments`` are what :func:`read` needs.
+        weights: of the network, by name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, save({name: value.detach().contiguous() for name, value in weights.items()}))
+    write_facts(path, facts)
+
+
+def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write the card of the safetensors file ``path``, with the hash of that file."""
+    facts = {**facts, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    _replace(path.with_suffix(".json"), text.encode("utf-8"))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

@@ -1,0 +1,146 @@
+"""The paired data set: training crops numbered through a whole run, and whole images for validation.
+
+A sample is ``{"lq": float (3, h, w), "gt": float (C, scale h, scale w), "name": str, "degradation": str}``, values in
+[0, 1].
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from restore.data.pairs import Pair, Pictures
+from restore.data.sampling import flip_and_turn, generator_of_sample, image_of_sample
+from restore.image import reading
+from restore.image.picture import to_float
+from restore.ops.resize import resize_8bit
+
+if TYPE_CHECKING:  # kornia takes seconds to import, and few runs degrade beyond the shrink
+    from restore.degradations.basic import Degradation
+
+
+class Sample(TypedDict):
+    """See the module's text."""
+
+    lq: Tensor
+    gt: Tensor
+    name: str
+    degradation: str
+
+
+def degrade(
+    gt: Tensor, scale: int, degradations: "Sequence[Degradation]", random: np.random.Generator
+) -> tuple[Tensor, str]:
+    """Make lq from an 8-bit gt: the bicubic shrink, then the given degradations, rounded to 8-bit levels again.
+
+    Args:
+        gt: uint8, (C, H, W).
+        scale: gt side / lq side, 1 for no shrink.
+        random: what the degradations draw from.
+
+    Returns:
+        lq, float (C, h, w) in [0, 1], and what was done to it in words.
+    """
+    lq = to_float(resize_8bit(gt, 1 / scale) if scale > 1 else gt)
+    words = []
+    for degradation in degradations:
+        lq, word = degradation(lq, random)
+        words.append(word)
+    if degradations:
+        lq = lq.clamp(0, 1).mul(255).round().div(255)
+    return lq, ", ".join(words)
+
+
+class TrainingCrops(Dataset[Sample]):
+    """Random square crops, flipped and turned; sample ``i`` is a function of (seed, i) alone.
+
+    Args:
+        pairs: a prepared lq is cropped; without one it is made from the crop.
+        patch_size: side of the crop in gt pixels.
+        count: samples of the run.
+
+    Where lq is made at scale 1, the degradations see as much around the crop as the widest of them asks for
+    (``margin``) and the picture has, so that what moves in from outside is real.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        scale: int,
+        patch_size: int,
+        count: int,
+        seed: int,
+        degradations: "Sequence[Degradation]" = (),
+        pictures: Pictures | None = None,
+    ) -> None:
+        self.pairs, self.scale, self.patch_size, self.count, self.seed = pairs, scale, patch_size, count, seed
+        self.degradations = degradations
+        self.margin = max((getattr(each, "margin", 0) for each in degradations), default=0) if scale == 1 else 0
+        self.pictures = pictures or Pictures()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> Sample:
+        pair = self.pairs[image_of_sample(self.seed, i, len(self.pairs))]
+        random = generator_of_sample(self.seed, i)
+        symmetry = int(random.integers(8))
+        lq, gt, word = self._made(pair, symmetry, random) if pair.lq is None else self._prepared(pair, symmetry, random)
+        return {"lq": lq, "gt": to_float(gt), "name": pair.name, "degradation": word}
+
+    def _made(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
+        whole = self.pictures.read(pair.gt)
+        margin = min(self.margin, (min(whole.shape[1:]) - self.patch_size) // 2)
+        side = self.patch_size + 2 * margin
+        crop = flip_and_turn(_cut(whole, *_corner(whole, side, random), side), symmetry)
+        lq, word = degrade(crop, self.scale, self.degradations, random)
+        return _inner(lq, margin), _inner(crop, margin), word
+
+    def _prepared(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
+        assert pair.lq is not None
+        whole, small = self.pictures.read(pair.gt), self.pictures.read(pair.lq)
+        # the corner is drawn in lq pixels, so that both crops show the same place
+        top, left = _corner(small, self.patch_size // self.scale, random)
+        lq = _cut(small, top, left, self.patch_size // self.scale)
+        gt = _cut(whole, top * self.scale, left * self.scale, self.patch_size)
+        return to_float(flip_and_turn(lq, symmetry)), flip_and_turn(gt, symmetry), "prepared"
+
+
+def _corner(whole: Tensor, side: int, random: np.random.Generator) -> tuple[int, int]:
+    height, width = whole.shape[1:]
+    return int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
+
+
+def _cut(whole: Tensor, top: int, left: int, side: int) -> Tensor:
+    return whole[:, top : top + side, left : left + side]
+
+
+def _inner(crop: Tensor, margin: int) -> Tensor:
+    return _cut(crop, margin, margin, crop.shape[1] - 2 * margin)
+
+
+class WholeImages(Dataset[Sample]):
+    """Whole images in order; gt is cut to a multiple of the scale, and keeps one channel when its file is grey."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], *, scale: int, seed: int = 0, degradations: "Sequence[Degradation]" = ()
+    ) -> None:
+        self.pairs, self.scale, self.seed, self.degradations = pairs, scale, seed, degradations
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> Sample:
+        pair = self.pairs[i]
+        gt = reading.read(pair.gt)
+        height, width = (side // self.scale * self.scale for side in gt.pixels.shape[1:])
+        reference = to_float(gt.pixels)[:, :height, :width]
+        if pair.lq is not None:
+            lq, word = reading.read(pair.lq).rgb(), "prepared"
+        else:
+            pixels = gt.rgb8()[:, :height, :width]
+            lq, word = degrade(pixels, self.scale, self.degradations, generator_of_sample(self.seed, i))
+        return {"lq": lq, "gt": reference, "name": pair.name, "degradation": word}

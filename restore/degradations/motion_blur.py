@@ -1,0 +1,150 @@
+"""Motion blur made from sharp photos: camera shake that differs from place to place, and objects moving on their own.
+
+Light adds up on the sensor before the camera's gamma, so pictures are averaged in linear light. Blurred and sharp
+picture stay aligned, because each path has its centre of mass at the origin.
+"""
+
+import math
+
+import kornia
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from restore.degradations.basic import check_range, check_value
+
+GAMMA = 2.2
+SAMPLES = 96  # points of a path; more than any path has pixels
+
+
+class MotionBlur:
+    """Spatially varying motion blur with noise.
+
+    A camera shake is drawn: straight, curved or a random walk of the direction (after Boracchi and Foi, IEEE TIP
+    21(8), 2012). ``kernels`` turned and shortened versions of it are blended by smooth masks, as a camera that also
+    rotates does it. Then up to ``objects`` soft regions move in ways of their own in front of it.
+
+    Args:
+        low, high: length of the longest path, drawn evenly, in pixels.
+        kernels: of the camera's shake.
+        objects: at most so many.
+        noise: the standard deviation of white noise is drawn between 0 and this, in the range [0, 1].
+
+    Attributes:
+        margin: pixels around a crop whose light can reach it.
+
+    Raises:
+        ValueError: for a value outside 1 to 200 pixels, or counts and noise below what makes sense.
+    """
+
+    def __init__(
+        self, *, low: float = 2, high: float = 24, kernels: int = 4, objects: int = 2, noise: float = 0.01
+    ) -> None:
+        check_range(low, high, 1, 200)
+        check_value("noise", noise, 0, 1)
+        if kernels < 1 or objects < 0:
+            raise ValueError(f"kernels is {kernels} and objects is {objects}, expected at least 1 and 0")
+        self.low, self.high, self.kernels, self.objects, self.noise = low, high, kernels, objects, noise
+        self.margin = _radius(high)
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Blur one image; see :mod:`restore.degradations.basic`."""
+        length = float(random.uniform(self.low, self.high))
+        linear = lq**GAMMA
+        blurred = shake(linear, length, self.kernels, random)
+        count = int(random.integers(self.objects + 1))
+        for _ in range(count):
+            blurred = move_object(blurred, linear, float(random.uniform(self.low, self.high)), random)
+        sigma = float(random.uniform(0, self.noise))
+        noise = torch.from_numpy(random.standard_normal(lq.shape, dtype=np.float32))
+        out = blurred.clamp(0, 1) ** (1 / GAMMA) + sigma * noise
+        return out.clamp(0, 1), f"motion {length:.1f} px, objects {count}, noise {sigma:.3f}"
+
+
+def shake(linear: Tensor, length: float, kernels: int, random: np.random.Generator) -> Tensor:
+    """Blur by versions of one path, each strongest somewhere else; (3, H, W) -> (3, H, W)."""
+    path = draw_path(length, random)
+    paths = [_turned(path, random.uniform(-0.4, 0.4), random.uniform(0.2, 1)) for _ in range(kernels)]
+    filters = torch.stack([draw_kernel(each, _radius(length)) for each in paths])
+    each = kornia.filters.filter2d(linear.expand(kernels, -1, -1, -1), filters, border_type="replicate")
+    weights = smooth_fields(kernels, (linear.shape[1], linear.shape[2]), random).mul(4).softmax(0)
+    return (each * weights[:, None]).sum(0)
+
+
+def move_object(behind: Tensor, linear: Tensor, length: float, random: np.random.Generator) -> Tensor:
+    """Put a region of the sharp picture, moved along its own path, in front of ``behind``.
+
+    What moves is the region together with its outline, so at its edge the background shines through for a part of
+    the exposure.
+
+    Args:
+        behind, linear: float, (3, H, W), linear light: what is seen around the region, and the sharp picture.
+        length: of the path at most, px.
+
+    Returns:
+        float, (3, H, W).
+    """
+    size = (linear.shape[1], linear.shape[2])
+    region = _ellipse(size, random)
+    kernel = draw_kernel(draw_path(length, random), _radius(length))[None]
+    layers = torch.cat([linear * region, region])[None]
+    moved = kornia.filters.filter2d(layers, kernel, border_type="replicate")[0]
+    return moved[:3] + (1 - moved[3:]) * behind
+
+
+def draw_path(length: float, random: np.random.Generator) -> NDArray[np.float64]:
+    """Points (row, column) of a path of at most that length in pixels around its centre of mass: (SAMPLES, 2).
+
+    Where it lingers at one end it is shortened, so that no point is farther than half the length from the centre.
+    """
+    time = np.linspace(0, 1, SAMPLES)
+    straight, curved = np.zeros(SAMPLES), random.uniform(-np.pi, np.pi) * time
+    walk = np.cumsum(random.normal(0, 2.5 / math.sqrt(SAMPLES), SAMPLES))
+    heading = random.uniform(0, 2 * np.pi) + (straight, curved, walk)[int(random.integers(3))]
+    speed = np.exp(np.cumsum(random.normal(0, 1 / math.sqrt(SAMPLES), SAMPLES)))
+    steps = (speed / speed.sum() * length)[:, None] * np.stack([np.sin(heading), np.cos(heading)], 1)
+    points = np.cumsum(steps, 0)
+    points -= points.mean(0)
+    farthest = np.hypot(points[:, 0], points[:, 1]).max()
+    return np.asarray(points * min(1, length / 2 / farthest))
+
+
+def _turned(path: NDArray[np.float64], angle: float, factor: float) -> NDArray[np.float64]:
+    sine, cosine = math.sin(angle), math.cos(angle)
+    return np.asarray(factor * path @ np.array([[cosine, sine], [-sine, cosine]]))
+
+
+def _radius(length: float) -> int:
+    """Half the longest way across a path, and one more to draw it."""
+    return math.ceil(length / 2) + 1
+
+
+def draw_kernel(path: NDArray[np.float64], radius: int) -> Tensor:
+    """The share of time spent in each pixel, spread over the four nearest: float32, (2 radius + 1,) * 2, sums to 1."""
+    side = 2 * radius + 1
+    kernel = np.zeros((side, side))
+    corner = np.floor(path).astype(int)
+    part = path - corner
+    for down in (0, 1):
+        for right in (0, 1):
+            weight = np.abs(1 - down - part[:, 0]) * np.abs(1 - right - part[:, 1])
+            np.add.at(kernel, (corner[:, 0] + down + radius, corner[:, 1] + right + radius), weight)
+    return torch.from_numpy(kernel / kernel.sum()).float()
+
+
+def smooth_fields(count: int, size: tuple[int, int], random: np.random.Generator) -> Tensor:
+    """Fields that change slowly over the picture: float32, (count, H, W), values around 0."""
+    coarse = torch.from_numpy(random.standard_normal((1, count, 4, 4), dtype=np.float32))
+    return F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)[0]
+
+
+def _ellipse(size: tuple[int, int], random: np.random.Generator) -> Tensor:
+    """A soft-edged, uneven ellipse somewhere in the picture: float32, (1, H, W), [0, 1]."""
+    rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    shorter = min(size)
+    (row, column), (high, wide) = random.uniform(0, 1, 2) * size, random.uniform(0.15, 0.4, 2) * shorter
+    distance = ((rows - row) / (high + 1)) ** 2 + ((columns - column) / (wide + 1)) ** 2
+    uneven = distance.float() + 0.3 * smooth_fields(1, size, random)[0]
+    return torch.sigmoid((1 - uneven) * 12)[None]

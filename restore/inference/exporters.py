@@ -1,0 +1,243 @@
+"""A model as a file that others can run: padding, network and cropping in one graph for every size.
+
+Whatever is written is opened again as its user would, and compared with the model on three odd sizes.
+"""
+
+import json
+import logging
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from restore.checkpoints import model_card
+from restore.models import loading
+from restore.models.base import RestorationModel
+from restore.ops import tiling
+from restore.ops.tiling import Forward
+
+TOLERANCE = 1e-4  # largest difference allowed, where white is 1
+
+
+class Portable(nn.Module):
+    """``restore_whole`` for a graph: no branch depends on the size.
+
+    Rows and columns are picked by number, which also gives sides below ``min_size`` their mirrored and then repeated
+    border; see :func:`restore.ops.tiling.pad` for the same in plain words.
+    """
+
+    def __init__(self, model: RestorationModel) -> None:
+        super().__init__()
+        self.network = model.network
+        self.forward_padded = model.traceable()
+        self.min_size, self.multiple_of, self.scale = model.min_size, model.multiple_of, model.scale
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, in_channels, H, W), [0, 1] -> (N, 3, scale H, scale W), not clamped."""
+        if self.min_size == self.multiple_of == 1:
+            return self.forward_padded(lq)
+        padded = self._padded(self._padded(lq, 2), 3)
+        pred = self.forward_padded(padded)
+        for dim in (2, 3):
+            pred = pred.index_select(dim, torch.arange(lq.shape[dim] * self.scale))
+        return pred
+
+    def _padded(self, image: Tensor, dim: int) -> Tensor:
+        length = image.shape[dim]
+        grown: Any = (
+            (torch.sym_max(length, self.min_size) + self.multiple_of - 1) // self.multiple_of * self.multiple_of
+        )
+        return image.index_select(dim, tiling.border(length, grown))
+
+
+def trace(model: RestorationModel) -> ExportedProgram:
+    """The graph of ``restore_whole`` with free batch, height and width."""
+    model.network.to(memory_format=torch.contiguous_format)  # the other layout would make one picture a special case
+    example = torch.rand(2, model.in_channels, 21, 27)
+    least = smallest_side(model)
+    free = {0: Dim("batch", min=1), 2: Dim("height", min=least), 3: Dim("width", min=least)}
+    # as torch.onnx does: a map inside that may have one row is no reason for a graph of its own
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        return torch.export.export(Portable(model).eval(), (example,), dynamic_shapes={"lq": free}, strict=False)
+
+
+def smallest_side(model: RestorationModel) -> int:
+    """Where torch's graph begins: no map inside it may have a side of 1, which torch holds to be another kind of size.
+
+    What is translated from it knows no such limit.
+    """
+    return 3 if model.multiple_of == 1 or model.min_size > model.multiple_of else model.multiple_of + 1
+
+
+def contract(model: RestorationModel) -> dict[str, Any]:
+    """What who runs the file must know of the model; see :class:`RestorationModel`."""
+    names = ("method", "scale", "in_channels", "input_kind", "multiple_of", "min_size", "halo", "protocol")
+    return {name: getattr(model, name) for name in names}
+
+
+def sizes(model: RestorationModel, least: int) -> list[tuple[int, int, int]]:
+    """(batch, height, width), odd: the smallest square, then above what the network takes, across and upright."""
+    unit = max(model.min_size, model.multiple_of)
+    return [(1, least, least), (2, (unit + 12) | 1, (2 * unit + 22) | 1), (1, (2 * unit + 30) | 1, (unit + 6) | 1)]
+
+
+def differences(model: RestorationModel, run: Forward, *, least: int = 1) -> dict[str, float]:
+    """Largest difference between the model and what was written, for each of three sizes, the smallest ``least``.
+
+    Raises:
+        ValueError: one is not below ``TOLERANCE``.
+    """
+    generator, found = torch.Generator().manual_seed(0), {}
+    for batch, height, width in sizes(model, least):
+        lq = torch.rand(batch, model.in_channels, height, width, generator=generator)
+        with torch.inference_mode():
+            expected, pred = model.restore_whole(lq), run(lq)
+        where = f"{batch}x{model.in_channels}x{height}x{width}"
+        if pred.shape != expected.shape:
+            raise ValueError(f"format: {where} became {tuple(pred.shape)}, expected {tuple(expected.shape)}")
+        found[where] = float((pred - expected).abs().max())
+        if not found[where] < TOLERANCE:  # also where it is not a number
+            raise ValueError(
+                f"format: what was written differs from the model by {found[where]:.2g} at {where}, expected less than "
+                f"{TOLERANCE:g}; nothing is kept, choose another format or opset"
+            )
+    return found
+
+
+class Format(ABC):
+    """A kind of file.
+
+    Attributes:
+        suffix: of its name. needs: packages of the extra ``export``.
+    """
+
+    suffix: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def least(self, model: RestorationModel) -> int:
+        """An odd side that the file takes, as small as can be."""
+        return 1
+
+    @abstractmethod
+    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+        """Write the model."""
+
+    @abstractmethod
+    def open(self, path: Path) -> Forward:
+        """What the file's users will run."""
+
+    def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
+        """Write what is known into the file and beside it; gives the file beside it."""
+        beside = path.with_name(f"{path.name}.json")
+        beside.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return beside
+
+
+class Onnx(Format):
+    """ONNX, with the contract in ``metadata_props``."""
+
+    suffix = ".onnx"
+    needs = ("onnx", "onnxruntime", "onnxscript")
+
+    def __init__(self, opset: int) -> None:
+        if not 18 <= opset <= 23:
+            raise ValueError(f"opset is {opset}, expected 18 to 23")
+        self.opset = opset
+
+    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+        """Trace, translate, save."""
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they report every step
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the translator's own insides
+            program = torch.onnx.export(
+                trace(model),
+                dynamo=True,
+                opset_version=self.opset,
+                input_names=["lq"],
+                output_names=["pred"],
+                external_data=False,
+                verbose=False,
+            )
+        assert program is not None
+        program.save(str(path))
+
+    def open(self, path: Path) -> Forward:
+        """A session of onnxruntime on the CPU."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda lq: torch.from_numpy(session.run(None, {"lq": lq.numpy()})[0])
+
+    def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
+        """Every fact is a text in ``metadata_props``, JSON where it is no plain value."""
+        import onnx
+
+        graph = onnx.load(str(path))
+        _name_sizes(graph.graph)
+        onnx.checker.check_model(graph)
+        (opset,) = (each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
+        facts = {**facts, "opset": opset}
+        flat = {key: value for key, value in facts.items() if key != "contract"} | dict(facts["contract"])
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat.items()}
+        onnx.helper.set_model_props(graph, texts)
+        onnx.save(graph, str(path))
+        return super().describe(path, facts)
+
+
+def _name_sizes(graph: Any) -> None:
+    """The free sizes are called batch, height and width, where torch calls them s52 and so on."""
+    given = zip(graph.input[0].type.tensor_type.shape.dim, ("batch", "channels", "height", "width"), strict=True)
+    names = {dim.dim_param: name for dim, name in given if dim.dim_param}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:  # such as 2*s52
+                dim.dim_param = re.sub(r"\w+", lambda found: names.get(found[0], found[0]), dim.dim_param)
+
+
+class TorchExport(Format):
+    """A program of ``torch.export``, for who has torch and not this package; the facts travel inside."""
+
+    suffix = ".pt2"
+
+    def least(self, model: RestorationModel) -> int:
+        """See :func:`smallest_side`."""
+        return smallest_side(model) | 1
+
+    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+        """Trace and save."""
+        facts = {**facts, "smallest_side": smallest_side(model)}
+        inside = {"contract.json": json.dumps(facts, ensure_ascii=False)}
+        torch.export.save(trace(model), path, extra_files=inside)
+
+    def open(self, path: Path) -> Forward:
+        """The program, loaded."""
+        module = torch.export.load(path).module()
+        return lambda lq: torch.as_tensor(module(lq))
+
+
+class Safetensors(Format):
+    """Weights with a card, which ``predict`` and ``evaluate`` take."""
+
+    suffix = ".safetensors"
+
+    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+        """Both files."""
+        model_card.write(path, facts, model.network.state_dict())
+        self.weights = facts["weights"]
+
+    def open(self, path: Path) -> Forward:
+        """The model rebuilt from the card."""
+        return loading.load_model(path, self.weights).restore_whole
+
+    def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
+        """The card again, with what was found."""
+        beside = path.with_suffix(".json")
+        model_card.write_facts(path, facts)
+        return beside

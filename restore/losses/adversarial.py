@@ -1,0 +1,66 @@
+"""Adversarial losses and what goes with them; pure functions of logits, features and pictures."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.losses.pixel import at_least_float32
+
+Adversarial = Literal["least_squares", "hinge", "non_saturating"]
+
+
+def generator_loss(fake: Tensor, kind: Adversarial) -> Tensor:
+    """What the generator lowers so that the discriminator takes its pictures for real.
+
+    Args:
+        fake: logits of generated pictures, any shape.
+        kind: ``least_squares`` (Mao et al., ICCV 2017), ``hinge`` (Lim and Ye, 2017; Miyato et al., ICLR 2018) or
+            ``non_saturating`` (Goodfellow et al., NeurIPS 2014).
+    """
+    if kind == "least_squares":
+        return (fake - 1).square().mean()
+    return -fake.mean() if kind == "hinge" else F.softplus(-fake).mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, kind: Adversarial) -> Tensor:
+    """What the discriminator lowers to tell real from generated: the sum of both sides, for least squares half of it.
+
+    The sides are weighted as in the papers named above.
+
+    Args:
+        real, fake: logits of real and of generated pictures. kind: as of :func:`generator_loss`.
+    """
+    if kind == "least_squares":
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def r1(real: Tensor, pictures: Tensor) -> Tensor:
+    """Half the squared gradient of a logit by the real pictures (Mescheder et al., ICML 2018, eq. 9).
+
+    With a logit for each patch it is the mean over patches, as the adversarial loss is, as far as patches do not
+    overlap; so its share does not grow with the picture.
+
+    Args:
+        real: (N, ...) logits of ``pictures``, which must require a gradient: (N, C, H, W).
+
+    Returns:
+        Mean over the N pictures; it can be differentiated again.
+    """
+    (gradient,) = torch.autograd.grad(at_least_float32(real).sum(), pictures, create_graph=True)
+    return gradient.square().sum() / (2 * real.numel())
+
+
+def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean L1 between the discriminator's features of both (Wang et al., "pix2pixHD", CVPR 2018, eq. 4).
+
+    Args:
+        fake, real: (N, C, H, W) of each block; ``real`` is detached.
+    """
+    terms = [(one - other.detach()).abs().mean() for one, other in zip(fake, real, strict=True)]
+    return torch.stack(terms).mean()

@@ -1,0 +1,119 @@
+"""Style loss: Gram matrices of VGG19's features, and where its weights come from."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from restore.checkpoints.loading_errors import LOADING_ERRORS
+from restore.losses.pixel import at_least_float32
+from restore.networks.vgg import VGG19Features, layers_for
+
+LARGEST = 512  # px; of a larger picture a crop is compared
+RANDOM_SEED = 0
+
+
+def gram(maps: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, C): products of channels, averaged over positions and divided by C."""
+    flat = maps.flatten(2)
+    return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+
+
+class StyleLoss:
+    """Mean absolute difference of Gram matrices (Gatys et al., CVPR 2016; as an L1 Nazeri et al., EdgeConnect, 2019).
+
+    Not a module of the model, so that the frozen network is neither trained, averaged nor stored.
+
+    Args:
+        features: ``vgg19`` (torchvision's weights, where they are on this machine already), ``download`` (torchvision
+            may fetch them, 550 MB, once), ``random`` (drawn with a fixed seed) or a file with torchvision's weights.
+
+    Attributes:
+        source: what was used, for the run's record.
+
+    Raises:
+        ValueError, FileNotFoundError: the weights are not there, or not VGG19's, with the remedies.
+    """
+
+    def __init__(self, features: str) -> None:
+        self.network = VGG19Features()
+        if features == "random":
+            self.network.draw(RANDOM_SEED)
+            self.source = f"random weights, seed {RANDOM_SEED}"
+        else:
+            path = _download() if features == "download" else _find(features)
+            _load(self.network, path)
+            self.source = f"VGG19 weights {path.name}"
+        self.network.eval()
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Follow the model."""
+        self.network.to(device, dtype)
+
+    def __call__(self, pred: Tensor, gt: Tensor) -> Tensor:
+        """Compare pictures.
+
+        Args:
+            pred, gt: float, (N, 3, H, W), [0, 1]; sides of at least 8. Only ``pred`` gets a gradient. Layers whose
+                map is smaller than 4 px are left out, and of pictures above 512 px a random crop is compared.
+
+        Returns:
+            A scalar, the mean over the layers.
+        """
+        pred, gt = _cropped(pred, gt)
+        layers = layers_for(min(pred.shape[-2:]))
+        if not layers:
+            raise ValueError(
+                f"model.style_weight: a level of {min(pred.shape[-2:])} px is too small for the style loss, expected "
+                "at least 8; set a larger data.patch_size, fewer model.levels or model.style_weight=0"
+            )
+        with torch.autocast(pred.device.type, enabled=False):  # half precision has no room for Gram matrices
+            with torch.no_grad():
+                wanted = [gram(maps) for maps in self.network(at_least_float32(gt), layers)]
+            found = [gram(maps) for maps in self.network(at_least_float32(pred), layers)]
+        terms = [(one - other).abs().mean() for one, other in zip(found, wanted, strict=True)]
+        return torch.stack(terms).mean()
+
+
+def _cropped(pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+    height, width = pred.shape[-2:]
+    # drawn on the CPU, so that no accelerator is waited for
+    top, left = (int(torch.randint(max(1, length - LARGEST + 1), ())) for length in (height, width))
+    place = (..., slice(top, top + LARGEST), slice(left, left + LARGEST))
+    return pred[place], gt[place]
+
+
+def _find(features: str) -> Path:
+    path = _cached() if features == "vgg19" else Path(features)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"model.style_features is {features}, but {path} is not a file; set model.style_features=download to let "
+            "torchvision fetch VGG19 (550 MB, once), =<file> with its weights, =random for fixed random weights, or "
+            "model.style_weight=0 to do without the style loss"
+        )
+    return path
+
+
+def _cached() -> Path:
+    """Where torchvision keeps the weights once it has them."""
+    from torchvision.models import VGG19_Weights
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG19_Weights.IMAGENET1K_V1.url).name
+
+
+def _download() -> Path:
+    from torchvision.models import VGG19_Weights
+
+    VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    return _cached()
+
+
+def _load(network: VGG19Features, path: Path) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict({name: state[name] for name in network.state_dict()})
+    except LOADING_ERRORS as error:
+        raise ValueError(
+            f"model.style_features: {path} does not hold torchvision's VGG19 weights ({type(error).__name__}); give "
+            "another file, or set model.style_features=download or =random"
+        ) from error

@@ -1,0 +1,204 @@
+"""LPIPS, FID and KID through torchmetrics, from weight files at hand: nothing is ever downloaded.
+
+They compare 8-bit pictures through networks trained on ImageNet, so unlike a protocol's columns they need weights, and
+FID and KID belong to a whole set. A score that cannot be computed is None, never a number.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchmetrics
+from torch import Tensor, nn
+
+from restore.checkpoints.loading_errors import LOADING_ERRORS
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("lpips_alex", "fid", "kid")
+FEW_IMAGES = 1000
+LEAST_SIDE = 31  # below it AlexNet's last pooling has nothing left
+SUBSET = 1000  # pictures in one of KID's subsets
+SUBSETS = 100
+
+
+class Perceptual:
+    """Scores sets of restored pictures against their references.
+
+    LPIPS (Zhang et al., CVPR 2018) compares AlexNet's features of each pair, with the published linear heads. FID
+    (Heusel et al., NeurIPS 2017) and KID (Binkowski et al., ICLR 2018; 100 subsets of 1000, the whole set where it
+    is smaller) compare the 2048 features of the original Inception network over both sets, enlarged to 299 px
+    bilinearly as that network's own code does.
+
+    Args:
+        lpips: maps two (1, 3, H, W) in [-1, 1] to a distance; see :func:`open_lpips`. None for none.
+        inception: maps uint8 (N, 3, H, W) to (N, num_features); see :func:`open_inception`. None for none.
+        device: where they run.
+    """
+
+    def __init__(self, lpips: nn.Module | None, inception: nn.Module | None, device: torch.device) -> None:
+        self.lpips = None if lpips is None else lpips.to(device)
+        self.inception = None if inception is None else inception.to(device)
+        self.device = device
+
+    def __bool__(self) -> bool:
+        return self.lpips is not None or self.inception is not None
+
+    def missing(self) -> dict[str, str]:
+        """Why a column will hold no number, for each such column."""
+        reasons = {} if self.lpips is not None else {"lpips_alex": "lpips_weights is not set"}
+        if self.inception is None:
+            reasons |= dict.fromkeys(("fid", "kid"), "inception_weights is not set")
+        return reasons
+
+    @torch.inference_mode()
+    def score(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float | None]:
+        """One set's scores.
+
+        Args:
+            pairs: pred and gt, uint8 (3, H, W) each, of one size.
+
+        Returns:
+            A number or None for each of ``COLUMNS``; FID and KID are None for fewer than two pairs.
+
+        Raises:
+            ValueError: a picture is smaller than LPIPS's network takes.
+        """
+        distances: list[float] = []
+        features: list[tuple[Tensor, Tensor]] = []
+        count = 0
+        for pred, gt in pairs:
+            count += 1
+            if self.lpips is not None:
+                distances.append(self._distance(pred, gt))
+            if self.inception is not None:
+                features.append((self._features(pred), self._features(gt)))
+        scores: dict[str, float | None] = dict.fromkeys(COLUMNS)
+        if distances:
+            scores["lpips_alex"] = sum(distances) / count
+        if self.inception is not None and count >= 2:
+            if count < FEW_IMAGES:
+                log.warning(
+                    "FID over %d pictures, fewer than %d: it is biased upwards and comparable to no published one; "
+                    "KID has no such bias, but a wide spread",
+                    count,
+                    FEW_IMAGES,
+                )
+            preds, gts = (torch.cat(each) for each in zip(*features, strict=True))
+            scores |= {"fid": frechet_distance(preds, gts), "kid": kernel_distance(preds, gts)}
+        return scores
+
+    def _distance(self, pred: Tensor, gt: Tensor) -> float:
+        if min(pred.shape[1:]) < LEAST_SIDE:
+            size = "x".join(map(str, pred.shape[1:]))
+            raise ValueError(
+                f"lpips_weights is set, but a picture has {size} px, and LPIPS takes sides of at least {LEAST_SIDE}; "
+                "leave lpips_weights out"
+            )
+        assert self.lpips is not None
+        both = (image[None].to(self.device, torch.float32) / 127.5 - 1 for image in (pred, gt))
+        return float(self.lpips(*both))
+
+    def _features(self, image: Tensor) -> Tensor:
+        assert self.inception is not None
+        found: Tensor = self.inception(image[None].to(self.device))
+        return found.cpu()
+
+
+class _Given(nn.Module):
+    """Hands features on, so that the two metrics share one pass through the network."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet_distance(preds: Tensor, gts: Tensor) -> float:
+    """FID of two sets of features, (N, num_features) each, N at least 2."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    return float(_compared(FrechetInceptionDistance(feature=_Given(preds.shape[1])), preds.double(), gts.double()))
+
+
+def kernel_distance(preds: Tensor, gts: Tensor) -> float:
+    """KID of two sets of features, (N, num_features) each, N at least 2; the subsets are the same at every call."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    size = min(SUBSET, len(preds))
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance`")  # keeps features in memory
+        torch.manual_seed(0)
+        metric = KernelInceptionDistance(
+            feature=_Given(preds.shape[1]), subsets=SUBSETS if len(preds) > SUBSET else 1, subset_size=size
+        )
+        mean, _ = _compared(metric, preds.double(), gts.double())
+    return float(mean)
+
+
+def _compared(metric: torchmetrics.Metric, preds: Tensor, gts: Tensor) -> Any:
+    metric.update(gts, real=True)
+    metric.update(preds, real=False)
+    return metric.compute()
+
+
+def open_lpips(path: str) -> nn.Module:
+    """LPIPS with AlexNet's weights from torchvision's file; the linear heads come with torchmetrics.
+
+    Raises:
+        ValueError, FileNotFoundError: the file is not that.
+    """
+    from torchmetrics.functional.image.lpips import _NoTrainLpips  # the public class would download AlexNet
+
+    weights = _weights(path, "lpips_weights", "torchvision's alexnet")
+    network = _NoTrainLpips(net="alex", pnet_rand=True)
+    # "slice2.3.weight" is torchvision's "features.3.weight"
+    names = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}
+    _refuse_others(path, "lpips_weights", "torchvision's alexnet", names.values(), weights)
+    network.net.load_state_dict({name: weights[theirs] for name, theirs in names.items()})
+    return network
+
+
+def open_inception(path: str) -> nn.Module:
+    """The Inception network of FID and KID, with the weights file that torch-fidelity distributes.
+
+    Raises:
+        ValueError, FileNotFoundError: the file is not that, or torch-fidelity is not installed.
+    """
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    expected = "torch-fidelity's weights-inception-2015-12-05"
+    weights = _weights(path, "inception_weights", expected)  # before torch-fidelity, whose loading would run code
+    _refuse_others(path, "inception_weights", expected, ("Conv2d_1a_3x3.conv.weight", "fc.weight"), weights)
+    try:
+        network = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=path)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "inception_weights is set, but torch-fidelity, which holds the network, is not installed; install restore "
+            "with the extra fid"
+        ) from error
+    network.use_antialias = False  # torchmetrics' own habit since 1.8, unlike the network's code and published scores
+    return network
+
+
+def _weights(path: str, setting: str, expected: str) -> dict[str, Tensor]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{setting}: {path} is not a file, expected {expected} weights; null goes without")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except LOADING_ERRORS as error:
+        raise ValueError(f"{setting}: {path} is damaged or no file of weights, expected {expected}") from error
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"{setting}: {path} holds no table of weights, expected {expected}")
+    return dict(weights)
+
+
+def _refuse_others(path: str, setting: str, expected: str, names: Iterable[str], weights: Mapping[str, Tensor]) -> None:
+    lacking = [name for name in names if name not in weights]
+    if lacking:
+        raise ValueError(f"{setting}: {path} lacks {lacking[0]}, expected {expected} weights")

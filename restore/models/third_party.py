@@ -1,0 +1,136 @@
+"""Other people's weights of image restoration networks, recognised by spandrel."""
+
+import logging
+import math
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from restore.models import loading
+from restore.models.base import RestorationModel
+from restore.ops import tiling
+
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
+
+log = logging.getLogger(__name__)
+
+PROBE = 64  # lq pixels; side of the picture that memory is measured on
+MARGIN = 1.5  # for what convolutions and the allocator keep beside the maps
+
+
+def load_foreign(path: Path, unknown: ValueError) -> "ForeignModel":
+    """A network of another project, from a file that is not ours.
+
+    Spandrel names the architecture by the weights alone. It gets tensors that were read so that no file can run code.
+
+    Args:
+        unknown: why it is not ours; raised where nobody knows the file.
+
+    Raises:
+        ValueError: spandrel is not installed, does not know the weights, or they do not restore RGB pictures.
+    """
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+    except ImportError:
+        raise ValueError(
+            f"{unknown}; for weights of other projects in a checkout: pip install '.[foreign]'"
+        ) from unknown
+    weights = loading.content(path, setting="ckpt_path")
+    if not isinstance(weights, dict):
+        raise unknown
+    try:
+        found: Any = ModelLoader("cpu").load_from_state_dict(weights)
+    except (UnsupportedModelError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{unknown}; spandrel does not know these weights either ({type(error).__name__}). Where they belong to an "
+            "architecture of this package: restore export format=safetensors model=<its name> ckpt_path=..."
+        ) from error
+    kinds = {"SR", "Restoration"}
+    if not isinstance(found, ImageModelDescriptor) or found.purpose not in kinds or found.size_requirements.square:
+        raise ValueError(f"ckpt_path: {path} is a {found.architecture.name} network, which restores no whole pictures")
+    if (found.input_channels, found.output_channels) != (3, 3):
+        raise ValueError(
+            f"ckpt_path: {path} is a {found.architecture.name} network with {found.input_channels} channels in and "
+            f"{found.output_channels} out, expected 3 and 3, RGB"
+        )
+    return ForeignModel(found).eval()
+
+
+class ForeignModel(RestorationModel):
+    """A network of another project behind our contract.
+
+    Its receptive radius is not known, so a large picture is cut into tiles that overlap by ``tile_overlap`` and are
+    blended. What a pixel costs in memory is measured on a small picture.
+    """
+
+    method = "foreign"
+    training_settings = ()
+    halo = None
+
+    def __init__(self, found: "ImageModelDescriptor[Any]") -> None:
+        from spandrel import ModelTiling
+
+        super().__init__()
+        self.descriptor = found
+        self.network = found.model
+        self.scale = found.scale
+        self.multiple_of = found.size_requirements.multiple_of
+        self.min_size = max(1, found.size_requirements.minimum)
+        self.protocol = "sr_y" if self.scale > 1 else "deblur_rgb"
+        if found.tiling == ModelTiling.INTERNAL:
+            self.why_no_tiles = f"{found.architecture.name} cuts it into parts itself"  # type: ignore[misc]
+        self.eval()
+        self.bytes_per_pixel = self._measured()
+        log.info("these weights are of another project: %s, x%d", found.architecture.name, self.scale)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W)."""
+        pred: Tensor = self.descriptor(lq)
+        return pred
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Refused: spandrel's networks are used, not trained."""
+        raise ValueError("weights of another project cannot be trained on")
+
+    def _measured(self) -> int:
+        side = tiling.round_up(max(PROBE, self.min_size), self.multiple_of)
+        with torch.inference_mode(), _Peak() as peak:
+            self(torch.rand(1, 3, side, side))
+        most: int = peak.most
+        return math.ceil(MARGIN * most / side**2)
+
+
+class _Peak(TorchDispatchMode):
+    """Bytes of the tensors that were made and alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.most = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for each in tree_leaves(out):
+            if isinstance(each, Tensor):
+                self._count(each.untyped_storage())
+        self.most = max(self.most, self.now)
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size

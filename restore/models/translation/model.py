@@ -1,0 +1,304 @@
+"""Multi-resolution, multi-loss image-to-image translation."""
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from restore.distributed import collectives
+from restore.losses.adversarial import Adversarial
+from restore.losses.diff_augment import Policy
+from restore.losses.pixel import at_least_float32
+from restore.models.base import RestorationModel
+from restore.models.translation.criterion import Judges
+from restore.models.translation.losses import Pyramid, check_settings
+from restore.models.translation.plan import measured_plan
+from restore.models.translation.stages import Stage, make_stages, stage_at
+from restore.networks.multires_translation import MultiResTranslation
+from restore.ops import tiling
+from restore.ops.resize import Interpolation, pyramid, resize
+from restore.ops.tiling import Forward
+
+
+class Translation(RestorationModel):
+    """Turns a contour drawing, a segmentation or a photo into a photo, from coarse to fine.
+
+    After a patent of UniDT (Huayuan Computing); see :class:`MultiResTranslation` for its kin. Input and reference are
+    made into pyramids of N resolutions; at each a discriminator, L1 and a style loss judge the network's output there.
+    The levels are trained from low to high one after another, then all together
+    (:mod:`restore.models.translation.stages`).
+
+    Lightning takes the generator's steps, so accumulation, gradient clipping and precision are the trainer's, and a
+    ``step`` is one update of the generator. The discriminators' optimiser is the model's own.
+
+    Args:
+        levels, width, blocks, in_channels: see :class:`MultiResTranslation`.
+        input_kind: ``rgb``, or ``labels``, whose pyramid is always made by picking the nearest pixel.
+        interpolation: of the pyramids: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
+        discriminator_width, spectral_norm: see :class:`PatchDiscriminator`.
+        stages: see :func:`make_stages`.
+        l1_weight, adversarial_weight, style_weight, feature_matching_weight, frequency_weight: of the losses, 0 for
+            without. ``style_weight=None``: at the start of each stage such that its share is half of L1's.
+        adversarial: ``least_squares``, ``hinge`` or ``non_saturating``, which comes with R1 weighted by ``r1_weight``.
+        style_features: see :class:`StyleLoss`.
+        level_weights: of the levels' losses, the full resolution first; None: 1 each.
+        augment: of what the discriminators see: any of ``color``, ``translation``, ``cutout``.
+        lr, betas: of Adam, for generator and discriminators.
+        scale: 1; translation keeps the size.
+
+    Raises:
+        ValueError: for a value outside these.
+    """
+
+    method = "translation"
+    protocol = "translation_rgb"
+    monitor = "l1"
+    smaller_is_better = True
+    has_idle_parameters = True  # those of other stages
+    why_no_tiles = (
+        "instance norm takes its means over the whole picture, so every tile would get colours and contrasts of its own"
+    )
+    halo = None
+    keeps_kind = False
+    training_settings = (
+        "stages",
+        "l1_weight",
+        "adversarial",
+        "adversarial_weight",
+        "r1_weight",
+        "style_weight",
+        "style_features",
+        "feature_matching_weight",
+        "frequency_weight",
+        "level_weights",
+        "augment",
+        "lr",
+        "betas",
+    )
+    network: MultiResTranslation
+
+    def __init__(
+        self,
+        *,
+        scale: int = 1,
+        levels: int = 3,
+        width: int = 32,
+        blocks: int = 9,
+        in_channels: int = 3,
+        input_kind: Literal["rgb", "labels"] = "rgb",
+        interpolation: Interpolation = "bicubic",
+        discriminator_width: int = 64,
+        spectral_norm: bool = False,
+        stages: list[dict[str, Any]] | None = None,
+        l1_weight: float = 100.0,
+        adversarial: Adversarial = "least_squares",
+        adversarial_weight: float = 1.0,
+        r1_weight: float = 10.0,
+        style_weight: float | None = None,
+        style_features: str = "vgg19",
+        feature_matching_weight: float = 0.0,
+        frequency_weight: float = 0.0,
+        level_weights: list[float] | None = None,
+        augment: list[Policy] | tuple[Policy, ...] = (),
+        lr: float = 2e-4,
+        betas: list[float] | tuple[float, float] = (0.5, 0.999),
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        check_settings(dict(self.hparams))
+        self.network = MultiResTranslation(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
+        make_stages(stages, levels=levels)  # refused here, before the data are looked at
+        self.scale, self.in_channels, self.input_kind = scale, in_channels, input_kind
+        self.multiple_of = self.network.multiple_of
+        self.min_size = 2 * self.multiple_of  # instance norm needs more than one value
+        self.bytes_per_pixel = self.network.bytes_per_pixel
+        self.judges: Judges | None = None  # made for a training
+        self.stages: list[Stage] = []
+        self.stage: Stage | None = None
+        self._stored_opt_d: dict[str, Any] | None = None
+
+    # --- use ---
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, in_channels, H, W) in [0, 1] -> (N, 3, H, W) in [0, 1]; sides multiples of ``multiple_of``.
+
+        As long as the highest levels are not trained, the output of the highest that is, enlarged bicubically.
+        """
+        return self._highest(lq, int(self.network.top))
+
+    def traceable(self) -> Forward:
+        """``forward`` with the trained levels written into the graph."""
+        return partial(self._highest, top=int(self.network.top))
+
+    def _highest(self, lq: Tensor, top: int) -> Tensor:
+        pred = self.network.highest(self._inputs(lq), top)
+        return resize(pred, 2**top) if top else pred
+
+    def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
+        """See the base class; lower outputs are enlarged by repeating pixels."""
+        height, width = lq.shape[-2:]
+        top = int(self.network.top)
+        padded = tiling.pad(lq, multiple_of=self.multiple_of, min_size=self.min_size)
+        found = self.network(self._inputs(padded), top)
+        shown = [
+            each.repeat_interleave(2**r, -1).repeat_interleave(2**r, -2)[..., :height, :width]
+            for r, each in enumerate(found, start=top)
+        ]
+        return [*reversed(shown), *[None] * top]
+
+    def pool_locally(self, window: int) -> None:
+        """Refused."""
+        raise ValueError(f"pool_window is {window}, but translation is not possible in parts: {self.why_no_tiles}")
+
+    def _inputs(self, lq: Tensor) -> Pyramid:
+        return self._pyramid(lq, "nearest" if self.input_kind == "labels" else self.hparams["interpolation"])
+
+    def _pyramid(self, image: Tensor, interpolation: Interpolation) -> Pyramid:
+        # clamped, because cubic and Lanczos kernels overshoot what the outputs can be
+        return [each.clamp(0, 1) for each in pyramid(image, len(self.network.levels), interpolation)]
+
+    # --- training ---
+
+    def setup(self, stage: str) -> None:
+        """Make what only a training needs: its stages, and judges fit for the size of its crops."""
+        if stage != "fit":
+            return
+        if self.trainer.precision == "16-mixed":
+            raise ValueError("trainer.precision is 16-mixed, which cannot train a discriminator; set bf16-mixed")
+        settings, steps = self.hparams["stages"], self.trainer.max_steps
+        self.stages = make_stages(settings, levels=self.hparams["levels"], max_steps=steps)
+        self.judges = Judges(self.hparams, self._data().patch_size)
+        # not the strategy's: their gradients come from a backward pass of their own, and are averaged behind it
+        judging = [*self.judges.named_parameters(prefix="judges"), *self.judges.named_buffers(prefix="judges")]
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in judging]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam for the generator, which Lightning steps, and one for the discriminators, which the model steps."""
+        assert self.judges is not None
+        self.judges.follow(self.device, self.weights_dtype)
+        judging = list(self.judges.discriminators.parameters())
+        self.opt_d = torch.optim.Adam(judging) if judging else None  # learning rates are set at every step
+        if self.opt_d is not None and self._stored_opt_d is not None:
+            self.opt_d.load_state_dict(self._stored_opt_d)
+        self._stored_opt_d = None
+        return torch.optim.Adam(self.network.parameters())
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Enter the step's stage, with fresh optimisers at its start, and set the learning rate."""
+        assert self.judges is not None
+        step = self.trainer.global_step
+        stage, optimizers = stage_at(self.stages, step), [*self.trainer.optimizers]
+        if self.opt_d is not None:
+            optimizers.append(self.opt_d)
+        if stage != self.stage:
+            self.enter(stage)
+            if step == stage.begin:
+                self._begin(stage, optimizers)
+        lr = self.hparams["lr"] * stage.lr_factor(step)
+        for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
+            group.update(lr=lr, betas=tuple(self.hparams["betas"]))
+
+    def _begin(self, stage: Stage, optimizers: list[torch.optim.Optimizer]) -> None:
+        assert self.judges is not None
+        self.judges.forget(stage)
+        for optimizer in optimizers:
+            optimizer.state.clear()
+        if stage.number > 1 and self.stages[stage.number - 2].top != stage.top:
+            # a blurred picture of a lower level may be closer in L1 than a sharp one; it must not remain the best
+            self.best = self.worst
+
+    def enter(self, stage: Stage) -> None:
+        """Let only the stage's modules learn."""
+        self.stage, self.average_from = stage, stage.begin
+        self.network.requires_grad_(False)
+        for level in stage.trained:
+            for module in self.network.modules_of(level):
+                module.requires_grad_(True)
+        self.network.top.fill_(stage.top)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One batch: ``lq`` (N, in_channels, h, w) and ``gt`` (N, 3, h, w), float in [0, 1]."""
+        stage, judges, accumulate = self.stage, self.judges, self.trainer.accumulate_grad_batches
+        assert stage is not None
+        assert judges is not None
+        inputs, targets, fakes = self.pictures(batch, stage)
+
+        # discriminator step: the pictures are judged as they are; no gradient goes on to the generator
+        judged: dict[str, Tensor] = {}
+        if self.opt_d is not None:
+            judgement, judged = judges.discriminator_loss(inputs, targets, fakes, stage)
+            (judgement / accumulate).backward()
+            if (batch_idx + 1) % accumulate == 0:
+                collectives.average_gradients(judges.discriminators.parameters())
+                self.clip_gradients(self.opt_d)
+                self.opt_d.step()
+                self.opt_d.zero_grad()
+
+        # generator step: Lightning differentiates what is returned; no gradient goes on to the discriminators
+        loss, terms = judges.generator_loss(inputs, targets, fakes, stage)
+        self.log_training(loss, terms | judged)
+        return loss
+
+    def pictures(self, batch: dict[str, Any], stage: Stage) -> tuple[Pyramid, Pyramid, dict[int, Tensor]]:
+        """What a step compares.
+
+        Returns:
+            Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the
+            outputs (N, 3, h, w) of those trained in this stage, float32; all in [0, 1].
+        """
+        inputs, targets = self._inputs(batch["lq"]), self._pyramid(batch["gt"], self.hparams["interpolation"])
+        outputs = self.network(inputs, stage.top)
+        return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}
+
+    # --- the plan ---
+
+    def stage_lengths(self, max_steps: int) -> dict[str, int]:
+        """See the base class."""
+        stages = make_stages(self.hparams["stages"], levels=self.hparams["levels"], max_steps=max_steps)
+        return {stage.name: stage.end - stage.begin for stage in stages}
+
+    def shorten_stages(self) -> None:
+        """See the base class."""
+        given = self.hparams["stages"]
+        if given:  # null stands for equal shares already, and nothing for a single stage
+            self.hparams["stages"] = [{**each, "share": 1 / len(given)} for each in given]
+
+    def stage_ending_at(self, step: int) -> str | None:
+        """Name of the stage whose last update was number ``step``, counted from 1."""
+        found = (f"stage_{each.number}_{each.name.replace(' ', '_')}" for each in self.stages if each.end == step)
+        return next(found, None)
+
+    def plan(self) -> str:
+        """What is trained when, in Markdown; one step of each stage is measured."""
+        data = self._data()
+        return measured_plan(self, side=data.patch_size, count=data.batch_size // self.trainer.world_size)
+
+    # --- checkpoints ---
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the discriminators' optimiser and the calibrated weights."""
+        assert self.judges is not None
+        self.record = self.judges.record()
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["translation"] = {
+            "optimizer": None if self.opt_d is None else self.opt_d.state_dict(),
+            "style_weights": dict(self.judges.style_weights),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back."""
+        assert self.judges is not None
+        super().on_load_checkpoint(checkpoint)
+        own, stored = (
+            {name: value.shape for name, value in state.items() if name.startswith("judges.")}
+            for state in (self.state_dict(), checkpoint["state_dict"])
+        )
+        if own != stored:
+            raise ValueError(
+                "resume: the checkpoint holds other discriminators; set data.patch_size and "
+                "model.adversarial_weight as there, or use init_from to take the generator alone"
+            )
+        self._stored_opt_d = checkpoint["translation"]["optimizer"]
+        self.judges.style_weights = dict(checkpoint["translation"]["style_weights"])

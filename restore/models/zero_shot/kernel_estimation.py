@@ -1,0 +1,254 @@
+"""The kernel an image was shrunk with, estimated from the image alone.
+
+A scene looks alike at every scale, so an image shrunk with the right kernel looks like the image itself. That is used
+twice. First in the spectrum: without a blur it falls as a power of the frequency, the same at every scale and in every
+direction's own strength, so what falls faster is the blur; a Gaussian is fitted to it. Then, after Bell-Kligler,
+Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019 (KernelGAN), in patches:
+a deep linear generator, started at that Gaussian, shrinks the image until a discriminator cannot tell the patches.
+
+Where this departs from the paper, because measured kernels came out too narrow (less than half the variance): the
+image's own patches are blurred a little first, because the shrunk ones have been blurred twice; and the kernel's rim
+and small values are held to the first estimate instead of to 0.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.networks.kernel_gan import TAPS, LinearGenerator, PatchDiscriminator
+from restore.ops.blur_kernels import centred, shrink
+
+SMALLEST = 64  # px; fewer hold too few patches
+WINDOW = 256  # px, side of the pieces whose spectra are averaged
+# Calibrated on 25 BSDS training photos, as sharp photos look before they are shrunk
+FALL = 2.1  # power falls as frequency to this power
+LENS = 0.15  # px^2, variance of the blur that sharp photos have of themselves
+PATCHES = 32  # px, side of the crops that the discriminator compares
+HOLD = 0.1  # weight of the distance from the first estimate
+AVERAGE = 0.98  # of the kernel over the steps: a GAN circles around its aim
+
+
+def estimate_kernel(
+    image: Tensor, scale: int, *, steps: int, seed: int, report: Callable[[int, int], None] | None = None
+) -> Tensor:
+    """Estimate the kernel that an image was shrunk with.
+
+    Args:
+        image: float, (1 or 3, H, W), [0, 1], at least 64 x 64.
+        scale: 2, 3 or 4: how much finer the pixels are, in which the kernel is measured.
+        steps: updates of the generator; 0 leaves it at the Gaussian.
+        seed: the same seed gives the same kernel.
+        report: called with (steps done, steps) after each step.
+
+    Returns:
+        float64, (odd, odd), at least 0 but for a rest of the centring, sums to 1, centre of mass in the middle; on the
+        image's device.
+
+    Raises:
+        ValueError: for another kind of image or scale, or an image without any detail.
+    """
+    _check(image, scale, steps)
+    # the caller may be predicting, and nothing made under inference_mode can be trained
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        image = image.detach().clone().float()
+        start = _gaussian(_covariance(image, scale))
+        kernel = _refine(image, start, scale, steps, report) if steps else start
+        kernel = kernel.clamp(min=0)
+        return centred(kernel * (kernel > 0.005 * kernel.max()))
+
+
+def check_scale(scale: int) -> None:
+    """Raise ValueError for a scale at which a kernel cannot be told."""
+    if scale not in (2, 3, 4):
+        raise ValueError(f"kernel=estimate: scale is {scale}, expected 2, 3 or 4; enlarge in several steps")
+
+
+def _check(image: Tensor, scale: int, steps: int) -> None:
+    check_scale(scale)
+    if steps < 0:
+        raise ValueError(f"kernel=estimate: steps is {steps}, expected 0 or more")
+    if not image.is_floating_point() or image.dim() != 3 or len(image) not in (1, 3):
+        got = f"{image.dtype} {tuple(image.shape)}"
+        raise ValueError(f"kernel=estimate: got {got}, expected a float image of shape (1 or 3, height, width)")
+    if min(image.shape[1:]) < SMALLEST:
+        raise ValueError(
+            f"kernel=estimate: the image is {image.shape[2]}x{image.shape[1]}, expected at least {SMALLEST} px "
+            "each way, because less does not show its blur; leave kernel out"
+        )
+    if not float(image.mean(0).std()) > 1e-3:
+        raise ValueError("kernel=estimate: the image has no detail to estimate a blur from; leave kernel out")
+
+
+# --- the first estimate: the spectrum ----------------------------------------------------------------------------
+
+
+def _spectrum(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Power and frequencies (rad / px; y, x) of the grey image: (n,) and (2, n), averaged over windows."""
+    grey = image.mean(0).double().cpu()
+    sides = [min(WINDOW, side) for side in grey.shape]
+    pieces = grey.unfold(0, sides[0], max(1, sides[0] // 2)).unfold(1, sides[1], max(1, sides[1] // 2)).flatten(0, 1)
+    taper = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in sides))
+    pieces = (pieces - (pieces * taper).sum((1, 2), keepdim=True) / taper.sum()) * taper
+    power = torch.fft.fft2(pieces).abs().square().mean(0) / taper.square().sum()
+    axes = [2 * math.pi * torch.fft.fftfreq(side, dtype=torch.float64) for side in sides]
+    frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+    # half of the plane says all; what is below is the taper's and the light's doing
+    used = (frequency.norm(dim=0) > 0.1) & (frequency[0] >= 0)
+    return power.flatten()[used], frequency[:, used]
+
+
+def _covariance(image: Tensor, scale: int) -> Tensor:
+    """Covariance (2, 2; y, x; px^2 at the finer scale) of the Gaussian blur that explains the image's spectrum.
+
+    Maximum likelihood of independent exponential powers (Whittle). The power expected at a frequency is the sum over
+    the finer frequencies that shrinking folds onto it, of strength(direction) * frequency^-fall * blur^2, plus noise.
+    """
+    power, frequency = _spectrum(image)
+    turn = 2 * math.pi * torch.cartesian_prod(*2 * [torch.arange(scale, dtype=torch.float64) - (scale - 1) // 2])
+    away = turn[:, :, None] * torch.where(frequency > 0, -1.0, 1.0)
+    finer = (frequency + away) / scale  # (folds, 2, n)
+    y, x = finer[:, 0], finer[:, 1]
+    radius, angle = (y**2 + x**2).log() / 2, torch.atan2(y, x)
+    waves = torch.stack([wave(n * angle) for n in (2, 4) for wave in (torch.cos, torch.sin)])
+    level = math.log(float((power * frequency.norm(dim=0) ** FALL).mean()))
+    values = torch.tensor([level, FALL, math.log(0.6 * scale), 0, math.log(0.6 * scale), -14, 0, 0, 0, 0]).double()
+    values.requires_grad_()
+
+    def cost() -> Tensor:
+        level, fall, root, noise, strength = values[0], values[1], _root(values[2:5]), values[5], values[6:]
+        blur = torch.einsum("ij,fin->fjn", root, finer).square().sum(1)
+        logs = level - fall * radius - blur - LENS * (y**2 + x**2) + torch.einsum("w,wfn->fn", strength, waves)
+        expected = logs.logsumexp(0).exp() + noise.exp()
+        # the priors count as much as about a hundred frequencies each
+        prior = ((fall - FALL) / 0.15) ** 2 / 200 + strength.square().sum() / 2000
+        prior = prior + (root.diagonal().log() - math.log(0.6 * scale)).square().sum() / 2000
+        return (expected.log() + power / expected).mean() + prior
+
+    _minimise(cost, values)
+    root = _root(values.detach()[2:5])
+    return root @ root.T
+
+
+def _root(values: Tensor) -> Tensor:
+    """Lower triangular root of a covariance, from three numbers without bounds."""
+    zero = torch.zeros_like(values[0])
+    return torch.stack([values[0].exp(), zero, values[1], values[2].exp()]).view(2, 2)
+
+
+def _minimise(cost: Callable[[], Tensor], values: Tensor) -> None:
+    optimiser = torch.optim.LBFGS([values], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        error = cost()
+        torch.autograd.backward(error)
+        return float(error.detach())
+
+    optimiser.step(closure)
+
+
+def _gaussian(covariance: Tensor, least: int = TAPS) -> Tensor:
+    """Three sigma wide at least and odd: (side, side), sums to 1."""
+    reach = max(least // 2, math.ceil(3 * float(covariance.diagonal().max()) ** 0.5))
+    offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    position = torch.stack(torch.meshgrid(offset, offset, indexing="ij")).flatten(1)
+    exponent = -0.5 * (position * torch.linalg.solve(covariance, position)).sum(0)
+    return torch.softmax(exponent, 0).view(len(offset), len(offset))
+
+
+# --- the second: patches -----------------------------------------------------------------------------------------
+
+
+def _refine(image: Tensor, start: Tensor, scale: int, steps: int, report: Callable[[int, int], None] | None) -> Tensor:
+    """The generator's kernel, averaged over the steps: float64, the shape of ``start``."""
+    start = start.float().to(image.device)
+    generator = LinearGenerator(scale=scale).to(image.device)
+    discriminator = PatchDiscriminator(in_channels=len(image)).to(image.device)
+    middle = (len(start) - TAPS) // 2
+    _imitate(generator, start[middle : middle + TAPS, middle : middle + TAPS])
+    rest = start - F.pad(generator.kernel().detach(), [middle] * 4)  # what 13 x 13 samples and so few steps left out
+    crops = _Crops(image, _own_patches(image, start, scale), len(start) + scale * (PATCHES - 1))
+    opt_g = torch.optim.Adam(generator.parameters(), 2e-4, betas=(0.5, 0.999))
+    opt_d = torch.optim.Adam(discriminator.parameters(), 2e-4, betas=(0.5, 0.999))
+    average = start.double()
+    for step in range(steps):
+        crop, real = crops.draw()
+        kernel = rest + F.pad(generator.kernel(), [middle] * 4)
+        fake = F.conv2d(crop[:, None], kernel[None, None], stride=scale).transpose(0, 1)
+        discriminator.requires_grad_(False)
+        _update(opt_g, (discriminator(fake) - 1).square().mean() + _constraints(kernel, start))
+        discriminator.requires_grad_(True)
+        made = discriminator(fake.detach()).square().mean()
+        _update(opt_d, ((discriminator(real) - 1).square().mean() + made) / 2)
+        average = average.lerp(kernel.detach().double(), 1 - AVERAGE)
+        if report is not None:
+            report(step + 1, steps)
+    return average
+
+
+def _imitate(generator: LinearGenerator, kernel: Tensor) -> None:
+    optimiser = torch.optim.Adam(generator.parameters(), 1e-3)
+    for _ in range(100):
+        _update(optimiser, (generator.kernel() - kernel).abs().sum())
+
+
+def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    optimiser.step()
+
+
+def _own_patches(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """The image blurred as little as makes its blur, at its own scale, that of the image shrunk with ``kernel``.
+
+    With the image's blur k, the shrunk image's is k and k at 1 / scale of its size, in the shrunk image's pixels.
+    """
+    offset = torch.arange(len(kernel), dtype=torch.float64) - len(kernel) // 2
+    weight = kernel.double().cpu()
+    rows, columns, both = weight.sum(1) @ offset**2, weight.sum(0) @ offset**2, offset @ weight @ offset
+    covariance = torch.stack([rows, both, both, columns]).view(2, 2) / scale**4
+    return shrink(image, _gaussian(covariance, 3), 1)
+
+
+def _constraints(kernel: Tensor, start: Tensor) -> Tensor:
+    """The paper's section 4.3: sum 1, centre in the middle, and nothing where the first estimate has nothing."""
+    offset = torch.arange(len(kernel), device=kernel.device) - len(kernel) // 2
+    centre = torch.stack([kernel.sum(1) @ offset.to(kernel), kernel.sum(0) @ offset.to(kernel)])
+    empty = start < 0.01 * start.max()
+    far = (kernel - start).square().sum() / start.square().sum()
+    penalty: Tensor = 0.5 * ((1 - kernel.sum()).abs() + centre.norm() + (kernel - start)[empty].abs().sum())
+    return penalty + HOLD * far
+
+
+class _Crops:
+    """Random crops, more often where the image has edges (the paper's section 4.4).
+
+    Args:
+        image: (C, H, W), to be shrunk.
+        own: (C, H, W), whose patches the shrunk ones should look like.
+        side: of the crops of ``image``; those of ``own`` have ``PATCHES``.
+    """
+
+    def __init__(self, image: Tensor, own: Tensor, side: int) -> None:
+        self.image, self.own = image, own
+        self.sides = [min(side, length) for length in image.shape[1:]]
+        grey = image.mean(0)
+        edges = (grey[1:, 1:] - grey[:-1, 1:]).abs() + (grey[1:, 1:] - grey[1:, :-1]).abs()
+        self.chances = [_means(edges, self.sides), _means(edges, [PATCHES, PATCHES])]
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """A crop to shrink, (C, side, side), and one of the image's own, (1, C, 32, 32)."""
+        (top, left), (y, x) = (
+            divmod(int(torch.multinomial(chance.flatten(), 1)), chance.shape[1]) for chance in self.chances
+        )
+        crop = self.image[:, top : top + self.sides[0], left : left + self.sides[1]]
+        return crop, self.own[None, :, y : y + PATCHES, x : x + PATCHES]
+
+
+def _means(edges: Tensor, sides: list[int]) -> Tensor:
+    """Mean edge strength of each crop, by its corner; on the CPU, so that every device draws alike."""
+    return F.avg_pool2d(edges[None, None], [side - 1 for side in sides], 1)[0, 0].cpu() + 1e-6

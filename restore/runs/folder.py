@@ -1,0 +1,123 @@
+"""The folder of a run: what it holds, when it may be resumed, and when it is finished.
+
+``outputs/<name>/<run_id>/`` holds config.yaml, overrides.yaml, environment.json, metrics.csv, checkpoints/, panels/,
+curves.png, train.log and result.json.
+"""
+
+import json
+import logging
+import platform
+import secrets
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from restore.checkpoints.file_names import LAST
+from restore.io.files import read_mapping, write_text
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
+
+
+def discard_unused(folder: Path) -> None:
+    """Remove the folder of a run that ended, on a wrong setting for example, before it was described."""
+    described = ("config.yaml", "environment.json", "metrics.csv", "result.json", "checkpoints")
+    if any((folder / name).exists() for name in described):
+        return
+    for name in ("train.log", "run_token", "lock"):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody else's files stay
+        folder.rmdir()
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier start, killed before its first ``last.ckpt``, left for a run that begins anew."""
+    for name in ("checkpoints/best.ckpt", "metrics.csv", "non_finite.pt"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def warnings(folder: Path) -> list[str]:
+    """What the starts of a run warned of, each sentence once."""
+    starts = read_mapping(folder / "environment.json", ("starts",))["starts"]
+    return list(dict.fromkeys(warning for start in starts for warning in start.get("warnings", [])))
+
+
+def result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run."""
+    path = folder / "result.json"
+    return read_mapping(path, ("monitor", "value", "steps")) if path.exists() else None
+
+
+def finished(folder: Path) -> dict[str, Any]:
+    """The result of a run that must be finished.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = result(folder)
+    if found is None:
+        raise FileNotFoundError(f"{folder / 'result.json'} was not written; start the same command again")
+    return found
+
+
+def remedy(folder: Path, *, is_point: bool) -> str:
+    """How an interrupted run goes on; a point of a sweep with the whole sweep."""
+    with_id = "" if is_point else f" with run_id={folder.name}"
+    if not (folder / "checkpoints" / LAST).exists():
+        return "Nothing was trained yet; start the same command again"
+    return f"Start the same command{with_id} again to go on from the last checkpoint"
+
+
+def run_token(folder: Path) -> str:
+    """A short random id that stays with the folder; the dashboard's run id."""
+    path = folder / "run_token"
+    if not path.exists():
+        write_text(path, secrets.token_hex(4))
+    return path.read_text()
+
+
+def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: dict[str, Any]) -> None:
+    """Write config.yaml, overrides.yaml and environment.json.
+
+    Args:
+        facts: about this start: device, processes, threads, data fingerprint.
+    """
+    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
+    path = folder / "environment.json"
+    starts = read_mapping(path, ("starts",))["starts"] if path.exists() else []
+    for key in ("processes", "threads", "data"):
+        if starts and starts[-1].get(key, facts.get(key)) != facts.get(key):
+            log.warning("%s changed since the last start: the run goes on, but not bit for bit the same", key)
+    start = {
+        "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "python": sys.version.split()[0],
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": {name: version(name) for name in _PACKAGES},
+        "git": git_state(),
+    } | facts
+    write_text(path, json.dumps({"starts": [*starts, start]}, indent=2) + "\n")
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the code, and whether files differ from it; None outside a git checkout."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here.parent / ".git").exists():
+        return None
+    commit = _git(here, "rev-parse", "HEAD")
+    return None if commit is None else {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain"))}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):  # no git here, or a very slow disk
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

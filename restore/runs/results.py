@@ -1,0 +1,169 @@
+"""Tables of an evaluation: a row per image, means per benchmark, and the files they are written to."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from restore.io.files import read_mapping, write_text
+from restore.io.tables import Table
+
+Row = dict[str, Any]
+Scores = dict[str, float | None]  # by column; None is not available
+Means = dict[str, dict[str, Scores]]  # restorer -> benchmark
+
+KEYS = ("benchmark", "image", "scale", "protocol")  # of results.csv, before the scores
+SMALLER_IS_BETTER = ("l1",)
+DIGITS = {"ssim_y": 4, "ssim_rgb": 4, "ssim_matlab3d": 4, "l1": 4, "lpips_alex": 4, "kid": 4}  # else 3
+
+
+def means(rows: list[Row], columns: Sequence[str]) -> dict[str, Scores]:
+    """Benchmark -> column -> mean of the images' scores; behind a benchmark its sequences, where it has several."""
+    groups: dict[str, list[Row]] = {}
+    for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
+        own = [row for row in rows if row["benchmark"] == benchmark]
+        sequences = list(dict.fromkeys(_sequence(row) for row in own))
+        groups[benchmark] = own
+        for sequence in sequences if len(sequences) > 1 else []:
+            groups[f"{benchmark}/{sequence}"] = [row for row in own if _sequence(row) == sequence]
+    return {
+        name: {column: sum(row[column] for row in own) / len(own) for column in columns} for name, own in groups.items()
+    }
+
+
+def _sequence(row: Row) -> str:
+    """What stands before the slash in a frame's name; pictures without one belong together."""
+    return str(row["image"]).rpartition("/")[0]
+
+
+def table(means: Means, scale: int, name: str) -> Table:
+    """One line per restorer and benchmark; a gain column, in the first score, against the second restorer."""
+    first, *others = means
+    columns = list(next(iter(means[first].values())))
+    rows = []
+    for who, benchmarks in means.items():
+        for benchmark, scores in benchmarks.items():
+            gain = _gain(columns[0], scores, means[others[0]][benchmark]) if who == first and others else ""
+            rows.append([who, benchmark, *(_text(column, scores[column]) for column in columns), gain])
+    return Table("", [f"x{scale}, {name}", "benchmark", *columns, f"gain over {others[0]}" if others else ""], rows)
+
+
+def markdown(table: Table) -> str:
+    """What results.md holds."""
+    lines = [f"| {' | '.join(row)} |" for row in (table.header, *table.rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(table.header)}", *lines[1:]]) + "\n"
+
+
+def _text(column: str, value: float | None) -> str:
+    return "not available" if value is None else f"{value:.{DIGITS.get(column, 3)}f}"
+
+
+def _gain(column: str, scores: Scores, other: Scores) -> str:
+    """How much better, positive also where smaller numbers are."""
+    mine, theirs = scores[column], other[column]
+    assert mine is not None
+    assert theirs is not None
+    difference = theirs - mine if column in SMALLER_IS_BETTER else mine - theirs
+    return f"{difference:+.{DIGITS.get(column, 3)}f}"
+
+
+def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:
+    """results.csv, whose bytes depend on pictures and weights alone; seconds.csv; results.json; results.md."""
+    write_text(folder / "results.csv", per_image_csv(rows, columns))
+    seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
+    write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
+    write_text(folder / "results.json", json.dumps(_valid(facts), indent=2, allow_nan=False) + "\n")
+    write_text(folder / "results.md", table)
+
+
+def earlier(folder: Path) -> Row | None:
+    """What the results.json there says; nothing where it is damaged, None where there is none."""
+    file = folder / "results.json"
+    if not file.is_file():
+        return None
+    try:
+        return read_mapping(file)
+    except ValueError:
+        return {}
+
+
+def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:
+    """What results.csv holds: a line for each image, its scores with six digits behind the point."""
+    numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
+    return _csv(numbers, [*KEYS, *columns])
+
+
+def _valid(value: Any) -> Any:
+    """The same with words for the infinite score of a picture without an error, which JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _valid(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Partial:
+    """Rows of an unfinished evaluation, kept in a file, so that one that was interrupted goes on.
+
+    Args:
+        path: of the file.
+        settings: what the rows depend on; rows made with others are forgotten.
+    """
+
+    def __init__(self, path: Path, settings: Row) -> None:
+        self.path, self.settings = path, settings
+        kept = read_mapping(path) if path.exists() else {}
+        self.rows: dict[str, Row] = kept.get("rows", {}) if kept.get("settings") == settings else {}
+
+    def add(self, key: str, row: Row) -> None:
+        """Keep a finished row."""
+        self.rows[key] = row
+        write_text(self.path, json.dumps({"settings": self.settings, "rows": self.rows}) + "\n")
+
+    def forget(self) -> None:
+        """All is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def _csv(rows: list[Row], columns: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+class Paired(NamedTuple):
+    """How much better one restorer is than another on the same images.
+
+    Attributes:
+        mean: of the images' differences.
+        low, high: of the mean's 95 % bootstrap interval over images.
+        wins: share of images with a positive difference.
+    """
+
+    mean: float
+    low: float
+    high: float
+    wins: float
+
+
+def paired(differences: Sequence[float], *, resamples: int = 10_000) -> Paired:
+    """Percentile bootstrap of per-image differences (Efron and Tibshirani, 1993, chapter 13), the same at every call.
+
+    The interval speaks about other images of the same kind, not about other training seeds.
+
+    Raises:
+        ValueError: no difference was given.
+    """
+    if not len(differences):
+        raise ValueError("no image has a score from both, so there is nothing to compare")
+    values = np.asarray(differences, dtype=np.float64)
+    drawn = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
+    low, high = np.percentile(values[drawn].mean(1), [2.5, 97.5])
+    return Paired(float(values.mean()), float(low), float(high), float((values > 0).mean()))

@@ -1,0 +1,121 @@
+"""Which checkpoint a start of a run goes on from, what may differ then, and what is done about damaged ones."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from restore.checkpoints.checksum import is_sound
+from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
+from restore.checkpoints.renames import with_current_targets
+from restore.io.files import read_mapping
+
+# settings that change neither what is learned nor what is measured, and so may differ when a run goes on
+FREE = (
+    "resume",
+    "run_id",
+    "run_token",
+    "data.num_workers",
+    "data.cache_gb",
+    "logger",
+    "callbacks.progress",
+    "callbacks.panels",
+    "callbacks.attention",
+    "callbacks.throughput",
+    "checkpoint",
+    "threads",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+)
+
+
+def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:
+    """Which checkpoint this start goes on from, or None for a fresh run and for one that is finished.
+
+    Args:
+        config: resolved, plain.
+        resume: ``auto`` goes on from the folder's ``last.ckpt`` when there is one, or from the one before it where
+            that is damaged; a path starts a new run from it.
+
+    Raises:
+        ValueError: the folder holds a run with another configuration, or all its checkpoints are damaged.
+        FileNotFoundError: no such checkpoint.
+    """
+    last, previous = (folder / "checkpoints" / name for name in (LAST, PREVIOUS))
+    is_finished = (folder / "result.json").exists()
+    if last.exists() or previous.exists() or is_finished:
+        old = with_current_targets(read_mapping(folder / "config.yaml", ("model", "data", "trainer")))
+        changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
+        if changed:
+            shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
+            raise ValueError(
+                f"run_id: {folder} holds a run with other settings ({shown}); use another run_id, "
+                f"or resume={last} under another run_id to start from it"
+            )
+        return None if is_finished else _newest_sound([last, previous])
+    if resume == "auto":
+        return None
+    if not Path(resume).is_file():
+        raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
+    return Path(resume)
+
+
+def _newest_sound(candidates: list[Path]) -> Path:
+    found = [path for path in candidates if path.exists()]
+    for path in found:
+        if is_sound(path):
+            return path
+    names, folder = " and ".join(path.name for path in found), found[0].parent
+    best = folder / BEST
+    other = f"resume={best} with another run_id" if best.exists() and is_sound(best) else "another run_id"
+    raise ValueError(
+        f"resume: {names} in {folder} {'are' if len(found) > 1 else 'is'} damaged, expected one that can be gone on "
+        f"from; nothing was changed. Put a copy back if you have one, or start with {other}"
+    )
+
+
+def damage(folder: Path, resume: Path) -> dict[Path, str]:
+    """Damaged checkpoints of a run that goes on all the same, and what is to be said about each.
+
+    Args:
+        resume: the run's own checkpoint that it goes on from.
+    """
+    last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
+    sentences = {
+        last: f"{LAST} was damaged, so the run went on from {resume.name}",
+        best: f"{BEST} was damaged, so the best was chosen anew among the validations behind {resume.name}",
+    }
+    found = {path: sentence for path, sentence in sentences.items() if path.exists() and not is_sound(path)}
+    return {path: f"{sentence}; the damaged file is kept as {_aside(path).name}" for path, sentence in found.items()}
+
+
+def set_aside(damaged: Iterable[Path]) -> None:
+    """Rename damaged checkpoints: else the next save would keep a damaged ``last.ckpt`` as the sound previous one."""
+    for path in damaged:
+        with suppress(FileNotFoundError):  # another process of the same run was first
+            os.replace(path, _aside(path))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.damaged{path.suffix}")
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted keys whose values differ between two nested dicts."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))
+    elif old != new:
+        yield prefix
+
+
+def _at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config

@@ -1,0 +1,164 @@
+"""A job on fresh processes: how they are started and watched.
+
+The process that Hydra started never becomes one of them: it writes the job into the run folder, starts the others
+without Hydra (:mod:`restore.training.worker`), hands signals on and waits. So a sweep's process joins no process group,
+its next job begins clean, and it outlives a point that is killed. Where srun, torchrun or submitit have started several
+processes already, nothing more is started.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from restore.distributed.signals import ASKING, Interrupted, handled
+from restore.io.files import read_mapping, write_text
+
+LOOK_EVERY = 0.1  # seconds between two looks at the processes
+AFTER_FAILURE = 10.0  # seconds that the others get to end by themselves once one has failed
+AFTER_SIGNAL = 110.0  # seconds that all get to end once a signal was handed on
+STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a fresh process is part of our group and no other
+
+
+class Failed(ChildProcessError):
+    """One of the processes failed; the message is its own sentence."""
+
+
+def run(job: Mapping[str, Any], folder: Path, count: int, told_to_end: Callable[[], int] = lambda: 0) -> None:
+    """Do a job on ``count`` fresh processes, and wait for them.
+
+    Args:
+        job: what :mod:`restore.training.worker` is to do, in JSON's types.
+        folder: of the run; ``ranks/`` in it holds the job and the reports of failures meanwhile.
+        told_to_end: asked often; a signal's number, which is handed on as if this process had got it, or 0.
+
+    Raises:
+        Failed: the first process that failed says why.
+        Interrupted: a signal ended them.
+    """
+    work = folder / "ranks"
+    shutil.rmtree(work, ignore_errors=True)
+    write_text(work / "job.json", json.dumps(job))
+    port, group = _free_port(), _Group()
+    command = [sys.executable, "-m", "restore.training.worker", str(work), str(os.getpid())]
+    try:
+        with handled(group.hand_on, ASKING):
+            if told_to_end():
+                group.hand_on(told_to_end())
+            for rank in range(0 if group.signalled else count):
+                # a session of its own: Ctrl-C comes from here, and once
+                group.append(subprocess.Popen(command, env=_environment(rank, count, port), start_new_session=True))
+            dead = _wait(group, told_to_end)
+        # Lightning may end a process with status 0 on a signal; a result says more
+        if group.signalled:
+            if (folder / "result.json").exists():
+                return
+            raise Interrupted(group.signalled)
+        if any(process.returncode for process in group):
+            number = _common_signal(group)
+            if number:
+                raise Interrupted(number, is_own=False)
+            raise Failed(_reason(work, dead, count))
+    finally:
+        for process in group:
+            process.kill()
+            process.wait()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+class _Group(list[subprocess.Popen[bytes]]):
+    """The processes.
+
+    Attributes:
+        signalled: number of the signal that was handed on to them, or 0.
+    """
+
+    signalled = 0
+
+    def hand_on(self, number: int, frame: Any = None) -> None:
+        """Hand a signal on; a second one ends them at once."""
+        for process in self:
+            process.send_signal(signal.SIGKILL if self.signalled else number)
+        self.signalled = number
+
+
+def _environment(rank: int, count: int, port: int) -> dict[str, str]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(STRIPPED)}
+    own = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "NODE_RANK": "0",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+    }
+    return {"OMP_NUM_THREADS": str(max(1, cores // count))} | kept | own
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(group: _Group, told_to_end: Callable[[], int]) -> dict[int, int]:
+    """Wait for all; once one has failed, or a signal was handed on, not for ever.
+
+    Returns:
+        The exit statuses of those that were the first to fail, by rank.
+    """
+    first: dict[int, int] = {}
+    deadline: float | None = None
+    while any(process.poll() is None for process in group):
+        if not group.signalled and told_to_end():
+            group.hand_on(told_to_end())
+        if deadline is None and group.signalled:
+            deadline = time.monotonic() + AFTER_SIGNAL
+        if not first:
+            first = _failures(group)
+            if first and all(status - 128 in ASKING for status in first.values()):
+                deadline = time.monotonic() + AFTER_SIGNAL  # one got a signal, and all have agreed to end
+            elif first and not group.signalled:
+                deadline = time.monotonic() + AFTER_FAILURE
+                for process in group:
+                    process.terminate()
+        if deadline is not None and time.monotonic() > deadline:
+            for process in group:
+                process.kill()
+        time.sleep(LOOK_EVERY)
+    return first or _failures(group)
+
+
+def _failures(group: list[subprocess.Popen[bytes]]) -> dict[int, int]:
+    return {rank: process.returncode for rank, process in enumerate(group) if process.poll()}
+
+
+def _common_signal(group: list[subprocess.Popen[bytes]]) -> int:
+    """The signal that one of them got and all ended by, which each says by 128 + number; or 0."""
+    statuses = {process.returncode for process in group}
+    status = statuses.pop()
+    return status - 128 if not statuses and status - 128 in ASKING else 0
+
+
+def _reason(work: Path, dead: Mapping[int, int], count: int) -> str:
+    """The sentence of the first failure: the others only lost their partner."""
+    for rank, status in dead.items():
+        if status < 0:
+            who, name = f"process {rank} of {count}" if count > 1 else "the training", signal.Signals(-status).name
+            return f"{who} was killed by {name}; if nobody did, it may have been short of memory"
+    reports = [read_mapping(path) for path in work.glob("failure_*.json")]
+    if not reports:
+        return f"process {next(iter(dead))} of {count} ended with status {next(iter(dead.values()))} and no word"
+    report = min(reports, key=lambda each: float(each["time"]))
+    if report["traceback"]:
+        sys.stderr.write(report["traceback"])
+    return str(report["sentence"])

@@ -1,0 +1,81 @@
+"""One of the processes that :mod:`restore.training.launcher` starts.
+
+Started as ``python -m restore.training.worker <folder of the job> <parent>``.
+"""
+
+import ctypes
+import functools
+import json
+import logging
+import logging.config
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from restore.distributed.process_pool import end_with
+from restore.io.files import read_mapping, write_text
+
+
+def main(work: Path, parent: int) -> None:
+    """Do the part of the job that the environment names.
+
+    Args:
+        work: holds ``job.json``; a failure is reported there. parent: process id of who started this one.
+    """
+    _die_with(parent)
+    rank = int(os.environ["RANK"])
+    sys.excepthook = functools.partial(_report, work, rank)
+    job = read_mapping(work / "job.json")
+    if rank:
+        logging.basicConfig(level=logging.ERROR)  # the first speaks for all
+    else:
+        logging.config.dictConfig(job["logging"])
+
+    from omegaconf import OmegaConf
+
+    from restore.callbacks.graceful_stop import Interrupted
+    from restore.training.train import train
+
+    resume = None if job["resume"] is None else Path(job["resume"])
+    try:
+        train(OmegaConf.create(job["config"]), job["config"], job["overrides"], Path(job["folder"]), resume)
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.number)
+
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _die_with(parent: int) -> None:
+    """End when the process that started this one does, also when it is killed."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # <linux/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    else:
+        threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it was gone before
+        os._exit(1)
+
+
+def _report(
+    work: Path, rank: int, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Instead of printing it: several processes fail where one does, and only the first says why."""
+    from restore.config.errors import USER_ERRORS, sentence
+
+    is_users = isinstance(error, USER_ERRORS)
+    words = "" if is_users else "".join(traceback.format_exception(kind, error, trace))
+    said = sentence(error) if is_users else f"process {rank}: {kind.__name__}: {error}"
+    report = {"time": time.time(), "sentence": said, "traceback": words}
+    write_text(work / f"failure_{rank}.json", json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,202 @@
+"""What is done in a job's own process: a picture file in, a restored one out, as ``restore predict`` does it.
+
+Light to import: the heavy libraries are imported where they are used, because the server names these functions
+without running them.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore.config.inference_settings import inference_settings
+from restore.distributed.process_pool import settle
+from restore.web.isolated_process import Problem, Report
+from restore.web.limits import Refused
+from restore.web.request import Job, refuse_large_output
+from restore.web.uploads import check_side
+
+if TYPE_CHECKING:
+    from restore.image.picture import Picture
+
+RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
+_ANY_SCALE = ("zero_shot", "bicubic")
+
+
+def menu(report: Report, cfg: Any) -> dict[str, Any]:
+    """Open everything that is to be served, once, and tell what it is.
+
+    Args:
+        cfg: of the command; ``ckpt_path`` may be a list, and a folder stands for the checkpoints in it.
+
+    Raises:
+        ValueError, FileNotFoundError: one of them cannot be opened, or two have one name.
+
+    Returns:
+        ``menu``, and ``passed_over``: for each file in a folder that is nobody's weights, why.
+    """
+    given = [cfg.ckpt_path] if isinstance(cfg.ckpt_path, str) else list(cfg.ckpt_path or [])
+    entries: dict[str, dict[str, Any]] = {}
+    passed_over: list[str] = []
+    for named, path in [(str(each), path) for each in given for path in _checkpoints(str(each))]:
+        try:
+            entry = _entry(path, cfg)
+        except ValueError as error:
+            if path == named or _card(path) is not None:
+                raise
+            passed_over.append(str(error))
+            continue
+        if entry["name"] in entries:
+            other = entries[entry["name"]]["ckpt_path"]
+            raise ValueError(f"ckpt_path: {other} and {path} are both called {entry['name']}; rename one")
+        entries[entry["name"]] = entry
+    if not entries and passed_over:
+        raise ValueError(passed_over[0])
+    if not entries:
+        raise ValueError("ckpt_path is empty, expected a checkpoint, a folder of them, or a name such as zero_shot")
+    return {"menu": list(entries.values()), "passed_over": passed_over}
+
+
+def _checkpoints(given: str) -> list[str]:
+    """What a name, a file or a folder stands for; of run folders the best checkpoints."""
+    folder = Path(given)
+    if not folder.is_dir():
+        return [given]
+    found = [path for suffix in ("*.ckpt", "*.safetensors") for path in folder.glob(suffix)]
+    found = sorted(found or folder.rglob("checkpoints/best.ckpt"))
+    if not found:
+        raise FileNotFoundError(f"ckpt_path: {given} holds no .ckpt or .safetensors file, and no run with a best.ckpt")
+    return [str(path) for path in found]
+
+
+def _card(path: str) -> dict[str, Any] | None:
+    """The card of a checkpoint; None for sound weights that this package did not write."""
+    from restore.models import loading
+
+    try:
+        return dict(loading.read(path)["restore"])
+    except loading.NotOurs:  # type: ignore[attr-defined]  # web knows checkpoint, not what that is made of
+        return None
+
+
+def _entry(path: str, cfg: Any) -> dict[str, Any]:
+    from restore.inference.load import open_restorer, restorer_name
+    from restore.models import loading
+
+    settings = inference_settings(cfg)
+    restorer = open_restorer(path, **settings | ({} if path in _ANY_SCALE else {"scale": None}))
+    card = _card(path) if loading.locate(path).is_file() else None
+    entry = {
+        "name": restorer_name(path),
+        "ckpt_path": path,
+        "scale": float(restorer.scale),
+        "any_scale": path in _ANY_SCALE,
+        "input_kind": restorer.input_kind,
+        "protocol": restorer.protocol,
+        "sha256": loading.sha256(path),
+        "card": json.loads(json.dumps(card or {}, default=str)),
+    }
+    return entry | ({"max_steps": cfg.zero_shot.max_steps} if path == "zero_shot" else {})
+
+
+def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:
+    """Restore one upload: ``result.png`` and, where wanted, ``before.png`` of the same size beside it.
+
+    Args:
+        source: the upload, its suffix that of its content. slot: which of the jobs at work this is.
+
+    Returns:
+        ``notes`` of the restorer, ``size`` (height, width) of the result, ``part`` [top, left, height, width].
+
+    Raises:
+        Problem: the picture is damaged or too large. ValueError: of the restorer.
+    """
+    from restore.image import writing
+    from restore.image.picture import Picture
+    from restore.inference.load import open_restorer
+    from restore.inference.restorer import restore_picture
+    from restore.ops.resize import resize
+
+    settle(slot, cfg.threads or _share(cfg.devices))
+    with _Overheard() as doubts:
+        picture = _read(source, job)
+    part = None
+    settings = inference_settings(cfg)
+    adaptation = dataclasses.replace(settings["adaptation"], max_seconds=job.seconds, seed=job.seed)
+    if job.steps is not None:
+        adaptation = dataclasses.replace(adaptation, max_steps=job.steps)
+    restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], adaptation=adaptation)
+    given = picture if restorer.input_kind == "rgb" else restorer.read(source)  # a label map: its pixels are classes
+    if job.part_side is not None:
+        (picture, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (picture, given))
+    restored = restore_picture(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
+    with _Overheard() as lost:
+        writing.write(source.with_name(RESULT), restored)
+    if job.compare:
+        enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
+        writing.write(source.with_name(BEFORE), Picture.of(enlarged))
+    notes = dict(restorer.notes) | _note(doubts + lost, source.parent)
+    return {"notes": notes, "size": list(restored.pixels.shape[1:]), "part": part}
+
+
+def _share(devices: int) -> int | None:
+    """Threads of each of several jobs; one job leaves torch's own number, as ``predict`` does."""
+    return None if devices == 1 else max(1, (os.cpu_count() or 1) // devices)
+
+
+def _read(source: Path, job: Job) -> "Picture":
+    from restore.image import reading
+
+    try:
+        picture = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
+    except ValueError as error:
+        # where the server keeps uploads is nobody's business
+        raise Problem(str(error).replace(f"{source}: ", "the picture cannot be read: ")) from error
+    height, width = picture.pixels.shape[1:]
+    try:
+        check_side((width, height), job.max_side)  # of a long strip, whose header only the reader understood
+        refuse_large_output((width, height), job)
+    except Refused as refused:
+        raise Problem(refused.sentence, refused.status) from refused
+    return picture
+
+
+def _note(warnings: list[str], folder: Path) -> dict[str, str]:
+    """Without where the server keeps uploads."""
+    return {"picture": "; ".join(each.replace(f"{folder}{os.sep}", "") for each in warnings)} if warnings else {}
+
+
+class _Overheard(logging.Handler):
+    """Takes warnings about the upload, which are for the visitor and would fill the server's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+    def __enter__(self) -> list[str]:
+        logger = logging.getLogger("restore.image")
+        logger.addHandler(self)
+        logger.propagate = False
+        return self.said
+
+    def __exit__(self, *_: object) -> None:
+        logger = logging.getLogger("restore.image")
+        logger.removeHandler(self)
+        logger.propagate = True
+
+
+def _random_part(picture: "Picture", side: int, seed: int) -> tuple["Picture", list[int]]:
+    """A square of ``side`` px, or less where the picture is smaller, at a place that the seed chooses."""
+    height, width = picture.pixels.shape[1:]
+    chance = random.Random(seed)
+    rows, columns = min(side, height), min(side, width)
+    top, left = chance.randint(0, height - rows), chance.randint(0, width - columns)
+    window = (slice(None), slice(top, top + rows), slice(left, left + columns))
+    alpha = None if picture.alpha is None else picture.alpha[window]
+    return dataclasses.replace(picture, pixels=picture.pixels[window], alpha=alpha), [top, left, rows, columns]

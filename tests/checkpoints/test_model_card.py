@@ -1,0 +1,120 @@
+"""Weights to give away: written, read, shipped, and what their cards claim."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from restore.checkpoints import model_card
+from restore.config.inference import Inference
+from restore.inference.load import open_restorer
+from restore.models import loading
+from restore.models.super_resolution import SuperResolution
+from tests.conftest import TINY, Cli
+
+SMALL = {"scale": 2, "groups": 1, "blocks": 1, "channels": 8}
+
+
+def write(path: Path, **changes: Any) -> SuperResolution:
+    torch.manual_seed(0)
+    model = SuperResolution(**SMALL)  # type: ignore[arg-type]
+    facts = {"format": 1, "method": "super_resolution", "arguments": SMALL, "weights": "ema"}
+    model_card.write(path, facts | changes, model.network.state_dict())
+    return model.eval()
+
+
+def test_what_is_written_is_opened(tmp_path: Path) -> None:
+    model = write(tmp_path / "given" / "mine.safetensors")
+    lq = torch.rand(3, 7, 9)
+    opened = open_restorer(str(tmp_path / "given" / "mine.safetensors"), inference=Inference(device="cpu"))
+    with torch.inference_mode():
+        assert torch.equal(opened.restore(lq), model.restore_whole(lq[None])[0])
+    assert opened.name == "mine"
+    assert sorted(file.name for file in (tmp_path / "given").iterdir()) == ["mine.json", "mine.safetensors"]
+
+
+def test_weights_without_a_card_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mine.safetensors")
+    (tmp_path / "mine.json").unlink()
+    with pytest.raises(ValueError, match=r"ckpt_path: .*mine\.safetensors has no card mine\.json beside it"):
+        open_restorer(str(tmp_path / "mine.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mine.safetensors", b""),
+        ("mine.safetensors", b"\xff" * 100),
+        ("mine.json", b"{"),
+        ("mine.json", b"[]"),
+        ("mine.json", b"{}"),
+        ("mine.json", b"\xff\xfe"),
+        ("mine.json", b'{"format": 1, "method": "super_resolution", "arguments": {"scael": 2}}'),
+        ("mine.json", b'{"format": 9, "method": "super_resolution", "arguments": {}}'),
+        ("mine.json", b'{"format": 1, "method": "super_resolution", "arguments": {"channels": 16}}'),
+    ],
+)
+def test_damaged_files_are_refused_by_name(name: str, content: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "mine.safetensors")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"ckpt_path: .*mine\.safetensors"):
+        open_restorer(str(tmp_path / "mine.safetensors"))
+
+
+def test_other_weights_than_the_ones_kept_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mine.safetensors")
+    with pytest.raises(ValueError, match="weights is raw, but the file holds the ema ones alone"):
+        open_restorer(str(tmp_path / "mine.safetensors"), inference=Inference(weights="raw"))
+
+
+def test_a_training_starts_from_given_weights_but_does_not_go_on_from_them(tmp_path: Path, cli: Cli) -> None:
+    write(tmp_path / "mine.safetensors")
+    refused = cli("fit", *TINY, "resume=mine.safetensors", *(f"model.{k}={v}" for k, v in SMALL.items()))
+    assert refused.status == 1
+    assert "use init_from=mine.safetensors instead" in " ".join(refused.err.split())
+    started = cli("fit", *TINY, "init_from=mine.safetensors", "run_id=a")
+    assert started.status == 0, started.err
+
+
+# --- the shipped ones ---
+
+SHIPPED = sorted(model_card.shipped())
+
+
+def test_shipped_weights_are_small() -> None:
+    assert all(path.stat().st_size <= 8 * 10**6 for path in model_card.shipped().values())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_card_says_where_its_weights_come_from(name: str) -> None:
+    facts = json.loads(model_card.shipped()[name].with_suffix(".json").read_text())
+    assert facts["method"] in loading.METHODS
+    assert facts["sha256"] == loading.sha256(name)
+    assert {"commit", "command", "steps", "seed", "starts", "last_start", "data"} <= set(facts["training"])
+    assert all({"name", "terms", "attribution"} <= set(entry) for entry in facts["training"]["data"])
+    assert facts["results"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_reach_what_their_card_says(name: str, shared_data: Path, cli: Cli) -> None:
+    facts = json.loads(model_card.shipped()[name].with_suffix(".json").read_text())
+    for k, result in enumerate(facts["results"]):
+        benchmark, scores = next(iter(result["means"].items()))  # one will do: Set5 takes seconds, Set14 a minute
+        folder = shared_data / {"gopro_test": "gopro"}.get(benchmark, f"benchmarks/{benchmark}")
+        ensemble = f"self_ensemble={str(result['self_ensemble']).lower()}"
+        done = cli(
+            "evaluate",
+            f"ckpt_path={name}",
+            f"benchmarks=[{folder}]",
+            ensemble,
+            f"output=out{k}",
+            "baseline=null",
+            "device=cpu",
+        )
+        assert done.status == 0, done.err
+        (means,) = json.loads(Path(f"out{k}/results.json").read_text())["means"].values()
+        for column, value in scores.items():
+            assert means[benchmark][column] == pytest.approx(value, abs=0.002 if "psnr" in column else 0.0001)

@@ -1,0 +1,333 @@
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from restore.__main__ import COMMANDS
+from restore.config import build, resolvers
+from restore.config.command import conf_dir
+from tests.conftest import TINY, Cli, photo, subprocess_cli
+
+CONF = Path(conf_dir())
+GROUPS = ["model", "data", "trainer", "logger", "callbacks", "experiment"]
+OPTIONS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+
+LOADED = """
+import sys
+from restore.{command} import main
+sys.argv = ["{command}", *{options}]
+try:
+    main()
+except SystemExit:
+    pass
+sys.stderr.write(",".join(sorted(m for m in ("torch", "lightning", "wandb", "kornia") if m in sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_yaml_composes_and_names_what_exists(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTORE_DATA", "anywhere")
+    is_one_picture = option in ("data=single_image", "experiment=zero_shot")
+    missing = f"data.{'image' if is_one_picture else 'root'}=somewhere"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("fit", overrides=[option, missing], return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
+    targets = [pair for group in GROUPS[:-1] for pair in build._targets(cfg[group], group)]
+    assert len(targets) >= 8
+    for place, target in targets:
+        assert callable(hydra.utils.get_object(target["_target_"])), place
+
+
+@pytest.mark.parametrize("options", [["--help"], ["--cfg", "job"]])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_cfg_import_nothing_heavy(command: str, options: list[str], tmp_path: Path) -> None:
+    code = LOADED.format(command=command, options=options)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_key_ends_in_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    done = subprocess_cli("fit", "model.scal=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "model.scal is not a setting; did you mean model.scale?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    done = subprocess_cli("fit", "model.scal=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["seed=abc"], ["seed", "abc", "Integer"]),
+        (["seed=-1"], ["seed", "-1", "at least 0"]),
+        (["seeed=3"], ["seeed", "did you mean seed"]),
+        (["model.scale=5"], ["model.scale", "5", "2, 3, 4 or 8"]),
+        (["model.lr=fast"], ["model.lr", "fast", "number"]),
+        (["model.attention=much"], ["model.attention", "much", "'gain'"]),
+        (["model=super_resoluton"], ["super_resoluton", "choose one of", "super_resolution_tiny"]),
+        (["trainer.max_steps=0"], ["trainer.max_steps", "0", "at least 1"]),
+        (["trainer.accumulate_grad_batches=0"], ["trainer.accumulate_grad_batches", "0", "at least 1"]),
+        (["checkpoint.every_steps=0"], ["checkpoint.every_steps", "0", "at least 1"]),
+        (["data.patch_size=33"], ["data.patch_size", "33", "multiple of the scale 2", "for example"]),
+        (["data.batch_size=0"], ["data.batch_size", "0", "positive"]),
+        (["data=sr_folder"], ["data.root", "not set"]),
+        (["data.root=nowhere"], ["data.root", "nowhere", "not a folder"]),
+        (["data.root=empty"], ["data.root", "empty", "no picture"]),
+        (["data._target_=os.system"], ["data._target_", "os.system"]),
+        (["init_from=nothing.ckpt"], ["nothing.ckpt", "not a file"]),
+        (["resume=nothing.ckpt"], ["resume", "nothing.ckpt", "not a file"]),
+        (["trainer.log_every_n_steps=0"], ["trainer.log_every_n_steps", "0", "at least 1"]),
+        (["trainer.precision=64"], ["trainer.precision", "64", "64-true"]),
+        (["trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val", "-1", "above 0"]),
+        (["model.betas=[0.9]"], ["model.betas", "[0.9]", "two numbers"]),
+        (["data.root=[]"], ["data.root", "empty"]),
+        (["data.scale=3", "data.patch_size=33"], ["data.scale", "3", "model.scale is 2"]),
+        (["data.degradations=[blur]"], ["data.degradations", "blur"]),
+        (["data.benchmarks=[photos_held_out]"], ["data.benchmarks", "photos_held_out", "rename"]),
+        (["logger=null"], ["~logger"]),
+        (["run_id=a/../b"], ["run_id", "without slashes"]),
+        (["data.root=a b(c"], ["quote"]),
+        (["trainer.devices=two"], ["trainer.devices", "two", "at least 1, or auto"]),
+        (["trainer.precision=foo"], ["trainer", "foo"]),
+        (["threads=0"], ["threads", "0", "at least 1"]),
+        (["data.num_workers=-1"], ["data.num_workers", "-1", "at least 0"]),
+        (["data.val_limit=0"], ["data.val_limit", "0", "at least 1"]),
+        (["callbacks.ema.decay=1.5"], ["callbacks.ema.decay", "1.5"]),
+        (["data.validation=9"], ["data.validation", "9", "4 in data.root"]),
+        (["model=deblur_tiny"], ["data.scale is 1", "data=synthetic_blur", "data=gopro"]),
+        (["data=synthetic_blur"], ["data.scale is 2", "model=deblur"]),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "data.patch_size=30"],
+            ["data.patch_size is 30", "multiple of 4"],
+        ),
+        (["model=deblur_tiny", "data=gopro"], ["data.root", "data/GoPro", "not a folder"]),
+        (["model=deblur_tiny", "model.scale=2", "data=synthetic_blur"], ["model.scale is 2", "expected 1"]),
+        (["callbacks=attention"], ["callbacks.attention", "callbacks=default"]),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "callbacks=attention"],
+            ["callbacks.attention.module is a6.2", "a6.0"],
+        ),
+        (["data=contours"], ["data.scale is 2", "model=translation"]),
+        (["model=deblur_tiny", "data=facades"], ["data.root", "data/facades", "not a folder"]),
+        (["model=deblur_tiny", "data=contours", "data.load_size=20"], ["data.load_size is 20", "data.patch_size=32"]),
+        (["model=deblur_tiny", "data=contours", "data.direction=left"], ["data.direction", "'a_to_b' or 'b_to_a'"]),
+        (
+            [
+                "model=deblur_tiny",
+                "data=contours",
+                "data.input_kind=labels",
+                "data.one_hot=true",
+                "data.classes=2",
+                "data.degradations=[]",
+            ],
+            ["data.in_channels is 3", "these inputs have 2", "set model.in_channels"],
+        ),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "data.validation=true"],
+            ["data.validation", "string", "integer"],
+        ),
+        (
+            ["model=deblur_tiny", "data=synthetic_blur", "data.degradations.0.high=1"],
+            ["data.degradations.0.low is 2 and high is 1", "low <= high"],
+        ),
+        (
+            ["data=photos_degraded", "data.degradations.0.steps.1.high=7"],
+            ["fit: data.degradations.0.steps.1.low is 0.0 and high is 7, expected 0 <= low <= high <= 1"],
+        ),
+        (["model=deblur_tiny", "model.frequency_weight=-1"], ["model.frequency_weight is -1", "at least 0"]),
+        (["callbacks=attention", "callbacks.attention.images=-1"], ["callbacks.attention.images is -1", "at least 1"]),
+        (["callbacks=entropy", "model=deblur_tiny", "data=synthetic_blur"], ["callbacks.entropy", "callbacks=default"]),
+        (["name=../../x"], ["name is ../../x", "without slashes"]),
+        (["photo.jpg"], ["photo.jpg has no = in it, expected key=value"]),
+        (["data.root=[a,"], ["data.root=[a, is cut off; write no blank after a comma"]),
+        (["init_from=run"], ["run is a run's folder", "set init_from=run/checkpoints/best.ckpt"]),
+        (["name=.."], ["name is ..", "without slashes"]),
+        (["run_id=.."], ["run_id is ..", "without slashes"]),
+        (["callbacks.panels.zoom=0"], ["callbacks.panels.zoom is 0", "at least 1"]),
+    ],
+)
+def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").touch()
+    outcome = cli("fit", *TINY, *overrides)
+    assert outcome.status == 1
+    assert all(part in outcome.err for part in parts), outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "word"),
+    [
+        (["data.batch_size=0"], "data.batch_size is 0"),
+        (["callbacks=attention"], "callbacks.attention needs a network with spatial attention"),
+        (["model=deblur_tiny", "data=synthetic_blur", "callbacks=attention"], "callbacks.attention.module is a6.2"),
+        (["model=deblur_tiny", "data=synthetic_blur", "callbacks=entropy"], "callbacks.entropy needs"),
+        (["model=deblur_tiny", "data=single_image", "data.image=one.png"], "only model=zero_shot trains on"),
+        (["data=single_image", "data.image=one.png"], "only model=zero_shot trains on"),
+        (["model=zero_shot", "model.scale=2"], "model=zero_shot trains on one; set data=single_image"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_a_folder_is_described(
+    cli: Cli, tmp_path: Path, overrides: list[str], word: str
+) -> None:
+    photo(tmp_path / "one.png", 64, 64)
+    outcome = cli("fit", *(each for each in TINY if each != "data.val_limit=1"), *overrides, "run_id=a")
+    assert outcome.status == 1
+    assert word in outcome.err
+    assert not list(tmp_path.glob("outputs/*/*"))
+
+
+def test_data_of_a_variable_that_is_not_set_asks_for_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESTORE_DATA", raising=False)
+    for options in (["data=photos_free"], ["model=deblur_tiny", "data=deblur_free"]):
+        outcome = cli("fit", *TINY, *options)
+        assert outcome.status == 1
+        assert "needs the environment variable RESTORE_DATA; export RESTORE_DATA=" in outcome.err, outcome.err
+
+
+def test_an_error_is_one_sentence_and_leaves_no_run_folder(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("fit", *TINY, "data.patch_size=33")
+    (only,) = outcome.err.strip().splitlines()
+    assert only.startswith("fit: data.patch_size is 33, expected a multiple of the scale 2")
+    assert not [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides", "missing"),
+    [
+        ("export", [], "ckpt_path"),
+        ("export", ["format=safetensors"], "ckpt_path"),
+        ("predict", ["ckpt_path=bicubic", "scale=2"], "input"),
+        ("average_frames", [], "input"),
+        ("average_frames", ["input=frames"], "output"),
+    ],
+)
+def test_a_setting_that_is_missing_is_one_sentence(command: str, overrides: list[str], missing: str, cli: Cli) -> None:
+    outcome = cli(command, *overrides)
+    assert outcome.status == 1
+    assert outcome.err == f"{command}: {missing} is not set, and has no default; give it a value\n"
+
+
+def test_where_the_words_are_a_librarys_the_way_to_more_is_said(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(value: str) -> None:
+        raise ValueError(f"invalid literal: {value}")
+
+    monkeypatch.setattr("restore.predict.plan", lambda *_, **__: fail("x"))
+    outcome = cli("predict", "ckpt_path=bicubic", "scale=2", "input=a.png")
+    assert outcome.status == 1
+    assert outcome.err == "predict: invalid literal: x\n(HYDRA_FULL_ERROR=1 shows where it happened)\n"
+
+
+def test_every_bad_file_is_named_at_once(cli: Cli, tmp_path: Path) -> None:
+    for k in range(4):
+        photo(tmp_path / "set" / "HR" / f"{k}.jpg", 64, 64)
+        photo(tmp_path / "set" / "LR_bicubic" / "X2" / f"{k}x2.png", 32, 32)
+    broken = tmp_path / "set" / "HR" / "1.jpg"
+    broken.write_bytes(broken.read_bytes()[:700])
+    photo(tmp_path / "set" / "LR_bicubic" / "X2" / "2x2.png", 30, 32)
+    (tmp_path / "set" / "LR_bicubic" / "X2" / "3x2.png").unlink()
+    outcome = cli("fit", *TINY, "data=sr_folder", "data.root=set", "data.num_workers=0")
+    assert outcome.status == 1
+    assert "3 problems" in outcome.err
+    assert "1.jpg: damaged or truncated" in outcome.err
+    assert "2x2.png: 32x30 px, expected 32x32 px" in outcome.err
+    assert "3.jpg: has no partner" in outcome.err
+
+
+def test_a_users_own_config_folder_works(cli: Cli, tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "model"
+    own.mkdir(parents=True)
+    (own / "mini.yaml").write_text("defaults: [super_resolution_tiny, _self_]\nchannels: 8\n")
+    outcome = cli("fit", "--config-dir", str(tmp_path / "mine"), "model=mini", "--cfg", "job", "--package", "model")
+    assert outcome.status == 0
+    assert "channels: 8" in outcome.out
+
+
+def test_help_lists_the_groups_that_a_command_composes(cli: Cli, tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "model"
+    own.mkdir(parents=True)
+    (own / "mini.yaml").write_text("defaults: [super_resolution_tiny, _self_]\n")
+    benchmark = cli("benchmark", "--config-dir", str(tmp_path / "mine"), "--help").out
+    assert "mini" in next(line for line in benchmark.splitlines() if line.startswith("model: ")).split(", ")
+    assert "trainer: " not in benchmark
+    predict = cli("predict", "--help").out
+    assert (
+        "== Groups (group=option) ==\ndata@zero_shot.data: single_image\nmodel@zero_shot.model: zero_shot\n" in predict
+    )
+
+
+def test_zero_shot_is_not_another_method(cli: Cli) -> None:
+    outcome = cli("predict", "input=in.png", "scale=2", "model@zero_shot.model=deblur")
+    assert outcome.status == 1
+    assert "zero_shot.model is restore.models.deblur.Deblur, expected restore.models.zero_shot.model" in outcome.err
+    assert "leave model@zero_shot.model out" in outcome.err
+
+
+def test_targets_outside_the_allow_list_are_refused() -> None:
+    node = OmegaConf.create({"a": {"_target_": "subprocess.run", "args": ["true"]}})
+    with pytest.raises(ValueError, match=r"part\.a\._target_ is subprocess\.run"):
+        build.build(node, "part")
+
+
+def test_a_sweeps_folders_are_short_and_flat() -> None:
+    assert resolvers._folder_name("model.lr=0.1,seed=2") == "model.lr=0.1,seed=2"
+    assert resolvers._folder_name("data.root=/a/b") == "data.root=_a_b"
+    long = [resolvers._folder_name(f"{'key=value,' * 30}seed={seed}") for seed in (1, 2)]
+    assert len(set(long)) == 2
+    assert all(len(name) <= 100 for name in long)
+
+
+def test_run_id_is_given_or_the_jobs_or_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert resolvers._run_id("mine") == "mine"
+    assert resolvers._run_id(None) == "77"
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert resolvers._run_id(None).startswith("20")
+
+
+def test_environment_of_the_caller_is_left_alone(cli: Cli) -> None:
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    cli("fit", "seed=abc")
+    assert os.environ.get("HYDRA_FULL_ERROR") == before
+
+
+@functools.cache
+def shipped(model: str) -> DictConfig:
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        node: DictConfig = compose("fit", overrides=[f"model={model}"]).model
+    return node
+
+
+def weights() -> list[tuple[str, str]]:
+    """Every setting of a loss's weight, in every shipped model."""
+    found = []
+    for file in sorted((Path(conf_dir()) / "model").glob("*.yaml")):
+        found += [(file.stem, str(key)) for key in shipped(file.stem) if str(key).endswith(("_weight", "_weights"))]
+    return found
+
+
+@pytest.mark.parametrize(("model", "key"), weights())
+@pytest.mark.parametrize("value", ["-0.1", "nan", "inf", "-inf", "much"])
+def test_a_weight_that_is_none_is_refused(model: str, key: str, value: str) -> None:
+    number = value if value == "much" else float(value)
+    node = OmegaConf.merge(shipped(model), {key: [1.0, number] if key.endswith("s") else number})
+    with pytest.raises(ValueError, match=rf"model\.{key}(\.1)? is .*(expected|valid)"):
+        build.build(node, "model")

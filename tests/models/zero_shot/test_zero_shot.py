@@ -1,0 +1,398 @@
+"""Zero-shot super-resolution: the contract, one scale step after the other, and the guard."""
+
+import math
+import time
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from restore.data import single_image
+from restore.data.photos import embedded
+from restore.data.single_image import SingleImageData
+from restore.image import reading
+from restore.models.zero_shot.model import ZeroShotSuperResolution
+from restore.models.zero_shot.scale_steps import ScaleSteps
+from restore.ops import tiling
+from restore.ops.blur_kernels import gaussian_kernel, shrink, widths
+from restore.ops.resize import new_length, resize
+
+SMALL: dict[str, Any] = {"width": 8, "depth": 2}
+
+
+def photo(side: int = 48) -> Tensor:
+    return reading.read(embedded("photos_held_out")[0]).rgb()[:, 100 : 100 + side, 150 : 150 + side].contiguous()
+
+
+def trained(
+    lq: Tensor,
+    steps: int,
+    *,
+    halt_at: int | None = None,
+    deadline: float | None = None,
+    noise: float = 0.0,
+    **settings: Any,
+) -> ZeroShotSuperResolution:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(**SMALL | settings)
+    if deadline is not None:
+        model.steps.deadline = time.monotonic() + deadline
+    data = SingleImageData(image=lq, scale=model.scale, patch_size=24, noise=noise)
+    if halt_at is not None:
+        before = model.training_step
+
+        def training_step(batch: dict[str, Any], batch_idx: int) -> Tensor:
+            model.steps.halt = batch_idx >= halt_at
+            return before(batch, batch_idx)
+
+        model.training_step = training_step  # type: ignore[method-assign]
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(model, datamodule=data)
+    return model.eval()
+
+
+def whole(network: Any, enlarged: Tensor) -> Tensor:
+    pred: Tensor = network(enlarged)
+    return pred
+
+
+# --- the contract ---
+
+
+# of one scale step ceil(9 / scale) + 2; of several, ceil((halo of the later ones + 9) / factor) + 2
+@pytest.mark.parametrize(("scale", "halo"), [(2.0, 7), (2.5, 6), (3.0, 12), (4.0, 10), (8.0, 12)])
+def test_halo_is_the_radius_over_the_scale_plus_two(scale: float, halo: int) -> None:
+    model = ZeroShotSuperResolution(scale=scale, width=4)
+    assert model.halo == halo
+    if len(model.factors) == 1:
+        assert halo == math.ceil(9 / scale) + 2
+
+
+@pytest.mark.parametrize("scale", [2.0, 3.0, 4.0, 8.0])
+def test_nothing_farther_than_the_halo_is_seen(scale: float) -> None:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(scale=scale, width=4, depth=2).double()
+    halo, centre = model.halo, 20
+    lq = torch.rand(1, 3, 41, 41, dtype=torch.float64, requires_grad=True)
+    first = int(scale) * centre
+    model(lq)[..., first : first + int(scale), first : first + int(scale)].sum().backward()
+    assert lq.grad is not None
+    seen = torch.nonzero(lq.grad[0].abs().sum(0))
+    assert halo is not None
+    assert int(seen.min()) >= centre - halo
+    assert int(seen.max()) <= centre + halo
+
+
+@pytest.mark.parametrize(("scale", "tile"), [(2.0, 7), (4.0, 10)])
+def test_tiled_is_the_whole_before_back_projection(scale: float, tile: int) -> None:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(scale=scale, width=8).eval()
+    lq = photo(37)[None]
+    assert model.halo is not None
+    with torch.inference_mode():
+        tiles = tiling.tiled(model, lq, scale=int(scale), tile=tile, halo=model.halo)
+        assert (tiles - model(lq)).abs().max() < 1e-5
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 9), width=st.integers(1, 9), scale=st.sampled_from([1.3, 2.0, 2.5, 3.0, 4.0]))
+def test_every_size_is_enlarged_to_the_scale_rounded_up(height: int, width: int, scale: float) -> None:
+    model = ZeroShotSuperResolution(scale=scale, **SMALL).eval()
+    lq = torch.rand(1, 3, height, width)
+    with torch.inference_mode():
+        for pred in (model(lq), model.enlarge(lq, run=whole, ensemble=True)):
+            assert pred.shape == (1, 3, new_length(height, scale), new_length(width, scale))
+            assert pred.isfinite().all()
+
+
+def test_back_projection_makes_the_result_shrink_to_the_input() -> None:
+    lq = photo(24)[None]
+    far, near = (ZeroShotSuperResolution(scale=2.0, back_projection=rounds, **SMALL).eval() for rounds in (0, 8))
+    near.load_state_dict(far.state_dict())
+    with torch.inference_mode():
+        errors = [(resize(m.enlarge(lq, run=whole, ensemble=False), 0.5) - lq).abs().mean() for m in (far, near)]
+    assert errors[1] < errors[0] / 5
+
+
+def test_the_ensemble_is_the_median_of_eight_turns() -> None:
+    torch.manual_seed(0)
+    model = ZeroShotSuperResolution(scale=2.0, back_projection=0, **SMALL).eval()
+    lq = photo(12)[None]
+    network, enlarged = model.network.steps[0], resize(lq, 2)
+    views = []
+    with torch.inference_mode():
+        for turns in range(4):
+            for flip in (False, True):
+                view = enlarged.rot90(turns, (2, 3))
+                pred = network(view.flip(3) if flip else view)
+                views.append((pred.flip(3) if flip else pred).rot90(-turns, (2, 3)))
+        expected = torch.quantile(torch.stack(views), 0.5, dim=0).clamp(0, 1)
+        assert torch.allclose(model.enlarge(lq, run=whole, ensemble=True), expected, atol=1e-6)
+
+
+# --- training ---
+
+
+def test_every_scale_step_trains_its_own_network_and_hands_it_on() -> None:
+    torch.manual_seed(0)
+    start = ZeroShotSuperResolution(scale=4.0, **SMALL).network.state_dict()
+    model = trained(photo(32), 60, scale=4.0)
+    first, second = (step.state_dict()["layers.0.weight"] for step in model.network.steps)
+    assert not torch.equal(first, start["networks.0.layers.0.weight"])
+    assert not torch.equal(first, second)
+    assert [record.begin for record in model.steps.records] == [0, 30]
+    assert model.steps.records[1].father is not None
+    assert model.steps.records[1].father.shape == (3, 64, 64)  # the first step's result is a father of the second
+
+
+def test_the_least_error_is_what_remains() -> None:
+    model = trained(photo(), 150)
+    (record,) = model.steps.records
+    gt = photo()[None]
+    with torch.inference_mode():
+        gt = gt[..., 1:, 1:]  # another phase than the sons it was trained on
+        enlarged = resize(resize(gt, 0.5), 2, size=(47, 47))
+        error = float((model.network.steps[0](enlarged) - gt).square().mean())
+    assert error == pytest.approx(min(record.errors), rel=1e-4)
+    assert error < 0.95 * record.bicubic
+    assert not record.fell_back
+
+
+def test_a_step_ends_when_the_learning_rate_has_fallen() -> None:
+    model = trained(photo(24), 100, lr_stop=1e-3, lr_decay_ratio=1e-9)
+    assert model.steps.records[0].steps[-1] == 100  # no drop within 256 steps
+    model = trained(photo(24), 1000, lr_stop=1e-3, lr_decay_ratio=1e-9)
+    assert model.steps.records[0].steps[-1] in (300, 360, 420, 480)
+
+
+def test_white_noise_falls_back_to_bicubic(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(1)
+    noise = torch.rand(3, 48, 48)
+    model = trained(noise, 100)
+    assert model.steps.fell_back == [1]
+    assert "did not clearly beat bicubic" in caplog.text
+    with torch.inference_mode():
+        assert torch.equal(model(noise[None]), resize(noise[None], 2))
+
+
+def test_stopped_at_once_it_is_bicubic_and_later_it_is_the_best_so_far() -> None:
+    lq = photo(32)
+    at_once = trained(lq, 4000, halt_at=0, scale=4.0)
+    assert len(at_once.steps.records) == 1
+    with torch.inference_mode():
+        assert torch.allclose(at_once(lq[None]), resize(resize(lq[None], 2).clamp(0, 1), 2), atol=1e-6)
+    later = trained(lq, 4000, halt_at=200, scale=4.0)
+    assert later.steps.records[0].steps[-1] == 201
+    assert later.steps.fell_back == []
+    first, second = (step.state_dict() for step in later.network.steps)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("kernel_steps", -1),
+        ("scale", 1.0),
+        ("scale", 17.0),
+        ("scale", float("nan")),
+        ("scale_steps", [2.0, 2.0]),
+        ("scale_steps", []),
+        ("scale_steps", [4.0, 0.5]),
+        ("lr", 0.0),
+        ("lr_stop", -1.0),
+        ("lr_decay", 1.0),
+        ("lr_decay_ratio", 0.0),
+        ("lr_decay_range", 149),
+        ("in_channels", 1),
+        ("lr_decay_step", 0),
+        ("anneal", 2.0),
+        ("back_projection", -1),
+    ],
+)
+def test_bad_values_are_named(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"model\.{setting} is "):
+        ZeroShotSuperResolution(**{setting: value})
+
+
+# --- kernels ---
+
+
+def test_a_known_kernel_makes_the_sons_and_the_back_projection(tmp_path: Any) -> None:
+    kernel = gaussian_kernel(2.0, 1.0, 0.5, 13)
+    numpy.save(tmp_path / "kernel.npy", kernel.roll(2, 0).numpy())  # off its centre
+    model = ZeroShotSuperResolution(scale=4.0, kernel=str(tmp_path / "kernel.npy"), **SMALL).eval()
+    assert model.factors == [4.0]
+    lq = photo(12)[None]
+    assert torch.allclose(model.shrink(photo(), 4.0), shrink(photo(), kernel, 4), atol=1e-3)
+    with torch.inference_mode():
+        pred = model.enlarge(lq, run=whole, ensemble=False)
+        errors = [float((again - lq).abs().mean()) for again in (shrink(pred, kernel, 4), resize(pred, 0.25))]
+    assert errors[0] < errors[1] / 2
+
+
+def test_the_kernel_is_kept_in_the_checkpoint_and_not_its_file(tmp_path: Any) -> None:
+    numpy.save(tmp_path / "kernel.npy", gaussian_kernel(1.5, 1.0, 0.0, 9).numpy())
+    model = ZeroShotSuperResolution(scale=2.0, kernel=str(tmp_path / "kernel.npy"), **SMALL)
+    assert model.kernel is not None
+    rebuilt = ZeroShotSuperResolution(scale=2.0, kernel=model.kernel.tolist(), **SMALL)
+    assert rebuilt.kernel is not None
+    assert torch.allclose(rebuilt.kernel, model.kernel)
+
+
+def test_the_kernel_is_estimated_from_the_picture() -> None:
+    sharp = reading.read(embedded("photos_held_out")[0]).rgb()[:, 40:296, 100:356]
+    model = trained(shrink(sharp, gaussian_kernel(2.2, 1.0, 0.0, 21), 2), 3, kernel="estimate")
+    assert model.kernel is not None
+    long, short = widths(model.kernel)
+    assert long > 1.3 * short
+
+
+@pytest.mark.parametrize("changes", [{"scale": 2.5}, {"scale": 4.0, "scale_steps": [2.0, 2.0]}])
+def test_a_kernel_belongs_to_one_whole_step(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="but a kernel belongs to one step of a whole scale"):
+        ZeroShotSuperResolution(kernel="estimate", **changes)
+
+
+def test_a_missing_kernel_file_is_named_and_a_scale_without_estimate() -> None:
+    with pytest.raises(ValueError, match="kernel=estimate: scale is 8, expected 2, 3 or 4"):
+        ZeroShotSuperResolution(scale=8.0, kernel="estimate")
+    with pytest.raises(FileNotFoundError, match=r"model\.kernel=nowhere\.npy is not a file"):
+        ZeroShotSuperResolution(kernel="nowhere.npy")
+
+
+def test_back_projection_stops_where_a_kernel_makes_it_diverge() -> None:
+    box = torch.ones(1, 9, dtype=torch.float64) / 9
+    gt = photo(64)[None]
+    lq = shrink(gt, box, 2)
+    far, near = (
+        ZeroShotSuperResolution(scale=2.0, kernel=box.tolist(), back_projection=rounds, **SMALL).eval()
+        for rounds in (0, 8)
+    )
+    for model in (far, near):
+        model.network.steps[0].interpolate_only()
+    with torch.inference_mode():
+        errors = [float((model.enlarge(lq, run=whole, ensemble=False) - gt).square().mean()) for model in (far, near)]
+    assert errors[1] < errors[0]
+
+
+def test_a_noisy_picture_is_not_back_projected_and_not_held_against_clean_sons() -> None:
+    torch.manual_seed(0)
+    noisy = (photo(96) + 0.06 * torch.randn(3, 96, 96)).clamp(0, 1)
+    model = trained(noisy, 150, noise=0.06, width=16)
+    assert model.rounds == 0
+    assert model.steps.fell_back == []
+
+
+def test_no_time_at_all_leaves_sound_weights() -> None:
+    model = trained(photo(32), 4000, deadline=0.05, scale=4.0)
+    assert all(weight.isfinite().all() for weight in model.network.state_dict().values())
+    assert all(error < 0.1 for record in model.steps.records for error in record.errors)
+
+
+def test_fewer_steps_than_scale_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"trainer\.max_steps is 2, expected at least one for each of the 3"):
+        trained(photo(32), 2, scale=8.0)
+
+
+@pytest.mark.parametrize("scale", [3.0, 8.0])
+def test_rounded_scale_steps_still_give_the_scale(scale: float) -> None:
+    count = 2 if scale == 3 else 3
+    model = ZeroShotSuperResolution(scale=scale, scale_steps=[round(scale ** (1 / count), 8)] * count, **SMALL).eval()
+    with torch.inference_mode():
+        assert model(torch.rand(1, 3, 40, 8)).shape == (1, 3, 40 * scale, 8 * scale)
+
+
+# --- between two scale steps ---
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Change attributes of the scale steps of every model made from now on."""
+    before = ScaleSteps.__init__
+
+    def changed(self: ScaleSteps, model: ZeroShotSuperResolution) -> None:
+        before(self, model)
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    monkeypatch.setattr(ScaleSteps, "__init__", changed)
+
+
+def test_the_enlargement_between_scale_steps_keeps_to_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_father = trained(photo(32), 60, scale=4.0).steps.records[1].father
+    sizes = list[tuple[int, int]]()
+
+    def tile(size: tuple[int, int]) -> int:
+        sizes.append(size)
+        return 11
+
+    prepared(monkeypatch, tile=tile)
+    tiled_father = trained(photo(32), 60, scale=4.0).steps.records[1].father
+    assert sizes == [(64, 64)]
+    assert whole_father is not None
+    assert tiled_father is not None
+    assert (whole_father - tiled_father).abs().max() < 1e-5
+
+
+def test_a_large_picture_hands_on_the_middle_of_its_enlargement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_image, "LARGEST_FATHER", 40)
+    model = trained(photo(32), 20, scale=4.0)
+    assert model.steps.records[1].father is not None
+    assert model.steps.records[1].father.shape == (3, 40, 40)
+    with torch.inference_mode():
+        assert model.enlarge(photo(32)[None], run=whole, ensemble=False).shape == (1, 3, 128, 128)
+
+
+def test_cancelled_in_an_enlargement_between_scale_steps_the_best_so_far_remains(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = list[int]()
+
+    def cancel() -> bool:  # 30 steps, then a view of the enlargement
+        asked.append(0)
+        return len(asked) > 30
+
+    prepared(monkeypatch, cancel=cancel)
+    model = trained(photo(32), 60, scale=4.0)
+    assert len(asked) == 31
+    assert len(model.steps.records) == 1
+    assert model.steps.halt
+    first, second = (step.state_dict() for step in model.network.steps)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_one_scale_step_can_fall_back_and_the_other_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ScaleSteps._add
+
+    def biased(self: ScaleSteps, trainer: Any, k: int, record: Any) -> None:
+        before(self, trainer, k, record)
+        record.bicubic = float(k)  # nothing beats the first, anything the second
+
+    monkeypatch.setattr(ScaleSteps, "_add", biased)
+    model = trained(photo(32), 20, scale=4.0)
+    assert model.steps.fell_back == [1]
+    enlarged = torch.rand(1, 3, 20, 20)
+    with torch.inference_mode():
+        first, second = (network(enlarged) for network in model.network.steps)
+    assert torch.equal(first, enlarged)
+    assert not torch.equal(second, enlarged)
+
+
+def test_without_time_for_one_view_nothing_is_enlarged_by_a_network(caplog: pytest.LogCaptureFixture) -> None:
+    model = trained(photo(48), 4000, deadline=1e-4, scale=4.0)
+    assert not model.steps.has_time
+    assert "no time to enlarge" in caplog.text

@@ -1,0 +1,372 @@
+"""Trainings on several processes, and sweeps of them, by the real commands."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from restore.callbacks.non_finite import NonFiniteLoss, StopOnNonFinite
+from restore.data.sampling import RunSampler
+from restore.distributed import collectives, signals
+from restore.distributed.environment import own_place
+from restore.training import launcher
+from tests.conftest import TINY, TINY_DEBLUR, TINY_TRANSLATION, Cli, photo
+from tests.docs_lines import lines_for, smaller
+from tests.test_fit import last, run_folder, same_weights
+
+ONE_IMAGE = ("data.root=photos", "data.validation=1", "data.num_workers=0")
+PLAIN = ("callbacks.panels=null", "val_every_steps=10", "data.num_workers=0")
+# a global batch of 2, so that each of two processes sees one sample
+METHODS = {
+    "super_resolution": (*TINY, *PLAIN, "data=photos_degraded"),
+    "deblur": (*TINY_DEBLUR, *PLAIN, *ONE_IMAGE),
+    "translation": (
+        *TINY_TRANSLATION,
+        *PLAIN,
+        *ONE_IMAGE,
+        "model.augment=[color,translation,cutout]",
+        "model.adversarial=non_saturating",
+    ),
+}
+TWENTY = ("trainer.max_steps=20", "trainer.precision=64-true", "checkpoint.every_steps=5")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name in ("LOCAL_RANK", "RANK", "WORLD_SIZE") or name.startswith(("SLURM_", "SUBMITIT_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> None:
+    for k in range(3):
+        photo(tmp_path / "photos" / f"{k}.png", seed=k)
+
+
+def start(tmp_path: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "restore.fit", *options],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(tmp_path: Path, *options: str, **environment: str) -> str:
+    process = start(tmp_path, *options, **environment)
+    out = process.communicate(timeout=280)[0]
+    assert process.returncode == 0, out
+    return out
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(folder: Path) -> list[dict[str, float]]:
+    clocks = ("samples_per_s", "data_share")
+    return [{key: float(value) for key, value in row.items() if value and key not in clocks} for row in rows(folder)]
+
+
+def children(parent: int) -> list[int]:
+    """Process ids of the children of ``parent``."""
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("photos")
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_as_one_does(cli: Cli, tmp_path: Path, method: str) -> None:
+    options = (*METHODS[method], *TWENTY)
+    alone = cli("fit", *options, "run_id=one")
+    assert alone.status == 0, alone.err
+    run(tmp_path, *options, "trainer=ddp_cpu", "trainer.log_every_n_steps=1", "run_id=two")
+    folders = [run_folder(tmp_path, run_id, method) for run_id in ("one", "two")]
+    one, two = (numbers(folder) for folder in folders)
+    assert [row["step"] for row in one] == list(range(1, 21))
+    assert len({round(row["train/loss"], 6) for row in one}) > 15  # they say something
+    for a, b in zip(one, two, strict=True):  # losses, their terms and the scores, in which each image counts once
+        assert a == pytest.approx(b, rel=1e-9)
+    results = [json.loads((folder / "result.json").read_text()) for folder in folders]
+    assert [result["processes"] for result in results] == [1, 2]
+    assert results[0]["value"] == pytest.approx(results[1]["value"], rel=1e-9)
+    if method == "translation":
+        trained = [{key for key in row if key.startswith("train/l1_level") and key[-1].isdigit()} for row in two]
+        assert [len(set(trained[k])) for k in (0, 10, 19)] == [1, 1, 2]  # it went through all stages
+        weights = [result["training"]["style_weights"] for result in results]
+        assert weights[0] == pytest.approx(weights[1], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_however_it_ends_a_run_on_two_processes_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    options = (*TINY, *PLAIN, "trainer=ddp_cpu", "trainer.max_steps=60", "checkpoint.every_steps=5")
+    run(tmp_path, *options, "run_id=whole")
+    folder, deadline = run_folder(tmp_path, "x"), time.monotonic() + 250
+    for number, status, words in ((signal.SIGKILL, -9, ""), (signal.SIGTERM, 143, "ended by SIGTERM. Start the same")):
+        saved = saved_at(folder)
+        running = start(tmp_path, *options, "run_id=x")
+        while saved_at(folder) == saved:
+            assert running.poll() is None, running.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        ranks = children(running.pid)
+        assert len(ranks) == 2
+        running.send_signal(number)
+        out = running.communicate(timeout=60)[0]
+        assert running.returncode == status, out
+        assert words in " ".join(out.split())
+        assert "Traceback" not in out
+        while any(Path(f"/proc/{pid}").exists() for pid in ranks):  # killed ones may be reaped a moment later
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not (folder / "result.json").exists()
+    assert "resumed at step" in run(tmp_path, *options, "run_id=x")
+    assert not (folder / "ranks").exists()
+    assert same_weights(last(tmp_path, "whole"), last(tmp_path, "x"))
+    results = [json.loads((run_folder(tmp_path, r) / "result.json").read_text()) for r in ("whole", "x")]
+    assert results[0]["metrics"] == results[1]["metrics"]
+
+
+@pytest.mark.slow
+def test_processes_that_see_different_folders_do_not_train(cli: Cli, tmp_path: Path) -> None:
+    """As on a network's file system that shows one of them the folder as it was a minute ago."""
+    (tmp_path / "late").mkdir()
+    options = (*TINY, *PLAIN, "run_id=x", "trainer=ddp_cpu", "checkpoint.every_steps=5")
+    interrupted = cli("fit", *options, "trainer.devices=1", "trainer.max_steps=5")
+    assert interrupted.status == 0, interrupted.err
+    (run_folder(tmp_path, "x") / "result.json").unlink()
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    both = [
+        start(place, *options, "trainer.max_steps=5", RANK=str(k), LOCAL_RANK=str(k), **group)
+        for k, place in enumerate((tmp_path, tmp_path / "late"))
+    ]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [1, 1], said
+    for words in said:
+        assert "process 0 goes on from" in " ".join(words.split())
+        assert "Traceback" not in words
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def saved_at(folder: Path) -> int:
+    file = folder / "checkpoints" / "last.ckpt"
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
+def test_all_processes_learn_that_the_loss_of_one_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Strategy:
+        world_size, global_rank, global_step, accumulate_grad_batches = 2, 0, 1, 1
+        default_root_dir = str(tmp_path)
+
+    own = {"loss": torch.tensor(1.0)}
+    monkeypatch.setattr(collectives, "least", lambda values: torch.ones_like(values))  # process 1's is
+    monkeypatch.setattr(collectives, "from_process", lambda value, source: [f"picture of {source}"])
+    stop: Any = StopOnNonFinite(every_steps=1)
+    with pytest.raises(NonFiniteLoss, match="picture of 1"):
+        stop.on_train_batch_end(Strategy(), None, own, {"name": ["mine"]}, 0)
+    assert not (tmp_path / "non_finite.pt").exists()  # process 1 keeps its own
+
+
+# --- sweeps ---
+
+COUNTER = """
+import os, sys
+if sys.orig_argv[1:3] == ["-m", "restore.training.worker"]:
+    with open(os.environ["COUNTED"], "a") as file:
+        file.write(os.environ["RANK"] + " of " + os.environ["WORLD_SIZE"] + "\\n")
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_of_trainings_on_two_processes(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(COUNTER)
+    counted, root = tmp_path / "counted", Path(__file__).parent.parent
+    environment = {"COUNTED": str(counted), "PYTHONPATH": f"{tmp_path / 'site'}:{root}", "WANDB_MODE": "offline"}
+    (line,) = lines_for("tests/training/test_launcher.py::test_a_sweep_of_trainings_on_two_processes")
+    small = [word for word in smaller(line.restore or [])[2:] if not word.startswith(("seed=", "name="))]
+    options = [*small, "logger=wandb", "name=s"]
+    sweep = start(tmp_path, "-m", *options, "seed=1,-1,2", **environment)
+    out = sweep.communicate(timeout=280)[0]
+    assert sweep.returncode == 1, out
+    assert "of 3 points: 1 failed; see" in out
+    # two processes for each of three points; the failed one's too, and not one more
+    assert sorted(counted.read_text().split("\n")[:-1]) == ["0 of 2"] * 3 + ["1 of 2"] * 3
+    results = [json.loads(path.read_text()) for path in (tmp_path / "multirun" / "s").rglob("result.json")]
+    assert [result["processes"] for result in results] == [2, 2]
+    tokens = {path.read_text() for path in (tmp_path / "multirun" / "s").rglob("run_token")}
+    runs = {path.name.rsplit("-", 1)[1] for path in tmp_path.rglob("offline-run-*") if path.is_dir()}
+    assert runs == tokens
+    assert len(runs) == 2
+    with (tmp_path / "multirun" / "s" / "summary.csv").open() as file:
+        summary = {row["point"]: row for row in csv.DictReader(file)}
+    assert {point: row["status"] for point, row in summary.items()} == {
+        "seed=1": "finished",
+        "seed=2": "finished",
+        "seed=-1": "failed",
+    }
+    assert summary["seed=-1"]["message"] == "seed is -1, expected a whole number, at least 0"
+    values = sorted(float(row["value"]) for row in summary.values() if row["value"])
+    assert values == pytest.approx(sorted(result["value"] for result in results), rel=1e-5)
+    # the same command again: the finished points are passed over, the failed one is tried again
+    again = start(tmp_path, "-m", *options, "seed=1,-1,2", **environment)
+    out = again.communicate(timeout=280)[0]
+    assert again.returncode == 1, out
+    assert out.count("already finished") == 2
+    assert len(counted.read_text().split()) == 3 * 8
+
+
+def test_a_sweep_goes_on_behind_a_failed_point_and_resumes_the_broken_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*TINY, *PLAIN, "trainer.max_steps=2", "name=s", "model.lr=-1,0.001"]
+    outcome = cli("fit", "-m", *options)
+    assert outcome.status == 1
+    assert "of 2 points: 1 failed; see" in outcome.err
+    assert "Traceback" not in outcome.err
+    text = (tmp_path / "multirun" / "s" / "summary.md").read_text()
+    assert "| model.lr=-1 | failed |  | model.lr is -1, expected a number above 0 |" in text
+    assert "| model.lr=0.001 | finished |" in text
+    good = cli("fit", "-m", *options[:-1], "model.lr=0.001")
+    assert good.status == 0, good.err  # of this start, none has failed
+
+
+def test_a_search_takes_a_failed_point_for_a_failed_trial(cli: Cli, tmp_path: Path) -> None:
+    search = ["experiment=search_lr_width", *TINY, *PLAIN, "trainer.max_steps=1", "name=s"]
+    points = ["hydra.sweeper.n_trials=3", "model.channels=16", "model.lr=choice(0.001,-1)"]  # its seed draws both
+    outcome = cli("fit", "-m", *search, *points)
+    assert outcome.status == 1
+    assert "of 2 points: 1 failed; see" in outcome.err
+    folder = tmp_path / "multirun" / "s"
+    with (folder / "summary.csv").open() as file:
+        found = {row["point"]: row["status"] for row in csv.DictReader(file)}
+    assert found == {"model.lr=0.001": "finished", "model.lr=-1": "failed"}
+    best = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert best["best_params"] == {"model.lr": 0.001}
+    result = json.loads(next(folder.rglob("result.json")).read_text())
+    assert best["best_value"] == result["value"]
+
+
+# --- where a process stands ---
+
+
+TASK = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "4", "SLURM_PROCID": "3", "SLURM_STEP_NUM_NODES": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, (0, 1, 1, "nothing")),
+        ({"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}, (3, 4, 2, "environment")),
+        (TASK | {"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS_PER_NODE": "2"}, (3, 4, 2, "srun")),
+        (TASK | {"SLURM_STEP_NUM_TASKS": "1"}, (0, 1, 1, "nothing")),  # a shell inside a job of several tasks
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, (0, 1, 1, "nothing")),  # a batch script before srun
+    ],
+)
+def test_a_process_knows_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: tuple[Any, ...]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert own_place() == expected
+
+
+def test_tasks_of_submitits_local_executor_are_processes_of_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"NTASKS": "2", "GLOBALID": "1", "LOCALID": "1", "JOB_ID": "77"}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", {f"SUBMITIT_LOCAL_{name}": value for name, value in own.items()})
+        assert own_place() == (1, 2, 2, "environment")
+        assert os.environ["MASTER_ADDR"] == "127.0.0.1"
+
+
+def test_a_failing_process_ends_the_others_and_is_the_one_that_speaks(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = {"version": 1}
+    with pytest.raises(launcher.Failed, match=r"process [01]: KeyError: 'config'"):
+        launcher.run({"logging": plain, "resume": None}, tmp_path, 2)
+    assert "Traceback" in capfd.readouterr().err  # a defect of ours, once
+    assert not (tmp_path / "ranks").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["trainer.devices=0"], "trainer.devices is 0, expected a number of processes"),
+        (["trainer.devices=two"], "trainer.devices is two"),
+        (["trainer=cpu", "trainer.devices=3"], "data.batch_size is 2, expected a multiple of the 3 processes"),
+        (["trainer=cpu", "trainer.devices=2", "trainer.num_nodes=2"], "trainer.num_nodes is 2, but the processes"),
+        (["trainer.strategy=dp"], "trainer.strategy is dp, expected one of auto"),
+        (["trainer.accelerator=cuda"], "trainer.accelerator is cuda, but torch finds no GPU on this machine"),
+        (["trainer.strategy=fsdp"], "trainer.strategy is fsdp, which cuts the weights into pieces"),
+        (["trainer=ddp_cpu", "model=zero_shot", "data=single_image", "data.image=a.png"], "one picture each"),
+    ],
+)
+def test_what_does_not_fit_several_processes_ends_in_a_sentence(cli: Cli, options: list[str], words: str) -> None:
+    tiny = [
+        option for option in TINY if "zero_shot" not in " ".join(options) or not option.startswith(("model", "data"))
+    ]
+    outcome = cli("fit", *tiny, *options)
+    assert outcome.status == 1
+    assert words in " ".join(outcome.err.split())
+    assert "Traceback" not in outcome.err
+
+
+def test_several_processes_without_a_common_name_are_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    outcome = cli("fit", *TINY, "trainer=ddp_cpu")
+    assert outcome.status == 1
+    assert "run_id is not set, but several processes were started" in outcome.err
+    outcome = cli("fit", *TINY, "trainer=cpu", "run_id=a")
+    assert "trainer.devices is 1, but 2 processes were started on this machine" in outcome.err
+
+
+def test_the_share_of_a_batch_is_what_the_sampler_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = torch.arange(6)
+    for rank in range(3):
+        monkeypatch.setattr(collectives, "world", lambda: 3)
+        monkeypatch.setattr(collectives, "rank", lambda rank=rank: rank)
+        assert collectives.share_of_batch(drawn).tolist() == next(iter(RunSampler(1, 6, rank=rank, world=3)))
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({"SLURM_JOB_ID": "7"}, "requeue 7"),
+        # this task's own number is that of the whole array
+        ({"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}, "requeue 7_2"),
+    ],
+)
+def test_slurm_is_asked_for_this_job_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str], asked: str
+) -> None:
+    program = tmp_path / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    signals.requeue(signal.SIGTERM)  # somebody wants the job to end
+    assert not (tmp_path / "asked").exists()
+    signals.requeue(signal.SIGUSR1)
+    assert (tmp_path / "asked").read_text().strip() == asked
