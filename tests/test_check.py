@@ -377,7 +377,7 @@ def test_a_core_that_others_have_is_not_counted() -> None:
     """Against what the operating system says of the same seconds."""
     script = """
 import os, time
-from restore import clocks
+from restore.preflight import clocks
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 other = os.fork()
 if not other:

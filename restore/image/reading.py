@@ -34,7 +34,7 @@ def read(path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata =
     Palette and CMYK files become RGB; the first frame of an animation is taken, with a warning.
 
     Args:
-        metadata: ``keep`` takes EXIF, XMP, IPTC and texts along, see :mod:`restore.metadata`.
+        metadata: ``keep`` takes EXIF, XMP, IPTC and texts along, see :mod:`restore.image.metadata`.
 
     Raises:
         FileNotFoundError: no such file.

@@ -193,7 +193,7 @@ import os, signal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.fabric.plugins.environments import LightningEnvironment
-from restore.callbacks.interruption import Interrupted, Interruption
+from restore.callbacks.graceful_stop import Interrupted, Interruption
 
 class Model(LightningModule):
     def __init__(self, hit):
