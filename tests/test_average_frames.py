@@ -30,7 +30,7 @@ def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -
     expected = ((levels**2.2).mean(0) ** (1 / 2.2) * 255).round()
     blurred = np.asarray(Image.open(tmp_path / "set" / "train" / "clip" / "blur" / "f007.png")).astype(float)
     assert np.abs(blurred - expected).max() <= 1
-    DeblurData(root=str(tmp_path / "set"), patch_size=16, validation="last_frames").check()
+    DeblurData(root=str(tmp_path / "set"), patch_size=16, validation="last_frames").prepare()
 
 
 @pytest.mark.parametrize(

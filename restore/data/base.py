@@ -27,8 +27,8 @@ class PairedData(LightningDataModule):
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
         smallest_whole: the least side of a whole image, and what asks for it.
         label_settings: how label maps are read, for the checkpoint; None where the inputs are pictures.
-        checked: what ``check`` found of the training pictures and of each test set.
-        warnings: sentences that ``check`` found worth keeping with the run's result.
+        checked: what ``prepare`` found of the training pictures and of each test set.
+        warnings: sentences that ``prepare`` found worth keeping with the run's result.
 
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
     """
@@ -83,11 +83,17 @@ class PairedData(LightningDataModule):
         """Bytes of pictures kept in memory, and bytes that are left for more."""
         return self.pictures.kept_bytes, self.pictures.room
 
-    def check(self) -> dict[str, str]:
-        """Decode every file once, keep the training pictures in memory while they fit.
+    def prepare(self) -> dict[str, str]:
+        """Validate before training: decode every file once, cache training images up to ``cache_gb``, log warnings.
+
+        Every process calls it, because each has a cache of its own. (Lightning's ``prepare_data`` and ``setup`` are
+        something else: the one runs in one process only, both run when the trainer is already at work.)
 
         Returns:
             Each set's fingerprint.
+
+        Raises:
+            DataProblem: with all bad files.
         """
         if "training" in self.test_sets:  # it would stand in for what is trained on, here and in the fingerprints
             raise ValueError(

@@ -94,8 +94,11 @@ class SingleImageData(LightningDataModule):
 
     test_names = validation_names
 
-    def check(self) -> dict[str, str]:
-        """The image's fingerprint.
+    def prepare(self) -> dict[str, str]:
+        """Validate before training.
+
+        Returns:
+            The image's fingerprint.
 
         Raises:
             ValueError: shrunk and scored against itself it would leave less than SSIM's window.

@@ -50,14 +50,14 @@ def read(data: Any, limit: int | None) -> Opened:
         DataProblem: with all bad files.
     """
     if not isinstance(data, PairedData):
-        data.check()
+        data.prepare()
         return Opened(1, 1, {})
     train, tests = data.train_pairs, data.test_sets
     if limit is not None:
         data.train_pairs = _spread(train, limit)
         data.test_sets = {name: _spread(pairs, limit) for name, pairs in tests.items()}
     with quiet():  # what it warns of becomes a row
-        data.check()
+        data.prepare()
     opened = len(data.train_pairs) + sum(map(len, data.test_sets.values()))
     data.train_pairs = train
     if limit is not None:

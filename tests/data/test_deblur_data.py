@@ -62,7 +62,7 @@ def test_input_and_target_folders_are_understood_and_count_as_one_sequence(tmp_p
     both = data(tmp_path / "d", validation=str(tmp_path / "d"))
     assert [pair.name for pair in both.train_pairs] == ["0", "1", "2"]
     assert both.validation_names == ["d_test"]
-    both.check()
+    both.prepare()
     with pytest.raises(ValueError, match=r"holds the one sequence d_train.*last_frames"):
         data(tmp_path / "d")
 
@@ -123,7 +123,7 @@ def test_whole_sequences_are_held_out(tmp_path: Path) -> None:
         "train2/000000",
     ]
     assert held.test_names == ["g_held_out", "g_test"]
-    assert set(held.check()) == {"training", "g_held_out", "g_test"}
+    assert set(held.prepare()) == {"training", "g_held_out", "g_test"}
     assert held.warnings == []
 
 
@@ -145,7 +145,7 @@ def test_sequences_of_one_name_under_two_roots_are_two(tmp_path: Path) -> None:
     held = DeblurData(root=roots, patch_size=16, validation=1)
     assert [pair.gt.parts[-4] for pair in held.train_pairs] == ["a", "a"]
     assert [pair.gt.parts[-4] for pair in held.validation_sets["a_held_out"]] == ["b", "b"]
-    held.check()
+    held.prepare()
     assert ["sequence s is in training and in a_held_out" in warning for warning in held.warnings] == [True]
     last = DeblurData(root=roots, patch_size=16, validation="last_frames")
     assert [pair.gt.parts[-4] for pair in last.validation_sets["a_last_frames"]] == ["a", "b"]
@@ -162,7 +162,7 @@ def test_a_set_called_training_cannot_stand_in_for_the_training_pictures(tmp_pat
     with pytest.raises(
         ValueError, match=r"data\.validation or data\.benchmarks names a folder called training.*rename"
     ):
-        DeblurData(root=root, patch_size=16, **settings).check()
+        DeblurData(root=root, patch_size=16, **settings).prepare()
 
 
 def test_a_single_sequence_is_an_error_whose_remedy_works_and_is_remembered(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_single_sequence_is_an_error_whose_remedy_works_and_is_remembered(tmp_
     last = data(tmp_path / "g", validation="last_frames")
     assert [pair.name for pair in last.validation_sets["g_last_frames"]] == ["train0/000011"]
     assert len(last.train_pairs) == 11
-    last.check()
+    last.prepare()
     assert last.warnings == [
         "sequence train0 is in training and in g_last_frames: frames of one scene are near-duplicates, scores flatter"
     ]
@@ -206,7 +206,7 @@ def test_a_sequence_name_in_two_splits_is_a_warning(tmp_path: Path) -> None:
     gopro(tmp_path / "g")
     (tmp_path / "g" / "test" / "test0").rename(tmp_path / "g" / "test" / "train1")
     both = data(tmp_path / "g", validation=str(tmp_path / "g"))
-    both.check()
+    both.prepare()
     assert len(both.warnings) == 1
     assert "train1 is in training and in g_test" in both.warnings[0]
 
@@ -216,7 +216,7 @@ def test_the_same_content_in_two_splits_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "g" / "train" / "train0" / "sharp" / "000001.png"
     (tmp_path / "g" / "test" / "test0" / "sharp" / "000002.png").write_bytes(source.read_bytes())
     with pytest.raises(DataProblem, match=r"test0/sharp/000002\.png \(g_test\): has the content of .*000001\.png"):
-        data(tmp_path / "g", validation=str(tmp_path / "g")).check()
+        data(tmp_path / "g", validation=str(tmp_path / "g")).prepare()
 
 
 def test_a_blurred_file_in_two_splits_is_refused(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_blurred_file_in_two_splits_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "g" / "train" / "train0" / "blur" / "000001.png"
     (tmp_path / "g" / "test" / "test0" / "blur" / "000002.png").write_bytes(source.read_bytes())
     with pytest.raises(DataProblem, match=r"test0/blur/000002\.png \(g_test\): has the content of .*000001\.png"):
-        data(tmp_path / "g", validation=str(tmp_path / "g")).check()
+        data(tmp_path / "g", validation=str(tmp_path / "g")).prepare()
 
 
 # --- checks ---
@@ -240,7 +240,7 @@ def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
     photo(tmp_path / "g" / "train" / "train1" / "blur" / "000000.png", 8, 50)
     photo(tmp_path / "g" / "train" / "train1" / "sharp" / "000000.png", 8, 50)
     with pytest.raises(DataProblem, match="5 problems") as caught:
-        data(tmp_path / "g").check()
+        data(tmp_path / "g").prepare()
     message = str(caught.value)
     assert f"{folder}/sharp/000000.png: has no partner {folder}/blur/000000.png" in message
     assert f"{folder}/blur/000001.png: has no partner {folder}/sharp/000001.png" in message
@@ -256,7 +256,7 @@ def test_swapped_folders_are_warned_of(tmp_path: Path) -> None:
     (folder / "sharp").rename(folder / "blur")
     (folder / "x").rename(folder / "sharp")
     swapped = data(tmp_path / "g")
-    swapped.check()
+    swapped.prepare()
     assert len(swapped.warnings) == 1
     assert "training: 3 of 3 blurred pictures are as sharp as the sharp ones or sharper" in swapped.warnings[0]
     assert str(folder / "blur" / "000000.png") in swapped.warnings[0]
@@ -273,7 +273,7 @@ def test_a_copy_of_the_sharp_picture_is_warned_of_and_a_slight_blur_is_not(tmp_p
         sharp, slight = (sharpness(read_rgb8(folder / part / f"00000{k}.png")) for part in ("sharp", "blur"))
         assert 0.9 * sharp < slight < sharp
     copied = data(tmp_path / "g")
-    copied.check()
+    copied.prepare()
     assert len(copied.warnings) == 1
     assert "training: 1 of 3 blurred pictures are as sharp as the sharp ones or sharper" in copied.warnings[0]
     assert str(folder / "blur" / "000001.png") in copied.warnings[0]
@@ -293,7 +293,7 @@ def test_pictures_too_small_to_be_scored_are_refused(tmp_path: Path, height: int
     for part in ("blur", "sharp"):
         photo(tmp_path / "g" / "test" / "test0" / part / "000000.png", height, width)
     with pytest.raises(DataProblem, match=rf"{width}x{height} px, expected sides of at least 11 px \(SSIM's window\)"):
-        data(tmp_path / "g", validation=str(tmp_path / "g")).check()
+        data(tmp_path / "g", validation=str(tmp_path / "g")).prepare()
 
 
 def test_grey_pairs_and_odd_sizes_are_read(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_pairs_and_photos_can_be_mixed(tmp_path: Path) -> None:
     roots = [str(tmp_path / "g"), str(tmp_path / "p")]
     mixed = DeblurData(root=roots, patch_size=16, degradations=[MotionBlur()], validation=str(tmp_path / "g"))
     assert [pair.lq is None for pair in mixed.train_pairs] == [False] * 6 + [True]
-    mixed.check()
+    mixed.prepare()
 
 
 def test_a_degradation_sees_around_the_crop_what_it_asks_for(tmp_path: Path) -> None:

@@ -99,4 +99,4 @@ def test_a_file_that_is_no_picture_is_named() -> None:
 
 def test_a_picture_too_small_to_validate_on_is_refused_before_training() -> None:
     with pytest.raises(ValueError, match=r"data\.image: image is 16x40 px, expected sides of at least 17 px"):
-        SingleImageData(image=image(16, 40)).check()
+        SingleImageData(image=image(16, 40)).prepare()

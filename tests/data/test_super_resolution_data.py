@@ -41,7 +41,7 @@ def test_a_flat_folder_an_hr_folder_and_a_div2k_root_are_understood(tmp_path: Pa
     assert data.train_pairs[0].lq is not None
     assert data.train_pairs[0].lq.parent.parent.name == "DIV2K_train_LR_bicubic"
     assert data.validation_names == ["DIV2K_valid_HR"]
-    data.check()
+    data.prepare()
 
 
 def test_several_roots_are_one_set_and_some_pictures_can_be_held_out(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_all_problems_of_a_set_come_in_one_error(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:500])
     data = SuperResolutionData(root=str(tmp_path), scale=2, patch_size=32, validation=1)
     with pytest.raises(DataProblem, match=r"3 problems") as caught:
-        data.check()
+        data.prepare()
     message = str(caught.value)
     assert "small.png: 64x10 px, expected sides of at least 32 px (data.patch_size)" in message
     assert "text.png: not a PNG" in message

@@ -67,7 +67,7 @@ def test_folders_a_and_b_of_a_split_are_understood_in_both_directions(tmp_path: 
     assert [pair.name for pair in both.train_pairs] == ["00", "01", "02"]
     assert both.train_pairs[0].files == [root / "train" / "B" / "00.png", root / "train" / "A" / "00.png"]
     assert (both.validation_names, both.test_names) == (["set_val"], ["set_val", "set_test"])
-    assert list(both.check()) == ["training", "set_val", "set_test"]
+    assert list(both.prepare()) == ["training", "set_val", "set_test"]
     back = data(root, direction="b_to_a")
     assert back.train_pairs[0].files == [root / "train" / "A" / "00.png", root / "train" / "B" / "00.png"]
     alone = data(root / "train", validation=1)
@@ -110,7 +110,7 @@ def test_photos_alone_become_contours_and_photos(tmp_path: Path) -> None:
         for k in range(count):
             photo(tmp_path / "p" / part / f"{part}{k}.png", 60, 70, seed=k + count)
     made = data(tmp_path / "p", degradations=[Canny(sigma=1.0)])
-    made.check()
+    made.prepare()
     sample = made.crops(4)[1]
     assert set(sample["lq"].unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(sample["lq"][0], sample["lq"][2])
@@ -135,7 +135,7 @@ def test_several_roots_are_one_set(tmp_path: Path) -> None:
 def test_the_facades_at_hand_are_read_as_pictures_and_as_classes(shared_data: Path) -> None:
     root = shared_data / "facades"
     found = data(root, direction="b_to_a", validation=2, load_size=72, patch_size=64)
-    found.check()
+    found.prepare()
     assert len(found.train_pairs) == 5
     assert "training has 5 pairs, fewer than 100" in found.warnings[0]
     sample = found.images(found.validation_sets["facades_held_out"])[0]
@@ -195,7 +195,7 @@ def test_both_sides_of_a_crop_show_the_same_place(
 def test_a_sample_is_a_function_of_seed_and_number_whatever_is_kept_in_memory(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "s", {"train": 4, "val": 1})
     kept, fresh, other = (data(root, load_size=30, cache_gb=gb, seed=s) for gb, s in ((1.0, 3), (0.0, 3), (1.0, 4)))
-    kept.check()
+    kept.prepare()
     differs = 0
     for i in (7, 0, 3, 3, 12):
         a, b, c = (each.crops(20)[i] for each in (kept, fresh, other))
@@ -227,7 +227,7 @@ def test_classes_stay_classes_through_jitter_and_flip(tmp_path: Path) -> None:
     common = {"input_kind": "labels", "validation": 1, "load_size": 23}
     hot = data(root, one_hot=True, classes=3, in_channels=3, **common)
     shown = data(root, palette=PALETTE, **common)
-    hot.check()
+    hot.prepare()
     for i in range(5):
         a, b = hot.crops(9)[i], shown.crops(9)[i]
         assert set(a["lq"].unique().tolist()) == {0.0, 1.0}
@@ -276,7 +276,7 @@ def test_the_check_keeps_what_fits_into_memory(tmp_path: Path) -> None:
     nbytes = 2 * 3 * 40 * 52
     for room, count in ((0.0, 0), (2.5 * nbytes / 2**30, 2), (1.0, 4)):
         found = data(root, cache_gb=room)
-        found.check()
+        found.prepare()
         assert sum(found.kept.draw(pair) is found.kept.draw(pair) for pair in found.train_pairs) == count
 
 
@@ -293,7 +293,7 @@ def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
     for part in ("A", "B"):
         photo(train / part / "04.png", 1, 1)
     with pytest.raises(DataProblem, match="6 problems") as caught:
-        data(root).check()
+        data(root).prepare()
     message = str(caught.value)
     assert f"{train}/B/00.png: has no partner {train}/A/00.png" in message
     assert f"{train}/A/01.png: has no partner {train}/B/01.png" in message
@@ -306,7 +306,7 @@ def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
 def test_a_picture_that_would_be_enlarged_too_much_is_refused(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "s", {"train": 1, "val": 1}, height=9, width=30)
     with pytest.raises(DataProblem, match=r"30x9 px, expected sides of at least 10 px \(data\.load_size enlarges it 4"):
-        data(root, load_size=40).check()
+        data(root, load_size=40).prepare()
 
 
 def test_labels_that_are_none_are_named_before_training(tmp_path: Path) -> None:
@@ -314,9 +314,9 @@ def test_labels_that_are_none_are_named_before_training(tmp_path: Path) -> None:
     (root / "A" / "2.png").write_bytes((root / "B" / "2.png").read_bytes())
     settings = {"input_kind": "labels", "palette": PALETTE, "validation": 1}
     with pytest.raises(DataProblem, match=r"1 problem .*\n.*A/2\.png: \d+ of 1920 pixels \(\d+%\) are farther"):
-        data(root, **settings).check()
+        data(root, **settings).prepare()
     with pytest.raises(DataProblem, match=r"4 problems(.|\n)*see that data\.direction"):  # photos as labels
-        data(root, direction="b_to_a", **settings).check()
+        data(root, direction="b_to_a", **settings).prepare()
 
 
 def test_grey_alpha_palette_and_16_bit_pictures_are_colours(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_grey_alpha_palette_and_16_bit_pictures_are_colours(tmp_path: Path) -> N
         Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "sixteen.png")
         colour.convert("1").save(folder / "white.png")
     found = data(tmp_path / "s", validation=1)
-    found.check()
+    found.prepare()
     for k in range(len(found.train_pairs)):
         sample = found.images(found.train_pairs)[k]
         assert sample["lq"].shape == sample["gt"].shape == (3, 20, 24)
@@ -342,21 +342,21 @@ def test_one_pair_in_two_sets_is_refused_but_not_one_empty_contour(tmp_path: Pat
     root = two_folders(tmp_path / "s", {"train": 2, "val": 2})
     for part in ("train", "val"):
         Image.new("L", (52, 40)).save(root / part / "A" / "00.png")
-    data(root).check()
+    data(root).prepare()
     for part in "AB":
         (root / "val" / part / "01.png").write_bytes((root / "train" / part / "01.png").read_bytes())
     with pytest.raises(DataProblem, match=r"val/B/01\.png \(s_val\): is the pair of .*train/B/01\.png \(training\)"):
-        data(root).check()
+        data(root).prepare()
 
 
 def test_small_sets_are_warned_of_and_large_ones_are_not(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "s", {"train": 2, "val": 1})
     few = data(root)
-    few.check()
+    few.prepare()
     assert len(few.warnings) == 1
     assert few.warnings[0].startswith("training has 2 pairs, fewer than 100")
     few.train_pairs = few.train_pairs * 50
-    few.check()
+    few.prepare()
     assert few.warnings == []
 
 
@@ -364,11 +364,11 @@ def test_photos_taken_for_two_pictures_are_warned_of(tmp_path: Path) -> None:
     for k in range(3):
         photo(tmp_path / "p" / f"{k}.png", 40, 60, seed=k)
     wrong = data(tmp_path / "p", validation=1)
-    wrong.check()
+    wrong.prepare()
     assert "0.png and others are taken for two pictures side by side" in wrong.warnings[1]
     assert "data=contours" in wrong.warnings[1]
     right = data(side_by_side(tmp_path / "s", 3), validation=1)
-    right.check()
+    right.prepare()
     assert len(right.warnings) == 1
 
 
