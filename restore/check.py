@@ -134,8 +134,8 @@ def _step_to_go_on_from(cfg: DictConfig, folder: Path, model: Any, resume: Path,
     from restore.training.trainer import make_trainer
 
     is_new_run = resume.parent != of_run / "checkpoints"
-    trainer, tally = make_trainer(cfg, folder, model, is_new_run=is_new_run)
-    return begin_at(model, trainer, tally, resume)
+    trainer, timer = make_trainer(cfg, folder, model, is_new_run=is_new_run)
+    return begin_at(model, trainer, timer, resume)
 
 
 def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, Path | None]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
 from restore.distributed.environment import Place, check_processes, own_place, wanted_processes
-from restore.distributed.signals import BUT_CTRL_C, Interrupted, handled, interrupt, requeue
+from restore.distributed.signals import BUT_CTRL_C, StopRequested, handled, interrupt, requeue
 from restore.io import files
 from restore.runs import folder as run_folder
 from restore.runs.resume import resume_point
@@ -34,7 +34,7 @@ def fit(cfg: DictConfig) -> float:
         # until the training handles signals itself
         with handled(interrupt, BUT_CTRL_C), _owning(cfg, folder) if not place.rank else nullcontext():
             result = _resume_or_train(cfg, folder, place)
-    except Interrupted as interrupted:
+    except StopRequested as interrupted:
         _end(interrupted, folder, place)
     where = os.path.relpath(folder)
     log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], result["value"], result["steps"], where)
@@ -67,15 +67,12 @@ def _resume_or_train(cfg: DictConfig, folder: Path, place: Place) -> dict[str, A
         _on_processes(config, overrides, folder, checkpoint, count)
         return run_folder.finished(folder)
 
-    from restore.callbacks import graceful_stop
     from restore.training import train as training
 
     try:
         return training.train(cfg, config, overrides, folder, checkpoint)
-    except graceful_stop.Interrupted as interrupted:
-        raise Interrupted(interrupted.number, is_common=True) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
-        raise Interrupted(signal.SIGINT) from None
+        raise StopRequested(signal.SIGINT) from None
 
 
 def _refuse_own_folders(cfg: DictConfig) -> None:
@@ -110,7 +107,7 @@ def _is_point() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
-def _end(interrupted: Interrupted, folder: Path, place: Place) -> NoReturn:
+def _end(interrupted: StopRequested, folder: Path, place: Place) -> NoReturn:
     """Give a run that was asked to end the status of its signal, 128 + number, and a word.
 
     Raises:
@@ -129,8 +126,8 @@ def _end(interrupted: Interrupted, folder: Path, place: Place) -> NoReturn:
         # srun and torchrun end the others as soon as one is gone, and the first may still be sending its last words
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if interrupted.is_common:
-            will_start_again = collectives.from_process(will_start_again, 0)
-            collectives.meet()
+            will_start_again = collectives.broadcast(will_start_again, 0)
+            collectives.barrier()
     if is_one_of_many and not will_start_again:
         raise sweep.BrokenOff(said) from None
     if _is_point() and sweep.Points.current is not None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from restore.callbacks.run_timer import Tally
+from restore.callbacks.run_timer import RunTimer
 from restore.io.files import locked, read_mapping
 from restore.models import loading
 from restore.models.super_resolution import SuperResolution
@@ -167,14 +167,14 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     class Crash(BaseException):
         pass
 
-    original = Tally.on_train_batch_start
+    original = RunTimer.on_train_batch_start
 
-    def crash(self: Tally, trainer: Any, pl_module: Any, data: Any, batch_idx: int) -> None:
+    def crash(self: RunTimer, trainer: Any, pl_module: Any, data: Any, batch_idx: int) -> None:
         if self.batches == batch:
             raise Crash
         original(self, trainer, pl_module, data, batch_idx)
 
-    monkeypatch.setattr(Tally, "on_train_batch_start", crash)
+    monkeypatch.setattr(RunTimer, "on_train_batch_start", crash)
 
 
 def survive(cli: Cli, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], crashes: list[int]) -> None:

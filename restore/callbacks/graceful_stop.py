@@ -1,4 +1,4 @@
-"""Signals that ask a run to end: it saves at the end of the step, on all processes alike, and goes."""
+"""Stops a run on a signal: after the current step, on all processes alike, with a checkpoint."""
 
 import signal
 import threading
@@ -8,51 +8,40 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-ASKED_EVERY = 10  # on GPUs
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+from restore.distributed.signals import ASKING, StopRequested
+
+ASKED_EVERY = 10  # steps or images, on GPUs
 
 
-class Interrupted(BaseException):
-    """The run was asked to end, and all its processes agreed on it.
+class GracefulStop(Checkpoint):
+    """Stops a training, validation or test at the next moment from which it can be resumed exactly.
 
-    Args:
-        number: of the signal, the largest that any process got.
-    """
+    The signal handler only sets a flag, because collective calls inside a handler hang. After each batch (on several
+    GPUs, where the answer makes the host wait, after each tenth step or image) the processes agree on the flags: the
+    largest signal number counts, and all raise :class:`StopRequested` at the same place. ``RunCheckpoint`` then
+    saves. A training batch counts when its optimiser step is finished. A validation is abandoned, and repeated by the
+    run that resumes. A second Ctrl-C ends at once.
 
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-class Interruption(Checkpoint):
-    """Ends a training, validation or test at the next moment from which it can be resumed exactly.
-
-    A handler only sets a flag; collective calls inside one hang. After each batch (with several GPUs, where the answer
-    makes the host wait, each tenth step or picture) the processes agree on the flags (the largest signal number
-    counts), and all raise :class:`Interrupted` at the same place; ``RunCheckpoint`` then
-    saves. A training batch counts when its optimiser step is finished. A validation is abandoned, and done anew by the
-    run that goes on. A second Ctrl-C ends at once.
-
-    It is of Lightning's class ``Checkpoint`` and stands last in the list, so that it comes when all other callbacks
-    are done with the batch. Handlers are set when training or test starts, after Lightning's, which would save and
-    agree inside the handler; Lightning puts those from before back when it ends.
+    It is one of Lightning's ``Checkpoint`` callbacks and the last in the list, so that it runs when all other callbacks
+    have finished the batch. Handlers are set when training or test starts, after Lightning's, which would save and
+    agree inside the handler; Lightning restores the earlier handlers when it ends.
     """
 
     def __init__(self) -> None:
         self.received = 0
-        self._common: list[int] = []  # batches that every process has, of each loader of an evaluation
+        self._common: list[int] = []  # of each loader: batches that every process has
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over from Lightning's handlers."""
+        """Replace Lightning's handlers."""
         self._listen(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """As above, for a test is a run of its own to Lightning."""
+        """As above: for Lightning a test is a run of its own."""
         self._listen(trainer)
         self._common = _common_batches(trainer, trainer.num_test_batches)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find out how often all processes can be asked."""
+        """Find out after which batches all processes can agree."""
         self._common = _common_batches(trainer, trainer.num_val_batches)
 
     def on_train_batch_end(
@@ -71,18 +60,18 @@ class Interruption(Checkpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A validation may be long, and the time between a signal and the kill is not."""
+        """A validation may take longer than the time between a signal and the kill."""
         if batch_idx < self._common[dataloader_idx]:
             self._ask(trainer, batch_idx)
 
-    # the training is over and saved; the test is done anew
+    # the training is over and saved; the test is repeated
     on_test_batch_end = on_validation_batch_end
 
     def _listen(self, trainer: Trainer) -> None:
-        if trainer.received_sigterm:  # between Lightning's start and ours
+        if trainer.received_sigterm:  # after Lightning set its handlers and before we set ours
             self.received = signal.SIGTERM
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in ASKING:
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
@@ -98,12 +87,12 @@ class Interruption(Checkpoint):
             flag = torch.tensor(agreed, device=trainer.strategy.root_device)
             agreed = int(trainer.strategy.reduce(flag, reduce_op="max"))
         if agreed:
-            raise Interrupted(agreed)
+            raise StopRequested(agreed, is_common=True)
 
 
 def _common_batches(trainer: Trainer, own: Any) -> list[int]:
-    """Of each loader, the number of batches that no process has fewer of; they share the pictures unevenly."""
-    own = [0 if count == float("inf") else count for count in own]  # some process has none, see ShareSampler
+    """Of each loader, the number of batches that every process has; images are shared unevenly."""
+    own = [0 if count == float("inf") else count for count in own]  # this process has none, see ShareSampler
     if trainer.world_size == 1:
         return list(own)
     counts = torch.tensor(own, device=trainer.strategy.root_device)

@@ -62,7 +62,7 @@ class StopOnNonFinite(Callback):
         finite = torch.stack([flag for _, flag, _ in self._pending])
         pending, self._pending = self._pending, []
         # the least number of a process whose loss is broken; all must know, or the others would wait for it for ever
-        sources = collectives.least(torch.where(finite, trainer.world_size, trainer.global_rank)).tolist()
+        sources = collectives.all_reduce_min(torch.where(finite, trainer.world_size, trainer.global_rank)).tolist()
         first = next((k for k, source in enumerate(sources) if source < trainer.world_size), None)
         if first is None:
             return
@@ -70,7 +70,7 @@ class StopOnNonFinite(Callback):
         target = Path(trainer.default_root_dir) / "non_finite.pt"
         if trainer.global_rank == sources[first]:
             torch.save({"batch_idx": number, "names": names, "newest_batch": batch}, target)
-        names = collectives.from_process(names, sources[first])
+        names = collectives.broadcast(names, sources[first])
         raise NonFiniteLoss(
             f"the loss is not finite at step {number // trainer.accumulate_grad_batches + 1}, on the pictures "
             f"{', '.join(names)}; the batch is kept in {target}. Lower model.lr or set trainer.gradient_clip_val, "

@@ -11,11 +11,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
-from restore.callbacks.graceful_stop import Interrupted
 from restore.callbacks.non_finite import refuse_non_finite_weights
 from restore.checkpoints.checksum import seal
 from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
 from restore.distributed import collectives
+from restore.distributed.signals import StopRequested
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -131,7 +131,7 @@ class RunCheckpoint(Checkpoint):
             ValueError: the processes have read different checkpoints.
         """
         _refuse_different("is at step", trainer.global_step, trainer)
-        if self.is_new_run or not collectives.from_process((self._folder(trainer) / BEST).exists(), 0):
+        if self.is_new_run or not collectives.broadcast((self._folder(trainer) / BEST).exists(), 0):
             pl_module.best = pl_module.worst
 
     def on_train_batch_end(
@@ -161,7 +161,8 @@ class RunCheckpoint(Checkpoint):
         Not behind the very last step, whose validation is all that is missing: a run that is resumed there would take
         itself for finished. It repeats the steps since the last save instead.
         """
-        if not isinstance(exception, Interrupted) or trainer.state.fn != TrainerFn.FITTING or trainer.should_stop:
+        is_stop = isinstance(exception, StopRequested) and exception.is_common  # else it came in the middle of a step
+        if not is_stop or trainer.state.fn != TrainerFn.FITTING or trainer.should_stop:
             return
         if trainer.global_step > self._saved:
             self._interrupted = True
@@ -190,7 +191,7 @@ class RunCheckpoint(Checkpoint):
 
 
 def _refuse_different(what: str, own: Any, trainer: Trainer) -> None:
-    found = collectives.from_all(own)
+    found = collectives.all_gather(own)
     other = next((rank for rank, value in enumerate(found) if value != found[0]), None)
     if other is not None:
         raise ValueError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from restore.callbacks.graceful_stop import Interrupted
+from restore.distributed.signals import StopRequested
 from restore.runs.report import write_report
 
 
@@ -17,7 +17,7 @@ class RunReport(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """So that one sees where it stands."""
-        if isinstance(exception, Interrupted):
+        if isinstance(exception, StopRequested) and exception.is_common:
             self._write(trainer, f"ended by {exception}")
 
     def _write(self, trainer: Trainer, state: str) -> None:

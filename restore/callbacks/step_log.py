@@ -30,6 +30,6 @@ class StepLog(Callback):
         device = trainer.strategy.root_device
         dtype = torch.float32 if device.type == "mps" else torch.float64
         own = torch.stack([torch.as_tensor(value, dtype=dtype, device=device) for value in train_values.values()])
-        values = dict(zip(train_values, collectives.mean(own).tolist(), strict=True))
+        values = dict(zip(train_values, collectives.all_reduce_mean(own).tolist(), strict=True))
         for logger in trainer.loggers:
             logger.log_metrics(values, step=step)

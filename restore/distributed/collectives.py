@@ -1,4 +1,7 @@
-"""What processes that train together tell each other; alone, each of these is free."""
+"""Collective calls between the processes of a training; with one process each returns at once.
+
+A collective call must be made by all processes, in the same order, with values of the same shape.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,52 +11,52 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def world() -> int:
-    """How many processes train together."""
+def world_size() -> int:
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this one, from 0."""
-    return dist.get_rank() if world() > 1 else 0
+    """Number of this process, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
 
 
-def meet() -> None:
-    """Wait until all processes have come here."""
-    if world() > 1:
+def barrier() -> None:
+    """Wait until all processes have made this call."""
+    if world_size() > 1:
         dist.barrier()
 
 
-def mean(values: Tensor) -> Tensor:
-    """Mean over the processes; all of them must ask, with the same shape."""
-    if world() == 1:
+def all_reduce_mean(values: Tensor) -> Tensor:
+    """Mean over the processes, element by element."""
+    if world_size() == 1:
         return values
     total = values.detach().clone()
     dist.all_reduce(total)
-    return total / world()
+    return total / world_size()
 
 
-def least(values: Tensor) -> Tensor:
-    """The least over the processes, element by element; all of them must ask, with the same shape."""
-    if world() == 1:
+def all_reduce_min(values: Tensor) -> Tensor:
+    """Minimum over the processes, element by element."""
+    if world_size() == 1:
         return values
     found = values.detach().clone()
     dist.all_reduce(found, dist.ReduceOp.MIN)
     return found
 
 
-def from_process(value: Any, source: int) -> Any:
-    """What process number ``source`` holds; all of them must ask."""
-    if world() == 1:
+def broadcast(value: Any, source: int) -> Any:
+    """The value of process number ``source``; any object that can be pickled."""
+    if world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box, src=source)
     return box[0]
 
 
-def from_all(value: Any) -> list[Any]:
-    """What each process holds, in the order of their numbers; all of them must ask."""
-    found = [value] * world()
+def all_gather(value: Any) -> list[Any]:
+    """The values of all processes, in the order of their numbers; any objects that can be pickled."""
+    found = [value] * world_size()
     if len(found) > 1:
         dist.all_gather_object(found, value)
     return found
@@ -62,17 +65,17 @@ def from_all(value: Any) -> list[Any]:
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace gradients by their means over the processes, in one message; for parameters that no strategy reduces."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    if world() == 1 or not gradients:
+    if world_size() == 1 or not gradients:
         return
-    together = mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    together = all_reduce_mean(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, averaged in zip(gradients, together.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(averaged.view_as(gradient))
 
 
 def share_of_batch(drawn: Tensor) -> Tensor:
-    """Of what was drawn for every sample of the global batch, the part of this process's own samples.
+    """This process's rows of random numbers that were drawn for the global batch.
 
     Args:
         drawn: first axis over the samples of all processes, in the order of their numbers.
     """
-    return drawn[rank() :: world()]
+    return drawn[rank() :: world_size()]

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: a question for a loop, an end at once, and what Slurm is asked behind one."""
+"""Signals that ask a command to stop: at the next good moment or at once; and Slurm's requeue after one."""
 
 import logging
 import os
@@ -15,15 +15,16 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 BUT_CTRL_C = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Interrupted(BaseException):
-    """A signal ended the job outside the training itself, which has its own way to end (``callbacks/interruption``).
+class StopRequested(BaseException):
+    """A signal asked the job to stop.
 
     No ``Exception``, so that no library on the way takes it for a failure of its own.
 
     Args:
         number: of the signal.
-        is_own: this process got it, and not only one that it started.
-        is_common: all processes of the training have agreed on it, and end with it.
+        is_own: whether this process got it, and not only one that it started.
+        is_common: whether all processes of the training have agreed to stop, after the same step, from which the run
+            can be resumed exactly.
     """
 
     def __init__(self, number: int, *, is_own: bool = True, is_common: bool = False) -> None:
@@ -33,7 +34,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iterator[None]:
-    """Handle signals meanwhile; in a thread of somebody's, which cannot have handlers, do nothing."""
+    """Handle signals within the block; does nothing outside the main thread, where Python takes no handlers."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, handler) for number in numbers}
@@ -46,7 +47,7 @@ def handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iter
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], int]]:
-    """Within it the first signal only asks to stop; a second one ends at once.
+    """Within the block the first SIGINT or SIGTERM is only noted; a second one ends the process at once.
 
     Yields:
         The number of the signal received, or 0.
@@ -56,7 +57,8 @@ def stopping() -> Iterator[Callable[[], int]]:
 
     def note(number: int, frame: Any) -> None:
         nonlocal received
-        if received:  # here and not by putting the old handler back: Lightning puts ours back after a training
+        # not by restoring the old handler after the first: Lightning restores ours after a training
+        if received:
             signal.signal(number, before[number])
             signal.raise_signal(number)
         received = number
@@ -71,15 +73,15 @@ def stopping() -> Iterator[Callable[[], int]]:
 
 
 def interrupt(number: int, frame: Any) -> NoReturn:
-    """A handler that ends the work at once, where nothing has to be saved."""
-    raise Interrupted(number)
+    """A handler for where nothing has to be saved: stop at once."""
+    raise StopRequested(number)
 
 
 def requeue(number: int) -> bool:
-    """Ask Slurm to start this job again, behind a signal that warned of its end; without Slurm do nothing.
+    """Ask Slurm to start this job again after a signal that announced its time limit; without Slurm do nothing.
 
     Args:
-        number: of the signal. The others mean that Slurm, or somebody, wants the job to end.
+        number: of the signal; SIGUSR1 and SIGUSR2 announce the limit, any other means that the job should end.
 
     Returns:
         Whether Slurm will start it again.
@@ -87,7 +89,7 @@ def requeue(number: int) -> bool:
     own = os.environ
     if "SLURM_JOB_ID" not in own or number not in (signal.SIGUSR1, signal.SIGUSR2):
         return False
-    # one task of an array has the array's own number, by which all of them would be meant
+    # one task of an array has the array's own job id, which would requeue all tasks
     is_array = "SLURM_ARRAY_JOB_ID" in own
     job = f"{own['SLURM_ARRAY_JOB_ID']}_{own['SLURM_ARRAY_TASK_ID']}" if is_array else own["SLURM_JOB_ID"]
     log.warning("asking Slurm to start job %s again", job)
@@ -95,6 +97,6 @@ def requeue(number: int) -> bool:
         subprocess.run(["scontrol", "requeue", job], check=True, timeout=60, capture_output=True, text=True)
     except (subprocess.SubprocessError, OSError) as error:
         reason = str(getattr(error, "stderr", None) or error).strip()
-        log.error("Slurm does not start job %s again (%s); hand the same job in once more", job, reason)
+        log.error("Slurm does not start job %s again (%s); submit the same job again", job, reason)
         return False
     return True

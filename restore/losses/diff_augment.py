@@ -40,7 +40,7 @@ def diff_augment(condition: Tensor, picture: Tensor, policies: Sequence[Policy])
 
 def _drawn(x: Tensor) -> Tensor:
     """One number in [0, 1) for each picture: (N, 1, 1, 1); the picture's own however many processes share a batch."""
-    numbers = torch.rand(len(x) * collectives.world(), 1, 1, 1, device=x.device, dtype=x.dtype)
+    numbers = torch.rand(len(x) * collectives.world_size(), 1, 1, 1, device=x.device, dtype=x.dtype)
     return collectives.share_of_batch(numbers)
 
 

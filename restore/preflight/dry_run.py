@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from restore.callbacks.dashboards import Dashboard
-from restore.callbacks.graceful_stop import Interruption
+from restore.callbacks.graceful_stop import GracefulStop
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.data.base import PairedData
@@ -207,7 +207,7 @@ def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
         for clock, name in ((clocks.wall, best.name), (clocks.alone, "last.ckpt"), (time.process_time, "last.ckpt"))
     ]
     # the stopwatches save; the others tell of a described folder, or would save and go on another time
-    left_out = RunCheckpoint, RunReport, Dashboard, Interruption
+    left_out = RunCheckpoint, RunReport, Dashboard, GracefulStop
     kept = [each for each in trainer.callbacks if not isinstance(each, left_out)]  # type: ignore[attr-defined]
     trainer.callbacks = [*map(PictureWatch, watches), *kept, *watches]  # type: ignore[attr-defined]
     for callback in kept:

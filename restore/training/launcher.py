@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from restore.distributed.signals import ASKING, Interrupted, handled
+from restore.distributed.signals import ASKING, StopRequested, handled
 from restore.io.files import read_mapping, write_text
 
 LOOK_EVERY = 0.1  # seconds between two looks at the processes
@@ -41,7 +41,7 @@ def run(job: Mapping[str, Any], folder: Path, count: int, told_to_end: Callable[
 
     Raises:
         Failed: the first process that failed says why.
-        Interrupted: a signal ended them.
+        StopRequested: a signal ended them.
     """
     work = folder / "ranks"
     shutil.rmtree(work, ignore_errors=True)
@@ -60,11 +60,11 @@ def run(job: Mapping[str, Any], folder: Path, count: int, told_to_end: Callable[
         if group.signalled:
             if (folder / "result.json").exists():
                 return
-            raise Interrupted(group.signalled)
+            raise StopRequested(group.signalled)
         if any(process.returncode for process in group):
             number = _common_signal(group)
             if number:
-                raise Interrupted(number, is_own=False)
+                raise StopRequested(number, is_own=False)
             raise Failed(_reason(work, dead, count))
     finally:
         for process in group:

@@ -39,11 +39,11 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     prepare(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None)
-    trainer, tally = make_trainer(cfg, folder, model, is_new_run=is_new_run)
+    trainer, timer = make_trainer(cfg, folder, model, is_new_run=is_new_run)
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
             callback.check(model)
-    begin = 0 if resume is None else begin_at(model, trainer, tally, resume)
+    begin = 0 if resume is None else begin_at(model, trainer, timer, resume)
     damaged = {} if resume is None or is_new_run else damage(folder, resume)
     _describe(config, overrides, folder, model, trainer, data, warnings=list(damaged.values()))
     set_aside(damaged)
@@ -59,10 +59,10 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
         best = folder / "checkpoints" / "best.ckpt"
-        if not collectives.from_process(best.exists(), 0):
+        if not collectives.broadcast(best.exists(), 0):
             raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
         scores = trainer.test(loading.load_model(best), datamodule=data, verbose=False)
-    result = _result(folder, model, trainer, tally, data, done, scores)
+    result = _result(folder, model, trainer, timer, data, done, scores)
     if trainer.is_global_zero:
         files.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
         write_report(folder, f"finished after {done} steps")
@@ -70,7 +70,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
 
 
 def _result(
-    folder: Path, model: Any, trainer: Any, tally: Any, data: Any, done: int, scores: list[Any]
+    folder: Path, model: Any, trainer: Any, timer: Any, data: Any, done: int, scores: list[Any]
 ) -> dict[str, Any]:
     return {
         "monitor": f"best/{model.monitor}",
@@ -78,23 +78,23 @@ def _result(
         "protocol": model.protocol,
         "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},
         "steps": done,
-        "seconds": round(tally.seconds_before + tally.seconds, 1),
-        "steps_run": tally.batches // trainer.accumulate_grad_batches,
-        "seconds_run": round(tally.seconds, 1),
-        "samples_per_s": round(tally.batches * data.batch_size / tally.seconds, 2) if tally.batches else None,
+        "seconds": round(timer.seconds_before + timer.seconds, 1),
+        "steps_run": timer.batches // trainer.accumulate_grad_batches,
+        "seconds_run": round(timer.seconds, 1),
+        "samples_per_s": round(timer.batches * data.batch_size / timer.seconds, 2) if timer.batches else None,
         "processes": trainer.world_size,
         "warnings": run_folder.warnings(folder),
     } | ({"training": model.record} if model.record else {})
 
 
-def begin_at(model: Any, trainer: Any, tally: Any, resume: Path) -> int:
+def begin_at(model: Any, trainer: Any, timer: Any, resume: Path) -> int:
     """The step a resumed run begins at; its score and its seconds so far go on."""
     stored = loading.resumable(resume, model, trainer.accumulate_grad_batches)
     begin, last = int(stored["global_step"]), trainer.max_steps
-    if begin >= last and tally.is_new_run:
+    if begin >= last and timer.is_new_run:
         raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
-    if not tally.is_new_run:
-        tally.load_state_dict(stored["callbacks"][tally.state_key])
+    if not timer.is_new_run:
+        timer.load_state_dict(stored["callbacks"][timer.state_key])
         model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
     return begin
 

@@ -16,17 +16,18 @@ from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from restore.callbacks.curves import Curves
 from restore.callbacks.dashboards import Dashboard, connect, refuse_unusable
-from restore.callbacks.graceful_stop import Interrupted, Interruption
+from restore.callbacks.graceful_stop import GracefulStop
 from restore.callbacks.image_scores import ImageScores
 from restore.callbacks.non_finite import StopOnNonFinite
 from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
 from restore.callbacks.run_report import RunReport
-from restore.callbacks.run_timer import Tally
+from restore.callbacks.run_timer import RunTimer
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
 from restore.config.build import build
 from restore.distributed.environment import Place, own_place
+from restore.distributed.signals import StopRequested
 from restore.models.base import RestorationModel
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, Tally]:
+def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, RunTimer]:
     """The Trainer, with what makes a run resumable, and the callback that counts.
 
     Args:
@@ -49,7 +50,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
     """
     settings, place = cfg.trainer, own_place()
     _check_settings(cfg)
-    tally = Tally(is_new_run=is_new_run)
+    timer = RunTimer(is_new_run=is_new_run)
     callbacks = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
@@ -65,7 +66,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         callbacks=[
             *callbacks.values(),
             SeedSteps(seed=cfg.seed),
-            tally,
+            timer,
             *_own_callbacks(cfg.checkpoint, is_new_run=is_new_run),
         ],
         devices=settings.devices if place.by == "nothing" else place.local_world,
@@ -80,7 +81,7 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         enable_model_summary=False,
         enable_progress_bar="progress" in callbacks,
     )
-    return trainer, tally
+    return trainer, timer
 
 
 def _own_callbacks(checkpoint: Any, *, is_new_run: bool) -> list[Callback]:
@@ -94,7 +95,7 @@ def _own_callbacks(checkpoint: Any, *, is_new_run: bool) -> list[Callback]:
         ImageScores(),
         RunReport(),
         RunCheckpoint(every_steps=checkpoint.every_steps, is_new_run=is_new_run),
-        Interruption(),
+        GracefulStop(),
     ]
 
 
@@ -169,7 +170,7 @@ def finishing(trainer: Trainer) -> Iterator[None]:
     try:
         yield
         status = 0
-    except Interrupted:
+    except StopRequested:
         for logger in trainer.loggers:
             mark = getattr(getattr(logger, "experiment", None), "mark_preempting", None)
             if mark is not None:

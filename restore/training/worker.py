@@ -38,14 +38,14 @@ def main(work: Path, parent: int) -> None:
 
     from omegaconf import OmegaConf
 
-    from restore.callbacks.graceful_stop import Interrupted
+    from restore.distributed.signals import StopRequested
     from restore.training.train import train
 
     resume = None if job["resume"] is None else Path(job["resume"])
     try:
         train(OmegaConf.create(job["config"]), job["config"], job["overrides"], Path(job["folder"]), resume)
-    except Interrupted as interrupted:
-        sys.exit(128 + interrupted.number)
+    except StopRequested as stop:
+        sys.exit(128 + stop.number)
 
     import torch.distributed
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from restore.callbacks.graceful_stop import SIGNALS
 from restore.callbacks.seed_steps import SeedSteps
+from restore.distributed.signals import ASKING
 from restore.models import loading
 from restore.models.base import RestorationModel
 from tests.conftest import TINY, Cli, photo
@@ -82,8 +82,8 @@ def test_every_signal_saves_at_the_end_of_its_step_and_the_run_goes_on(
 ) -> None:
     assert cli("fit", *SMALL, "run_id=whole").status == 0
     folder = run_folder(tmp_path, "x")
-    before = [signal.getsignal(number) for number in SIGNALS]
-    for step, number in enumerate(SIGNALS, 2):
+    before = [signal.getsignal(number) for number in ASKING]
+    for step, number in enumerate(ASKING, 2):
         with monkeypatch.context() as patch:
             signal_in_batch(patch, number, step - 1)
             outcome = cli("fit", *SMALL, "run_id=x")
@@ -93,7 +93,7 @@ def test_every_signal_saves_at_the_end_of_its_step_and_the_run_goes_on(
         # the fifth step has a validation, which an interrupted run does not wait for
         state = last(folder)
         assert (state["global_step"], state.get("validation_pending", False)) == (step, step == 5)
-        assert [signal.getsignal(number) for number in SIGNALS] == before
+        assert [signal.getsignal(number) for number in ASKING] == before
     assert cli("fit", *SMALL, "run_id=x").status == 0
     result = json.loads((folder / "result.json").read_text())
     assert result["steps_run"] == 4
@@ -193,7 +193,8 @@ import os, signal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.fabric.plugins.environments import LightningEnvironment
-from restore.callbacks.graceful_stop import Interrupted, Interruption
+from restore.callbacks.graceful_stop import GracefulStop
+from restore.distributed.signals import StopRequested
 
 class Model(LightningModule):
     def __init__(self, hit):
@@ -220,7 +221,7 @@ rank = int(os.environ["LOCAL_RANK"])
 data = torch.ones(7, 1)
 def run(hit):
     trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp", max_steps=8, logger=False, max_epochs=-1,
-        callbacks=[Interruption()], enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        callbacks=[GracefulStop()], enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
         use_distributed_sampler=False, check_val_every_n_epoch=None, val_check_interval=4,
         plugins=[LightningEnvironment()])
     train = torch.utils.data.DataLoader(torch.ones(20, 1))
@@ -228,7 +229,7 @@ def run(hit):
     model = Model(hit)
     try:
         trainer.fit(model, train, validate)
-    except Interrupted as end:
+    except StopRequested as end:
         print(rank, end.number, trainer.global_step, model.seen, flush=True)
 
 run(2)

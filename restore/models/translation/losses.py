@@ -84,7 +84,7 @@ def calibrated_style_weight(terms: Mapping[str, Tensor], l1_weight: float) -> Te
     Returns:
         A scalar, the same in all processes.
     """
-    l1, style = collectives.mean(torch.stack([terms["l1"].detach(), terms["style"].detach()]))
+    l1, style = collectives.all_reduce_mean(torch.stack([terms["l1"].detach(), terms["style"].detach()]))
     weight: Tensor = STYLE_SHARE * l1_weight * l1 / style.clamp(min=1e-12)
     return weight
 
