@@ -1,15 +1,17 @@
 """Motion deblurring with the attention network."""
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from restore.io.errors import SettingError
 from restore.losses import pixel
+from restore.models import optimization
 from restore.models.base import RestorationModel
+from restore.models.optimization import LRFactor
 from restore.networks.attention_unet import Attention, AttentionUNet
 
 Loss = Literal["mse_gradient", "charbonnier", "l1"]
@@ -72,8 +74,10 @@ class Deblur(RestorationModel):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        _check_network(scale, loss, frequency_weight)
-        _check_training(lr, betas, weight_decay, schedule, warmup_steps)
+        _check_choices(scale, loss, schedule)
+        optimization.check_adam(lr=lr, betas=betas, weight_decay=weight_decay)
+        optimization.check_weight("frequency_weight", frequency_weight)
+        optimization.check_steps("warmup_steps", warmup_steps, least=0)
         self.save_hyperparameters(logger=False)
         self.scale = scale
         network = AttentionUNet(width=width, modules=modules, attention=attention, global_residual=global_residual)
@@ -88,7 +92,7 @@ class Deblur(RestorationModel):
             self.network.compile()
 
     def pool_locally(self, window: int) -> None:
-        """Refused also where channels are weighted by such means, which only the whole image gives."""
+        """Refused, also with channel attention: its means are meant to be those of the whole image."""
         if self.halo is None:
             raise ValueError(
                 f"pool_window is {window}, but model.attention=channel_spatial takes its means over the whole image "
@@ -115,49 +119,39 @@ class Deblur(RestorationModel):
         optimizer = torch.optim.AdamW(
             self.network.parameters(), self.hparams["lr"], (beta1, beta2), weight_decay=self.hparams["weight_decay"]
         )
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimization.scheduled(optimizer, self._lr_factor())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The optimiser's settings are this run's, also where it starts from another run's checkpoint."""
+        """The optimiser's settings are this run's, also when it starts from another run's checkpoint."""
         super().on_load_checkpoint(checkpoint)
-        lr, factor = self.hparams["lr"], self._lr_factor()(checkpoint["global_step"])
-        settings = {"betas": tuple(self.hparams["betas"]), "weight_decay": self.hparams["weight_decay"]}
-        for group in checkpoint["optimizer_states"][0]["param_groups"]:
-            group.update(lr=lr * factor, initial_lr=lr, **settings)
-        checkpoint["lr_schedulers"][0]["base_lrs"] = [lr]
+        optimization.keep_own_settings(
+            checkpoint,
+            self._lr_factor(),
+            lr=self.hparams["lr"],
+            betas=tuple(self.hparams["betas"]),
+            weight_decay=self.hparams["weight_decay"],
+        )
 
-    def _lr_factor(self) -> Callable[[int], float]:
-        warmup, cosine = self.hparams["warmup_steps"], self.hparams["schedule"] == "cosine"
+    def _lr_factor(self) -> LRFactor:
         last = self.trainer.max_steps  # never estimated_stepping_batches, see SuperResolution
 
-        def factor(step: int) -> float:
-            rise, left = min(1.0, (step + 1) / (warmup + 1)), 1 - min(step / last, 1)
-            fall = (1 - math.cos(math.pi * left)) / 2 if cosine else left**0.3
-            return float(rise * fall)
+        def left(step: int) -> float:
+            return 1 - min(step / last, 1)
 
-        return factor
+        def cosine(step: int) -> float:
+            return (1 - math.cos(math.pi * left(step))) / 2
+
+        def polynomial(step: int) -> float:
+            return float(left(step) ** 0.3)
+
+        schedule = cosine if self.hparams["schedule"] == "cosine" else polynomial
+        return optimization.warmed_up(schedule, self.hparams["warmup_steps"])
 
 
-def _check_network(scale: int, loss: str, frequency_weight: float) -> None:
+def _check_choices(scale: int, loss: str, schedule: str) -> None:
     if scale != 1:
-        raise ValueError(f"model.scale is {scale}, expected 1: deblurring keeps the size; leave it out")
+        raise SettingError("model.scale", scale, "1, because deblurring keeps the size", "leave it out")
     if loss not in LOSSES:
-        raise ValueError(f"model.loss is {loss}, expected {', '.join(LOSSES)}")
-    if not 0 <= frequency_weight < float("inf"):
-        raise ValueError(f"model.frequency_weight is {frequency_weight}, expected a number, at least 0")
-
-
-def _check_training(
-    lr: float, betas: list[float] | tuple[float, float], weight_decay: float, schedule: str, warmup_steps: int
-) -> None:
-    if not 0 < lr < float("inf"):
-        raise ValueError(f"model.lr is {lr}, expected a number above 0")
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"model.betas is {list(betas)}, expected two numbers, at least 0 and below 1")
-    if not 0 <= weight_decay < float("inf"):
-        raise ValueError(f"model.weight_decay is {weight_decay}, expected a number, at least 0")
-    if schedule not in ("polynomial", "cosine"):
-        raise ValueError(f"model.schedule is {schedule}, expected polynomial or cosine")
-    if warmup_steps < 0:
-        raise ValueError(f"model.warmup_steps is {warmup_steps}, expected at least 0 steps")
+        raise SettingError("model.loss", loss, ", ".join(LOSSES))
+    if schedule not in get_args(Schedule):
+        raise SettingError("model.schedule", schedule, " or ".join(get_args(Schedule)))

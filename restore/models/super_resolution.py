@@ -1,15 +1,17 @@
 """Super-resolution with information-gain attention."""
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from restore.io.errors import SettingError
 from restore.losses import pixel
+from restore.models import optimization
 from restore.models.base import RestorationModel
+from restore.models.optimization import LRFactor
 from restore.networks.information_gain import Attention, ImageSkip, InformationGainNetwork
 
 Schedule = Literal["cosine", "halving"]
@@ -57,7 +59,12 @@ class SuperResolution(RestorationModel):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        _check(lr, betas, schedule, warmup_steps, halve_every, frequency_weight)
+        optimization.check_adam(lr=lr, betas=betas)
+        optimization.check_weight("frequency_weight", frequency_weight)
+        optimization.check_steps("warmup_steps", warmup_steps, least=0)
+        optimization.check_steps("halve_every", halve_every, least=1)
+        if schedule not in get_args(Schedule):
+            raise SettingError("model.schedule", schedule, " or ".join(get_args(Schedule)))
         self.save_hyperparameters(logger=False)
         self.scale = scale
         network = InformationGainNetwork(
@@ -98,48 +105,23 @@ class SuperResolution(RestorationModel):
         """Adam, its learning rate a function of the step alone."""
         beta1, beta2 = self.hparams["betas"]
         optimizer = torch.optim.Adam(self.network.parameters(), self.hparams["lr"], (beta1, beta2))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_factor())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimization.scheduled(optimizer, self._lr_factor())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Learning rate and betas are this run's, also where it starts from another run's checkpoint."""
+        """Learning rate and betas are this run's, also when it starts from another run's checkpoint."""
         super().on_load_checkpoint(checkpoint)
-        lr, factor = self.hparams["lr"], self._lr_factor()(checkpoint["global_step"])
-        for group in checkpoint["optimizer_states"][0]["param_groups"]:
-            group.update(lr=lr * factor, initial_lr=lr, betas=tuple(self.hparams["betas"]))
-        checkpoint["lr_schedulers"][0]["base_lrs"] = [lr]
+        betas = tuple(self.hparams["betas"])
+        optimization.keep_own_settings(checkpoint, self._lr_factor(), lr=self.hparams["lr"], betas=betas)
 
-    def _lr_factor(self) -> Callable[[int], float]:
-        warmup, halve_every = self.hparams["warmup_steps"], self.hparams["halve_every"]
+    def _lr_factor(self) -> LRFactor:
         # never estimated_stepping_batches: reading it makes Lightning forget a resumed run's position
-        last, cosine = self.trainer.max_steps, self.hparams["schedule"] == "cosine"
+        last, halve_every = self.trainer.max_steps, self.hparams["halve_every"]
 
-        def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / (warmup + 1))
-            fall = (1 + math.cos(math.pi * min(step / last, 1))) / 2 if cosine else 0.5 ** (step // halve_every)
-            return float(rise * fall)
+        def cosine(step: int) -> float:
+            return (1 + math.cos(math.pi * min(step / last, 1))) / 2
 
-        return factor
+        def halving(step: int) -> float:
+            return float(0.5 ** (step // halve_every))
 
-
-def _check(
-    lr: float,
-    betas: list[float] | tuple[float, float],
-    schedule: str,
-    warmup_steps: int,
-    halve_every: int,
-    frequency_weight: float,
-) -> None:
-    if not 0 < lr < float("inf"):
-        raise ValueError(f"model.lr is {lr}, expected a number above 0")
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"model.betas is {list(betas)}, expected two numbers, at least 0 and below 1")
-    if schedule not in ("cosine", "halving"):
-        raise ValueError(f"model.schedule is {schedule}, expected cosine or halving")
-    if warmup_steps < 0 or halve_every < 1:
-        raise ValueError(
-            f"model.warmup_steps is {warmup_steps} and model.halve_every is {halve_every}, "
-            "expected at least 0 and at least 1 steps"
-        )
-    if not 0 <= frequency_weight < float("inf"):
-        raise ValueError(f"model.frequency_weight is {frequency_weight}, expected a number, at least 0")
+        schedule = cosine if self.hparams["schedule"] == "cosine" else halving
+        return optimization.warmed_up(schedule, self.hparams["warmup_steps"])

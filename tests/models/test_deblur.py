@@ -7,6 +7,7 @@ from restore.config.build import build
 from restore.config.command import conf_dir
 from restore.config.inference import Inference
 from restore.inference.network import NetworkRestorer
+from restore.io.errors import SettingError
 from restore.losses import pixel
 from restore.models import loading
 from restore.models.deblur import Deblur
@@ -115,12 +116,17 @@ def test_the_network_overfits_two_blurred_patches() -> None:
         ("loss", "l2"),
         ("frequency_weight", -1.0),
         ("scale", 2),
-        ("width", 0),
     ],
 )
-def test_bad_values_are_named(setting: str, value: float | str) -> None:
-    with pytest.raises(ValueError, match=rf"model\.{setting} is {value}.*expected"):
+def test_bad_training_settings_are_named(setting: str, value: float | str) -> None:
+    with pytest.raises(SettingError) as error:
         tiny(**{setting: value})
+    assert (error.value.key, error.value.got) == (f"model.{setting}", value)
+
+
+def test_bad_network_settings_are_named() -> None:
+    with pytest.raises(ValueError, match=r"model\.width is 0.*expected"):
+        tiny(width=0)
 
 
 @pytest.mark.parametrize("name", ["mse_gradient", "charbonnier", "l1"])

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from restore.data.photos import embedded
 from restore.image import reading
+from restore.io.errors import SettingError
 from restore.losses.pixel import l1
 from restore.models.super_resolution import SuperResolution
 from restore.ops.resize import resize_8bit
@@ -28,10 +29,17 @@ def test_the_default_network_overfits_four_patches() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("lr", 0.0), ("schedule", "linear"), ("warmup_steps", -1), ("halve_every", 0), ("scale", 6), ("channels", 30)],
+    [("lr", 0.0), ("schedule", "linear"), ("warmup_steps", -1), ("halve_every", 0), ("frequency_weight", -1.0)],
 )
-def test_bad_values_are_named(setting: str, value: float | str) -> None:
-    with pytest.raises(ValueError, match=rf"model\.{setting} is {value}, expected|model\.{setting} is {value}"):
+def test_bad_training_settings_are_named(setting: str, value: float | str) -> None:
+    with pytest.raises(SettingError) as error:
+        SuperResolution(**{setting: value})  # type: ignore[arg-type]
+    assert (error.value.key, error.value.got) == (f"model.{setting}", value)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("scale", 6), ("channels", 30)])
+def test_bad_network_settings_are_named(setting: str, value: int) -> None:
+    with pytest.raises(ValueError, match=rf"model\.{setting} is {value}"):
         SuperResolution(**{setting: value})  # type: ignore[arg-type]
 
 

@@ -1,0 +1,72 @@
+"""What the methods' training settings share: their bounds, warm-up, and which settings count when a run resumes."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from restore.io.errors import SettingError
+
+LRFactor = Callable[[int], float]  # number of an update, from 0 -> factor of the learning rate
+
+
+def check_adam(*, lr: float, betas: Sequence[float], weight_decay: float = 0.0) -> None:
+    """Refuse settings that Adam does not take.
+
+    Raises:
+        SettingError: a value outside its bounds.
+    """
+    if not 0 < lr < math.inf:
+        raise SettingError("model.lr", lr, "a number above 0")
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise SettingError("model.betas", list(betas), "two numbers, at least 0 and below 1")
+    check_weight("weight_decay", weight_decay)
+
+
+def check_weight(name: str, value: float) -> None:
+    """Refuse a weight below 0, infinite or not a number.
+
+    Args:
+        name: of the setting, without ``model.``.
+
+    Raises:
+        SettingError: so is ``value``.
+    """
+    if not 0 <= value < math.inf:
+        raise SettingError(f"model.{name}", value, "a number, at least 0")
+
+
+def check_steps(name: str, value: int, *, least: int) -> None:
+    """Refuse a number of steps below ``least``.
+
+    Raises:
+        SettingError: so is ``value``.
+    """
+    if value < least:
+        raise SettingError(f"model.{name}", value, f"at least {least} {'step' if least == 1 else 'steps'}")
+
+
+def warmed_up(factor: LRFactor, warmup_steps: int) -> LRFactor:
+    """``factor``, rising linearly over the first ``warmup_steps`` updates."""
+    return lambda step: min(1.0, (step + 1) / (warmup_steps + 1)) * factor(step)
+
+
+def scheduled(optimizer: Optimizer, factor: LRFactor) -> OptimizerLRScheduler:
+    """An optimiser whose learning rate is a function of the step alone, as ``configure_optimizers`` returns it."""
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+
+def keep_own_settings(checkpoint: dict[str, Any], factor: LRFactor, *, lr: float, **others: Any) -> None:
+    """Put this run's settings into a checkpoint that is loaded, which may be another run's.
+
+    Args:
+        checkpoint: of a model with one optimiser and one :func:`scheduled` learning rate; changed in place.
+        factor: of this run.
+        lr, others: of the optimiser, by their names in its parameter groups.
+    """
+    for group in checkpoint["optimizer_states"][0]["param_groups"]:
+        group.update(lr=lr * factor(checkpoint["global_step"]), initial_lr=lr, **others)
+    checkpoint["lr_schedulers"][0]["base_lrs"] = [lr]
