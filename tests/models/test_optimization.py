@@ -20,8 +20,9 @@ from restore.models import optimization
     ],
 )
 def test_settings_that_adam_does_not_take_are_named(key: str, value: Any) -> None:
+    settings: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.99)} | {key: value}
     with pytest.raises(SettingError) as error:
-        optimization.check_adam(**{"lr": 1e-3, "betas": (0.9, 0.99)} | {key: value})
+        optimization.check_adam(**settings)
     assert (error.value.key, error.value.got) == (f"model.{key}", value)
 
 
@@ -56,7 +57,7 @@ def test_a_loaded_state_takes_this_runs_settings() -> None:
     for _ in range(3):
         first["optimizer"].step()
         first["lr_scheduler"]["scheduler"].step()
-    stored = {
+    stored: dict[str, Any] = {
         "global_step": 3,
         "optimizer_states": [first["optimizer"].state_dict()],
         "lr_schedulers": [first["lr_scheduler"]["scheduler"].state_dict()],
