@@ -84,7 +84,7 @@ def test_two_checkpoints_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> No
     twin = f"baseline={folder}/../checkpoints/best.ckpt"
     outcome = cli("evaluate", f"ckpt_path={folder}/best.ckpt", twin)
     assert outcome.status == 1
-    assert "baseline and ckpt_path are both called super_resolution_a_best" in outcome.err
+    assert "another name in the tables than super_resolution_a_best" in outcome.err
     other = cli("evaluate", f"ckpt_path={folder}/best.ckpt", f"baseline={folder}/last.ckpt", "output=o")
     assert other.status == 0, other.err
     means = json.loads((tmp_path / "o" / "results.json").read_text())["means"]
@@ -257,12 +257,12 @@ def test_lpips_of_an_evaluation_comes_from_the_pictures_it_keeps(cli: Cli, tmp_p
         (["ckpt_path=bicubic", "scale=2", "benchmarks=[gone]"], ["benchmarks", "gone", "not a folder"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=3"], ["benchmarks", "3", "[data/Set5"]),
         (["ckpt_path=bicubic", "scale=2", "output=plain"], ["output", "plain", "a file"]),
-        (["ckpt_path=bicubic", "scale=2", "protocol=psnr"], ["protocol=psnr", "sr_y, sr_rgb"]),
+        (["ckpt_path=bicubic", "scale=2", "protocol=psnr"], ["protocol is psnr", "sr_y, sr_rgb"]),
         (["ckpt_path=bicubic", "scale=2", "device=tpu"], ["device", "tpu", "auto, cpu"]),
         (["ckpt_path=bicubic", "scale=2", "tile=-3"], ["tile", "-3", "auto, none"]),
         (["ckpt_path=identity", "scale=2"], ["scale", "2", "identity"]),
         (["ckpt_path=identity"], ["benchmarks", "photos_held_out", "blurred and sharp"]),
-        (["ckpt_path=identity", "protocol=sr_y"], ["protocol=sr_y", "scale, which is 1", "protocol=deblur_rgb"]),
+        (["ckpt_path=identity", "protocol=sr_y"], ["protocol=sr_y", "scale is 1", "protocol=deblur_rgb"]),
         (
             ["ckpt_path=bicubic", "scale=2", "output=plain/x"],
             ["output: plain/x cannot be written (Not a directory); name another folder"],

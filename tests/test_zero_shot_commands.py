@@ -243,7 +243,7 @@ def test_an_interrupted_evaluation_goes_on_from_its_last_picture(
     monkeypatch.setattr(zero_shot.ZeroShotRestorer, "restore", interrupted)
     stopped = cli("evaluate", *options, "output=cut")
     assert stopped.status == 143
-    assert "interrupted after 2 pictures; the same command goes on from there" in " ".join(stopped.out.split())
+    assert "interrupted after 2 images; the same command continues from there" in " ".join(stopped.out.split())
     assert cli("evaluate", *options, "output=cut").status == 0
     assert len(seen) == 4  # two, the interrupted one, and that one again
     assert Path("cut/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
@@ -264,7 +264,7 @@ def test_an_interrupted_evaluation_of_anything_else_ends_as_signalled(
     monkeypatch.setattr(restorer.Bicubic, "_restore", interrupted)
     stopped = cli("evaluate", "ckpt_path=bicubic", "scale=2", "benchmarks=[set]", "output=cut")
     assert stopped.status == 130
-    assert "interrupted after 0 pictures" in " ".join(stopped.out.split())
+    assert "interrupted after 0 images" in " ".join(stopped.out.split())
 
 
 @pytest.mark.parametrize("scale", ["inf", "nan", "1e9", "0"])

@@ -6,7 +6,7 @@ schema.
 
 import copy
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import hydra
@@ -48,10 +48,22 @@ def build(node: Any, path: str, **extra: Any) -> Any:
         raise ValueError(f"{path}: {str(cause or error).splitlines()[0]}") from error
 
 
-def arguments(node: DictConfig, path: str, *, without: Sequence[str] = ()) -> dict[str, Any]:
-    """The checked constructor arguments of a part of the configuration, for who builds the object later and often."""
-    given = OmegaConf.masked_copy(node, [str(key) for key in node if key not in ("_target_", *without)])
-    _check_types(hydra.utils.get_object(node["_target_"]), given, path)
+def arguments(
+    node: DictConfig, path: str, *, of: Callable[..., Any] | None = None, without: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Checked constructor arguments from a part of the configuration, for objects that are built later or often.
+
+    Args:
+        of: take the arguments of this class or function alone; None: of the target.
+        without: names that are left out.
+
+    Raises:
+        ValueError: a value of the wrong type.
+    """
+    names = [str(key) for key in node] if of is None else list(inspect.signature(of).parameters)
+    chosen = [name for name in names if name in node and name not in ("_target_", *without)]
+    given = OmegaConf.masked_copy(node, chosen)
+    _check_types(of or hydra.utils.get_object(node["_target_"]), given, path)
     plain: Any = OmegaConf.to_container(given, resolve=True)
     return dict(plain)
 

@@ -1,4 +1,4 @@
-"""Scores one picture after another, in this process or in others."""
+"""Scores one image after another with one restorer, in this process or in others."""
 
 import functools
 import time
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from restore.inference.restorer import Restorer
 
 
-class Job(NamedTuple):
-    """A picture to score.
+class ScoringTask(NamedTuple):
+    """An image to score.
 
     Attributes:
-        key: of its row. benchmark, number: which picture. file: where the restored one is kept, or None.
+        key: of its row. benchmark, number: which image. file: where the restored image is kept, or None.
     """
 
     key: str
@@ -30,27 +30,40 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """Opens a restorer in a process, and scores the pictures that are given to it there."""
+    """Scores images with one restorer.
+
+    Attributes:
+        ckpt_path, settings: arguments of ``open_restorer``, which opens the restorer again in another process.
+        sets: whole images by benchmark. protocol: its name.
+    """
 
     ckpt_path: str
     settings: dict[str, Any]
     sets: "dict[str, WholeImages | TranslationImages]"
     protocol: str
 
-    def start(self, number: int) -> Worker:
-        """In a process."""
+    def worker(self, restorer: "Restorer") -> Worker:
+        """Scores the task that it is given."""
+        return functools.partial(self.score, restorer)
+
+    def start(self) -> Worker:
+        """The same in another process, with the restorer opened there."""
         from restore.inference.load import open_restorer
 
-        return functools.partial(self.score, open_restorer(self.ckpt_path, **self.settings))
+        return self.worker(open_restorer(self.ckpt_path, **self.settings))
 
-    def score(self, restorer: "Restorer", job: Job, context: Context) -> Row | None:
-        """The row of one picture, or None when it was interrupted."""
+    def score(self, restorer: "Restorer", task: ScoringTask, context: Context) -> Row | None:
+        """The row of one image, or None where the restoration was interrupted.
+
+        Raises:
+            ValueError: of the restorer or the protocol, with the name of the image.
+        """
         from restore.image import writing
         from restore.image.picture import Picture
         from restore.inference.restorer import Interrupted
         from restore.metrics.protocols import protocol
 
-        sample, started = self.sets[job.benchmark][job.number], time.perf_counter()
+        sample, started = self.sets[task.benchmark][task.number], time.perf_counter()
 
         def progress(done: int, total: int) -> None:
             context.report(f"{sample['name']}: {restorer.phase}", done, total)
@@ -60,13 +73,13 @@ class Scorer:
         except Interrupted:
             return None
         except ValueError as error:
-            raise ValueError(f"{job.benchmark}/{sample['name']}: {error}") from error
+            raise ValueError(f"{task.benchmark}/{sample['name']}: {error}") from error
         seconds = time.perf_counter() - started
-        if context.cancel():  # zero-shot gives the best so far, which is no score
+        if context.cancel():  # zero-shot returns the best so far, which is no score
             return None
-        if job.file is not None:
-            writing.write(job.file, Picture.of(pred))
+        if task.file is not None:
+            writing.write(task.file, Picture.of(pred))
         scale = int(restorer.scale)
-        row = {"benchmark": job.benchmark, "image": sample["name"], "scale": scale, "protocol": self.protocol}
+        row = {"benchmark": task.benchmark, "image": sample["name"], "scale": scale, "protocol": self.protocol}
         row |= {"seconds": seconds, "notes": dict(restorer.notes)}
         return row | protocol(self.protocol).score(pred, sample["gt"], scale=scale)

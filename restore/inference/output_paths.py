@@ -1,4 +1,4 @@
-"""Which picture becomes which file: what ``restore predict`` reads, and what it calls what it writes."""
+"""Which image becomes which file: what ``restore predict`` reads, and the names of what it writes."""
 
 import glob
 import logging
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from restore.config.errors import UserError
 from restore.image.formats import SUFFIXES
+from restore.io.errors import SettingError
 from restore.io.files import read_mapping
 
 log = logging.getLogger(__name__)
 
-RECORD = "predict.json"  # in an output folder: how each file was made, so that an interrupted run can go on
-OTHER_SUFFIXES = (  # pictures too, but none that are written here
+RECORD = "predict.json"  # in an output folder: how each file was made, so that an interrupted run can continue
+OTHER_SUFFIXES = (  # image formats that are not written here
     *(".gif", ".apng", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jfif", ".jpe", ".ico", ".tga", ".psd"),
     *(".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".svg", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
 )
-_RESULT = re.compile(r"_(x\d+(\.\d+)?|restored)$")  # how the stem of a result ends
+_RESULT = re.compile(r"_(x\d+(\.\d+)?|restored)$")  # end of a result's stem
 
 
 def plan(source: str, output: str | None, scale: float, *, format_: str | None = None) -> list[tuple[Path, Path]]:
@@ -27,15 +27,40 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
     Args:
         source: a file, a folder or a glob.
         output: a file or a folder, or None for a name beside the input.
+        scale: of the restorer; it stands in the names.
         format_: ``png``, ``jpg``, ``webp`` or ``tiff``, of outputs that ``output`` does not name; None for png.
 
+    Returns:
+        (source, target) of each file, at least one.
+
     Raises:
-        UserError: nothing to do, an output that is its own input or of a format that is not written, or two inputs for
-            one output.
+        SettingError: nothing to do, an output that is its own input or of a format that is not written, or two inputs
+            for one output.
     """
+    label = f"x{scale}" if scale > 1 else "restored"
+    files, folder = _inputs(source, label, scale)
+    suffix = _suffix(format_)
+    if output is None or Path(output).is_dir():
+        is_file = False
+    elif Path(output).suffix.lower() in OTHER_SUFFIXES:
+        raise SettingError("output", output, f"a folder, or a file that ends in {', '.join(SUFFIXES)}")
+    else:
+        is_file = Path(output).suffix.lower() in SUFFIXES
+    if is_file and format_ is not None and Path(str(output)).suffix.lower() != suffix:
+        raise SettingError("format", format_, f"the ending of output={output}", "leave one of them out")
+    if is_file:
+        tasks = [(file, Path(str(output))) for file in files]
+    else:
+        tasks = [(file, (Path(output) if output else folder) / f"{file.stem}_{label}{suffix}") for file in files]
+    _refuse_collisions(tasks)
+    return tasks
+
+
+def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
+    """The files in order, and the folder for their results."""
     from restore.data.pairs import by_number, picture_files
 
-    path, label = Path(source), f"x{scale}" if scale > 1 else "restored"
+    path = Path(source)
     if path.is_file():
         files, folder = [path], path.parent
     elif path.is_dir():
@@ -46,25 +71,17 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         files = _without_results(named)
         folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
     if not files and glob.escape(source) == source and not path.exists():
-        raise UserError(f"input: {source}: no such file or folder")
+        raise SettingError("input", source, "a file, a folder or a glob, but there is no such file or folder")
     if not files:
-        raise UserError(f"input: {source} matches no picture; give a file, a folder or a glob ({', '.join(SUFFIXES)})")
+        raise SettingError(
+            "input", source, "images, but it matches none", f"give a file, a folder or a glob ({', '.join(SUFFIXES)})"
+        )
     files.sort(key=lambda file: (str(file.parent), by_number(file.name)))
-    suffix = _suffix(format_)
-    if output is not None and Path(output).suffix.lower() in OTHER_SUFFIXES and not Path(output).is_dir():
-        raise UserError(f"output is {output}, expected a folder, or a file that ends in {', '.join(SUFFIXES)}")
-    if output is not None and Path(output).suffix.lower() in SUFFIXES and not Path(output).is_dir():
-        if format_ is not None and Path(output).suffix.lower() != suffix:
-            raise UserError(f"format is {format_}, but output is {output}; leave one of them out")
-        jobs = [(file, Path(output)) for file in files]
-    else:
-        jobs = [(file, (Path(output) if output else folder) / f"{file.stem}_{label}{suffix}") for file in files]
-    _refuse_collisions(jobs)
-    return jobs
+    return files, folder
 
 
 def _without_results(files: Sequence[Path]) -> list[Path]:
-    """Those that are no results of ``predict``: of its record, or named after another of the files as it names them."""
+    """Those that are not results of ``predict``, by its record, or by a name that it makes of another file's name."""
     stems = {(file.parent, file.stem) for file in files}
     made = set().union(*(_made_inside(folder) for folder in {file.parent for file in files}))
     named = {file for file in files if _RESULT.search(file.stem) and (file.parent, _RESULT.sub("", file.stem)) in stems}
@@ -79,7 +96,7 @@ def _without_results(files: Sequence[Path]) -> list[Path]:
 
 
 def _made_inside(folder: Path) -> set[Path]:
-    """Results that lie beside what they were made of; those of another folder may well be restored further."""
+    """Results beside their inputs; those made of another folder's files may well be restored further."""
     return {
         folder / name
         for name, entry in entries(folder / RECORD).items()
@@ -88,10 +105,10 @@ def _made_inside(folder: Path) -> set[Path]:
 
 
 def entries(record: Path) -> dict[str, Any]:
-    """What a ``predict.json`` says of each result; what is no such entry, of somebody else's file, is left out.
+    """The entries of a ``predict.json``, by the result's name; other content, of another program's file, is left out.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     known = read_mapping(record) if record.is_file() else {}
     return {
@@ -104,18 +121,21 @@ def entries(record: Path) -> dict[str, Any]:
 def _suffix(format_: str | None) -> str:
     known = {None: ".png", "png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
     if format_ not in known:
-        raise UserError(f"format is {format_}, expected png, jpg, webp or tiff")
+        raise SettingError("format", format_, "png, jpg, webp or tiff")
     return known[format_]
 
 
-def _refuse_collisions(jobs: list[tuple[Path, Path]]) -> None:
-    inputs = {source.resolve() for source, _ in jobs}
+def _refuse_collisions(tasks: list[tuple[Path, Path]]) -> None:
+    inputs = {source.resolve() for source, _ in tasks}
     seen: dict[Path, Path] = {}
-    for source, target in jobs:
+    for source, target in tasks:
         if target.resolve() in inputs:
-            raise UserError(f"output: {target} is an input and would be overwritten; name another file or folder")
+            raise SettingError("output", target, "no input, which would be overwritten", "name another file or folder")
         if target in seen:
-            raise UserError(
-                f"output: {seen[target]} and {source} would both become {target}; rename one, or restore them apart"
+            raise SettingError(
+                "output",
+                target,
+                f"one target for each input, but {seen[target]} and {source} would both become this",
+                "rename one, or restore them separately",
             )
         seen[target] = source

@@ -1,32 +1,35 @@
 """LPIPS, FID and KID through torchmetrics, from weight files at hand: nothing is ever downloaded.
 
-They compare 8-bit pictures through networks trained on ImageNet, so unlike a protocol's columns they need weights, and
-FID and KID belong to a whole set. A score that cannot be computed is None, never a number.
+They compare 8-bit images through networks trained on ImageNet, so unlike a protocol's columns they need weights, and
+FID and KID are scores of a whole set. A score that cannot be computed is None, never a number.
 """
 
 import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torchmetrics
 from torch import Tensor, nn
 
 from restore.checkpoints.loading_errors import LOADING_ERRORS
+from restore.io.errors import SettingError
+
+if TYPE_CHECKING:  # takes seconds to import, and is not needed where no weights are given
+    import torchmetrics
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("lpips_alex", "fid", "kid")
 FEW_IMAGES = 1000
-LEAST_SIDE = 31  # below it AlexNet's last pooling has nothing left
-SUBSET = 1000  # pictures in one of KID's subsets
+LEAST_SIDE = 31  # px; below it AlexNet's last pooling has no input
+SUBSET = 1000  # images in one of KID's subsets
 SUBSETS = 100
 
 
 class Perceptual:
-    """Scores sets of restored pictures against their references.
+    """Scores sets of restored images against their references.
 
     LPIPS (Zhang et al., CVPR 2018) compares AlexNet's features of each pair, with the published linear heads. FID
     (Heusel et al., NeurIPS 2017) and KID (Binkowski et al., ICLR 2018; 100 subsets of 1000, the whole set where it
@@ -34,8 +37,8 @@ class Perceptual:
     bilinearly as that network's own code does.
 
     Args:
-        lpips: maps two (1, 3, H, W) in [-1, 1] to a distance; see :func:`open_lpips`. None for none.
-        inception: maps uint8 (N, 3, H, W) to (N, num_features); see :func:`open_inception`. None for none.
+        lpips: maps two (1, 3, H, W) in [-1, 1] to a distance; see :func:`open_lpips`. None: no LPIPS.
+        inception: maps uint8 (N, 3, H, W) to (N, num_features); see :func:`open_inception`. None: no FID or KID.
         device: where they run.
     """
 
@@ -44,11 +47,19 @@ class Perceptual:
         self.inception = None if inception is None else inception.to(device)
         self.device = device
 
+    @classmethod
+    def open(cls, lpips_weights: str | None, inception_weights: str | None, device: torch.device) -> "Perceptual":
+        """From weight files, as :func:`open_lpips` and :func:`open_inception` do; None leaves a score out."""
+        lpips = None if lpips_weights is None else open_lpips(lpips_weights)
+        inception = None if inception_weights is None else open_inception(inception_weights)
+        return cls(lpips, inception, device)
+
     def __bool__(self) -> bool:
+        """Whether any score can be computed."""
         return self.lpips is not None or self.inception is not None
 
     def missing(self) -> dict[str, str]:
-        """Why a column will hold no number, for each such column."""
+        """The columns that will hold no number, with the reason."""
         reasons = {} if self.lpips is not None else {"lpips_alex": "lpips_weights is not set"}
         if self.inception is None:
             reasons |= dict.fromkeys(("fid", "kid"), "inception_weights is not set")
@@ -65,7 +76,7 @@ class Perceptual:
             A number or None for each of ``COLUMNS``; FID and KID are None for fewer than two pairs.
 
         Raises:
-            ValueError: a picture is smaller than LPIPS's network takes.
+            SettingError: an image is smaller than LPIPS's network takes.
         """
         distances: list[float] = []
         features: list[tuple[Tensor, Tensor]] = []
@@ -82,8 +93,8 @@ class Perceptual:
         if self.inception is not None and count >= 2:
             if count < FEW_IMAGES:
                 log.warning(
-                    "FID over %d pictures, fewer than %d: it is biased upwards and comparable to no published one; "
-                    "KID has no such bias, but a wide spread",
+                    "FID over %d images, fewer than %d: it is biased upwards and comparable to no published one; "
+                    "KID is unbiased, but varies widely",
                     count,
                     FEW_IMAGES,
                 )
@@ -93,10 +104,12 @@ class Perceptual:
 
     def _distance(self, pred: Tensor, gt: Tensor) -> float:
         if min(pred.shape[1:]) < LEAST_SIDE:
-            size = "x".join(map(str, pred.shape[1:]))
-            raise ValueError(
-                f"lpips_weights is set, but a picture has {size} px, and LPIPS takes sides of at least {LEAST_SIDE}; "
-                "leave lpips_weights out"
+            height, width = pred.shape[1:]
+            raise SettingError(
+                "lpips_weights",
+                "set",
+                f"images with sides of at least {LEAST_SIDE} px, which LPIPS needs; one has {width}x{height}",
+                "leave lpips_weights out",
             )
         assert self.lpips is not None
         both = (image[None].to(self.device, torch.float32) / 127.5 - 1 for image in (pred, gt))
@@ -108,8 +121,8 @@ class Perceptual:
         return found.cpu()
 
 
-class _Given(nn.Module):
-    """Hands features on, so that the two metrics share one pass through the network."""
+class _Identity(nn.Module):
+    """Passes features through, so that the two metrics share one pass through the network."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -123,7 +136,7 @@ def frechet_distance(preds: Tensor, gts: Tensor) -> float:
     """FID of two sets of features, (N, num_features) each, N at least 2."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    return float(_compared(FrechetInceptionDistance(feature=_Given(preds.shape[1])), preds.double(), gts.double()))
+    return float(_compare(FrechetInceptionDistance(feature=_Identity(preds.shape[1])), preds.double(), gts.double()))
 
 
 def kernel_distance(preds: Tensor, gts: Tensor) -> float:
@@ -135,13 +148,13 @@ def kernel_distance(preds: Tensor, gts: Tensor) -> float:
         warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance`")  # keeps features in memory
         torch.manual_seed(0)
         metric = KernelInceptionDistance(
-            feature=_Given(preds.shape[1]), subsets=SUBSETS if len(preds) > SUBSET else 1, subset_size=size
+            feature=_Identity(preds.shape[1]), subsets=SUBSETS if len(preds) > SUBSET else 1, subset_size=size
         )
-        mean, _ = _compared(metric, preds.double(), gts.double())
+        mean, _ = _compare(metric, preds.double(), gts.double())
     return float(mean)
 
 
-def _compared(metric: torchmetrics.Metric, preds: Tensor, gts: Tensor) -> Any:
+def _compare(metric: "torchmetrics.Metric", preds: Tensor, gts: Tensor) -> Any:
     metric.update(gts, real=True)
     metric.update(preds, real=False)
     return metric.compute()
@@ -151,15 +164,16 @@ def open_lpips(path: str) -> nn.Module:
     """LPIPS with AlexNet's weights from torchvision's file; the linear heads come with torchmetrics.
 
     Raises:
-        ValueError, FileNotFoundError: the file is not that.
+        SettingError, FileNotFoundError: the file is not that.
     """
     from torchmetrics.functional.image.lpips import _NoTrainLpips  # the public class would download AlexNet
 
-    weights = _weights(path, "lpips_weights", "torchvision's alexnet")
+    expected = "torchvision's alexnet weights"
+    weights = _weights(path, "lpips_weights", expected)
     network = _NoTrainLpips(net="alex", pnet_rand=True)
     # "slice2.3.weight" is torchvision's "features.3.weight"
     names = {name: f"features.{name.partition('.')[2]}" for name in network.net.state_dict()}
-    _refuse_others(path, "lpips_weights", "torchvision's alexnet", names.values(), weights)
+    _refuse_others(path, "lpips_weights", expected, names.values(), weights)
     network.net.load_state_dict({name: weights[theirs] for name, theirs in names.items()})
     return network
 
@@ -168,7 +182,7 @@ def open_inception(path: str) -> nn.Module:
     """The Inception network of FID and KID, with the weights file that torch-fidelity distributes.
 
     Raises:
-        ValueError, FileNotFoundError: the file is not that, or torch-fidelity is not installed.
+        SettingError, FileNotFoundError: the file is not that, or torch-fidelity is not installed.
     """
     from torchmetrics.image.fid import NoTrainInceptionV3
 
@@ -178,27 +192,29 @@ def open_inception(path: str) -> nn.Module:
     try:
         network = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=path)
     except ModuleNotFoundError as error:
-        raise ValueError(
-            "inception_weights is set, but torch-fidelity, which holds the network, is not installed; install restore "
-            "with the extra fid"
+        raise SettingError(
+            "inception_weights",
+            path,
+            "null, because torch-fidelity, which holds the network, is not installed",
+            "install restore with the extra fid",
         ) from error
-    network.use_antialias = False  # torchmetrics' own habit since 1.8, unlike the network's code and published scores
+    network.use_antialias = False  # torchmetrics' default since 1.8, unlike the network's code and published scores
     return network
 
 
 def _weights(path: str, setting: str, expected: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{setting}: {path} is not a file, expected {expected} weights; null goes without")
+        raise FileNotFoundError(f"{setting}: {path} is not a file, expected {expected}; null goes without")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except LOADING_ERRORS as error:
-        raise ValueError(f"{setting}: {path} is damaged or no file of weights, expected {expected}") from error
+        raise SettingError(setting, path, expected, "the file is damaged or holds no weights") from error
     if not isinstance(weights, Mapping):
-        raise ValueError(f"{setting}: {path} holds no table of weights, expected {expected}")
+        raise SettingError(setting, path, expected, "the file holds no table of weights")
     return dict(weights)
 
 
 def _refuse_others(path: str, setting: str, expected: str, names: Iterable[str], weights: Mapping[str, Tensor]) -> None:
-    lacking = [name for name in names if name not in weights]
-    if lacking:
-        raise ValueError(f"{setting}: {path} lacks {lacking[0]}, expected {expected} weights")
+    missing = [name for name in names if name not in weights]
+    if missing:
+        raise SettingError(setting, path, expected, f"the file lacks {missing[0]}")

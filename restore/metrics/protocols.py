@@ -7,12 +7,13 @@ images' scores, never a pooled error.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-import torchmetrics
 from torch import Tensor
+
+from restore.io.errors import SettingError
 
 Score = dict[str, float]
 
@@ -82,11 +83,11 @@ def ssim(pred: Tensor, gt: Tensor) -> float:
 
 
 def ssim_volume(pred: Tensor, gt: Tensor) -> float:
-    """What MATLAB's ``ssim`` returns for a colour picture, which it takes for a volume of H x W x 3.
+    """What MATLAB's ``ssim`` returns for a colour image, which it takes for a volume of H x W x 3.
 
-    The Gaussian window has 11x11x11 places, so every channel is compared through all three; beyond its borders the
-    volume repeats its outermost values, and every position counts. A grey picture has no third axis: there the
-    window has 11x11 places.
+    The Gaussian window has 11x11x11 weights, so every channel is compared through all three; outside its borders the
+    volume repeats its outermost values, and every position counts. A grey image has no third axis: there the
+    window has 11x11 weights.
 
     Args:
         pred, gt: float64, (3 or 1, H, W), 0..255, any H, W >= 1.
@@ -96,7 +97,7 @@ def ssim_volume(pred: Tensor, gt: Tensor) -> float:
     """
     channels = pred.shape[0]
     offsets = torch.arange(channels)[:, None] + torch.arange(-5, 6)
-    # a window over 3 values that repeat at both ends is a 3x3 matrix: the weights of each value's places added up
+    # a window over 3 values that repeat at both ends is a 3x3 matrix: the weights that fall on each value, added up
     mix = torch.zeros(channels, channels, dtype=torch.float64)
     mix.scatter_add_(1, offsets.clamp(0, channels - 1), _window().expand(channels, -1))
 
@@ -142,7 +143,7 @@ def sr_y(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
 
 
 def sr_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
-    """Protocol of some toolboxes: PSNR over all channels, ``scale`` pixels of border left out; arguments as sr_y."""
+    """Protocol of some toolboxes: PSNR over all channels, ``scale`` pixels of border left out; arguments as of sr_y."""
     pred, gt = _prepare(pred, gt, scale)
     return {"psnr_rgb": psnr(pred, gt)}
 
@@ -171,8 +172,8 @@ def deblur_matlab3d(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
 def translation_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
     """Protocol of translation tables: L1, PSNR and SSIM over the colour channels, no border left out.
 
-    L1 is the mean absolute difference of the 8-bit pictures as a share of the range, in [0, 1]: the smaller the
-    better. LPIPS, FID and KID, which need networks, are :mod:`restore.metrics.perceptual`'s.
+    L1 is the mean absolute difference of the 8-bit images as a share of the range, in [0, 1]; smaller is better.
+    LPIPS, FID and KID, which need networks, are in :mod:`restore.metrics.perceptual`.
 
     Args: as of deblur_rgb.
 
@@ -184,63 +185,47 @@ def translation_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
     return {"l1": l1, "psnr_rgb": psnr(pred, gt), "ssim_rgb": ssim(pred, gt)}
 
 
-class Protocol(NamedTuple):
-    """A named way to score one image: ``score(pred, gt, scale=...)`` returns one number for each of ``columns``."""
+Family = Literal["super_resolution", "deblur", "translation"]
 
+
+class Protocol(NamedTuple):
+    """A named way to score one image.
+
+    Attributes:
+        name: stands in logs, tables and file headers.
+        family: how a benchmark folder is laid out and its pairs are read.
+        baseline: the restorer that is scored beside another one; None where the input is no estimate of the output.
+        columns: names of the scores.
+        score: ``score(pred, gt, scale=...)`` returns one number for each of ``columns``.
+        has_perceptual: LPIPS, FID and KID stand beside the columns where their weights are given.
+    """
+
+    name: str
+    family: Family
+    baseline: str | None
     columns: tuple[str, ...]
     score: Callable[..., Score]
+    has_perceptual: bool = False
 
 
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {
-        "sr_y": Protocol(("psnr_y", "ssim_y"), sr_y),
-        "sr_rgb": Protocol(("psnr_rgb",), sr_rgb),
-        "deblur_rgb": Protocol(("psnr_rgb", "ssim_rgb"), deblur_rgb),
-        "deblur_matlab3d": Protocol(("psnr_rgb", "ssim_matlab3d"), deblur_matlab3d),
-        "translation_rgb": Protocol(("l1", "psnr_rgb", "ssim_rgb"), translation_rgb),
-    }
+_ALL = (
+    Protocol("sr_y", "super_resolution", "bicubic", ("psnr_y", "ssim_y"), sr_y),
+    Protocol("sr_rgb", "super_resolution", "bicubic", ("psnr_rgb",), sr_rgb),
+    Protocol("deblur_rgb", "deblur", "identity", ("psnr_rgb", "ssim_rgb"), deblur_rgb),
+    Protocol("deblur_matlab3d", "deblur", "identity", ("psnr_rgb", "ssim_matlab3d"), deblur_matlab3d),
+    Protocol(
+        "translation_rgb", "translation", None, ("l1", "psnr_rgb", "ssim_rgb"), translation_rgb, has_perceptual=True
+    ),
 )
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({each.name: each for each in _ALL})
 
 
 def protocol(name: str) -> Protocol:
     """The protocol of that name.
 
     Raises:
-        ValueError: for an unknown name, listing the known ones.
+        SettingError: for an unknown name, listing the known ones.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"protocol={name} is unknown, expected one of: {', '.join(PROTOCOLS)}")
+        raise SettingError("protocol", name, f"one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
-
-
-class MeanScore(torchmetrics.Metric):
-    """Mean over images of one protocol's scores; sums are kept in float64 and added up over processes.
-
-    Args:
-        name: a key of ``PROTOCOLS``.
-        scale: handed to the protocol.
-
-    Attributes:
-        newest: scores of the last image.
-    """
-
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, name: str, scale: int) -> None:
-        super().__init__()
-        self.protocol, self.scale = protocol(name), scale
-        self.add_state("total", torch.zeros(len(self.protocol.columns), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, pred: Tensor, gt: Tensor) -> None:
-        """Score one image, shapes as the protocol takes them."""
-        self.newest = score = self.protocol.score(pred, gt, scale=self.scale)
-        values = torch.tensor([score[column] for column in self.protocol.columns], dtype=torch.float64)
-        self.total += values.to(self.total.device)
-        self.count += 1
-
-    def compute(self) -> dict[str, Tensor]:
-        """Mean of every column."""
-        return dict(zip(self.protocol.columns, self.total / self.count, strict=True))

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 from restore.checkpoints.model_card import FORMAT
-from restore.metrics.protocols import MeanScore
+from restore.metrics.mean_score import MeanScore
 from restore.ops import tiling
 
 log = logging.getLogger(__name__)

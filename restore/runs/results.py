@@ -14,7 +14,7 @@ from restore.io.files import read_mapping, write_text
 from restore.io.tables import Table
 
 Row = dict[str, Any]
-Scores = dict[str, float | None]  # by column; None is not available
+Scores = dict[str, float | None]  # by column; None: not available
 Means = dict[str, dict[str, Scores]]  # restorer -> benchmark
 
 KEYS = ("benchmark", "image", "scale", "protocol")  # of results.csv, before the scores
@@ -23,7 +23,7 @@ DIGITS = {"ssim_y": 4, "ssim_rgb": 4, "ssim_matlab3d": 4, "l1": 4, "lpips_alex":
 
 
 def means(rows: list[Row], columns: Sequence[str]) -> dict[str, Scores]:
-    """Benchmark -> column -> mean of the images' scores; behind a benchmark its sequences, where it has several."""
+    """Benchmark -> column -> mean of the images' scores; after a benchmark its sequences, where it has several."""
     groups: dict[str, list[Row]] = {}
     for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == benchmark]
@@ -37,12 +37,12 @@ def means(rows: list[Row], columns: Sequence[str]) -> dict[str, Scores]:
 
 
 def _sequence(row: Row) -> str:
-    """What stands before the slash in a frame's name; pictures without one belong together."""
+    """The part of a frame's name before the slash; images without one belong together."""
     return str(row["image"]).rpartition("/")[0]
 
 
 def table(means: Means, scale: int, name: str) -> Table:
-    """One line per restorer and benchmark; a gain column, in the first score, against the second restorer."""
+    """One line per restorer and benchmark; a gain column: the first score compared with the second restorer's."""
     first, *others = means
     columns = list(next(iter(means[first].values())))
     rows = []
@@ -51,12 +51,6 @@ def table(means: Means, scale: int, name: str) -> Table:
             gain = _gain(columns[0], scores, means[others[0]][benchmark]) if who == first and others else ""
             rows.append([who, benchmark, *(_text(column, scores[column]) for column in columns), gain])
     return Table("", [f"x{scale}, {name}", "benchmark", *columns, f"gain over {others[0]}" if others else ""], rows)
-
-
-def markdown(table: Table) -> str:
-    """What results.md holds."""
-    lines = [f"| {' | '.join(row)} |" for row in (table.header, *table.rows)]
-    return "\n".join([lines[0], f"|{'---|' * len(table.header)}", *lines[1:]]) + "\n"
 
 
 def _text(column: str, value: float | None) -> str:
@@ -73,7 +67,7 @@ def _gain(column: str, scores: Scores, other: Scores) -> str:
 
 
 def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:
-    """results.csv, whose bytes depend on pictures and weights alone; seconds.csv; results.json; results.md."""
+    """results.csv, whose bytes depend on images and weights alone; seconds.csv; results.json; results.md."""
     write_text(folder / "results.csv", per_image_csv(rows, columns))
     seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
     write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
@@ -82,7 +76,7 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
 
 
 def earlier(folder: Path) -> Row | None:
-    """What the results.json there says; nothing where it is damaged, None where there is none."""
+    """The content of the results.json there; empty where it is damaged, None where there is none."""
     file = folder / "results.json"
     if not file.is_file():
         return None
@@ -93,13 +87,13 @@ def earlier(folder: Path) -> Row | None:
 
 
 def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:
-    """What results.csv holds: a line for each image, its scores with six digits behind the point."""
+    """The text of results.csv: a line for each image, its scores with six decimals."""
     numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
     return _csv(numbers, [*KEYS, *columns])
 
 
 def _valid(value: Any) -> Any:
-    """The same with words for the infinite score of a picture without an error, which JSON has no number for."""
+    """The same with the infinite score of an image without error as text, because JSON has no number for it."""
     if isinstance(value, dict):
         return {key: _valid(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -108,11 +102,11 @@ def _valid(value: Any) -> Any:
 
 
 class Partial:
-    """Rows of an unfinished evaluation, kept in a file, so that one that was interrupted goes on.
+    """Rows of an unfinished evaluation, kept in a file, so that an interrupted one can continue.
 
     Args:
         path: of the file.
-        settings: what the rows depend on; rows made with others are forgotten.
+        settings: what the rows depend on; rows made with others are dropped.
     """
 
     def __init__(self, path: Path, settings: Row) -> None:
@@ -126,7 +120,7 @@ class Partial:
         write_text(self.path, json.dumps({"settings": self.settings, "rows": self.rows}) + "\n")
 
     def forget(self) -> None:
-        """All is done."""
+        """Delete the file, once all is done."""
         self.path.unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore.config.inference_settings import inference_settings
-from restore.distributed.process_pool import settle
+from restore.distributed.process_pool import assign_resources
 from restore.web.isolated_process import Problem, Report
 from restore.web.limits import Refused
 from restore.web.request import Job, refuse_large_output
@@ -120,7 +120,7 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     from restore.inference.restorer import restore_picture
     from restore.ops.resize import resize
 
-    settle(slot, cfg.threads or _share(cfg.devices))
+    assign_resources(slot, cfg.threads or _share(cfg.devices))
     with _Overheard() as doubts:
         picture = _read(source, job)
     part = None

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from restore.distributed.process_pool import Context, Report, Worker, spread
+from restore.distributed.process_pool import Context, Worker, spread
+from restore.io.progress import Report
 
 
-def double(number: int) -> Worker:
+def double() -> Worker:
     return lambda task, context: (2 * task, os.getpid())
 
 
-def slow(number: int) -> Worker:
+def slow() -> Worker:
     return functools.partial(wait_for_the_end)
 
 
@@ -23,11 +24,11 @@ def wait_for_the_end(task: Any, context: Context) -> str:
     return "cancelled"
 
 
-def dies(number: int) -> Worker:
+def dies() -> Worker:
     return lambda task, context: os._exit(9)
 
 
-def refuses(number: int) -> Worker:
+def refuses() -> Worker:
     def refuse(task: Any, context: Context) -> None:
         raise ValueError(f"task {task} is refused")
 
@@ -36,7 +37,7 @@ def refuses(number: int) -> Worker:
 
 def run(start: Any, tasks: list[Any], processes: int, **changes: Any) -> list[tuple[Any, Any]]:
     settings: dict[str, Any] = {"cancel": lambda: False, "show": lambda report: None, "threads": 1}
-    return list(spread(tasks, start, processes=processes, **settings | changes))
+    return list(spread(tasks, start(), start, processes=processes, **settings | changes))
 
 
 @pytest.mark.parametrize("processes", [1, 2])

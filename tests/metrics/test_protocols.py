@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from restore.io.errors import SettingError
 from restore.metrics import protocols
 from restore.metrics.protocols import (
-    MeanScore,
     deblur_matlab3d,
     deblur_rgb,
     luma,
@@ -305,45 +305,13 @@ def test_a_protocol_returns_the_columns_it_names(name: str) -> None:
 
 
 def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"protocol=psnr.*sr_y, sr_rgb"):
+    with pytest.raises(SettingError) as error:
         protocol("psnr")
-    with pytest.raises(ValueError, match="protocol=psnr"):
-        MeanScore("psnr", 2)
+    assert (error.value.key, error.value.got) == ("protocol", "psnr")
+    assert "sr_y, sr_rgb" in error.value.expected
 
 
-def test_the_mean_is_over_images_and_not_over_errors() -> None:
-    gt = torch.full((3, 24, 24), 0.4)
-    mean = MeanScore("sr_rgb", 2)
-    scores = []
-    for error, side in [(1, 24), (10, 24), (80, 24)]:
-        pred = gt[..., :side] + error / 255
-        mean.update(pred, gt[..., :side])
-        scores.append(20 * math.log10(255 / error))
-    pooled = 10 * math.log10(255**2 / np.mean([1**2, 10**2, 80**2]))
-    got = float(mean.compute()["psnr_rgb"])
-    assert got == pytest.approx(np.mean(scores), abs=1e-9)
-    assert abs(got - pooled) > 5
-
-
-def test_a_large_image_counts_no_more_than_a_small_one() -> None:
-    mean = MeanScore("sr_y", 2)
-    pairs = [pair(20, 20), pair(60, 70)]
-    for pred, gt in pairs:
-        mean.update(image(pred), image(gt))
-    each = [sr_y(image(pred), image(gt), scale=2) for pred, gt in pairs]
-    got = mean.compute()
-    assert set(got) == {"psnr_y", "ssim_y"}
-    for column, value in got.items():
-        assert value.dtype == torch.float64
-        assert float(value) == pytest.approx(sum(score[column] for score in each) / 2, abs=1e-12)
-    mean.reset()
-    mean.update(image(pairs[0][0]), image(pairs[0][1]))
-    assert float(mean.compute()["psnr_y"]) == pytest.approx(each[0]["psnr_y"], abs=1e-12)
-
-
-def test_one_perfect_image_makes_the_mean_infinite() -> None:
-    mean = MeanScore("sr_rgb", 2)
-    gt = image(levels(3, 16, 16))
-    mean.update(gt, gt)
-    mean.update(1 - gt, gt)
-    assert float(mean.compute()["psnr_rgb"]) == math.inf
+@pytest.mark.parametrize("name", protocols.PROTOCOLS)
+def test_a_protocol_of_one_size_has_the_unchanged_input_as_baseline_and_translation_has_none(name: str) -> None:
+    baselines = {"super_resolution": "bicubic", "deblur": "identity", "translation": None}
+    assert protocol(name).baseline == baselines[protocol(name).family]

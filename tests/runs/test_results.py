@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from restore.runs.results import Means, markdown, paired, table
+from restore.io.tables import markdown
+from restore.runs.results import Means, paired, table
 
 
 def test_the_interval_is_scipys() -> None:

@@ -1,0 +1,137 @@
+"""Scores restorers on benchmark sets, an interrupted evaluation going on where it stopped, and writes the results."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore.distributed.process_pool import spread
+from restore.evaluation.scorer import Scorer, ScoringTask
+from restore.inference.load import open_restorer
+from restore.io import tables
+from restore.io.errors import SettingError
+from restore.io.progress import show_progress
+from restore.runs import results
+from restore.runs.folder import git_state
+from restore.runs.results import Row
+
+if TYPE_CHECKING:
+    from restore.inference.restorer import Restorer
+    from restore.metrics.protocols import Protocol
+
+log = logging.getLogger(__name__)
+
+Scorers = dict["Restorer", Scorer]  # what is evaluated first, then its baseline
+
+
+def open_scorers(
+    restorer: "Restorer",
+    ckpt_path: str,
+    settings: Mapping[str, Any],
+    *,
+    baseline: str | None,
+    sets: dict[str, Any],
+    protocol: str,
+) -> Scorers:
+    """The scorer of a restorer, and of its baseline where there is one and it is another.
+
+    Args:
+        ckpt_path, settings: of ``restorer``, arguments of ``open_restorer``.
+        baseline: a ``ckpt_path`` as well; it is opened at the scale of ``restorer``.
+
+    Raises:
+        SettingError: both have one name. ValueError, FileNotFoundError: the baseline cannot be opened.
+    """
+    scorers = {restorer: Scorer(ckpt_path, dict(settings), sets, protocol)}
+    if baseline is None or baseline == ckpt_path:
+        return scorers
+    of_baseline = {**settings, "scale": restorer.scale}
+    other = open_restorer(baseline, **of_baseline)
+    if other.name == restorer.name:
+        raise SettingError(
+            "baseline", baseline, f"another name in the tables than {restorer.name}, that of ckpt_path", "rename a file"
+        )
+    return scorers | {other: Scorer(baseline, of_baseline, sets, protocol)}
+
+
+def score_all(
+    scorers: Scorers,
+    partial: results.Partial,
+    *,
+    images: Path | None,
+    processes: int,
+    threads: int | None,
+    stopped: Callable[[], bool],
+) -> dict[str, list[Row]] | None:
+    """Score each image with each restorer.
+
+    Args:
+        partial: rows that are done, and where new ones are kept. images: folder for restored images, or None.
+        processes, threads: as of :func:`restore.distributed.process_pool.spread`. stopped: polled.
+
+    Returns:
+        Rows by the restorer's name, or None where it was stopped.
+    """
+    rows = {}
+    for restorer, scorer in scorers.items():
+        tasks = _tasks(restorer.name, scorer, images)
+        waiting = [task for task in tasks if task.key not in partial.rows or (task.file and not task.file.exists())]
+        with show_progress(restorer.name, len(waiting)) as (show, advance):
+            for task, row in spread(
+                waiting,
+                scorer.worker(restorer),
+                scorer.start,
+                processes=processes,
+                threads=threads,
+                cancel=stopped,
+                show=show,
+            ):
+                if row is not None:
+                    partial.add(task.key, row)
+                advance()
+        if stopped():
+            return None
+        rows[restorer.name] = [partial.rows[task.key] for task in tasks]
+    return rows
+
+
+def _tasks(name: str, scorer: Scorer, images: Path | None) -> list[ScoringTask]:
+    tasks = []
+    for benchmark, dataset in scorer.sets.items():
+        for number, pair in enumerate(dataset.pairs):
+            key = f"{name}/{benchmark}/{pair.name}"
+            tasks.append(ScoringTask(key, benchmark, number, None if images is None else images / f"{key}.png"))
+    return tasks
+
+
+def log_replaced(folder: Path, facts: Row) -> None:
+    """Log a line where the folder holds results of other weights or another protocol.
+
+    Args:
+        facts: of the new results; ``ckpt_path``, ``sha256`` and ``protocol`` count.
+    """
+    earlier = results.earlier(folder)
+    if earlier is None:
+        return
+    keys = ("sha256", "protocol") if facts["sha256"] is not None else ("sha256", "protocol", "ckpt_path")
+    if any(earlier.get(key) != facts[key] for key in keys):
+        what = f"of {earlier.get('ckpt_path')} by {earlier.get('protocol')}" if earlier else "that are damaged"
+        log.info("%s: results %s will be replaced", folder, what)
+
+
+def write_results(
+    folder: Path, rows: dict[str, list[Row]], means: results.Means, protocol: "Protocol", facts: Row
+) -> None:
+    """Write the files of an evaluation, and print its table.
+
+    Args:
+        rows, means: by the restorer's name, what was evaluated first.
+        facts: of ``results.json``; means, notes of single images and the state of git are added.
+    """
+    own = next(iter(rows.values()))
+    notes = {f"{row['benchmark']}/{row['image']}": row["notes"] for row in own if row["notes"]}
+    table = results.table(means, int(facts["scale"]), protocol.name)
+    text = tables.markdown(table)
+    results.write(folder, own, protocol.columns, facts | {"means": means, "notes": notes, "git": git_state()}, text)
+    tables.put(table, text)
+    log.info("per image: %s", folder / "results.csv")

@@ -1,0 +1,59 @@
+"""How the pairs of a translation benchmark are read: as the settings of its data say, and label maps as in training."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from restore.config.build import arguments, build
+from restore.data.labels import Labels
+from restore.data.translation_source import Source
+from restore.io.errors import SettingError
+
+if TYPE_CHECKING:
+    from restore.inference.restorer import Restorer
+
+_OF_SNAPPING = ("snap_distance", "snap_share")  # depend on how smeared the colours of a benchmark's files are
+
+
+def source_of(data: Any, restorer: "Restorer") -> Source:
+    """The source of translation pairs for a restorer.
+
+    Args:
+        data: the part ``data`` of the configuration.
+
+    Raises:
+        SettingError: settings of other data than translation pairs, or other label maps than in training.
+    """
+    missing = [name for name in inspect.signature(Source).parameters if name not in data]
+    if missing:
+        raise SettingError(
+            "data",
+            data.get("_target_"),
+            f"pairs for translation, with data.{missing[0]}, to say how the benchmarks are read",
+            "set data=translation_folder or one like it",
+        )
+    settings = arguments(data, "data", of=Source, without=["degradations"])
+    if restorer.labels is not None:
+        settings |= labels_as_trained(settings, restorer.labels.settings())
+    network = {"in_channels": restorer.in_channels, "input_kind": restorer.input_kind}
+    return Source(**settings | network, degradations=build(data.degradations, "data.degradations"))
+
+
+def labels_as_trained(given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+    """How label maps are read: as in training, but for the two settings about smeared colours.
+
+    Args:
+        given: settings of the data; a default counts as not set. trained: those of the checkpoint.
+
+    Raises:
+        SettingError: another setting is given than in training.
+    """
+    defaults = {each.name: each.default for each in fields(Labels)}
+    chosen = {
+        key: value for key, value in given.items() if key in trained and value not in (defaults[key], trained[key])
+    }
+    for key, value in chosen.items():
+        if key not in _OF_SNAPPING:
+            raise SettingError(f"data.{key}", value, f"{trained[key]}, as in training", "leave it out")
+    return {**trained, **chosen}

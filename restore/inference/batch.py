@@ -1,0 +1,206 @@
+"""Restores many files, in this process or several, with a record of how each result was made."""
+
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from restore.distributed.process_pool import Context, Worker, spread
+from restore.image.metadata import Metadata
+from restore.inference.output_paths import RECORD, entries
+from restore.io.files import write_text
+from restore.io.names import printable
+from restore.io.progress import show_progress
+from restore.io.tables import Table, draw
+
+if TYPE_CHECKING:
+    from restore.image.picture import Picture
+    from restore.inference.restorer import Restorer
+
+log = logging.getLogger(__name__)
+
+WRITE_EVERY = 1.0  # seconds between two writes of the record, which grows with the folder
+SHOWN = 20  # files in the summary; of more, those that failed or have a note
+
+FileTask = tuple[Path, Path]  # source, target
+
+
+class Record:
+    """How each file of an output folder was made, kept there as ``predict.json``.
+
+    A file made with the same settings from the same input is not made again, so an interrupted folder continues.
+
+    Args:
+        settings: what a result depends on beside its input, as plain values.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
+        self._known: dict[Path, dict[str, Any]] = {}
+        self._unwritten: set[Path] = set()
+        self._last = 0.0
+
+    def holds(self, source: Path, target: Path) -> bool:
+        """Whether ``target`` exists and was made of ``source`` as it is now."""
+        if not target.exists():
+            return False
+        entry = self._entries(target.parent).get(target.name, {})
+        return {key: value for key, value in entry.items() if key != "notes"} == self._entry(source)
+
+    def add(self, source: Path, target: Path, notes: Mapping[str, str]) -> None:
+        """Add a finished file, on disk within ``WRITE_EVERY`` seconds; what is lost before is only made again."""
+        self._entries(target.parent)[target.name] = self._entry(source) | {"notes": dict(notes)}
+        self._unwritten.add(target.parent)
+        if time.monotonic() > self._last + WRITE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write the entries that are not on disk."""
+        for folder in self._unwritten:
+            write_text(folder / RECORD, json.dumps(self._known[folder], indent=1) + "\n")
+        self._unwritten.clear()
+        self._last = time.monotonic()
+
+    def _entry(self, source: Path) -> dict[str, Any]:
+        status = source.stat()
+        return {"input": [str(source.resolve()), status.st_size, status.st_mtime_ns]} | self.settings
+
+    def _entries(self, folder: Path) -> dict[str, Any]:
+        if folder not in self._known:
+            self._known[folder] = entries(folder / RECORD)
+        return self._known[folder]
+
+
+class Outcome(NamedTuple):
+    """The outcome of one file.
+
+    Attributes:
+        problem: a sentence, where it failed. notes: of the restorer. interrupted: nothing was written.
+        sizes: (height, width) of the image and of the result. seconds: from file to file.
+    """
+
+    problem: str | None = None
+    notes: Mapping[str, str] = MappingProxyType({})
+    interrupted: bool = False
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class FileRestorer:
+    """Restores files with one restorer.
+
+    Attributes:
+        ckpt_path, settings: arguments of ``open_restorer``, which opens the restorer again in another process.
+        metadata: as of :func:`restore.image.reading.read`. quality: as of :func:`restore.image.writing.write`.
+    """
+
+    ckpt_path: str
+    settings: Mapping[str, Any]
+    metadata: Metadata
+    quality: int | None
+
+    def worker(self, restorer: "Restorer") -> Worker:
+        """Restores the (source, target) that it is given."""
+        return functools.partial(self.restore, restorer)
+
+    def start(self) -> Worker:
+        """The same in another process, with the restorer opened there."""
+        from restore.inference.load import open_restorer
+
+        return self.worker(open_restorer(self.ckpt_path, **self.settings))
+
+    def restore(self, restorer: "Restorer", task: FileTask, context: Context) -> Outcome:
+        """Restore one file; what is wrong with it is its outcome, and no error."""
+        from restore.image import writing
+        from restore.inference.restorer import Interrupted, restore_picture
+
+        (source, target), started = task, time.perf_counter()
+
+        def progress(done: int, total: int) -> None:
+            context.report(f"{printable(source.name)}: {restorer.phase}", done, total)
+
+        try:
+            picture = restorer.read(source, metadata=self.metadata)
+            writing.refuse_unwritable(target, picture, scale=restorer.scale)
+            restored = restore_picture(restorer, picture, progress=progress, cancel=context.cancel)
+            writing.write(target, restored, quality=self.quality)
+        except Interrupted:
+            return Outcome(interrupted=True)
+        except (ValueError, OSError) as error:
+            return Outcome(str(error) if str(source) in str(error) else f"{source}: {error}")
+        sizes = (_size(picture), _size(restored))
+        return Outcome(notes=dict(restorer.notes), sizes=sizes, seconds=time.perf_counter() - started)
+
+
+def _size(picture: "Picture") -> tuple[int, int]:
+    return picture.pixels.shape[1], picture.pixels.shape[2]
+
+
+def restore_files(
+    tasks: list[FileTask],
+    files: FileRestorer,
+    restorer: "Restorer",
+    record: Record | None,
+    *,
+    processes: int,
+    threads: int | None,
+    stopped: Callable[[], bool],
+) -> list[str]:
+    """Restore each file that the record does not hold; log and print a summary.
+
+    Args:
+        processes, threads: as of :func:`restore.distributed.process_pool.spread`. stopped: polled.
+
+    Returns:
+        A sentence for each file that failed.
+    """
+    waiting = [task for task in tasks if record is None or not record.holds(*task)]
+    outcomes: list[tuple[Path, Outcome]] = []
+    try:
+        with show_progress("images", len(waiting)) as (show, advance):
+            for (source, target), outcome in spread(
+                waiting,
+                files.worker(restorer),
+                files.start,
+                processes=processes,
+                threads=threads,
+                cancel=stopped,
+                show=show,
+            ):
+                outcomes.append((source, outcome))
+                # one that was cut short is made again by the same command
+                if record is not None and not (outcome.problem or outcome.interrupted or stopped()):
+                    record.add(source, target, outcome.notes)
+                advance()
+    finally:
+        if record is not None:
+            record.save()
+    if outcomes:
+        draw(summary(outcomes))
+    failed = [outcome.problem for _, outcome in outcomes if outcome.problem is not None]
+    done = sum(outcome.sizes is not None for _, outcome in outcomes)
+    where = tasks[0][1] if record is None else tasks[0][1].parent
+    log.info("%d restored, %d were done before, %d failed: %s", done, len(tasks) - len(waiting), len(failed), where)
+    return failed
+
+
+def summary(outcomes: list[tuple[Path, Outcome]]) -> Table:
+    """A line for each file; of more than ``SHOWN`` only for those that failed or have a note, and the totals."""
+    noteworthy = [(source, each) for source, each in outcomes if each.problem or each.notes]
+    shown = (outcomes if len(outcomes) <= SHOWN else noteworthy)[:SHOWN]
+    rows = [_line(source, outcome) for source, outcome in shown]
+    if len(outcomes) > len(shown):
+        rows.append([f"all {len(outcomes)}", "", "", f"{sum(each.seconds for _, each in outcomes):.1f}", ""])
+    return Table("", ["file", "size", "result", "seconds", "notes"], rows)
+
+
+def _line(source: Path, outcome: Outcome) -> list[str]:
+    sizes = ["", ""] if outcome.sizes is None else [f"{width}x{height}" for height, width in outcome.sizes]
+    notes = "failed" if outcome.problem else ", ".join(f"{key}: {value}" for key, value in outcome.notes.items())
+    return [printable(source.name), *sizes, f"{outcome.seconds:.1f}", "interrupted" if outcome.interrupted else notes]

@@ -1,0 +1,40 @@
+"""The mean of a protocol's scores over images, as a torchmetrics metric that is summed over processes."""
+
+import torch
+import torchmetrics
+from torch import Tensor
+
+from restore.metrics.protocols import protocol
+
+
+class MeanScore(torchmetrics.Metric):
+    """Mean over images of one protocol's scores; sums are kept in float64 and added up over processes.
+
+    Args:
+        name: a key of ``PROTOCOLS``.
+        scale: handed to the protocol.
+
+    Attributes:
+        newest: scores of the last image.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, name: str, scale: int) -> None:
+        super().__init__()
+        self.protocol, self.scale = protocol(name), scale
+        self.add_state("total", torch.zeros(len(self.protocol.columns), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, pred: Tensor, gt: Tensor) -> None:
+        """Score one image, shapes as the protocol takes them."""
+        self.newest = score = self.protocol.score(pred, gt, scale=self.scale)
+        values = torch.tensor([score[column] for column in self.protocol.columns], dtype=torch.float64)
+        self.total += values.to(self.total.device)
+        self.count += 1
+
+    def compute(self) -> dict[str, Tensor]:
+        """Mean of every column."""
+        return dict(zip(self.protocol.columns, self.total / self.count, strict=True))
