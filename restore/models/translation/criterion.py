@@ -1,4 +1,4 @@
-"""What judges the outputs of translation's generator: discriminators, and losses at every level."""
+"""The losses of translation over all levels, with the discriminators that they need."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,51 +8,63 @@ import torch
 from torch import Tensor, nn
 
 from restore.losses.style import StyleLoss
-from restore.models.translation.losses import Pyramid, calibrated_style_weight, discriminator_terms, generator_terms
+from restore.models.translation.losses import (
+    DiscriminatorSettings,
+    LossWeights,
+    Pyramid,
+    calibrated_style_weight,
+    discriminator_terms,
+    generator_terms,
+)
 from restore.models.translation.stages import Stage
 from restore.networks.patch_gan import PatchDiscriminator, strided_layers
 
 
-class Judges(nn.Module):
-    """A discriminator for each level, the style loss, and the sums of what they say.
+class Criterion(nn.Module):
+    """A discriminator for each level, the style loss, and the weighted sums of all terms.
 
     Args:
-        given: settings of :class:`restore.models.translation.model.Translation`.
-        side: of a training picture at full resolution, in pixels, which decides how deep the discriminators are.
+        weights: of the terms; without an adversarial weight there are no discriminators.
+        settings: of the discriminators.
+        style_features: see :class:`StyleLoss`.
+        in_channels: of lq.
+        side: of a training crop at full resolution, in pixels, which decides how deep the discriminators are.
 
     Attributes:
         style_weights: calibrated at the start of a stage, by ``<stage>/<level>``.
     """
 
-    def __init__(self, given: Mapping[str, Any], side: int) -> None:
+    def __init__(
+        self, weights: LossWeights, settings: DiscriminatorSettings, *, style_features: str, in_channels: int, side: int
+    ) -> None:
         super().__init__()
-        self.given = given
+        self.weights, self.settings = weights, settings
         self.discriminators = nn.ModuleList(
             PatchDiscriminator(
-                in_channels=given["in_channels"],
-                width=given["discriminator_width"],
+                in_channels=in_channels,
+                width=settings.width,
                 layers=strided_layers(side >> level),
-                spectral=given["spectral_norm"],
+                spectral=settings.spectral_norm,
             )
-            for level in range(given["levels"] if given["adversarial_weight"] else 0)
+            for level in range(len(weights.levels) if weights.adversarial else 0)
         )
-        self.style = None if given["style_weight"] == 0 else StyleLoss(given["style_features"])
+        self.style = None if weights.style == 0 else StyleLoss(style_features)
         self.style_weights: dict[str, Tensor] = {}
 
-    def follow(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move what is no module of the model; ``dtype`` is that of the weights."""
+    def move_others(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move what is no submodule: the style network, which gets ``dtype``, that of the weights, and its weights."""
         if self.style is not None:
             self.style.to(device, dtype)
         self.style_weights = {key: weight.to(device) for key, weight in self.style_weights.items()}
 
-    def forget(self, stage: Stage) -> None:
-        """Weigh the style of a stage anew."""
+    def forget_calibration(self, stage: Stage) -> None:
+        """Calibrate the style weights of a stage anew."""
         self.style_weights = {key: w for key, w in self.style_weights.items() if not key.startswith(f"{stage.number}/")}
 
     def discriminator_loss(
         self, inputs: Pyramid, targets: Pyramid, fakes: Mapping[int, Tensor], stage: Stage
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the discriminators of the stage's levels lower.
+        """Loss of the discriminators of the stage's levels.
 
         Args:
             inputs, targets: of all levels, (N, C, h, w) and (N, 3, h, w), [0, 1], the full resolution first.
@@ -64,41 +76,53 @@ class Judges(nn.Module):
         log: dict[str, Tensor] = {}
         total = inputs[0].new_zeros(())
         for level in stage.trained:
-            judge, fake = self.discriminators[level], fakes[level].detach()
-            terms = discriminator_terms(judge, inputs[level], targets[level], fake, self.given)
+            terms = discriminator_terms(
+                self.discriminators[level],
+                inputs[level],
+                targets[level],
+                fakes[level].detach(),
+                weights=self.weights,
+                settings=self.settings,
+            )
             log |= {f"{name}_level{level}": term for name, term in terms.items()}
             total = total + terms["discriminator"]
             if "r1" in terms:
-                total = total + self.given["r1_weight"] * terms["r1"]
+                total = total + self.weights.r1 * terms["r1"]
         return total, log
 
     def generator_loss(
         self, inputs: Pyramid, targets: Pyramid, fakes: Mapping[int, Tensor], stage: Stage
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the generator lowers in this stage; the discriminators get no gradient. Arguments as above.
+        """Loss of the generator in this stage; the discriminators get no gradient. Arguments as above.
 
         Returns:
             The sum over levels, and its terms by log name: raw, and ``_weighted`` as they count.
         """
         log: dict[str, Tensor] = {}
         total = inputs[0].new_zeros(())
-        level_weights = self.given["level_weights"] or [1.0] * self.given["levels"]
         with _frozen(self.discriminators):
             for level in stage.trained:
-                judge = self.discriminators[level] if len(self.discriminators) else None
-                terms = generator_terms(judge, self.style, inputs[level], targets[level], fakes[level], self.given)
+                terms = generator_terms(
+                    self.discriminators[level] if len(self.discriminators) else None,
+                    self.style,
+                    inputs[level],
+                    targets[level],
+                    fakes[level],
+                    weights=self.weights,
+                    settings=self.settings,
+                )
                 for name, term in terms.items():
-                    weight = level_weights[level] * self._weight(name, terms, f"{stage.number}/{level}")
+                    weight = self.weights.levels[level] * self._weight(name, terms, f"{stage.number}/{level}")
                     log[f"{name}_level{level}"], log[f"{name}_level{level}_weighted"] = term, weight * term
                     total = total + weight * term
         return total, log
 
     def _weight(self, name: str, terms: Mapping[str, Tensor], place: str) -> float | Tensor:
-        given: float | None = self.given[f"{name}_weight"]
+        given: float | None = getattr(self.weights, name)
         if given is not None:
             return given
         if place not in self.style_weights:
-            self.style_weights[place] = calibrated_style_weight(terms, self.given["l1_weight"])
+            self.style_weights[place] = calibrated_style_weight(terms, self.weights.l1)
         return self.style_weights[place]
 
     def record(self) -> dict[str, Any]:
@@ -111,7 +135,7 @@ class Judges(nn.Module):
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """What is computed meanwhile gives the module no gradient, also when it is differentiated later."""
+    """Within the block the module's parameters get no gradient, also when its outputs are differentiated later."""
     module.requires_grad_(False)
     try:
         yield

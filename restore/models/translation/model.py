@@ -1,19 +1,22 @@
 """Multi-resolution, multi-loss image-to-image translation."""
 
+import re
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from restore.distributed import collectives
+from restore.io.errors import SettingError
 from restore.losses.adversarial import Adversarial
 from restore.losses.diff_augment import Policy
 from restore.losses.pixel import at_least_float32
+from restore.models import optimization
 from restore.models.base import RestorationModel
-from restore.models.translation.criterion import Judges
-from restore.models.translation.losses import Pyramid, check_settings
+from restore.models.translation.criterion import Criterion
+from restore.models.translation.losses import DiscriminatorSettings, LossWeights, Pyramid
 from restore.models.translation.plan import measured_plan
 from restore.models.translation.stages import Stage, make_stages, stage_at
 from restore.networks.multires_translation import MultiResTranslation
@@ -107,14 +110,32 @@ class Translation(RestorationModel):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        check_settings(dict(self.hparams))
+        if scale != 1:
+            raise SettingError("model.scale", scale, "1, because translation keeps the size", "leave it out")
+        if interpolation not in get_args(Interpolation):
+            raise SettingError("model.interpolation", interpolation, ", ".join(get_args(Interpolation)))
+        if input_kind not in ("rgb", "labels"):
+            raise SettingError("model.input_kind", input_kind, "rgb or labels")
+        optimization.check_adam(lr=lr, betas=betas)
+        self.loss_weights = LossWeights(
+            l1=l1_weight,
+            adversarial=adversarial_weight,
+            style=style_weight,
+            feature_matching=feature_matching_weight,
+            frequency=frequency_weight,
+            r1=r1_weight,
+            levels=LossWeights.of_levels(level_weights, levels),
+        )
+        self.discriminator_settings = DiscriminatorSettings(
+            loss=adversarial, augment=augment, width=discriminator_width, spectral_norm=spectral_norm
+        )
         self.network = MultiResTranslation(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
         make_stages(stages, levels=levels)  # refused here, before the data are looked at
         self.scale, self.in_channels, self.input_kind = scale, in_channels, input_kind
         self.multiple_of = self.network.multiple_of
         self.min_size = 2 * self.multiple_of  # instance norm needs more than one value
         self.bytes_per_pixel = self.network.bytes_per_pixel
-        self.judges: Judges | None = None  # made for a training
+        self.criterion: Criterion | None = None  # made for a training
         self.stages: list[Stage] = []
         self.stage: Stage | None = None
         self._stored_opt_d: dict[str, Any] | None = None
@@ -162,24 +183,35 @@ class Translation(RestorationModel):
     # --- training ---
 
     def setup(self, stage: str) -> None:
-        """Make what only a training needs: its stages, and judges fit for the size of its crops."""
+        """Make what only a training needs: its stages, and discriminators that fit the size of its crops."""
         if stage != "fit":
             return
         if self.trainer.precision == "16-mixed":
-            raise ValueError("trainer.precision is 16-mixed, which cannot train a discriminator; set bf16-mixed")
+            reason = "another precision, because 16-mixed cannot train a discriminator"
+            raise SettingError("trainer.precision", "16-mixed", reason, "set trainer.precision=bf16-mixed")
         settings, steps = self.hparams["stages"], self.trainer.max_steps
         self.stages = make_stages(settings, levels=self.hparams["levels"], max_steps=steps)
-        self.judges = Judges(self.hparams, self._data().patch_size)
-        # not the strategy's: their gradients come from a backward pass of their own, and are averaged behind it
-        judging = [*self.judges.named_parameters(prefix="judges"), *self.judges.named_buffers(prefix="judges")]
-        self._ddp_params_and_buffers_to_ignore = [name for name, _ in judging]
+        self.criterion = self.make_criterion(self._data().patch_size)
+        # not the strategy's: their gradients come from a backward pass of their own, and are averaged after it
+        named = (self.criterion.named_parameters, self.criterion.named_buffers)
+        self._ddp_params_and_buffers_to_ignore = [name for each in named for name, _ in each(prefix="criterion")]
+
+    def make_criterion(self, side: int) -> Criterion:
+        """The losses, with new discriminators, for training crops of ``side`` pixels."""
+        return Criterion(
+            self.loss_weights,
+            self.discriminator_settings,
+            style_features=self.hparams["style_features"],
+            in_channels=self.in_channels,
+            side=side,
+        )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam for the generator, which Lightning steps, and one for the discriminators, which the model steps."""
-        assert self.judges is not None
-        self.judges.follow(self.device, self.weights_dtype)
-        judging = list(self.judges.discriminators.parameters())
-        self.opt_d = torch.optim.Adam(judging) if judging else None  # learning rates are set at every step
+        assert self.criterion is not None
+        self.criterion.move_others(self.device, self.weights_dtype)
+        parameters = list(self.criterion.discriminators.parameters())
+        self.opt_d = torch.optim.Adam(parameters) if parameters else None  # learning rates are set at every step
         if self.opt_d is not None and self._stored_opt_d is not None:
             self.opt_d.load_state_dict(self._stored_opt_d)
         self._stored_opt_d = None
@@ -187,7 +219,6 @@ class Translation(RestorationModel):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Enter the step's stage, with fresh optimisers at its start, and set the learning rate."""
-        assert self.judges is not None
         step = self.trainer.global_step
         stage, optimizers = stage_at(self.stages, step), [*self.trainer.optimizers]
         if self.opt_d is not None:
@@ -201,12 +232,12 @@ class Translation(RestorationModel):
             group.update(lr=lr, betas=tuple(self.hparams["betas"]))
 
     def _begin(self, stage: Stage, optimizers: list[torch.optim.Optimizer]) -> None:
-        assert self.judges is not None
-        self.judges.forget(stage)
+        assert self.criterion is not None
+        self.criterion.forget_calibration(stage)
         for optimizer in optimizers:
             optimizer.state.clear()
         if stage.number > 1 and self.stages[stage.number - 2].top != stage.top:
-            # a blurred picture of a lower level may be closer in L1 than a sharp one; it must not remain the best
+            # a blurred image of a lower level may be closer in L1 than a sharp one; it must not remain the best
             self.best = self.worst
 
     def enter(self, stage: Stage) -> None:
@@ -220,29 +251,29 @@ class Translation(RestorationModel):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: ``lq`` (N, in_channels, h, w) and ``gt`` (N, 3, h, w), float in [0, 1]."""
-        stage, judges, accumulate = self.stage, self.judges, self.trainer.accumulate_grad_batches
+        stage, criterion, accumulate = self.stage, self.criterion, self.trainer.accumulate_grad_batches
         assert stage is not None
-        assert judges is not None
-        inputs, targets, fakes = self.pictures(batch, stage)
+        assert criterion is not None
+        inputs, targets, fakes = self.pyramids(batch, stage)
 
-        # discriminator step: the pictures are judged as they are; no gradient goes on to the generator
-        judged: dict[str, Tensor] = {}
+        # discriminator step: no gradient reaches the generator
+        terms_d: dict[str, Tensor] = {}
         if self.opt_d is not None:
-            judgement, judged = judges.discriminator_loss(inputs, targets, fakes, stage)
-            (judgement / accumulate).backward()
+            loss_d, terms_d = criterion.discriminator_loss(inputs, targets, fakes, stage)
+            (loss_d / accumulate).backward()
             if (batch_idx + 1) % accumulate == 0:
-                collectives.average_gradients(judges.discriminators.parameters())
+                collectives.average_gradients(criterion.discriminators.parameters())
                 self.clip_gradients(self.opt_d)
                 self.opt_d.step()
                 self.opt_d.zero_grad()
 
-        # generator step: Lightning differentiates what is returned; no gradient goes on to the discriminators
-        loss, terms = judges.generator_loss(inputs, targets, fakes, stage)
-        self.log_training(loss, terms | judged)
+        # generator step: Lightning differentiates what is returned; no gradient reaches the discriminators
+        loss, terms = criterion.generator_loss(inputs, targets, fakes, stage)
+        self.log_training(loss, terms | terms_d)
         return loss
 
-    def pictures(self, batch: dict[str, Any], stage: Stage) -> tuple[Pyramid, Pyramid, dict[int, Tensor]]:
-        """What a step compares.
+    def pyramids(self, batch: dict[str, Any], stage: Stage) -> tuple[Pyramid, Pyramid, dict[int, Tensor]]:
+        """What the losses of a step compare.
 
         Returns:
             Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the
@@ -279,26 +310,26 @@ class Translation(RestorationModel):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the discriminators' optimiser and the calibrated weights."""
-        assert self.judges is not None
-        self.record = self.judges.record()
+        assert self.criterion is not None
+        self.record = self.criterion.record()
         super().on_save_checkpoint(checkpoint)
         checkpoint["translation"] = {
             "optimizer": None if self.opt_d is None else self.opt_d.state_dict(),
-            "style_weights": dict(self.judges.style_weights),
+            "style_weights": dict(self.criterion.style_weights),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back."""
-        assert self.judges is not None
+        assert self.criterion is not None
         super().on_load_checkpoint(checkpoint)
-        own, stored = (
-            {name: value.shape for name, value in state.items() if name.startswith("judges.")}
-            for state in (self.state_dict(), checkpoint["state_dict"])
-        )
-        if own != stored:
+        # in the first checkpoints the attribute ``criterion`` was called ``judges``
+        state = {re.sub("^judges[.]", "criterion.", name): value for name, value in checkpoint["state_dict"].items()}
+        checkpoint["state_dict"] = state
+        own = {name: value.shape for name, value in self.criterion.state_dict(prefix="criterion.").items()}
+        if own != {name: value.shape for name, value in state.items() if name.startswith("criterion.")}:
             raise ValueError(
                 "resume: the checkpoint holds other discriminators; set data.patch_size and "
                 "model.adversarial_weight as there, or use init_from to take the generator alone"
             )
         self._stored_opt_d = checkpoint["translation"]["optimizer"]
-        self.judges.style_weights = dict(checkpoint["translation"]["style_weights"])
+        self.criterion.style_weights = dict(checkpoint["translation"]["style_weights"])

@@ -1,4 +1,4 @@
-"""What a translation's training will train when, how much of it, and how long that takes: a table for people."""
+"""The plan of a translation's training as a table: what is trained when, how many parameters, how long."""
 
 import time
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ if TYPE_CHECKING:  # it imports this file
 
 
 def measured_plan(model: "Translation", *, side: int, count: int) -> str:
-    """The plan in Markdown, see :func:`plan_table`; one step of each stage is measured, on random pictures.
+    """The plan in Markdown, see :func:`plan_table`; one step of each stage is measured, on random images.
 
-    Leaves no trace in the model, so that a resumed run is the same.
+    Leaves the model as it was, so that a resumed run is the same.
 
     Args:
-        model: attached to its trainer, with its stages and judges.
-        side: of a training picture at full resolution, in pixels.
-        count: of the pictures of a batch.
+        model: attached to its trainer, with its stages and criterion.
+        side: of a training crop at full resolution, in pixels.
+        count: images of a batch.
     """
     stages = model.stages
     like: Any = {"device": model.device, "dtype": model.weights_dtype}
@@ -36,11 +36,11 @@ def measured_plan(model: "Translation", *, side: int, count: int) -> str:
 
 
 def trained_parameters(model: "Translation", stage: Stage) -> tuple[int, int]:
-    """How many are trained in a stage: of the generator, of the discriminators."""
-    assert model.judges is not None
-    judging = list(model.judges.discriminators)
+    """Numbers of parameters that are trained in a stage: of the generator, of the discriminators."""
+    assert model.criterion is not None
+    discriminators = list(model.criterion.discriminators)
     own = [module for level in stage.trained for module in model.network.modules_of(level)]
-    return _count(own), _count([judging[level] for level in stage.trained] if judging else [])
+    return _count(own), _count([discriminators[level] for level in stage.trained] if discriminators else [])
 
 
 def _count(modules: list[nn.Module]) -> int:
@@ -49,28 +49,28 @@ def _count(modules: list[nn.Module]) -> int:
 
 def _seconds(model: "Translation", stage: Stage, batch: dict[str, Any]) -> float:
     """Of one step without its updates."""
-    judges = model.judges
-    assert judges is not None
+    criterion = model.criterion
+    assert criterion is not None
     model.enter(stage)
-    judges.eval()  # else spectral norm would move on
-    known = dict(judges.style_weights)
+    criterion.eval()  # else spectral norm would change its state
+    known = dict(criterion.style_weights)
     started = time.perf_counter()
     with model.trainer.precision_plugin.train_step_context():
-        pictures = model.pictures(batch, stage)
+        pyramids = model.pyramids(batch, stage)
         if model.opt_d is not None:
-            _differentiate(judges.discriminator_loss(*pictures, stage)[0], judges.discriminators)
-        loss, _ = judges.generator_loss(*pictures, stage)
+            _differentiate(criterion.discriminator_loss(*pyramids, stage)[0], criterion.discriminators)
+        loss, _ = criterion.generator_loss(*pyramids, stage)
     _differentiate(loss, model.network)
     if model.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
-    judges.train()
-    judges.style_weights = known
+    criterion.train()
+    criterion.style_weights = known
     return seconds
 
 
 def _differentiate(loss: Tensor, module: nn.Module) -> None:
-    """As ``loss.backward()``, but leaving no gradients, and unseen by what averages them over processes."""
+    """As ``loss.backward()``, but without leaving gradients and without the strategy averaging them."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     torch.autograd.grad(loss, parameters, allow_unused=True)
 
@@ -86,9 +86,9 @@ def plan_table(
     """A plan in Markdown: one row for each stage.
 
     Args:
-        side: of a training picture at full resolution, in pixels.
+        side: of a training crop at full resolution, in pixels.
         lr: of the optimisers, before the stages' factors.
-        parameters: for each stage how many are trained, of the generator and of the discriminators.
+        parameters: for each stage the numbers trained, of the generator and of the discriminators.
         seconds_per_step: measured, for each stage.
     """
     lines = [
@@ -96,12 +96,12 @@ def plan_table(
         "|---|---|---|---|---|---|---|",
     ]
     total = 0.0
-    for stage, (own, judging), each in zip(stages, parameters, seconds_per_step, strict=True):
+    for stage, (own, discriminators), each in zip(stages, parameters, seconds_per_step, strict=True):
         sizes = ", ".join(str(side >> level) for level in range(stage.top, stage.levels))
         rate, seconds = f"{lr * stage.lr:g}", (stage.end - stage.begin) * each
         total += seconds
         rate += ", falling to 0" if stage.falls else ""
-        count = f"{own / 1e6:.3f} M (+ {judging / 1e6:.3f} M)"
+        count = f"{own / 1e6:.3f} M (+ {discriminators / 1e6:.3f} M)"
         steps = f"{stage.begin + 1} to {stage.end}"
         lines.append(f"| {stage.number} | {stage.name} | {steps} | {sizes} | {rate} | {count} | {seconds:.0f} s |")
     lines.append(

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from restore.io.errors import SettingError
+
 LevelName = int | Literal["joint"]
 
 
@@ -41,7 +43,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """For logs and tables."""
         return "joint" if self.level == "joint" else f"level {self.level}"
 
     def lr_factor(self, step: int) -> float:
@@ -52,17 +54,17 @@ class Stage:
 def make_stages(
     stages: Sequence[Mapping[str, Any]] | None, *, levels: int, max_steps: int | None = None
 ) -> list[Stage]:
-    """The stages meant by ``model.stages``.
+    """The stages that ``model.stages`` describes.
 
     Args:
         stages: ``{level, share}`` each, with ``level`` from the lowest, levels - 1, to 0, then ``joint``; ``share`` of
             the steps, summing to 1; on request ``lr``, the factor of the learning rate: by default 1, and one half for
-            a joint stage behind others. None: all of these with equal shares. Empty, or joint alone: all at once.
+            a joint stage after others. None: all of these with equal shares. Empty, or joint alone: all at once.
         levels: of the network.
         max_steps: of the run; None only checks the rest.
 
     Raises:
-        ValueError: other levels, shares that do not sum to 1, or fewer than one step for a stage.
+        SettingError: other levels, shares that do not sum to 1, or fewer than one step for a stage.
     """
     if stages is None:
         names: list[LevelName] = [*reversed(range(levels)), "joint"]
@@ -77,16 +79,16 @@ def make_stages(
         is_joint, begin = each["level"] == "joint", ends[k - 1] if k else 0
         lr = float(each.get("lr", 0.5 if is_joint and k else 1.0))
         if ends[k] <= begin:
-            raise ValueError(
-                f"trainer.max_steps is {max_steps}, which leaves no step for stage {k + 1} of model.stages "
-                f"(level {each['level']}, share {each['share']:g}); set more steps, or fewer stages"
+            stage = f"stage {k + 1} of model.stages (level {each['level']}, share {each['share']:g})"
+            raise SettingError(
+                "trainer.max_steps", max_steps, f"at least one step for {stage}", "set more steps, or fewer stages"
             )
         found.append(Stage(k + 1, each["level"], begin, ends[k], lr, is_joint, levels))
     return found
 
 
 def stage_at(stages: Sequence[Stage], step: int) -> Stage:
-    """The stage of the update number ``step``, counted from 0; behind the end it is the last."""
+    """The stage of the update number ``step``, counted from 0; after the end, the last one."""
     return next((stage for stage in stages if step < stage.end), stages[-1])
 
 
@@ -94,16 +96,20 @@ def _check(stages: Sequence[Mapping[str, Any]], levels: int) -> None:
     example = "[{level: 1, share: 0.4}, {level: 0, share: 0.3}, {level: joint, share: 0.3}] with model.levels=2"
     for each in stages:
         if not isinstance(each, Mapping) or not {"level", "share"} <= each.keys() <= {"level", "share", "lr"}:
-            raise ValueError(f"model.stages holds {each}, expected level, share and, if wanted, lr: {example}")
+            expected = f"level, share and, if wanted, lr in each stage, for example {example}"
+            raise SettingError("model.stages", list(stages), expected)
         for key in each.keys() - {"level"}:
             if isinstance(each[key], bool) or not isinstance(each[key], int | float) or not 0 < each[key] < math.inf:
-                raise ValueError(f"model.stages: {key} is {each[key]}, expected a number above 0: {example}")
+                got = f"a list with the {key} {each[key]}"
+                raise SettingError("model.stages", got, f"numbers above 0 for share and lr, for example {example}")
     order, one_by_one = [each["level"] for each in stages], list(reversed(range(levels)))
     if order not in (["joint"], one_by_one, [*one_by_one, "joint"]):
-        raise ValueError(
-            f"model.stages goes through the levels {order}, expected {[*one_by_one, 'joint']} (model.levels is "
-            f"{levels}; joint may be left out), or ['joint'] alone; set model.stages=null for equal shares"
+        raise SettingError(
+            "model.stages",
+            f"a list of the levels {order}",
+            f"{[*one_by_one, 'joint']}, because model.levels is {levels} (joint may be left out), or ['joint'] alone",
+            "set model.stages=null for equal shares",
         )
     share = sum(each["share"] for each in stages)
     if not math.isclose(share, 1, abs_tol=1e-3):
-        raise ValueError(f"model.stages: the shares sum to {share:g}, expected 1: {example}")
+        raise SettingError("model.stages", f"a list of shares with the sum {share:g}", f"the sum 1, as in {example}")

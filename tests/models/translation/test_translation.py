@@ -11,8 +11,9 @@ from restore.callbacks.ema import EMA
 from restore.callbacks.seed_steps import SeedSteps
 from restore.config.inference import Inference
 from restore.inference.network import NetworkRestorer
+from restore.io.errors import SettingError
 from restore.models import loading
-from restore.models.translation.criterion import Judges
+from restore.models.translation.criterion import Criterion
 from restore.models.translation.model import Translation
 from restore.models.translation.stages import Stage, make_stages, stage_at
 from restore.networks.multires_translation import Level
@@ -96,8 +97,8 @@ class Watch(Callback):
         found = {}
         for r in range(len(model.network.levels)):
             found[f"level {r}"] = digest(model.network.modules_of(r))
-            if len(model.judges.discriminators):
-                found[f"discriminator {r}"] = digest([model.judges.discriminators[r]])
+            if len(model.criterion.discriminators):
+                found[f"discriminator {r}"] = digest([model.criterion.discriminators[r]])
         return found
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -214,11 +215,11 @@ def test_one_accumulated_step_is_one_step_of_a_larger_batch() -> None:
     (stage,) = make_stages([], levels=2, max_steps=1)
     for model, parts in zip(models, ([slice(0, 2)], [slice(0, 1), slice(1, 2)]), strict=True):
         torch.manual_seed(1)
-        judges = model.judges = Judges(model.hparams, SIDE)
+        criterion = model.criterion = model.make_criterion(SIDE)
         model.enter(stage)
         for part in parts:
-            pictures = model.pictures({key: pair[key][part].double() for key in ("lq", "gt")}, stage)
-            (judges.generator_loss(*pictures, stage)[0] / len(parts)).backward()
+            pyramids = model.pyramids({key: pair[key][part].double() for key in ("lq", "gt")}, stage)
+            (criterion.generator_loss(*pyramids, stage)[0] / len(parts)).backward()
     for one, other in zip(*(model.network.parameters() for model in models), strict=True):
         assert one.grad is not None
         assert other.grad is not None
@@ -239,8 +240,9 @@ def test_half_precision_with_a_scaler_is_refused() -> None:
     model.trainer = Trainer(logger=False, accelerator="cpu", max_steps=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model.trainer), "precision", "16-mixed")
-        with pytest.raises(ValueError, match=r"trainer\.precision is 16-mixed.*set bf16-mixed"):
+        with pytest.raises(SettingError) as error:
             model.setup("fit")
+    assert error.value.key == "trainer.precision"
 
 
 # --- losses ---
@@ -249,13 +251,13 @@ def test_half_precision_with_a_scaler_is_refused() -> None:
 Given = tuple[list[Tensor], list[Tensor], dict[int, Tensor], Stage]
 
 
-def judged(**settings: Any) -> tuple[Translation, Judges, Given]:
+def judged(**settings: Any) -> tuple[Translation, Criterion, Given]:
     """A model in a joint stage, and what its losses take."""
     model = tiny(3, **settings)
-    model.judges = Judges(model.hparams, SIDE)
+    model.criterion = model.make_criterion(SIDE)
     (stage,) = make_stages([], levels=3, max_steps=1)
     model.enter(stage)
-    return model, model.judges, (*model.pictures(batch(), stage), stage)
+    return model, model.criterion, (*model.pyramids(batch(), stage), stage)
 
 
 ALL = {"feature_matching_weight": 10.0, "frequency_weight": 0.1}
@@ -264,8 +266,8 @@ ALL = {"feature_matching_weight": 10.0, "frequency_weight": 0.1}
 @pytest.mark.parametrize("adversarial", ["least_squares", "hinge", "non_saturating"])
 @pytest.mark.parametrize("augment", [[], ["color", "translation", "cutout"]])
 def test_every_loss_reaches_the_head_of_its_level_and_no_other(adversarial: str, augment: list[str]) -> None:
-    model, judges, given = judged(adversarial=adversarial, augment=augment, **ALL)
-    _, terms = judges.generator_loss(*given)
+    model, criterion, given = judged(adversarial=adversarial, augment=augment, **ALL)
+    _, terms = criterion.generator_loss(*given)
     names = ("l1", "adversarial", "style", "feature_matching", "frequency")
     assert set(terms) == {f"{name}_level{r}{end}" for name in names for r in range(3) for end in ("", "_weighted")}
     heads = [level.head.weight for level in model.network.levels if isinstance(level, Level)]
@@ -277,52 +279,52 @@ def test_every_loss_reaches_the_head_of_its_level_and_no_other(adversarial: str,
 
 @pytest.mark.parametrize("adversarial", ["least_squares", "hinge", "non_saturating"])
 def test_the_steps_give_each_other_no_gradient(adversarial: str) -> None:
-    model, judges, given = judged(adversarial=adversarial, **ALL)
-    loss, terms = judges.discriminator_loss(*given)
+    model, criterion, given = judged(adversarial=adversarial, **ALL)
+    loss, terms = criterion.discriminator_loss(*given)
     loss.backward()
     assert all(p.grad is None for p in model.network.parameters())
-    assert all(p.grad is not None for p in judges.discriminators.parameters())
+    assert all(p.grad is not None for p in criterion.discriminators.parameters())
     assert ("r1_level0" in terms) == (adversarial == "non_saturating")
-    judges.zero_grad()
-    judges.generator_loss(*given)[0].backward()
-    assert all(p.grad is None for p in judges.parameters())
-    assert all(p.requires_grad for p in judges.discriminators.parameters())
+    criterion.zero_grad()
+    criterion.generator_loss(*given)[0].backward()
+    assert all(p.grad is None for p in criterion.parameters())
+    assert all(p.requires_grad for p in criterion.discriminators.parameters())
     assert all(p.grad is not None for p in model.network.parameters())
 
 
 def test_weighted_terms_add_up_to_the_loss_and_style_counts_half_as_much_as_l1() -> None:
-    _, judges, given = judged(level_weights=[1.0, 2.0, 0.5], **ALL)
-    loss, terms = judges.generator_loss(*given)
+    _, criterion, given = judged(level_weights=[1.0, 2.0, 0.5], **ALL)
+    loss, terms = criterion.generator_loss(*given)
     weighted = {name: float(term.detach()) for name, term in terms.items() if name.endswith("_weighted")}
     assert sum(weighted.values()) == pytest.approx(float(loss), rel=1e-5)
     for r, weight in enumerate((1.0, 2.0, 0.5)):
         assert weighted[f"l1_level{r}_weighted"] == pytest.approx(100 * weight * float(terms[f"l1_level{r}"]), rel=1e-5)
         assert weighted[f"style_level{r}_weighted"] == pytest.approx(weighted[f"l1_level{r}_weighted"] / 2, rel=1e-5)
-    record = judges.record()
+    record = criterion.record()
     assert record["style_features"] == "random weights, seed 0"
     assert set(record["style_weights"]) == {"stage 1/0", "stage 1/1", "stage 1/2"}
 
 
 def test_a_calibrated_weight_stays_through_its_stage_and_a_given_one_overrides() -> None:
-    _, judges, given = judged()
-    judges.generator_loss(*given)
-    known = dict(judges.style_weights)
+    _, criterion, given = judged()
+    criterion.generator_loss(*given)
+    known = dict(criterion.style_weights)
     inputs, targets, fakes, stage = given
-    judges.generator_loss(inputs, targets, {r: fake / 2 for r, fake in fakes.items()}, stage)
-    assert judges.style_weights == known
-    judges.forget(stage)
-    assert judges.style_weights == {}
-    _, judges, given = judged(style_weight=7.0)
-    _, terms = judges.generator_loss(*given)
+    criterion.generator_loss(inputs, targets, {r: fake / 2 for r, fake in fakes.items()}, stage)
+    assert criterion.style_weights == known
+    criterion.forget_calibration(stage)
+    assert criterion.style_weights == {}
+    _, criterion, given = judged(style_weight=7.0)
+    _, terms = criterion.generator_loss(*given)
     assert float(terms["style_level1_weighted"]) == pytest.approx(7 * float(terms["style_level1"]))
-    assert judges.style_weights == {}
+    assert criterion.style_weights == {}
 
 
 def test_losses_not_asked_for_are_not_computed() -> None:
-    _, judges, given = judged(style_weight=0.0, adversarial_weight=0.0)
-    _, terms = judges.generator_loss(*given)
+    _, criterion, given = judged(style_weight=0.0, adversarial_weight=0.0)
+    _, terms = criterion.generator_loss(*given)
     assert set(terms) == {f"l1_level{r}{end}" for r in range(3) for end in ("", "_weighted")}
-    assert judges.record() == {}
+    assert criterion.record() == {}
 
 
 def test_two_pairs_are_learnt_by_heart() -> None:
@@ -364,7 +366,7 @@ def test_output_size_is_input_size(levels: int, size: tuple[int, int]) -> None:
 def test_every_interpolation_makes_the_pyramids(interpolation: Interpolation) -> None:
     model = tiny(3, interpolation=interpolation)
     (stage,) = make_stages([], levels=3, max_steps=1)
-    inputs, targets, fakes = model.pictures(batch(), stage)
+    inputs, targets, fakes = model.pyramids(batch(), stage)
     assert [each.shape[-1] for each in inputs] == [each.shape[-1] for each in targets] == [32, 16, 8]
     assert sorted(fakes) == [0, 1, 2]
     assert all(each.min() >= 0 and each.max() <= 1 for each in [*inputs, *targets])
@@ -417,39 +419,49 @@ def test_a_picture_is_restored_whole_or_refused_when_it_does_not_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "words"),
+    ("setting", "value"),
     [
-        ("levels", 0, "expected at least 1"),
-        ("scale", 2, "expected 1"),
-        ("lr", 0.0, "expected a number above 0"),
-        ("betas", [0.5], "expected two numbers"),
-        ("l1_weight", -1.0, "at least 0"),
-        ("style_weight", -1.0, "at least 0"),
-        ("adversarial", "wasserstein", "expected least_squares, hinge"),
-        ("interpolation", "cubic", "expected nearest, bilinear"),
-        ("level_weights", [1.0], "expected 2 numbers"),
-        ("augment", ["blur"], "expected any of color"),
-        ("discriminator_width", 0, "at least 1"),
-        ("input_kind", "text", "expected rgb or labels"),
+        ("scale", 2),
+        ("lr", 0.0),
+        ("betas", [0.5]),
+        ("l1_weight", -1.0),
+        ("l1_weight", float("nan")),
+        ("r1_weight", float("inf")),
+        ("style_weight", -1.0),
+        ("adversarial", "wasserstein"),
+        ("level_weights", [1.0]),
+        ("level_weights", [1.0, 0.0]),
+        ("level_weights", []),
+        ("augment", ["blur"]),
+        ("discriminator_width", 0),
     ],
 )
-def test_bad_values_are_named(setting: str, value: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=rf"model\.{setting} is .*{words}"):
+def test_bad_training_settings_are_named(setting: str, value: Any) -> None:
+    with pytest.raises(SettingError) as error:
+        tiny(**{setting: value})
+    assert error.value.key == f"model.{setting}"
+    assert str(error.value.got) == str(value)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("levels", 0), ("interpolation", "cubic"), ("input_kind", "text")])
+def test_bad_network_settings_are_named(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"model\.{setting} is {value}, expected"):
         tiny(**{setting: value})
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "key"),
     [
-        ({"l1_weight": 0.0}, "style_weight is null"),
-        ({"l1_weight": 0.0, "style_weight": 0.0, "adversarial_weight": 0.0}, "nothing would be learnt"),
-        ({"feature_matching_weight": 10.0, "adversarial_weight": 0.0}, "means no discriminator"),
-        ({"stages": [{"level": 3, "share": 1.0}]}, "goes through the levels"),
+        ({"l1_weight": 0.0}, "style_weight"),
+        ({"l1_weight": 0.0, "style_weight": 0.0, "adversarial_weight": 0.0}, "l1_weight"),
+        ({"feature_matching_weight": 10.0, "adversarial_weight": 0.0}, "feature_matching_weight"),
+        ({"stages": [{"level": 3, "share": 1.0}]}, "stages"),
     ],
 )
-def test_settings_that_do_not_fit_each_other_are_refused(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_settings_that_do_not_fit_each_other_are_refused(settings: dict[str, Any], key: str) -> None:
+    with pytest.raises(SettingError) as error:
         tiny(**settings)
+    assert error.value.key == f"model.{key}"
 
 
 def test_the_table_of_methods_knows_it() -> None:
