@@ -24,7 +24,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def serve(cfg: DictConfig) -> None:
-    """Open what is served, then answer until a signal comes."""
+    """Open what is served, then answer requests until a signal arrives."""
     missing = [name for name in ("fastapi", "gradio", "uvicorn") if find_spec(name) is None]
     if missing:
         raise UserError(f"{', '.join(missing)} is missing, which the page needs; in a checkout: pip install '.[serve]'")
@@ -39,12 +39,12 @@ def serve(cfg: DictConfig) -> None:
         tempfile.TemporaryDirectory(prefix="restore_serve_") as folder,
         stopping() as signalled,
     ):
-        opening = pool.submit(_menu, cfg, processes, limits, signalled)  # meanwhile the page's library is imported
-        # read by the page's library as it is imported
+        opening = pool.submit(_menu, cfg, processes, limits, signalled)  # while Gradio is imported
+        # read by Gradio when it is imported
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder) / "page"))
         from restore.web import app, page
         from restore.web.jobs import Jobs
-        from restore.web.middleware import Gate
+        from restore.web.middleware import LimitsMiddleware
 
         menu = opening.result()
         jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
@@ -53,13 +53,13 @@ def serve(cfg: DictConfig) -> None:
         host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
         log.info("serving %d methods on http://%s:%d (Ctrl-C ends it)", len(menu), host, listening.getsockname()[1])
         if not signalled():
-            server.run(Gate(application, limits, _LOOPBACK if private else None), limits, listening)
+            server.run(LimitsMiddleware(application, limits, _LOOPBACK if private else None), limits, listening)
     if signalled():
         raise SystemExit(128 + signalled())
 
 
 def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable[[], int]) -> list[dict[str, Any]]:
-    """What is served; opened in a process of its own, so that this one stays small."""
+    """What is served, opened in a process of its own, so that this one stays small."""
     from restore.web import isolated_process, worker
 
     try:
@@ -71,14 +71,12 @@ def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable
             cancelled=lambda: bool(signalled()),
             timeout=limits.timeout,
         )
-    except isolated_process.Problem as problem:
+    except isolated_process.TaskError as problem:
         raise UserError(problem.sentence) from problem
-    except isolated_process.Ended as ended:
+    except isolated_process.TaskEnded as ended:
         if ended.reason == "cancelled":
             return []
-        raise UserError(
-            f"what ckpt_path names could not be opened: {ended.reason} (timeout={limits.timeout:g})"
-        ) from ended
+        raise UserError(f"ckpt_path could not be opened: {ended.reason} (timeout={limits.timeout:g})") from ended
     for why in opened["passed_over"]:
         log.warning("passed over: %s", why)
     return list(opened["menu"])

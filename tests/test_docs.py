@@ -540,13 +540,21 @@ def messages() -> tuple[re.Pattern[str], ...]:
     found = []
     for file in (ROOT / "restore").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            fixed = [each.value if isinstance(each, ast.Constant) else None for each in parts]
+            fixed = _fixed(node)
             plain = [each for each in fixed if isinstance(each, str)]
             if sum(map(len, plain)) >= 15 and " " in "".join(plain):
                 text = "".join(re.escape(each) if isinstance(each, str) else ".+?" for each in fixed)
                 found += [re.compile(re.sub(r"%[\d.]*[a-z]", ".+?", line)) for line in text.split("\\\n")]
     return tuple(found)
+
+
+def _fixed(node: ast.AST) -> list[object]:
+    """The texts of a string or a SettingError, in order, with something else for what is filled in."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SettingError":
+        words = ["", " is ", ", expected ", "; "]
+        return [each for word, part in zip(words, node.args, strict=False) for each in (word, *_fixed(part))]
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return [each.value if isinstance(each, ast.Constant) else None for each in parts]
 
 
 def test_every_quoted_error_exists_in_the_code() -> None:

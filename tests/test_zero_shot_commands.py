@@ -190,7 +190,7 @@ def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["output=out.jpg"], "out.jpg: jpg cannot hold the picture's transparency"),
+        (["output=out.jpg"], "output is out.jpg, expected a format that holds the image's transparency"),
         (["output=in.png/out.png"], "in.png"),
         (["memory_gb=0.0001"], "memory_gb=0.0001 holds no tile"),
         (["memory_gb=0.0005", "scale=8", "tile=16"], "but zero-shot holds its result of 96x72 px whole"),

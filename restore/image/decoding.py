@@ -1,4 +1,4 @@
-"""The decoders of 8- and 16-bit picture files: bytes to (H, W, C), as they lie in the file, and the colour profile."""
+"""The decoders of 8- and 16-bit image files: bytes to (H, W, C), as stored, and the colour profile."""
 
 import io
 import logging
@@ -16,18 +16,18 @@ Pixels = NDArray[Any]  # uint8 or uint16, (H, W, C)
 
 
 class UnsupportedKind(ValueError):
-    """A sound file of a kind we do not take; the message lacks the path."""
+    """An undamaged file of a kind that is not supported; the message lacks the path."""
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Refuse a file of (width, height) that claims more pixels."""
+    """Refuse a file whose header says (width, height) and more than ``max_pixels``."""
     width, height = size
     if width * height > max_pixels:
         raise UnsupportedKind(f"{width}x{height} px is above the limit of {max_pixels} px; shrink or split it")
 
 
 def decode_8bit(file: Image.Image) -> tuple[Pixels, bytes | None]:
-    """Pixels and profile of an opened file of any kind but 16 bit; palettes and CMYK become RGB."""
+    """Pixels and profile of an opened 8-bit file; palettes and CMYK become RGB."""
     icc: bytes | None = file.info.get("icc_profile") or None
     picture: Image.Image = file
     if file.mode == "CMYK":
@@ -51,7 +51,7 @@ def _from_cmyk(file: Image.Image, icc: bytes | None) -> Image.Image:
     try:
         converted = ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except ImageCms.PyCMSError as error:
-        log.warning("the colour profile of a CMYK picture does not fit it and is ignored (%s)", error)
+        log.warning("the colour profile of a CMYK image does not fit it and is ignored (%s)", error)
         converted = None
     return converted or file.convert("RGB")
 
@@ -62,8 +62,12 @@ def is_16bit_png(data: bytes) -> bool:
 
 
 def decode_16bit_png(file: Image.Image, data: bytes) -> tuple[Pixels, bytes | None]:
-    """Pixels and profile of a 16-bit PNG. Args: file: opened, for its profile. data: all its bytes."""
-    import imagecodecs  # Pillow would cut 16-bit colour to 8 bit
+    """Pixels and profile of a 16-bit PNG.
+
+    Args:
+        file: opened, for its profile. data: all its bytes.
+    """
+    import imagecodecs  # Pillow truncates 16-bit colour to 8 bit
 
     pixels = np.asarray(imagecodecs.png_decode(data), dtype=np.uint16)
     return pixels if pixels.ndim == 3 else pixels[..., None], file.info.get("icc_profile") or None
@@ -102,7 +106,7 @@ def decode_16bit_tiff(data: bytes, max_pixels: int) -> tuple[Pixels, bytes | Non
         expected = (page.imagelength, page.imagewidth, colours)
         if pixels.shape not in (expected, (*expected[:2], colours + 1)):
             raise UnsupportedKind(
-                f"16-bit TIFF of shape {pixels.shape}, expected {expected} or one channel more, transparency"
+                f"16-bit TIFF of shape {pixels.shape}, expected {expected} or one channel more for transparency"
             )
         if page.photometric == 0:  # white is zero
             pixels[..., 0] = 65535 - pixels[..., 0]

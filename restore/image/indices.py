@@ -1,4 +1,4 @@
-"""Label maps: the numbers of a picture file as they stand in it, a palette's indices or levels of grey."""
+"""Label maps: the values stored in an image file, palette indices or grey levels."""
 
 from pathlib import Path
 
@@ -14,24 +14,22 @@ _INDEX_MODES = ("P", "L", "1")
 
 
 def read_labels(path: str | Path) -> Tensor:
-    """Read a label map: uint8, (1, H, W), the palette's indices or the grey levels as they stand in the file.
+    """Read a label map: uint8, (1, H, W), the palette indices or grey levels, as stored.
 
     Raises:
-        ValueError: for a colour picture, whose labels are colours and not indices, and for a JPEG, whose levels are no
+        ValueError: for a colour image, whose labels are colours and not indices, and for a JPEG, whose levels are no
             longer the indices that were saved.
     """
     mode, kind, labels = _read_indices(Path(path))
     if mode not in _INDEX_MODES:
-        raise ValueError(
-            f"{path}: label map has mode {mode}, expected a palette, black-and-white or 8-bit grey picture"
-        )
+        raise ValueError(f"{path}: label map has mode {mode}, expected a palette, black-and-white or 8-bit grey image")
     if kind == "JPEG":
-        raise ValueError(f"{path}: label map is a grey JPEG, whose levels are no classes any more; save it as PNG")
+        raise ValueError(f"{path}: label map is a grey JPEG, whose levels are no longer classes; save it as PNG")
     return torch.from_numpy(labels)[None]
 
 
 def is_colour(path: str | Path) -> bool:
-    """Whether the picture holds colours: neither palette indices, nor grey levels, nor black and white.
+    """Whether the image has colours, and not palette indices, grey levels or black and white.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read_labels`.
@@ -40,7 +38,7 @@ def is_colour(path: str | Path) -> bool:
 
 
 def _read_indices(path: Path) -> tuple[str, str | None, Pixels]:
-    """Pillow's mode, the format, and the numbers as they stand in the file."""
+    """Pillow's mode, the format, and the values as stored."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:

@@ -1,7 +1,7 @@
-"""What a photo's file tells beside its pixels: EXIF (camera, time, place), XMP, IPTC and a PNG's texts.
+"""Metadata of a photo: EXIF (camera, time, place), XMP, IPTC and a PNG's texts.
 
-Only what describes the photo is taken along: nothing of how the pixels lie in the file, no preview, which would show
-the photo as it was, and no orientation, because pixels are turned upright when they are read.
+Only what describes the photo is kept: nothing about the storage of the pixels, no preview, which would show the photo
+before restoration, and no orientation, because pixels are rotated upright when they are read.
 """
 
 import re
@@ -35,20 +35,20 @@ _DESCRIPTIVE = (
 _PARTS = (IFD.Exif, IFD.GPSInfo)
 _WIDTH, _HEIGHT = Base.ExifImageWidth, Base.ExifImageHeight
 _XMP_TAG, _IPTC_TAG = 700, 33723
-_IPTC_BLOCK = 0x0404  # its number among the blocks of an image editor, in a JPEG
+_IPTC_BLOCK = 0x0404  # its number among the Photoshop blocks of a JPEG
 _XMP_TEXT = "XML:com.adobe.xmp"  # the text of a PNG that is XMP
-_OTHER_PROGRAMS = "Raw profile type "  # how a PNG's texts begin that repeat EXIF or a colour profile
-# the maker's own note, in which cameras keep previews, and a table of how the pixels lie in the file
+_OTHER_PROGRAMS = "Raw profile type "  # prefix of a PNG's texts that repeat EXIF or a colour profile
+# the camera maker's note, which holds previews, and a table about the storage of the pixels
 _LEFT_OUT = (IFD.MakerNote, IFD.Interop)
-_HEAD_LENGTH = 8  # of a TIFF structure, which EXIF is
+_HEAD_LENGTH = 8  # bytes of the header of a TIFF structure, which EXIF is
 
 
 @dataclass(frozen=True)
 class Description:
-    """What is taken along, each as it stands in a file and None where there is none.
+    """Metadata that is kept, each part as stored in a file, and None where there is none.
 
     Attributes:
-        exif: with its head of six bytes. xmp: the packet. iptc: IIM records. texts: (keyword, text) of a PNG.
+        exif: with its header of six bytes. xmp: the packet. iptc: IIM records. texts: (keyword, text) of a PNG.
     """
 
     exif: bytes | None = None
@@ -57,22 +57,22 @@ class Description:
     texts: tuple[tuple[str, str], ...] = ()
 
     def left_out(self, suffix: str) -> list[str]:
-        """What a format that takes some of it has no place for, in words."""
+        """Names of the parts that a format which holds some of it cannot hold."""
         lost = ["IPTC"] if self.iptc and suffix in (".png", ".webp") else []
         return lost + (["a PNG's texts"] if self.texts and suffix != ".png" else [])
 
 
 def of_file(file: Image.Image) -> Description:
-    """What an opened file tells. On damage Pillow raises nearly anything."""
+    """The metadata of an opened file. On damage Pillow raises nearly anything."""
     found = file.getexif()
-    if file.info.get("exif") and not len(found):  # Pillow gives an empty one where it had trouble before
+    if file.info.get("exif") and not len(found):  # Pillow returns an empty one where it failed before
         raise ValueError("there is EXIF, but none of it can be read")
     iptc = file.info.get("photoshop", {}).get(_IPTC_BLOCK)
     return Description(_described(found), upright(file.info.get("xmp")), iptc, _texts(file))
 
 
 def of_tiff(data: bytes) -> Description:
-    """The same of a TIFF file's bytes."""
+    """The metadata of a TIFF file, from its bytes."""
     found = Image.Exif()
     found.load(data)
     xmp, iptc = found.get(_XMP_TAG), found.get(_IPTC_TAG)
@@ -82,7 +82,7 @@ def of_tiff(data: bytes) -> Description:
 
 
 def _texts(file: Image.Image) -> tuple[tuple[str, str], ...]:
-    found: dict[str, str] = getattr(file, "text", {})  # of a PNG alone
+    found: dict[str, str] = getattr(file, "text", {})  # of a PNG only
     return tuple((key, text) for key, text in found.items() if key != _XMP_TEXT and not key.startswith(_OTHER_PROGRAMS))
 
 
@@ -107,12 +107,12 @@ def _described(found: Image.Exif) -> bytes | None:
     if not len(kept) and not any(kept.get_ifd(part) for part in _PARTS):
         return None
     told = kept.tobytes()
-    _sized(told, (1, 1)).tobytes()  # what cannot be written again is found here, not after the work
+    _sized(told, (1, 1)).tobytes()  # what cannot be written again fails here, not after the work
     return told
 
 
 def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
-    """EXIF of a picture of (height, width)."""
+    """EXIF of an image of (height, width)."""
     loaded = Image.Exif()
     loaded.load(exif)
     inside = loaded.get_ifd(IFD.Exif)
@@ -122,7 +122,7 @@ def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
 
 
 def options(kind: str, told: Description, size: tuple[int, int]) -> dict[str, Any]:
-    """What Pillow's ``save`` is given for a PNG, JPEG, TIFF or WEBP of (height, width)."""
+    """Keyword arguments of Pillow's ``save`` for a PNG, JPEG, TIFF, WEBP or BMP of (height, width)."""
     if kind == "BMP":
         return {}
     if kind == "TIFF":
@@ -146,7 +146,7 @@ def _png_info(told: Description) -> PngInfo:
 
 
 def png_chunks(told: Description, size: tuple[int, int]) -> bytes:
-    """An eXIf chunk and chunks of text (PNG specification, 11.3), for an encoder that writes none."""
+    """An eXIf chunk and chunks of text (PNG specification, 11.3), for an encoder without metadata."""
     found = b""
     if told.exif is not None:
         found += chunk(b"eXIf", _sized(told.exif, size).tobytes().removeprefix(b"Exif\0\0"))
@@ -154,13 +154,13 @@ def png_chunks(told: Description, size: tuple[int, int]) -> bytes:
 
 
 def with_iptc(jpeg: bytes, iptc: bytes | None) -> bytes:
-    """A JPEG file with IPTC in a segment of its own (APP13, a block of an image editor), for an encoder without."""
+    """A JPEG file with IPTC in a segment of its own (APP13, a Photoshop block), for an encoder without IPTC."""
     if iptc is None:
         return jpeg
     block = (
         b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC_BLOCK, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
     )
-    (length,) = struct.unpack_from(">H", jpeg, 4)  # of the first segment, which must stay the first
+    (length,) = struct.unpack_from(">H", jpeg, 4)  # length of the first segment, which must stay first
     return jpeg[: 4 + length] + b"\xff\xed" + struct.pack(">H", 2 + len(block)) + block + jpeg[4 + length :]
 
 
@@ -170,13 +170,13 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def with_tiff_tags(data: bytes, told: Description, size: tuple[int, int]) -> bytes:
-    """A little-endian TIFF file of one page with EXIF, XMP and IPTC, for an encoder that writes none.
+    """A little-endian TIFF file of one page with EXIF, XMP and IPTC, for an encoder without metadata.
 
-    A directory of the file's own entries and the new ones is put at the end, where the header then points to.
+    A directory with the file's own entries and the new ones is appended, and the header points to it.
     """
     if told == Description():
         return data
-    filled = bytearray(data + b"\0" * (len(data) % 2))  # a directory begins at an even place
+    filled = bytearray(data + b"\0" * (len(data) % 2))  # a directory starts at an even offset
     found = _tiff_exif(told, size)
     found.endian = "<"
     new = found.tobytes(len(filled)).removeprefix(b"Exif\0\0")[_HEAD_LENGTH:]

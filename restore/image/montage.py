@@ -1,4 +1,4 @@
-"""Pictures that put restorations side by side; pure functions on float (3, H, W) images in [0, 1]."""
+"""Restorations side by side in one image; pure functions on float (3, H, W) images in [0, 1]."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, *, max_side: int, error_gain: float, zoom: int = 1) -> Tensor:
-    """Four pictures in a row: lq enlarged to gt's size, pred, gt, and the amplified absolute error.
+    """Four images in a row: lq enlarged to gt's size, pred, gt, and the amplified absolute error.
 
     Args:
         lq: float, (3, h, w). pred: float, (3, H, W). gt: float, (3 or 1, H, W).
-        max_side: a larger picture is cut to its middle, in gt pixels.
-        error_gain: the absolute error is multiplied by this to be seen.
-        zoom: above 1 a second row enlarges the part where pred is farthest from gt, so many times smaller.
+        max_side: a larger image is cropped to its centre, in gt pixels.
+        error_gain: factor of the absolute error, which makes it visible.
+        zoom: above 1 a second row shows the part where pred differs most from gt, enlarged by this factor.
 
     Returns:
         float, (3, H', 4 W'), with sides of at most ``max_side`` and 4 ``max_side``; nearly twice as high with a zoom.
@@ -30,7 +30,7 @@ def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, *, max_side: int, error_gai
     if zoom == 1:
         return torch.cat(parts, dim=2)
     window = (max(1, parts[0].shape[1] // zoom), max(1, parts[0].shape[2] // zoom))
-    top, left = _worst_place(pred, gt, window)
+    top, left = _worst_window(pred, gt, window)
     close = [_enlarged(part, top, left, window, zoom) for part in whole]
     below = F.pad(torch.cat(close, 2), (0, 4 * (parts[0].shape[2] - close[0].shape[2])), value=1.0)
     return torch.cat([torch.cat(parts, 2), below], 1)
@@ -40,10 +40,10 @@ def draw_levels(lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max
     """The input, the outputs of all levels and the reference in a row.
 
     Args:
-        lq: float, (C, H, W); other than 3 channels are those of classes, shown as shades of grey.
+        lq: float, (C, H, W); channels of classes, if there are not 3, are shown as shades of grey.
         outputs: float, (3, H, W) each; None is shown as a grey field.
         gt: float, (3, H, W).
-        max_side: larger pictures are cut to their middle.
+        max_side: larger images are cropped to their centre.
 
     Returns:
         float, (3, H', (2 + n) W'), with H' and W' at most ``max_side``.
@@ -56,7 +56,7 @@ def draw_levels(lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max
     return torch.cat([each[:, top : top + max_side, left : left + max_side] for each in row], 2)
 
 
-def _worst_place(picture: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:
+def _worst_window(picture: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:
     """Top left corner of the window whose mean error is largest."""
     error = (picture - reference).abs().mean(0)[None, None]
     means = F.avg_pool2d(error, window, stride=1)[0, 0]
@@ -69,12 +69,12 @@ def _enlarged(picture: Tensor, top: int, left: int, window: tuple[int, int], zoo
 
 
 def draw_weights(lq: Tensor, weights: Tensor) -> Tensor:
-    """A picture beside the weights a network gives to its places, stretched from black (least) to white.
+    """An image beside the weights that a network gives to its positions, from black (smallest) to white (largest).
 
     Args:
         lq: float, (3, H, W).
-        weights: float, (1, h, w), any range, of the padded picture or of its half, quarter and so on; enlarged by
-            repeating, and cut.
+        weights: float, (1, h, w), any range, at the resolution of the padded image, or a half, a quarter ... of it;
+            enlarged by repetition, and cropped.
 
     Returns:
         float, (3, H, 2 W).
@@ -88,13 +88,13 @@ def draw_weights(lq: Tensor, weights: Tensor) -> Tensor:
 
 
 def draw_sheet(pictures: Sequence[Tensor], *, side: int = 96, zoom: int = 3, gap: int = 4) -> Tensor:
-    """The same small part of several pictures in a row, enlarged by repeating pixels, with white gaps.
+    """The same small part of several images in a row, enlarged by pixel repetition, with white gaps.
 
-    The part shown is where the first picture (the baseline) is farthest from the last (the reference).
+    The part shown is where the first image (the baseline) differs most from the last (the reference).
 
     Args:
         pictures: float, (3, H, W) each.
-        side: of the part, in pixels; smaller when the picture is.
+        side: of the part, in pixels; at most that of the image.
         zoom, gap: in pixels of the result.
 
     Returns:
@@ -102,7 +102,7 @@ def draw_sheet(pictures: Sequence[Tensor], *, side: int = 96, zoom: int = 3, gap
     """
     height, width = pictures[0].shape[1:]
     window = (min(side, height), min(side, width))
-    top, left = _worst_place(pictures[0], pictures[-1], window)
+    top, left = _worst_window(pictures[0], pictures[-1], window)
     row: list[Tensor] = []
     for picture in pictures:
         part = _enlarged(picture, top, left, window, zoom)

@@ -1,6 +1,7 @@
-"""A decoded picture file, and its levels as numbers from 0 to 1 and back.
+"""A decoded image file, and its levels as numbers from 0 to 1 and back.
 
-Inside the package an image is float, RGB, CHW, [0, 1]; a :class:`Picture` keeps in mind what the file was.
+Inside the package an image is float, RGB, CHW, [0, 1]; a :class:`Picture` also holds what is needed
+to write a file of the same kind.
 """
 
 from collections.abc import Iterable
@@ -12,19 +13,18 @@ from torch import Tensor
 
 from restore.image.metadata import Description
 
-_AT_ONCE = 2**22  # values that are rounded at once
+_AT_ONCE = 2**22  # values rounded in one step
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture file.
+    """A decoded image file.
 
     Attributes:
         pixels: uint8 or uint16, (C, H, W) with 3 channels (RGB) or 1 (grey).
         alpha: same dtype, (1, H, W), or None when the file has no transparency.
         icc: the embedded colour profile, or None.
-        told: what the file tells of the photo, where :func:`restore.image.reading.read` was asked for it; written with
-            the pixels.
+        told: metadata, where :func:`restore.image.reading.read` was asked for it; written with the pixels.
     """
 
     pixels: Tensor
@@ -34,12 +34,12 @@ class Picture:
 
     @classmethod
     def of(cls, rgb: Tensor) -> "Picture":
-        """An 8-bit colour picture from float (3, H, W); clamped to [0, 1] and rounded."""
+        """An 8-bit colour image from float (3, H, W); clamped to [0, 1] and rounded."""
         return cls(quantise(rgb, 255))
 
     @property
     def is_grey(self) -> bool:
-        """Whether the file has one channel of brightness only."""
+        """Whether the file has one channel, of brightness."""
         return self.pixels.shape[0] == 1
 
     @property
@@ -63,18 +63,18 @@ class Picture:
         return torch.as_tensor(pixels).expand(3, -1, -1)
 
     def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None) -> "Picture":
-        """A picture of this one's kind (bit depth, greyness, profile) from other pixels.
+        """An image of the same kind (bit depth, greyness, profile, metadata) from other pixels.
 
         Args:
-            rgb: float, (3, H, W), or bands of it from top to bottom, so that it need never be held whole; clamped to
-                [0, 1] and rounded; a grey picture takes the mean of the channels.
+            rgb: float, (3, H, W), or bands of it from top to bottom, so that it is never whole in memory; clamped to
+                [0, 1] and rounded; a grey image takes the mean of the channels.
             alpha: float, (1, H, W), or None.
         """
         bands = (rgb,) if isinstance(rgb, Tensor) else rgb
         parts = []
         for band in bands:
             parts.append(quantise(band.mean(0, keepdim=True) if self.is_grey else band, self.peak))
-            del band  # else it would live while the next one is made
+            del band  # else it would stay in memory while the next one is made
         pixels = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return replace(self, pixels=pixels, alpha=quantise(alpha, self.peak))
 
@@ -89,7 +89,7 @@ def quantise(image: Any, peak: int) -> Any:
     if image is None:
         return None
     levels = torch.empty(image.shape, dtype=torch.uint16 if peak > 255 else torch.uint8)
-    rows = max(1, _AT_ONCE // max(1, image.shape[0] * image.shape[2]))  # float64 is large
+    rows = max(1, _AT_ONCE // max(1, image.shape[0] * image.shape[2]))  # float64 takes much memory
     for top in range(0, image.shape[1], rows):
         band = image[:, top : top + rows].detach().to("cpu", torch.float64).clamp(0, 1).mul(peak).add(0.5).floor()
         levels[:, top : top + rows] = band.to(torch.int32).to(levels.dtype)

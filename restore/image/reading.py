@@ -1,6 +1,6 @@
-"""Picture files to tensors: a photo comes in turned upright, with its transparency split off.
+"""Image files to tensors: a photo is rotated upright, and its transparency split off.
 
-Its colour profile, greyness and bit depth are kept in mind, and what the file tells beside the pixels where asked for.
+Its colour profile, greyness and bit depth are kept, and its metadata on request.
 """
 
 import io
@@ -29,38 +29,38 @@ _T = TypeVar("_T")
 
 
 def read(path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata = "strip") -> Picture:
-    """Read a PNG, JPEG, TIFF, WebP or BMP file, turned upright by its EXIF orientation.
+    """Read a PNG, JPEG, TIFF, WebP or BMP file, rotated upright by its EXIF orientation.
 
     Palette and CMYK files become RGB; the first frame of an animation is taken, with a warning.
 
     Args:
-        metadata: ``keep`` takes EXIF, XMP, IPTC and texts along, see :mod:`restore.image.metadata`.
+        metadata: ``keep`` reads EXIF, XMP, IPTC and texts as well, see :mod:`restore.image.metadata`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a picture, truncated, of an unsupported kind, or above ``max_pixels``; the path is named.
+        ValueError: not an image, truncated, of an unsupported kind, or above ``max_pixels``; the path is named.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     doubts: list[str] = []
     try:
-        with _listening() as said:
+        with _collected_warnings() as said:
             picture = _decode(path.read_bytes(), path, max_pixels, metadata, doubts)
     except UnsupportedKind as error:
         raise ValueError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: {error}; shrink or split the picture first") from error
+        raise ValueError(f"{path}: {error}; shrink or split the image first") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP picture") from error
+        raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP image") from error
     except DECODER_ERRORS as error:
-        raise ValueError(f"{path}: damaged or truncated picture ({error})") from error
-    _tell(path, doubts, said)
+        raise ValueError(f"{path}: damaged or truncated image ({error})") from error
+    _warn(path, doubts, said)
     return picture
 
 
 def read_rgb8(path: str | Path) -> Tensor:
-    """Read a picture as training data: uint8, (3, H, W); transparency dropped, 16 bit rounded to 8."""
+    """Read an image as training data: uint8, (3, H, W); transparency dropped, 16 bit rounded to 8."""
     return read(path).rgb8()
 
 
@@ -78,7 +78,7 @@ def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, doubts: li
                 log.warning("%s: holds %d frames, the first one is taken", path, frames)
             is_16bit = decoding.is_16bit_png(data)
             if not is_16bit:
-                file.load()  # turns a TIFF upright, and then its orientation says so
+                file.load()  # rotates a TIFF upright, and then its orientation says so
             orientation = _undamaged(doubts, lambda: file.getexif().get(_ORIENTATION_TAG, 1), 1)
             if kept == "keep" and not is_tiff:
                 told = _undamaged(doubts, lambda: metadata.of_file(file), told)
@@ -89,7 +89,7 @@ def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, doubts: li
 
 
 def _undamaged(doubts: list[str], read: Callable[[], _T], otherwise: _T) -> _T:
-    """What the file tells of the photo; damage there is no reason to lose the picture."""
+    """Metadata, or ``otherwise`` where it is damaged, because the image can be read all the same."""
     try:
         return read()
     except (*DECODER_ERRORS, AttributeError) as error:
@@ -98,8 +98,8 @@ def _undamaged(doubts: list[str], read: Callable[[], _T], otherwise: _T) -> _T:
 
 
 @contextmanager
-def _listening() -> Iterator[list[str]]:
-    """Collects what the libraries warn of, in place of printing it."""
+def _collected_warnings() -> Iterator[list[str]]:
+    """Collects the warnings of the libraries instead of printing them."""
     said: list[str] = []
 
     def keep(record: logging.LogRecord) -> bool:
@@ -118,8 +118,8 @@ def _listening() -> Iterator[list[str]]:
         library.removeFilter(keep)
 
 
-def _tell(path: Path, doubts: list[str], said: list[str]) -> None:
-    """One warning for a file, however much the libraries said of it."""
+def _warn(path: Path, doubts: list[str], said: list[str]) -> None:
+    """One warning for a file, however many the libraries gave."""
     if doubts:
         log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, doubts[0])
     elif said:

@@ -1,4 +1,4 @@
-"""Pictures to files: what a format cannot hold is refused before the work, and no half file is ever seen."""
+"""Images to files: what a format cannot hold is refused before the work, and a file appears only when complete."""
 
 import io
 import logging
@@ -16,21 +16,22 @@ from restore.image.decoding import Pixels
 from restore.image.formats import IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXES, XMP_NAME
 from restore.image.metadata import Description
 from restore.image.picture import Picture, quantise, to_float
+from restore.io.errors import SettingError
 
 log = logging.getLogger(__name__)
 
-# libjpeg halves colours unless told not to; from here on, where it shows, others keep them whole too (ImageMagick)
+# libjpeg halves the resolution of colours by default; from this quality on it is kept, as ImageMagick does
 FULL_COLOUR = 90
 
 
 def refuse_unwritable(path: str | Path, picture: Picture, *, scale: float = 1) -> None:
-    """Raise, before long work, what :func:`write` would raise for a picture of the same kind; makes the folder.
+    """Raise, before long work, what :func:`write` would raise for an image of the same kind; create the folder.
 
     Args:
-        scale: how many times as large as ``picture`` the written one will be.
+        scale: side of the written image / side of ``picture``.
 
     Raises:
-        ValueError, OSError: see there.
+        SettingError, OSError: see there.
     """
     path = Path(path)
     _check_kind(path, picture)
@@ -41,23 +42,23 @@ def refuse_unwritable(path: str | Path, picture: Picture, *, scale: float = 1) -
 
 
 def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> None:
-    """Write a picture under a temporary name beside ``path``, then move it there, so no half file is ever seen.
+    """Write an image under a temporary name beside ``path``, then move it there; a file appears only when complete.
 
-    16 bit is kept in PNG and TIFF and rounded to 8 bit elsewhere. What the format has no place for of the metadata is
-    left out, with a warning.
+    16 bit is kept in PNG and TIFF and rounded to 8 bit elsewhere. Metadata that the format cannot hold is left out,
+    with a warning.
 
     Args:
-        quality: 1 to 100, of JPEG and WebP; None: JPEG at 95, WebP without loss. From 90 a JPEG's colours have every
-            pixel (4:4:4), below every other in each direction (4:2:0), as WebP's always have.
+        quality: 1 to 100, of JPEG and WebP; None: JPEG at 95, WebP without loss. From 90 on a JPEG keeps the full
+            resolution of colours (4:4:4), below that half of it (4:2:0), as WebP always does.
 
     Raises:
-        ValueError: for an unknown suffix, transparency or metadata in a format that has none, or sides or metadata too
-            long for it.
+        SettingError: for an unknown suffix, transparency or metadata in a format without it, or sides or metadata too
+            long for the format.
     """
     path = Path(path)
     data = _encode(path, picture, quality)
     for lost in picture.told.left_out(path.suffix.lower()):
-        log.warning("%s: %s has no place for %s, which is left out", path, path.suffix[1:], lost)
+        log.warning("%s: %s cannot hold %s, which is left out", path, path.suffix[1:], lost)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -70,21 +71,23 @@ def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> 
 def _check_kind(path: Path, picture: Picture) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: cannot write {suffix or 'a name without suffix'}, expected one of {SUFFIXES}")
+        raise SettingError("output", path, f"a name that ends in one of {', '.join(SUFFIXES)}")
     if suffix == ".bmp" and picture.told != Description():
-        raise ValueError(f"{path}: bmp cannot hold the picture's metadata; set metadata=strip or write .png")
+        raise SettingError("metadata", "keep", f"strip for {path}, because bmp cannot hold metadata", "or write .png")
     for name, told, most in (
         ("EXIF", picture.told.exif, JPEG_SEGMENT),
         ("XMP", picture.told.xmp, JPEG_SEGMENT - XMP_NAME),
         ("IPTC", picture.told.iptc, JPEG_SEGMENT - IPTC_NAME),
     ):
         if suffix in (".jpg", ".jpeg") and told is not None and len(told) > most:
-            raise ValueError(
-                f"{path}: the picture has {len(told)} bytes of {name}, of which jpg holds {most}; set metadata=strip "
-                "or write .png"
+            raise SettingError(
+                "metadata",
+                "keep",
+                f"strip for {path}, because the image has {len(told)} bytes of {name}, of which jpg holds {most}",
+                "or write .png",
             )
     if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
-        raise ValueError(f"{path}: {suffix[1:]} cannot hold the picture's transparency; write .png, .tif or .webp")
+        raise SettingError("output", path, "a format that holds the image's transparency", "write .png, .tif or .webp")
 
 
 def _check_sides(path: Path, picture: Picture, scale: float) -> None:
@@ -92,9 +95,11 @@ def _check_sides(path: Path, picture: Picture, scale: float) -> None:
     height, width = (round(side * scale) for side in picture.pixels.shape[1:])
     most = LONGEST_SIDE.get(suffix)
     if most is not None and max(height, width) > most:
-        raise ValueError(
-            f"{path}: the result has {width}x{height} px, and {suffix[1:]} holds sides of up to {most} px; write .png "
-            "or .tif"
+        raise SettingError(
+            "output",
+            path,
+            f"a format for {width}x{height} px, because {suffix[1:]} holds sides of up to {most} px",
+            "write .png or .tif",
         )
 
 
@@ -131,7 +136,7 @@ def _encode_16bit(suffix: str, picture: Picture) -> bytes:
         profile = b"" if picture.icc is None else b"ICC profile\0\0" + zlib.compress(picture.icc)
         chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(picture.told, size)
         png, end_of_header = bytes(imagecodecs.png_encode(pixels, level=6)), 8 + 25
-        return png[:end_of_header] + chunks + png[end_of_header:]  # which the encoder cannot write
+        return png[:end_of_header] + chunks + png[end_of_header:]  # chunks that the encoder cannot write
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,

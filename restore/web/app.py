@@ -1,4 +1,4 @@
-"""The HTTP API: a FastAPI application that owns all limits; the page is mounted on it and uses it like anybody else."""
+"""The HTTP API, a FastAPI application; the page is mounted on it and uses it like any other client."""
 
 import asyncio
 import base64
@@ -21,12 +21,12 @@ from restore import __version__
 from restore.web import uploads
 from restore.web.jobs import Jobs, Ticket
 from restore.web.limits import Limits, Refused
-from restore.web.middleware import DEFECT, address, answer
-from restore.web.request import Order, refuse_large_output, settle
+from restore.web.middleware import SERVER_ERROR, client_address, error_response
+from restore.web.request import RequestFields, refuse_large_output, resolve
 from restore.web.worker import BEFORE, RESULT
 
-LOOK_EVERY = 0.5  # seconds between two looks whether who waits is still there
-_FIELDS = Order.model_json_schema()["properties"]
+POLL_EVERY = 0.5  # seconds between two checks whether the client is still connected
+_FIELDS = RequestFields.model_json_schema()["properties"]
 _PICTURE = {"type": "string", "format": "binary", "description": "PNG, JPEG, TIFF, WebP or BMP"}
 _MULTIPART = {
     "multipart/form-data": {
@@ -42,18 +42,16 @@ _JSON = {
         }
     }
 }
+_DETAIL = {"type": "object", "properties": {"detail": {"type": "string"}}}
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    "4XX": {
-        "description": "refused, in a sentence",
-        "content": {"application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}},
-    }
+    "4XX": {"description": "refused, with a sentence", "content": {"application/json": {"schema": _DETAIL}}}
 }
-_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the picture"}}
+_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the image"}}
 
 
 @dataclass(frozen=True)
 class _Service:
-    """What the routes share; see :func:`build`."""
+    """State that the routes share; see :func:`build`."""
 
     jobs: Jobs
     menu: Sequence[dict[str, Any]]
@@ -61,12 +59,12 @@ class _Service:
     seed: int
 
     async def accept(self, request: Request, *, compare: bool) -> Ticket:
-        """A request becomes a job in the queue, or is refused before anything costs much."""
-        client = address(request.scope)
+        """Turn a request into a job in the queue, or refuse it before anything costs much."""
+        client = client_address(request.scope)
         self.jobs.admit(client)
-        data, order = await _received(request, self.limits)
+        data, fields = await _parse(request, self.limits)
         suffix, size = uploads.check(data, self.limits)
-        job = settle(order, self.menu, self.limits, self.seed, compare=compare)
+        job = resolve(fields, self.menu, self.limits, self.seed, compare=compare)
         if size is not None:
             refuse_large_output(size, job)
         return self.jobs.submit(client, job, data, suffix)
@@ -82,8 +80,8 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     """The application without the page.
 
     Args:
-        jobs: the queue. menu: what is served, the first by default. limits: what visitors may use.
-        seed: of zero-shot where a visitor names none.
+        jobs: the queue. menu: the methods served, the first by default. limits: what clients may use.
+        seed: of zero-shot, where a request has none.
     """
 
     @asynccontextmanager
@@ -92,11 +90,11 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
         yield
         await jobs.stop()
 
-    # the library's pages of documentation load scripts from another host
+    # FastAPI's pages of documentation load scripts from another host
     app = FastAPI(title="restore", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
-    app.add_exception_handler(Exception, _fail)  # and then it goes on to the gate, which logs it
+    app.add_exception_handler(Exception, _fail)  # the error then goes on to the middleware, which logs it
     service = _Service(jobs, menu, limits, seed)
     _serve_menu(app, service)
     _serve_at_once(app, service)
@@ -108,7 +106,7 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
 def _serve_menu(app: FastAPI, service: _Service) -> None:
     @app.get("/api/methods")
     async def methods() -> dict[str, Any]:
-        """What is served, with the cards of the checkpoints, and the limits."""
+        """The methods served, with the cards of their checkpoints, and the limits."""
         shown = [{key: value for key, value in entry.items() if key != "ckpt_path"} for entry in service.menu]
         return {"methods": shown, "limits": {name: getattr(service.limits, name) for name in _SHOWN}}
 
@@ -123,13 +121,13 @@ def _serve_at_once(app: FastAPI, service: _Service) -> None:
         openapi_extra=service.described,
     )
     async def restore(request: Request) -> Response:
-        """Restore a picture and wait for it: a PNG, with what was done in the header ``x-restore``; JSON for JSON."""
+        """Restore an image and wait for it: a PNG, with what was done in the header ``x-restore``; JSON for JSON."""
         ticket = await service.accept(request, compare=False)
         try:
             while not ticket.over.is_set():
                 ticket = jobs.get(ticket.id)
                 if await request.is_disconnected():
-                    return Response(status_code=499)  # nobody reads it
+                    return Response(status_code=499)  # the client has disconnected
                 await _wait(ticket)
             path = _result(ticket, RESULT)
             picture = await asyncio.to_thread(path.read_bytes)
@@ -145,7 +143,7 @@ def _serve_in_background(app: FastAPI, service: _Service) -> None:
 
     @app.post("/api/jobs", status_code=202, responses=_REFUSED, openapi_extra=service.described)
     async def submit(request: Request) -> dict[str, Any]:
-        """Restore a picture in the background; who does not ask after the job for ``patience`` seconds loses it."""
+        """Restore an image in the background; a job that is not polled for ``patience`` seconds is dropped."""
         return _status(jobs, await service.accept(request, compare=True))
 
     @app.get("/api/jobs/{identity}", responses=_REFUSED)
@@ -155,7 +153,7 @@ def _serve_in_background(app: FastAPI, service: _Service) -> None:
 
     @app.delete("/api/jobs/{identity}", responses=_REFUSED)
     async def cancel(identity: str) -> dict[str, str]:
-        """End a job, if it is not over, and delete its pictures."""
+        """Cancel a job, if it is not finished, and delete its images."""
         jobs.forget(jobs.get(identity))
         return {"state": "cancelled"}
 
@@ -163,19 +161,19 @@ def _serve_in_background(app: FastAPI, service: _Service) -> None:
 def _serve_pictures(app: FastAPI, jobs: Jobs) -> None:
     @app.get("/api/jobs/{identity}/result.png", response_class=FileResponse, responses={**_PNG, **_REFUSED})
     async def result(identity: str) -> FileResponse:
-        """The restored picture, for ``keep_seconds`` after it was made."""
+        """The restored image, for ``keep_seconds`` after it was made."""
         return FileResponse(_result(jobs.get(identity), RESULT), media_type="image/png")
 
     @app.get("/api/jobs/{identity}/before.png", response_class=FileResponse, responses={**_PNG, **_REFUSED})
     async def before(identity: str) -> FileResponse:
-        """What was uploaded, enlarged bicubically to the result's size, to compare."""
+        """The upload, enlarged bicubically to the result's size, to compare."""
         return FileResponse(_result(jobs.get(identity), BEFORE), media_type="image/png")
 
 
 _SHOWN = ("max_mb", "max_side", "max_output_side", "part_side", "max_seconds", "timeout", "base64")
 
 
-async def _received(request: Request, limits: Limits) -> tuple[bytes, Order]:
+async def _parse(request: Request, limits: Limits) -> tuple[bytes, RequestFields]:
     """The upload and the fields beside it."""
     try:
         if _is_json(request):
@@ -183,28 +181,26 @@ async def _received(request: Request, limits: Limits) -> tuple[bytes, Order]:
                 raise Refused(415, "this server takes no JSON (its setting base64 is false); send multipart/form-data")
             return _from_json(await request.body())
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            raise Refused(
-                415, "expected multipart/form-data with the picture as image, for example curl -F image=@a.png"
-            )
+            raise Refused(415, "expected multipart/form-data with the file as image, for example curl -F image=@a.png")
         async with request.form(max_files=1, max_fields=len(_FIELDS), max_part_size=4096) as form:
             image = form.get("image")
             if not isinstance(image, UploadFile):
                 raise Refused(422, "there is no file called image in the request")
             fields = {name: value for name, value in form.multi_items() if name != "image" and value != ""}
-            return await image.read(), Order.model_validate(fields)
+            return await image.read(), RequestFields.model_validate(fields)
     except ValidationError as error:
         raise Refused(422, _sentence(error)) from error
     except ClientDisconnect as error:
-        raise Refused(400, "the request broke off") from error
+        raise Refused(400, "the request was cut off") from error
 
 
-def _from_json(body: bytes) -> tuple[bytes, Order]:
+def _from_json(body: bytes) -> tuple[bytes, RequestFields]:
     try:
         fields = json.loads(body)
         image = base64.b64decode(fields.pop("image"), validate=True)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
-        raise Refused(422, "expected a JSON object with the picture's file in base64 as image") from error
-    return image, Order.model_validate(fields)
+        raise Refused(422, "expected a JSON object with the file in base64 as image") from error
+    return image, RequestFields.model_validate(fields)
 
 
 def _sentence(error: ValidationError) -> str:
@@ -216,15 +212,15 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _refuse(request: Request, error: Exception) -> JSONResponse:
-    """A refusal of ours, or an error of the framework's."""
+    """A refusal of ours, or an error of the framework."""
     if isinstance(error, HTTPException):
-        return answer(Refused(error.status_code, str(error.detail)[:200]))
+        return error_response(Refused(error.status_code, str(error.detail)[:200]))
     assert isinstance(error, Refused)
-    return answer(error)
+    return error_response(error)
 
 
 def _fail(request: Request, error: Exception) -> JSONResponse:
-    return answer(DEFECT)
+    return error_response(SERVER_ERROR)
 
 
 def _is_json(request: Request) -> bool:
@@ -233,7 +229,7 @@ def _is_json(request: Request) -> bool:
 
 async def _wait(ticket: Ticket) -> None:
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(ticket.over.wait(), LOOK_EVERY)
+        await asyncio.wait_for(ticket.over.wait(), POLL_EVERY)
 
 
 def _result(ticket: Ticket, name: str) -> Path:
@@ -245,7 +241,7 @@ def _result(ticket: Ticket, name: str) -> Path:
 
 
 def _facts(ticket: Ticket) -> dict[str, Any]:
-    """What was done, to do it again."""
+    """The settings that repeat the result, and its facts."""
     job = ticket.job
     return {"method": job.method, "scale": job.enlarges, "seed": job.seed, **ticket.facts}
 

@@ -1,4 +1,4 @@
-"""Defects of ours in the server's log: each place now and then, however often somebody makes it fail."""
+"""Errors of the server in its log: each place at most once an hour, however often a client causes it."""
 
 import logging
 import time
@@ -9,15 +9,15 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _OURS = Path(__file__).parent.parent
-TELL_AGAIN = 3600  # seconds after which a place is told of again, with how often it failed since
+REPEAT_AFTER = 3600  # seconds after which a place is logged again, with how often it failed since
 
 
-class Defects:
-    """Logs what failed, with its traceback.
+class ErrorLog:
+    """Logs unexpected errors, with their tracebacks.
 
-    A place is where our own code was and where the error rose, in a library perhaps, so that two defects which end in
-    the same library are two. Who found one may send the same request for ever: the log grows by one entry a place and
-    hour, which says how many there were.
+    A place is the last line of our own code and the line that raised, perhaps in a library, so that two errors which
+    end in the same library line are two. A client can repeat the same request forever: the log grows by one entry a
+    place and hour, which says how many there were.
 
     Args:
         clock: in seconds.
@@ -25,21 +25,21 @@ class Defects:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._told: dict[tuple[object, ...], tuple[float, int]] = {}  # place -> (when, how many since)
+        self._logged: dict[tuple[object, ...], tuple[float, int]] = {}  # place -> (time, how many since)
 
-    def tell(self, defect: Exception) -> None:
+    def record(self, error: Exception) -> None:
         """Log it, or count it."""
-        now, place = self.clock(), _place(defect)
-        when, silent = self._told.get(place, (now - TELL_AGAIN, 0))
-        if now < when + TELL_AGAIN:
-            self._told[place] = (when, silent + 1)
+        now, place = self.clock(), _place(error)
+        when, silent = self._logged.get(place, (now - REPEAT_AFTER, 0))
+        if now < when + REPEAT_AFTER:
+            self._logged[place] = (when, silent + 1)
             return
-        self._told[place] = (now, 0)
-        since = f", and {silent} more since it was last told" if silent else ""
-        log.error("a defect: a request was answered with 500%s", since, exc_info=defect)
+        self._logged[place] = (now, 0)
+        since = f", and {silent} more since it was last logged" if silent else ""
+        log.error("an error of the server: a request was answered with 500%s", since, exc_info=error)
 
 
-def _place(defect: Exception) -> tuple[object, ...]:
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(defect.__traceback__)]
+def _place(error: Exception) -> tuple[object, ...]:
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     ours = [(file, line) for file, line in frames if Path(file).is_relative_to(_OURS)]
-    return type(defect), *ours[-1:], *frames[-1:]
+    return type(error), *ours[-1:], *frames[-1:]

@@ -1,4 +1,4 @@
-"""The queue: jobs wait, run in processes of their own, and leave a folder that is deleted when nobody wants it."""
+"""The queue: jobs wait, run in processes of their own, and leave a folder that is deleted when its time is over."""
 
 import asyncio
 import logging
@@ -17,23 +17,23 @@ from restore.web.request import Job
 log = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
-SWEEP_EVERY = 0.5  # seconds between two looks for what nobody wants any more
-MOST_KEPT = 64  # finished jobs, so that looking through them stays cheap; their bytes are bounded by keep_mb
+SWEEP_EVERY = 0.5  # seconds between two looks for jobs to drop
+MOST_KEPT = 64  # finished jobs, so that looking through them stays cheap; keep_mb limits their bytes
 
-_ENDINGS = {
+_REFUSALS = {
     "cancelled": (410, "the job was cancelled"),
-    "timeout": (408, "the job took longer than this server allows; send a smaller picture, or ask for fewer steps"),
-    "died": (422, "the picture ended the process that restored it; it may need more memory than there is: shrink it"),
+    "timeout": (408, "the job took longer than this server allows; send a smaller image, or ask for fewer steps"),
+    "died": (422, "the image ended the process that restored it; it may need more memory than there is: shrink it"),
 }
 
 
 class Ticket:
-    """A job in the queue and afterwards.
+    """A job in the queue, and afterwards.
 
     Attributes:
-        folder: holds the upload, then the result. state, phase, done, total: how far it is. facts: of the result.
-        size: bytes of its files, once it is over. refused: why there is no result.
-        seen: when it was last asked after. ended: when it was over, or None.
+        folder: holds the upload, then the result. state, phase, done, total: its progress. facts: of the result.
+        size: bytes of its files, once it has ended. refused: why there is no result.
+        seen: when it was last polled. ended: when it ended, or None.
     """
 
     def __init__(self, client: str, job: Job, folder: Path) -> None:
@@ -54,18 +54,18 @@ class Ticket:
         return self.state in ("waiting", "running")
 
     def end(self, state: State, refused: Refused | None = None) -> None:
-        """It is over; the first end counts."""
+        """Set the final state; only the first call counts."""
         if self.is_open:
             self.state, self.refused, self.ended = state, refused, time.monotonic()
             self.over.set()
 
 
 class Jobs:
-    """All jobs of the server. To be used from its event loop alone.
+    """All jobs of the server. To be used from its event loop only.
 
     Args:
-        cfg: of the command, for the processes. limits: what visitors may use. folder: for uploads and results.
-        processes: how to start one.
+        cfg: of the command, for the processes. limits: what clients may use. folder: for uploads and results.
+        processes: of :func:`restore.web.isolated_process.context`.
     """
 
     def __init__(self, cfg: Any, limits: Limits, folder: Path, processes: Any) -> None:
@@ -75,14 +75,14 @@ class Jobs:
         self._queue: asyncio.Queue[Ticket | None] = asyncio.Queue()  # None ends a worker
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the workers."""
         self._workers = [asyncio.create_task(self._work(slot)) for slot in range(self.limits.devices)]
         self._sweeper = asyncio.create_task(self._sweep())
         for task in (*self._workers, self._sweeper):
             task.add_done_callback(_end_server)
 
     async def stop(self) -> None:
-        """End every job and delete every file."""
+        """Cancel every job and delete every file."""
         for ticket in list(self._tickets.values()):
             self.forget(ticket)
         for _ in self._workers:
@@ -91,7 +91,7 @@ class Jobs:
         await asyncio.gather(*self._workers, self._sweeper, return_exceptions=True)
 
     def admit(self, client: str) -> None:
-        """Refuse a client whose job would not be taken; cheap, to be asked before anything is looked at."""
+        """Refuse a client whose job would not be accepted; cheap, to be called before the request is read."""
         open_ones = [ticket for ticket in self._tickets.values() if ticket.is_open]
         if sum(ticket.client == client for ticket in open_ones) >= self.limits.jobs_per_client:
             raise Refused(
@@ -115,27 +115,25 @@ class Jobs:
         return ticket
 
     def get(self, identity: str) -> Ticket:
-        """A job by its id, which somebody now has asked after."""
+        """A job by its id, which counts as polled now."""
         ticket = self._tickets.get(identity)
         if ticket is None:
-            raise Refused(
-                404, "there is no such job; it was cancelled, or not asked after, or its result was kept long enough"
-            )
+            raise Refused(404, "there is no such job; it was cancelled, or not polled, or its result has expired")
         ticket.seen = time.monotonic()
         return ticket
 
     def ahead(self, ticket: Ticket) -> int:
-        """Jobs that are before it in the queue."""
+        """The number of jobs before it in the queue."""
         waiting = [each.id for each in self._tickets.values() if each.state == "waiting"]
         return waiting.index(ticket.id) if ticket.id in waiting else 0
 
     def forget(self, ticket: Ticket) -> None:
-        """End a job, if it is not over, and delete what there is of it; a second time there is nothing to do."""
+        """Cancel a job, if it has not ended, and delete its files; a second call does nothing."""
         if self._tickets.pop(ticket.id, None) is None:
             return
         was_running = ticket.state == "running"
-        ticket.end("cancelled", Refused(*_ENDINGS["cancelled"]))
-        if not was_running:  # else its worker does so, once the process that writes there is gone
+        ticket.end("cancelled", Refused(*_REFUSALS["cancelled"]))
+        if not was_running:  # else its worker does so, once the process that writes there has ended
             shutil.rmtree(ticket.folder, ignore_errors=True)
 
     async def _work(self, slot: int) -> None:
@@ -172,12 +170,12 @@ class Jobs:
                 cancelled=lambda: not ticket.is_open,
                 timeout=self.limits.timeout,
             )
-        except isolated_process.Problem as problem:
+        except isolated_process.TaskError as problem:
             raise Refused(problem.status, problem.sentence) from problem
-        except isolated_process.Ended as ended:
+        except isolated_process.TaskEnded as ended:
             if ended.reason == "died":
                 log.error("the process of job %s died", ticket.id)
-            raise Refused(*_ENDINGS[ended.reason]) from ended
+            raise Refused(*_REFUSALS[ended.reason]) from ended
 
     async def _sweep(self) -> None:
         while True:
@@ -194,9 +192,9 @@ class Jobs:
                     self.forget(ticket)
 
     def _drop_surplus(self) -> None:
-        """Forget finished jobs until they are few and small enough: the oldest of the address that holds most.
+        """Forget finished jobs until they are few and small enough: first the oldest of the address that holds most.
 
-        The newest stays even where it alone is too large: somebody waits for it.
+        The newest stays even where it alone is too large, because its client waits for it.
         """
         over = [ticket for ticket in self._tickets.values() if ticket.ended is not None]
         over.sort(key=lambda ticket: ticket.ended or 0)
@@ -214,7 +212,7 @@ class Jobs:
 
 
 def _end_server(task: asyncio.Task[None]) -> None:
-    """Without one of its loops the server would only seem to live."""
+    """End the server, which without one of its loops would only seem to work."""
     if not task.cancelled() and task.exception() is not None:
-        log.critical("a defect ends the server", exc_info=task.exception())
+        log.critical("an unexpected error ends the server", exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)

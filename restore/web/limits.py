@@ -1,14 +1,16 @@
-"""What a visitor may ask of the server, and how a refusal is said."""
+"""What a client may ask of the server, and the error that refuses more."""
 
 from dataclasses import dataclass, fields
+
+from restore.io.errors import SettingError
 
 
 class Refused(Exception):
     """A request is not served.
 
     Args:
-        status: of HTTP, 4xx where the visitor can do something about it.
-        sentence: what was got, what was expected.
+        status: of HTTP, 4xx where the client can do something about it.
+        sentence: got, expected, remedy.
         retry_after: seconds after which it may work, or None.
     """
 
@@ -19,10 +21,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Settings of ``restore serve`` that bound what a visitor can use; ``conf/serve.yaml`` says what each is.
+    """Settings of ``restore serve`` that limit what a client can use; ``conf/serve.yaml`` says what each is.
 
     Raises:
-        ValueError: one of them leaves nothing to use.
+        SettingError: one of them leaves nothing to use.
     """
 
     max_mb: float
@@ -46,10 +48,10 @@ class Limits:
         for name in self.names():
             value = getattr(self, name)
             if value is None or (not isinstance(value, bool) and not value > 0):
-                raise ValueError(f"{name} is {value}, expected a number above 0")
+                raise SettingError(name, value, "a number above 0")
         if self.max_seconds > self.timeout:
-            raise ValueError(
-                f"max_seconds is {self.max_seconds:g}, expected at most timeout={self.timeout:g}; raise timeout"
+            raise SettingError(
+                "max_seconds", f"{self.max_seconds:g}", f"at most timeout={self.timeout:g}", "raise timeout"
             )
 
     @classmethod

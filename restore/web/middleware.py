@@ -1,7 +1,7 @@
-"""What stands before every route: an address's rate, the size of a body and the time it may take to arrive.
+"""Limits before every route: the rate of an address, the size of a body and the time it may take to arrive.
 
-A body is read whole, within its limits, before anything else sees it, so that a slow or endless one costs at most
-``max_mb`` of memory and ``read_seconds``.
+A body is read whole, within its limits, before a route sees it, so that a slow or endless one costs at most ``max_mb``
+of memory and ``read_seconds``.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from restore.web.error_log import Defects
+from restore.web.error_log import ErrorLog
 from restore.web.limits import Limits, Refused
 
 BESIDE = 65_536  # bytes of a request beside the picture: fields, boundaries, headers of parts
-DRAINED = 16_000_000  # bytes of a too large body that are thrown away so that its sender sees the answer
-MOST_CLIENTS = 10_000  # whose rates are remembered
+DRAINED = 16_000_000  # bytes of a too large body that are read and dropped, so that its sender sees the answer
+MOST_CLIENTS = 10_000  # addresses whose rates are kept
 
-DEFECT = Refused(500, "the server failed at this request; its log says why")
+SERVER_ERROR = Refused(500, "the server failed at this request; its log says why")
 
-# of the page's library only what a page that talks to our own API needs; its uploads, queue and files stay shut
-_PAGE_CALLS = ("/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/heartbeat/")
+# the routes of Gradio that a page with our own API needs; its uploads, queue and files are closed
+_GRADIO_ROUTES = ("/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/heartbeat/")
 _HEADERS = {
-    # the library's scripts build functions and styles at run time; other hosts are never asked
+    # Gradio's scripts build functions and styles at run time; no other host is ever contacted
     b"content-security-policy": b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     b"frame-ancestors 'self'; form-action 'self'; base-uri 'self'; object-src 'none'",
     b"x-content-type-options": b"nosniff",
@@ -34,70 +34,77 @@ _HEADERS = {
 }
 
 
-class Rates:
-    """Requests of each address: a bucket that holds a minute's worth and fills evenly.
+class RateLimiter:
+    """A token bucket for each address: it holds a minute's requests and fills evenly.
 
     Args:
-        per_minute: of one address. clock: in seconds.
+        per_minute: requests of one address. clock: in seconds.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute, self.clock = per_minute, clock
-        self._buckets: dict[str, tuple[float, float]] = {}  # address -> (left, when that was so)
+        self._buckets: dict[str, tuple[float, float]] = {}  # address -> (tokens, time)
 
     def take(self, client: str) -> float:
-        """Seconds until the address may ask again; 0 lets it in."""
+        """Take a token; seconds until there is one, 0 where there was."""
         now = self.clock()
         left, when = self._buckets.pop(client, (float(self.per_minute), now))
         left = min(self.per_minute, left + (now - when) * self.per_minute / 60)
-        let_in = left >= 1
-        self._buckets[client] = (left - 1 if let_in else left, now)  # last, so that the first was silent for longest
+        allowed = left >= 1
+        self._buckets[client] = (
+            left - 1 if allowed else left,
+            now,
+        )  # last, so that the first is the one idle for longest
         while len(self._buckets) > MOST_CLIENTS:
             del self._buckets[next(iter(self._buckets))]
-        return 0.0 if let_in else (1 - left) * 60 / self.per_minute
+        return 0.0 if allowed else (1 - left) * 60 / self.per_minute
 
 
-class Gate:
-    """ASGI middleware.
+class LimitsMiddleware:
+    """ASGI middleware that refuses requests beyond the limits, and answers with 500 where the application fails.
+
+    The check of the header Host is our own: Starlette's ``TrustedHostMiddleware`` answers 400 in plain text, where we
+    say, with 421 as HTTP asks (RFC 9110, 15.5.20) and in JSON like every refusal, which names the server answers to.
 
     Args:
-        app: what stands behind. limits: see there. hosts: names this server answers to, or None for all; a page of
-            another site that makes its name point here is refused so.
+        app: the application. limits: of the command. hosts: names this server answers to, or None for all; this
+            refuses DNS rebinding, a page of another site whose name resolves to this machine.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, hosts: Iterable[str] | None) -> None:
         self.app, self.limits = app, limits
         self.hosts = None if hosts is None else frozenset(hosts)
-        self.rates = Rates(limits.requests_per_minute)
-        self.defects = Defects()
+        self.rates = RateLimiter(limits.requests_per_minute)
+        self.errors = ErrorLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let in, or answer with a refusal."""
-        if scope["type"] != "http":  # the server's own start and end
+        """Pass the request on, or answer with a refusal."""
+        if scope["type"] != "http":  # start and end of the server
             await self.app(scope, receive, send)
             return
-        send, begun = self._sending(send)
+        send, started = self._limited(send)
         try:
             await self._serve(scope, receive, send)
-        except (Gone, ClientDisconnect):
+        except (ClientGone, ClientDisconnect):
             return
-        except Exception as defect:  # noqa: BLE001 - whatever it is, it costs its sender the answer and nobody more
-            self.defects.tell(defect)
-            if not begun():
-                await answer(DEFECT)(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - any error costs its sender the answer, and no other client anything
+            self.errors.record(error)
+            if not started():
+                await error_response(SERVER_ERROR)(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self._look(scope)
+            self._refuse(scope)
             if scope["method"] not in ("GET", "HEAD", "DELETE"):
                 receive = await self._read(scope, receive)
         except Refused as refused:
-            await answer(refused)(scope, receive, send)
+            await error_response(refused)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
-    def _look(self, scope: Scope) -> None:
-        wait = self.rates.take(address(scope))
+    def _refuse(self, scope: Scope) -> None:
+        """Raise Refused where the head of a request shows that it is not served."""
+        wait = self.rates.take(client_address(scope))
         if wait:
             raise Refused(
                 429,
@@ -114,10 +121,10 @@ class Gate:
         path, writes = scope["path"], scope["method"] not in ("GET", "HEAD")
         if writes and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
             raise Refused(403, "a page of another site may not use this server")
-        if path.startswith("/gradio_api/") and not path.startswith(_PAGE_CALLS):
+        if path.startswith("/gradio_api/") and not path.startswith(_GRADIO_ROUTES):
             raise Refused(404, "there is nothing here; the HTTP API is described in /openapi.json")
         if writes and not path.startswith("/api/"):
-            raise Refused(405, "this address is only to be read; pictures go to /api/restore")
+            raise Refused(405, "this address is read-only; images go to /api/restore")
 
     async def _read(self, scope: Scope, receive: Receive) -> Receive:
         try:
@@ -126,13 +133,13 @@ class Gate:
             raise Refused(
                 408, f"the request did not arrive within {self.limits.read_seconds:g} seconds; send it faster"
             ) from error
-        given = False
+        replayed = False
 
         async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()  # says when the client has left
-            given = True
+            nonlocal replayed
+            if replayed:
+                return await receive()  # tells when the client has disconnected
+            replayed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         return replay
@@ -145,42 +152,42 @@ class Gate:
         while more and length <= DRAINED:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise Gone
+                raise ClientGone
             length += len(message.get("body", b""))
             more = message.get("more_body", False)
             if length <= room:
                 body += message.get("body", b"")
         if length > room:
-            raise Refused(413, f"the request is larger than {self.limits.max_mb:g} MB; make the picture's file smaller")
+            raise Refused(413, f"the request is larger than {self.limits.max_mb:g} MB; make the image's file smaller")
         return bytes(body)
 
-    def _sending(self, send: Send) -> tuple[Send, Callable[[], bool]]:
-        """With our headers, and an end to clients that take nothing; and whether an answer has begun."""
-        begun = False
+    def _limited(self, send: Send) -> tuple[Send, Callable[[], bool]]:
+        """``send`` with our headers and a timeout for clients that read nothing; and whether the answer has started."""
+        started = False
 
         async def timed(message: Message) -> None:
-            nonlocal begun
+            nonlocal started
             if message["type"] == "http.response.start":
-                begun = True
+                started = True
                 message["headers"] = [*message.get("headers", ()), *_HEADERS.items()]
             try:
                 await asyncio.wait_for(send(message), self.limits.timeout)
             except asyncio.TimeoutError as error:
-                raise Gone from error
+                raise ClientGone from error
 
-        return timed, lambda: begun
-
-
-class Gone(Exception):
-    """The client left, or takes nothing."""
+        return timed, lambda: started
 
 
-def address(scope: Scope) -> str:
-    """Whose request it is, as far as can be told."""
+class ClientGone(Exception):
+    """The client has disconnected, or reads nothing."""
+
+
+def client_address(scope: Scope) -> str:
+    """The address of a request's client, or ``unknown``."""
     return str(scope["client"][0]) if scope.get("client") else "unknown"
 
 
-def answer(refused: Refused) -> JSONResponse:
+def error_response(refused: Refused) -> JSONResponse:
     """A refusal as a response."""
     headers = {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
     return JSONResponse({"detail": refused.sentence}, refused.status, headers)

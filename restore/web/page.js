@@ -1,4 +1,4 @@
-// The page's client of /api/jobs: sends the picture, asks how far the job is, shows both pictures.
+// The page's client of /api/jobs: sends the image, polls the job, shows both images.
 window.restorePage = (() => {
   let job = null; // the id of the job under way
   let wanted = 0; // grows with each start and cancel, so that an older loop knows that it is over
@@ -66,7 +66,7 @@ window.restorePage = (() => {
     part("restore-links").textContent = "";
     try {
       const file = part("restore-file").files[0];
-      if (!file) throw new Error("choose a picture first");
+      if (!file) throw new Error("choose an image first");
       await refuse(file, JSON.parse(part("restore-file").dataset.limits));
       say("sending", null);
       methods = (await call("api/methods")).methods;

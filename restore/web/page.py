@@ -1,7 +1,7 @@
 """The page: Gradio's controls and slider around a small script that uses our own HTTP API, like any other client.
 
-Gradio's own uploads, queue and file cache are never used and stay shut (:mod:`restore.web.middleware`), so that
-there is one way in, with one set of limits.
+Gradio's own uploads, queue and file cache are not used and are closed (:mod:`restore.web.middleware`), so that there
+is one way in, with one set of limits.
 """
 
 import html
@@ -18,7 +18,7 @@ from restore.web.request import PART_SCALE
 from restore.web.uploads import TOO_LARGE, TOO_LONG
 
 _SCRIPT = Path(__file__).with_name("page.js")
-_FONTS = ("system-ui", "sans-serif")  # of the visitor's machine; others would be asked for elsewhere
+_FONTS = ("system-ui", "sans-serif")  # of the client's machine; others would be fetched from another host
 _CSS = """
 #restore-file { width: 100%; padding: 1.5rem 1rem; border: 2px dashed var(--border-color-primary); border-radius: 8px }
 #restore-preview { max-height: 8rem; margin: .5rem auto 0; display: block }
@@ -31,7 +31,7 @@ def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> Fa
     """Put the page at the root of the application.
 
     Args:
-        menu: what is served, the first by default. limits: said on the page.
+        menu: the methods served, the first by default. limits: shown on the page.
     """
     gr.mount_gradio_app(
         app,
@@ -50,7 +50,7 @@ def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> Fa
 def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(title="restore", analytics_enabled=False) as page:
-        kept = f"Pictures are deleted {limits.keep_seconds:g} seconds after they are done."
+        kept = f"Images are deleted {limits.keep_seconds:g} seconds after they are done."
         gr.HTML(f"<h1>restore</h1><p>A photo in, a restored one out. {kept}</p>")
         with gr.Row():
             with gr.Column(scale=1):
@@ -76,19 +76,19 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
 
 
 def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
-    """What a visitor chooses, in the order in which the script takes it."""
+    """The controls, in the order in which the script takes their values."""
     names = [str(entry["name"]) for entry in menu]
     free = next((float(entry["scale"]) for entry in menu if entry["any_scale"]), 2.0)
     method = gr.Dropdown(names, value=names[0], label="Method", elem_id="restore-method")
     mode = gr.Radio(
-        [("whole picture", "whole"), (f"a random part, enlarged {PART_SCALE} times", "part")],
+        [("whole image", "whole"), (f"a random part, enlarged {PART_SCALE} times", "part")],
         value="whole",
         label="What",
         elem_id="restore-mode",
     )
     scale = gr.Number(free, label="Scale", info="for methods that take any", minimum=1, step=0.5)
     metadata = gr.Radio(
-        [("leave behind", "strip"), ("keep", "keep")],
+        [("remove", "strip"), ("keep", "keep")],
         value="strip",
         label="Metadata",
         info="camera, time and place (EXIF), XMP, a PNG's texts",
@@ -102,7 +102,7 @@ def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
 
 
 def _upload(limits: Limits) -> str:
-    said = json.dumps(
+    shown = json.dumps(
         {
             "maxBytes": limits.max_bytes,
             "maxMb": f"{limits.max_mb:g}",
@@ -112,30 +112,30 @@ def _upload(limits: Limits) -> str:
         }
     )
     return (
-        f'<label for="restore-file">A picture of at most {limits.max_mb:g} MB and {limits.max_side} px a side</label>'
+        f'<label for="restore-file">An image of at most {limits.max_mb:g} MB and {limits.max_side} px a side</label>'
         f'<input type="file" id="restore-file" accept=".png,.jpg,.jpeg,.tif,.tiff,.webp,.bmp" '
-        f"data-limits='{html.escape(said)}'>"
+        f"data-limits='{html.escape(shown)}'>"
         '<img id="restore-preview" alt="" hidden>'
     )
 
 
 def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
-    """What each method is: a summary, and its card to unfold."""
+    """A summary of each method, and its card to unfold."""
     parts = []
     for entry in menu:
         free = f"any scale, {entry['scale']:g} by default" if entry["any_scale"] else f"scale {entry['scale']:g}"
         means = [mean for result in entry["card"].get("results", []) for mean in _means(result)]
-        said = html.escape("; ".join([free, *means]))
+        summary = html.escape("; ".join([free, *means]))
         card = (
-            html.escape(json.dumps(entry["card"], indent=1, ensure_ascii=False)) if entry["card"] else _without(entry)
+            html.escape(json.dumps(entry["card"], indent=1, ensure_ascii=False)) if entry["card"] else _no_card(entry)
         )
         parts.append(
-            f"<details><summary><b>{html.escape(entry['name'])}</b>: {said}</summary><pre>{card}</pre></details>"
+            f"<details><summary><b>{html.escape(entry['name'])}</b>: {summary}</summary><pre>{card}</pre></details>"
         )
     return "<h3>Methods</h3>" + "".join(parts)
 
 
-def _without(entry: Mapping[str, Any]) -> str:
+def _no_card(entry: Mapping[str, Any]) -> str:
     return "weights of another project, without a card" if entry["sha256"] else "no weights"
 
 

@@ -1,10 +1,10 @@
-"""Runs the application, with an end to connections that send no request."""
+"""Runs the application, and ends connections that send no request."""
 
 import asyncio
 import logging
 import socket
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import h11
 import uvicorn
@@ -16,7 +16,7 @@ MOST_CONNECTIONS = 64  # of one address; a browser opens six
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1, but the head of a request must arrive within ``read_seconds``: the library waits forever.
+    """HTTP/1.1, where the head of a request must arrive within ``read_seconds``: uvicorn alone would wait forever.
 
     Attributes:
         limits: of the server.
@@ -27,17 +27,17 @@ class PatientProtocol(H11Protocol):
     _late: asyncio.TimerHandle | None = None
     _peer = ""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count the connection and give it its time."""
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection and start its clock."""
+        super().connection_made(cast(asyncio.Transport, transport))
         self._peer = self.client[0] if self.client else ""
         self.open_connections[self._peer] += 1
         if not self.limits.behind_proxy and self.open_connections[self._peer] > MOST_CONNECTIONS:
-            transport.abort()
+            self.transport.abort()
         self._time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it out."""
+        """Count the connection no longer."""
         if self._late is not None:
             self._late.cancel()
         self.open_connections[self._peer] -= 1
@@ -46,7 +46,7 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the clock when the head is there."""
+        """Stop the clock when the head has arrived."""
         super().data_received(data)
         self._time()
 
@@ -60,10 +60,10 @@ class PatientProtocol(H11Protocol):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket to serve on, taken before long work.
+    """The socket to serve on, bound before long work.
 
     Raises:
-        OSError: it cannot be had.
+        OSError: it cannot be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -75,14 +75,14 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: Any, limits: Limits, listening: socket.socket) -> None:
     """Serve until a signal comes."""
     protocol = type("Protocol", (PatientProtocol,), {"limits": limits})
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # of forms that end too late it warns each time
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each form that ends too late
     config = uvicorn.Config(
         app,
         http=protocol,
         ws="none",
         access_log=False,
         log_config=None,
-        log_level=logging.ERROR,  # a line for each hostile request would fill the log
+        log_level=logging.ERROR,  # else each hostile request would add a line
         proxy_headers=limits.behind_proxy,
         server_header=False,
         timeout_graceful_shutdown=2,  # seconds

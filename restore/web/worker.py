@@ -1,7 +1,7 @@
-"""What is done in a job's own process: a picture file in, a restored one out, as ``restore predict`` does it.
+"""The work of a job in its own process: an image file in, a restored one out, as ``restore predict`` does it.
 
-Light to import: the heavy libraries are imported where they are used, because the server names these functions
-without running them.
+Light to import, because the server names these functions without running them: the heavy libraries are imported where
+they are used.
 """
 
 import dataclasses
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from restore.config.inference_settings import inference_settings
 from restore.distributed.process_pool import assign_resources
-from restore.web.isolated_process import Problem, Report
+from restore.io.errors import SettingError
+from restore.web.isolated_process import ReportProgress, TaskError
 from restore.web.limits import Refused
 from restore.web.request import Job, refuse_large_output
 from restore.web.uploads import check_side
@@ -26,17 +27,17 @@ RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
 _ANY_SCALE = ("zero_shot", "bicubic")
 
 
-def menu(report: Report, cfg: Any) -> dict[str, Any]:
-    """Open everything that is to be served, once, and tell what it is.
+def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
+    """Open everything that is to be served, once, and describe it.
 
     Args:
         cfg: of the command; ``ckpt_path`` may be a list, and a folder stands for the checkpoints in it.
 
     Raises:
-        ValueError, FileNotFoundError: one of them cannot be opened, or two have one name.
+        SettingError, ValueError, FileNotFoundError: one of them cannot be opened, or two have one name.
 
     Returns:
-        ``menu``, and ``passed_over``: for each file in a folder that is nobody's weights, why.
+        ``menu``, and ``passed_over``: for each file in a folder that holds no weights we know, why.
     """
     given = [cfg.ckpt_path] if isinstance(cfg.ckpt_path, str) else list(cfg.ckpt_path or [])
     entries: dict[str, dict[str, Any]] = {}
@@ -51,17 +52,19 @@ def menu(report: Report, cfg: Any) -> dict[str, Any]:
             continue
         if entry["name"] in entries:
             other = entries[entry["name"]]["ckpt_path"]
-            raise ValueError(f"ckpt_path: {other} and {path} are both called {entry['name']}; rename one")
+            raise SettingError(
+                "ckpt_path", f"{other} and {path}", f"one of each name, but both are {entry['name']}", "rename one"
+            )
         entries[entry["name"]] = entry
     if not entries and passed_over:
         raise ValueError(passed_over[0])
     if not entries:
-        raise ValueError("ckpt_path is empty, expected a checkpoint, a folder of them, or a name such as zero_shot")
+        raise SettingError("ckpt_path", "empty", "a checkpoint, a folder of them, or a name such as zero_shot")
     return {"menu": list(entries.values()), "passed_over": passed_over}
 
 
 def _checkpoints(given: str) -> list[str]:
-    """What a name, a file or a folder stands for; of run folders the best checkpoints."""
+    """The checkpoints that a name, a file or a folder stands for; of run folders the best ones."""
     folder = Path(given)
     if not folder.is_dir():
         return [given]
@@ -73,12 +76,13 @@ def _checkpoints(given: str) -> list[str]:
 
 
 def _card(path: str) -> dict[str, Any] | None:
-    """The card of a checkpoint; None for sound weights that this package did not write."""
+    """The card of a checkpoint; None for weights that are undamaged but not of this package."""
+    from restore.checkpoints.model_card import NotOurs
     from restore.models import loading
 
     try:
         return dict(loading.read(path)["restore"])
-    except loading.NotOurs:  # type: ignore[attr-defined]  # web knows checkpoint, not what that is made of
+    except NotOurs:
         return None
 
 
@@ -102,17 +106,17 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
     return entry | ({"max_steps": cfg.zero_shot.max_steps} if path == "zero_shot" else {})
 
 
-def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:
+def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:
     """Restore one upload: ``result.png`` and, where wanted, ``before.png`` of the same size beside it.
 
     Args:
-        source: the upload, its suffix that of its content. slot: which of the jobs at work this is.
+        source: the upload, with the suffix of its content. slot: number of the process, from 0.
 
     Returns:
         ``notes`` of the restorer, ``size`` (height, width) of the result, ``part`` [top, left, height, width].
 
     Raises:
-        Problem: the picture is damaged or too large. ValueError: of the restorer.
+        TaskError: the image is damaged or too large. ValueError: of the restorer.
     """
     from restore.image import writing
     from restore.image.picture import Picture
@@ -121,7 +125,7 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     from restore.ops.resize import resize
 
     assign_resources(slot, cfg.threads or _share(cfg.devices))
-    with _Overheard() as doubts:
+    with _CollectedWarnings() as doubts:
         picture = _read(source, job)
     part = None
     settings = inference_settings(cfg)
@@ -133,7 +137,7 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
     if job.part_side is not None:
         (picture, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (picture, given))
     restored = restore_picture(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
-    with _Overheard() as lost:
+    with _CollectedWarnings() as lost:
         writing.write(source.with_name(RESULT), restored)
     if job.compare:
         enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
@@ -143,7 +147,7 @@ def restore(report: Report, cfg: Any, job: Job, source: Path, slot: int) -> dict
 
 
 def _share(devices: int) -> int | None:
-    """Threads of each of several jobs; one job leaves torch's own number, as ``predict`` does."""
+    """Threads of each of several jobs; None, torch's own number, for one job, as in ``predict``."""
     return None if devices == 1 else max(1, (os.cpu_count() or 1) // devices)
 
 
@@ -153,37 +157,37 @@ def _read(source: Path, job: Job) -> "Picture":
     try:
         picture = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
     except ValueError as error:
-        # where the server keeps uploads is nobody's business
-        raise Problem(str(error).replace(f"{source}: ", "the picture cannot be read: ")) from error
+        # the client need not know where the server keeps uploads
+        raise TaskError(str(error).replace(f"{source}: ", "the image cannot be read: ")) from error
     height, width = picture.pixels.shape[1:]
     try:
-        check_side((width, height), job.max_side)  # of a long strip, whose header only the reader understood
+        check_side((width, height), job.max_side)  # of a TIFF whose header only its reader can parse
         refuse_large_output((width, height), job)
     except Refused as refused:
-        raise Problem(refused.sentence, refused.status) from refused
+        raise TaskError(refused.sentence, refused.status) from refused
     return picture
 
 
 def _note(warnings: list[str], folder: Path) -> dict[str, str]:
-    """Without where the server keeps uploads."""
+    """Warnings about the image, without the server's paths."""
     return {"picture": "; ".join(each.replace(f"{folder}{os.sep}", "") for each in warnings)} if warnings else {}
 
 
-class _Overheard(logging.Handler):
-    """Takes warnings about the upload, which are for the visitor and would fill the server's log."""
+class _CollectedWarnings(logging.Handler):
+    """Collects warnings about the upload, which are for the client and would fill the server's log."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
     def __enter__(self) -> list[str]:
         logger = logging.getLogger("restore.image")
         logger.addHandler(self)
         logger.propagate = False
-        return self.said
+        return self.messages
 
     def __exit__(self, *_: object) -> None:
         logger = logging.getLogger("restore.image")
@@ -192,7 +196,7 @@ class _Overheard(logging.Handler):
 
 
 def _random_part(picture: "Picture", side: int, seed: int) -> tuple["Picture", list[int]]:
-    """A square of ``side`` px, or less where the picture is smaller, at a place that the seed chooses."""
+    """A square of ``side`` px, or less where the image is smaller, at a random position; [top, left, height, width]."""
     height, width = picture.pixels.shape[1:]
     chance = random.Random(seed)
     rows, columns = min(side, height), min(side, width)

@@ -18,6 +18,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from restore.image import indices, writing
 from restore.image.picture import Picture, to_float
 from restore.image.reading import read, read_rgb8
+from restore.io.errors import SettingError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 DTYPES = {8: torch.uint8, 16: torch.uint16}
@@ -125,14 +126,14 @@ def test_16_bit_is_rounded_to_8_where_the_format_has_no_more(channels: int, suff
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".bmp"])
 def test_transparency_is_refused_where_the_format_has_none(suffix: str, bits: int, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"a{suffix}.*transparency.*\.png"):
+    with pytest.raises(SettingError, match=rf"a{suffix}.*transparency.*\.png"):
         writing.write(tmp_path / f"a{suffix}", made(bits, 3, alpha=True))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.exe"])
 def test_unknown_suffix_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{name}.*expected one of"):
+    with pytest.raises(SettingError, match=rf"{name}.*one of"):
         writing.write(tmp_path / name, made(8, 3, alpha=False))
     assert list(tmp_path.iterdir()) == []
 
@@ -668,7 +669,7 @@ def test_colours_under_full_transparency_survive_in_webp(tmp_path: Path) -> None
 def test_sides_too_long_for_the_format_are_refused_before_the_work(suffix: str, most: int, tmp_path: Path) -> None:
     half = Picture(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
     target = tmp_path / f"a.{suffix}"
-    with pytest.raises(ValueError, match=f"{suffix} holds sides of up to {most} px; write .png or .tif"):
+    with pytest.raises(SettingError, match=f"{suffix} holds sides of up to {most} px; write .png or .tif"):
         writing.refuse_unwritable(target, half, scale=2)
     writing.refuse_unwritable(target, half, scale=1.99)
     whole = Picture(torch.zeros(1, 1, most, dtype=torch.uint8))

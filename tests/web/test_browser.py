@@ -91,7 +91,7 @@ def test_a_visitor_restores_a_photo(page: "Page", server: Server, checkpoints: P
 
 def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Path) -> None:
     page.click("#restore-go")
-    until(page, "choose a picture first")
+    until(page, "choose an image first")
     page.set_input_files("#restore-file", photo(tmp_path / "a.png", 150, 150))
     page.click("#restore-method input")
     page.click("[role=option] >> text=zero_shot")

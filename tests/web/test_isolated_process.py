@@ -13,21 +13,21 @@ import pytest
 from restore.web import isolated_process
 
 
-def add(report: isolated_process.Report, a: int, b: int) -> dict[str, Any]:
+def add(report: isolated_process.ReportProgress, a: int, b: int) -> dict[str, Any]:
     report("adding", 1, 1)
     return {"sum": a + b, "process": os.getpid()}
 
 
-def fail(report: isolated_process.Report, kind: str) -> dict[str, Any]:
+def fail(report: isolated_process.ReportProgress, kind: str) -> dict[str, Any]:
     if kind == "value":
         raise ValueError("scale is 0")
     if kind == "problem":
-        raise isolated_process.Problem("too large", 413)
+        raise isolated_process.TaskError("too large", 413)
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
 
-def babble(report: isolated_process.Report, message: bytes) -> dict[str, Any]:
+def babble(report: isolated_process.ReportProgress, message: bytes) -> dict[str, Any]:
     """What a process that was taken over may say, past what it was told to use."""
     code = isolated_process._begin.__code__
     frame = sys._getframe()
@@ -39,7 +39,7 @@ def babble(report: isolated_process.Report, message: bytes) -> dict[str, Any]:
     return {}
 
 
-def hang(report: isolated_process.Report, marker: str) -> dict[str, Any]:
+def hang(report: isolated_process.ReportProgress, marker: str) -> dict[str, Any]:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(marker).write_text(str(os.getpid()))
     time.sleep(600)
@@ -60,16 +60,16 @@ def test_a_result_and_reports_come_back() -> None:
 
 
 def test_problems_come_back_as_sentences() -> None:
-    with pytest.raises(isolated_process.Problem, match="scale is 0") as problem:
+    with pytest.raises(isolated_process.TaskError, match="scale is 0") as problem:
         run(fail, "value")
     assert problem.value.status == 422
-    with pytest.raises(isolated_process.Problem, match="too large") as problem:
+    with pytest.raises(isolated_process.TaskError, match="too large") as problem:
         run(fail, "problem")
     assert problem.value.status == 413
 
 
 def test_a_crash_is_told_apart() -> None:
-    with pytest.raises(isolated_process.Ended) as ended:
+    with pytest.raises(isolated_process.TaskEnded) as ended:
         run(fail, "crash")
     assert ended.value.reason == "died"
 
@@ -94,7 +94,7 @@ def test_a_crash_is_told_apart() -> None:
     ],
 )
 def test_a_process_that_babbles_counts_as_dead(message: bytes) -> None:
-    with pytest.raises(isolated_process.Ended) as ended:
+    with pytest.raises(isolated_process.TaskEnded) as ended:
         run(babble, message)
     assert ended.value.reason == "died"
 
@@ -103,7 +103,7 @@ def test_a_process_that_babbles_counts_as_dead(message: bytes) -> None:
 def test_a_stuck_task_is_ended(reason: str, tmp_path: Path) -> None:
     marker = tmp_path / "began"
     began = marker.exists
-    with pytest.raises(isolated_process.Ended) as ended:
+    with pytest.raises(isolated_process.TaskEnded) as ended:
         run(hang, str(marker), cancelled=began if reason == "cancelled" else lambda: False, timeout=1.5)
     assert ended.value.reason == reason
     if reason == "cancelled":

@@ -13,8 +13,8 @@ from restore.web import isolated_process
 from restore.web import jobs as jobs_module
 from restore.web.jobs import Jobs, Ticket
 from restore.web.limits import Limits, Refused
-from restore.web.request import Order
-from tests.web.test_limits import limits, settled
+from restore.web.request import RequestFields
+from tests.web.test_limits import limits, resolved
 
 Story = Callable[[Jobs], Awaitable[None]]
 
@@ -24,15 +24,15 @@ def stand_in(processes: Any, task: Any, cfg: Any, job: Any, upload: Path, slot: 
     hooks["report"]("working", 1, 2)
     while upload.read_bytes() == b"long":
         if hooks["cancelled"]():
-            raise isolated_process.Ended("cancelled")
+            raise isolated_process.TaskEnded("cancelled")
         time.sleep(0.01)
     if upload.read_bytes() == b"slow":
         time.sleep(0.3)
         return {"size": [4, 4]}
     if upload.read_bytes() == b"bad":
-        raise isolated_process.Problem("the picture cannot be read")
+        raise isolated_process.TaskError("the image cannot be read")
     if upload.read_bytes() == b"deadly":
-        raise isolated_process.Ended("died")
+        raise isolated_process.TaskEnded("died")
     if upload.read_bytes().startswith(b"large"):
         (upload.parent / "result.png").write_bytes(bytes(int(upload.read_bytes()[5:])))
     return {"size": [4, 4]}
@@ -61,7 +61,7 @@ def in_a_fresh_thread(story: Coroutine[Any, Any, None]) -> None:
 
 
 def send(jobs: Jobs, client: str, content: bytes) -> Ticket:
-    return jobs.submit(client, settled(Order()), content, ".png")
+    return jobs.submit(client, resolved(RequestFields()), content, ".png")
 
 
 def test_jobs_end_as_their_work_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_the_queue_is_short_and_an_address_has_its_share(tmp_path: Path, monkeyp
         jobs.forget(second)
         await third.over.wait()
         assert third.state == "done"
-        with pytest.raises(Refused, match="no such job; it was cancelled, or not asked after"):
+        with pytest.raises(Refused, match="no such job; it was cancelled, or not polled"):
             jobs.get(first.id)
 
     play(story, limits(), tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""Limits, without a server: settings, headers of pictures, orders, rates, and the gate before every route."""
+"""Limits, without a server: settings, headers of images, fields, rates, and the middleware before every route."""
 
 import io
 import struct
@@ -14,11 +14,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
+from restore.io.errors import SettingError
 from restore.web import uploads
-from restore.web.error_log import Defects
+from restore.web.error_log import ErrorLog
 from restore.web.limits import Limits, Refused
-from restore.web.middleware import Gate, Rates
-from restore.web.request import Job, Order, refuse_large_output, settle
+from restore.web.middleware import LimitsMiddleware, RateLimiter
+from restore.web.request import Job, RequestFields, refuse_large_output, resolve
 
 MENU = [
     {"name": "net", "ckpt_path": "a/net.ckpt", "scale": 2.0, "any_scale": False},
@@ -63,17 +64,18 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def settled(order: Order) -> Job:
-    return settle(order, MENU, limits(), seed=5, compare=False)
+def resolved(fields: RequestFields) -> Job:
+    return resolve(fields, MENU, limits(), seed=5, compare=False)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"max_mb": 0}, "max_mb is 0, expected"), ({"queue": -1}, "queue is -1"), ({"max_seconds": 30}, "timeout=20")],
+    [({"max_mb": 0}, ("max_mb", 0)), ({"queue": -1}, ("queue", -1)), ({"max_seconds": 30}, ("max_seconds", "30"))],
 )
-def test_limits_that_leave_nothing_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_limits_that_leave_nothing_are_refused(changes: dict[str, Any], said: tuple[str, object]) -> None:
+    with pytest.raises(SettingError) as error:
         limits(**changes)
+    assert (error.value.key, error.value.got) == said
 
 
 @pytest.mark.parametrize(
@@ -103,22 +105,22 @@ def test_others_are_refused_in_a_sentence(data: bytes, status: int, said: str) -
     assert refused.value.status == status
 
 
-def test_an_order_is_settled() -> None:
-    job = settled(Order())
+def test_fields_become_a_job() -> None:
+    job = resolved(RequestFields())
     assert (job.ckpt_path, job.scale, job.enlarges, job.seconds, job.seed) == ("a/net.ckpt", None, 2, 10, 5)
-    job = settled(Order(method="zero_shot", scale=2.5, steps=7, seconds=3, seed=9))
+    job = resolved(RequestFields(method="zero_shot", scale=2.5, steps=7, seconds=3, seed=9))
     assert (job.scale, job.steps, job.seconds, job.seed, job.part_side) == (2.5, 7, 3, 9, None)
-    job = settled(Order(method="zero_shot"))
+    job = resolved(RequestFields(method="zero_shot"))
     assert job.scale == 3
-    drawn = {settled(Order(method="zero_shot", mode="part")).seed for _ in range(5)}
+    drawn = {resolved(RequestFields(method="zero_shot", mode="part")).seed for _ in range(5)}
     assert len(drawn) > 1
-    job = settled(Order(method="zero_shot", mode="part"))
+    job = resolved(RequestFields(method="zero_shot", mode="part"))
     assert (job.scale, job.part_side) == (8, 20)
     refuse_large_output((100, 100), job)  # the part alone counts: 160 px
 
 
 @pytest.mark.parametrize(
-    ("order", "said"),
+    ("fields", "said"),
     [
         ({"method": "other"}, "method is 'other', expected net, zero_shot"),
         ({"scale": 4}, "scale is 4, but net was trained for 2"),
@@ -128,20 +130,20 @@ def test_an_order_is_settled() -> None:
         ({"method": "zero_shot", "steps": 101}, "steps is 101, expected at most 100"),
     ],
 )
-def test_an_order_that_cannot_be_is_refused(order: dict[str, Any], said: str) -> None:
+def test_fields_that_fit_no_method_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused, match=said):
-        settled(Order(**order))
+        resolved(RequestFields(**fields))
 
 
 @pytest.mark.parametrize("scale", [1e308, 1e307, "1e308", 10**400, "nan", "inf", 16.01, 0, -1])
 def test_a_scale_that_no_picture_bears_is_refused(scale: Any) -> None:
     with pytest.raises(ValidationError, match="scale"):
-        Order.model_validate({"method": "zero_shot", "scale": scale})
-    assert settled(Order(method="zero_shot", scale=16)).enlarges == 16
+        RequestFields.model_validate({"method": "zero_shot", "scale": scale})
+    assert resolved(RequestFields(method="zero_shot", scale=16)).enlarges == 16
 
 
 def test_a_large_result_is_refused_before_the_work() -> None:
-    job = settled(Order(method="zero_shot", scale=5))
+    job = resolved(RequestFields(method="zero_shot", scale=5))
     refuse_large_output((80, 80), job)
     with pytest.raises(Refused, match="would have 405 px on its longer side, expected at most 400"):
         refuse_large_output((81, 2), job)
@@ -149,7 +151,7 @@ def test_a_large_result_is_refused_before_the_work() -> None:
 
 def test_rates_fill_evenly_and_addresses_do_not_share() -> None:
     now = 0.0
-    rates = Rates(60, lambda: now)
+    rates = RateLimiter(60, lambda: now)
     assert all(rates.take("a") == 0 for _ in range(60))
     assert rates.take("a") == pytest.approx(1)
     assert rates.take("b") == 0
@@ -161,7 +163,7 @@ def test_rates_fill_evenly_and_addresses_do_not_share() -> None:
 
 
 def test_rates_forget_who_was_silent_for_longest() -> None:
-    rates = Rates(1, lambda: 0.0)
+    rates = RateLimiter(1, lambda: 0.0)
     for number in range(20_000):
         assert rates.take(f"10.0.{number // 256}.{number % 256}") == 0
     assert len(rates._buckets) == 10_000
@@ -174,10 +176,10 @@ def client(given: Limits, hosts: list[str] | None = None) -> TestClient:
         return PlainTextResponse(str(len(await request.body())))
 
     app = Starlette(routes=[Route("/{path:path}", length, methods=["GET", "POST", "DELETE"])])
-    return TestClient(Gate(app, given, hosts))
+    return TestClient(LimitsMiddleware(app, given, hosts))
 
 
-def test_the_gate_lets_in_and_adds_its_headers() -> None:
+def test_the_middleware_lets_in_and_adds_its_headers() -> None:
     answer = client(limits()).post("/api/restore", content=b"x" * 100_000)
     assert (answer.status_code, answer.text) == (200, "100000")
     assert "default-src 'self'" in answer.headers["content-security-policy"]
@@ -201,7 +203,7 @@ def test_the_gate_lets_in_and_adds_its_headers() -> None:
         ("POST", "/api/restore", {"host": "]"}, 400),
     ],
 )
-def test_the_gate_keeps_shut_what_the_page_does_not_need(
+def test_the_middleware_keeps_shut_what_the_page_does_not_need(
     method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     answer = client(limits(), ["testserver"]).request(method, path, headers=headers)
@@ -209,7 +211,7 @@ def test_the_gate_keeps_shut_what_the_page_does_not_need(
     assert answer.json()["detail"]
 
 
-def test_the_gate_counts_bytes_and_requests() -> None:
+def test_the_middleware_counts_bytes_and_requests() -> None:
     asking = client(limits(requests_per_minute=3))
     assert asking.post("/api/restore", content=b"x" * 200_000).status_code == 413
     chunks = (b"x" * 1000 for _ in range(200))  # no content-length
@@ -220,7 +222,7 @@ def test_the_gate_counts_bytes_and_requests() -> None:
     assert 0 < int(late.headers["retry-after"]) <= 20
 
 
-def test_a_defect_is_answered_without_details_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_answered_without_details_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     def fail(request: Request) -> PlainTextResponse:
         raise ArithmeticError("what nobody shall see")
 
@@ -228,25 +230,25 @@ def test_a_defect_is_answered_without_details_and_told_once(caplog: pytest.LogCa
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise LookupError("what nobody shall see")
 
-    asking = TestClient(Gate(Router([Route("/", fail)]), limits(), None))
+    asking = TestClient(LimitsMiddleware(Router([Route("/", fail)]), limits(), None))
     for _ in range(3):
         answer = asking.get("/")
         assert answer.status_code == 500
         assert "the server failed at this request" in answer.json()["detail"]
         assert "nobody" not in answer.text
-    assert TestClient(Gate(fail_half_way, limits(), None)).get("/").status_code == 200
+    assert TestClient(LimitsMiddleware(fail_half_way, limits(), None)).get("/").status_code == 200
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ArithmeticError, LookupError]
 
 
-def test_a_defect_is_told_again_after_an_hour_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_logged_again_after_an_hour_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
     now = 100.0
-    defects = Defects(lambda: now)
+    errors = ErrorLog(lambda: now)
 
     def fail(text: str) -> None:
         try:
             int(text)
         except ValueError as error:
-            defects.tell(error)
+            errors.record(error)
 
     for _ in range(5):
         fail("x")
@@ -254,10 +256,11 @@ def test_a_defect_is_told_again_after_an_hour_with_its_number(caplog: pytest.Log
     try:
         int("another place, the same library")
     except ValueError as error:
-        defects.tell(error)
-    assert caplog.messages == ["a defect: a request was answered with 500"] * 2
+        errors.record(error)
+    assert caplog.messages == ["an error of the server: a request was answered with 500"] * 2
     now += 3600
     fail("y")
-    assert caplog.messages[2:] == ["a defect: a request was answered with 500, and 4 more since it was last told"]
+    again = "an error of the server: a request was answered with 500, and 4 more since it was last logged"
+    assert caplog.messages[2:] == [again]
     fail("y")
     assert len(caplog.messages) == 3

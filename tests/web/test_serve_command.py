@@ -63,8 +63,8 @@ def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Pa
     facts = [(entry["name"], entry["scale"], entry["card"]) for entry in told["menu"]]
     assert facts == [("theirs", 2, {}), ("other", 2, {})]
     assert [("unknown.safetensors" in why, "does not know" in why) for why in told["passed_over"]] == [(True, True)]
-    job = request.settle(
-        request.Order(), told["menu"], Limits(**{name: cfg[name] for name in Limits.names()}), 0, compare=False
+    job = request.resolve(
+        request.RequestFields(), told["menu"], Limits(**{name: cfg[name] for name in Limits.names()}), 0, compare=False
     )
     source = photo(tmp_path / "a.png", 20, 30)
     worker.restore(print, cfg, job, source, 0)
