@@ -58,18 +58,18 @@ def _moved_when_whole(folder: Path) -> Iterator[Path]:
 
 
 def _frames(source: Path, frames: int) -> list[Path]:
-    from restore.data.pairs import by_number, picture_files, refuse_one_name
+    from restore.data.pairs import by_number, image_files, refuse_same_stem
     from restore.image.formats import SUFFIXES
 
     if not source.is_dir():
         raise UserError(
             f"input: {source} is not a folder, expected the frames of one video as pictures, numbered in their names"
         )
-    files = sorted(picture_files(source), key=lambda file: by_number(file.name))
+    files = sorted(image_files(source), key=lambda file: by_number(file.name))
     if len(files) < frames:
         kinds = ", ".join(SUFFIXES)
         raise UserError(f"input: {source} holds {len(files)} pictures ({kinds}), expected at least frames={frames}")
-    refuse_one_name(files, "input")
+    refuse_same_stem(files, "input")
     return files
 
 

@@ -154,7 +154,7 @@ def test_predict_and_evaluate_read_label_maps_as_the_training_did(cli: Cli, tmp_
     assert np.array_equal(np.asarray(Image.open(kept)), restored)
     other = cli(*score, "data.palette=[[0,0,0],[255,255,255]]")
     assert other.status == 1
-    assert "data.palette is [[0, 0, 0], [255, 255, 255]], but was" in other.err
+    assert "data.palette is [[0, 0, 0], [255, 255, 255]], expected" in other.err
 
 
 def test_a_photo_made_of_grey_contours_has_colours(cli: Cli, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Finds the picture pairs of translation data.
+"""Finds the image pairs of translation data.
 
 Folder layouts::
 
-    <root>/{train,val,test}/{A,B}/*.png     a picture of A belongs to that of the same name in B
+    <root>/{train,val,test}/{A,B}/*.png     an image of A belongs to that of the same name in B
     <root>/{A,B}/{train,val,test}/*.png     the same, split inside
     <root>/{train,val,test}/*.jpg           both side by side in one file: A left, B right
-    <root>/{train,val,test}/*.jpg           photos alone, where the other picture is made of them (contours)
+    <root>/{train,val,test}/*.jpg           single photos, from which the other image is made (contours)
 
 ``root`` may also be one of the split folders, or a folder without such a split. The two folders may have other names.
 """
@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import Literal
 
 from restore.data import blur_sharp_folders
-from restore.data.pairs import DataProblem, Pair, picture_files, refuse_one_name
+from restore.data.pairs import DataProblem, Pair, image_files, refuse_same_stem
 from restore.data.photos import EMBEDDED, embedded
 from restore.image.formats import SUFFIXES
+from restore.io.errors import SettingError
 
 Direction = Literal["a_to_b", "b_to_a"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Which picture of a pair is the input.
+    """Which image of a pair is the input.
 
     Attributes:
-        direction: ``a_to_b`` makes B (right, where they lie side by side) out of A (left), ``b_to_a`` A out of B.
+        direction: ``a_to_b`` makes B (right, where they are side by side) out of A (left), ``b_to_a`` A out of B.
         folder_a, folder_b: names of the two folders.
-        is_made: a picture that stands alone is gt, and the input is made of it.
+        is_made: a single image is gt, and the input is made from it.
     """
 
     direction: Direction = "a_to_b"
@@ -40,10 +41,10 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.direction not in ("a_to_b", "b_to_a"):
-            raise ValueError(f"data.direction is {self.direction}, expected a_to_b or b_to_a")
+            raise SettingError("data.direction", self.direction, "a_to_b or b_to_a")
         if not self.folder_a or not self.folder_b or self.folder_a == self.folder_b:
-            raise ValueError(
-                f"data.folder_a is {self.folder_a!r} and data.folder_b is {self.folder_b!r}, expected two folder names"
+            raise SettingError(
+                "data.folder_a", repr(self.folder_a), f"another folder name than data.folder_b, {self.folder_b!r}"
             )
 
     def find(self, root: str, splits: Sequence[str], *, setting: str) -> tuple[str, list[Pair]]:
@@ -55,30 +56,32 @@ class Layout:
             setting: named in the errors.
 
         Raises:
-            FileNotFoundError: no such folder.
-            DataProblem: no picture in it, or two of one name. A missing partner is left to ``check_pairs``.
+            SettingError: no such folder, or single photos that need partners.
+            DataProblem: no image in it, or two of one name. A missing partner is left to ``check_pairs``.
         """
         if root in EMBEDDED:
             if not self.is_made:
-                raise ValueError(
-                    f"{setting} is {root}, photos without partners; name a folder of pairs, for example "
-                    f"{setting}=[my_pairs], or choose data=contours where the inputs are contours found by Canny"
+                raise SettingError(
+                    setting,
+                    root,
+                    "a folder of pairs, because these photos have no partners",
+                    f"set for example {setting}=[my_pairs], or data=contours, whose inputs are contours found by Canny",
                 )
             return root, [Pair(file.stem, file) for file in embedded(root)]
         if not Path(root).is_dir():
-            raise FileNotFoundError(f"{setting}: {root} is not a folder; set {setting} to one of pairs of pictures")
-        place, folders = self._place(Path(root), splits)
-        pairs = self._one_file_each(place, setting) if folders is None else self._two_folders(folders, setting)
+            raise SettingError(setting, root, "a folder of pairs of images")
+        part, folders = self._part(Path(root), splits)
+        pairs = self._one_file_each(part, setting) if folders is None else self._two_folders(folders, setting)
         if not pairs:
-            raise DataProblem(setting, [f"{place} holds no pictures, expected {self._expected()}"])
-        return blur_sharp_folders.set_name(str(place)), pairs
+            raise DataProblem(setting, [f"{part} holds no images, expected {self._expected()}"])
+        return blur_sharp_folders.set_name(str(part)), pairs
 
     def has_split(self, root: str, splits: Sequence[str]) -> bool:
         """Whether ``find`` would take one of these parts."""
-        return root not in EMBEDDED and self._place(Path(root), splits)[0] != Path(root)
+        return root not in EMBEDDED and self._part(Path(root), splits)[0] != Path(root)
 
-    def _place(self, root: Path, splits: Sequence[str]) -> tuple[Path, tuple[Path, Path] | None]:
-        """The part that was found, and the folders A and B where it has one of them."""
+    def _part(self, root: Path, splits: Sequence[str]) -> tuple[Path, tuple[Path, Path] | None]:
+        """The first part that exists, and its folders A and B where it has one of them."""
         for split in (*splits, "."):
             inside = root / split / self.folder_a, root / split / self.folder_b
             outside = root / self.folder_a / split, root / self.folder_b / split
@@ -91,9 +94,9 @@ class Layout:
 
     def _two_folders(self, folders: tuple[Path, Path], setting: str) -> list[Pair]:
         into, out = folders if self.direction == "a_to_b" else folders[::-1]
-        files = [picture_files(each) if each.is_dir() else [] for each in (into, out)]
+        files = [image_files(each) if each.is_dir() else [] for each in (into, out)]
         for each in files:
-            refuse_one_name(each, setting)
+            refuse_same_stem(each, setting)
         inputs, targets = ({file.stem: file for file in each} for each in files)
         pairs = []
         for stem in sorted(inputs.keys() | targets.keys()):
@@ -101,17 +104,17 @@ class Layout:
             pairs.append(Pair(stem, gt, inputs.get(stem) or into / gt.name))
         return pairs
 
-    def _one_file_each(self, place: Path, setting: str) -> list[Pair]:
-        files = picture_files(place)
-        refuse_one_name(files, setting)
+    def _one_file_each(self, part: Path, setting: str) -> list[Pair]:
+        files = image_files(part)
+        refuse_same_stem(files, setting)
         if self.is_made:
             return [Pair(file.stem, file) for file in files]
         half: Literal["left", "right"] = "left" if self.direction == "a_to_b" else "right"
         return [Pair(file.stem, file, file, lq_half=half) for file in files]
 
     def _expected(self) -> str:
-        alone = "photos" if self.is_made else "files with both side by side"
+        single = "photos" if self.is_made else "files with both side by side"
         suffixes = ", ".join(SUFFIXES)
         return (
-            f"the folders {self.folder_a} and {self.folder_b} (data.folder_a, data.folder_b), or {alone} ({suffixes})"
+            f"the folders {self.folder_a} and {self.folder_b} (data.folder_a, data.folder_b), or {single} ({suffixes})"
         )

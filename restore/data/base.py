@@ -1,19 +1,23 @@
-"""What the DataModules of paired pictures share: loaders whose order is a function of the seed, and the check."""
+"""What the DataModules of paired images share: loaders whose order is a function of the seed, and validated files."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from restore.data.checks import Checked, check_pairs
+from restore.data.cache import ImageCache
+from restore.data.checks import Checked, SmallestSide, check_pairs
 from restore.data.datasets import Sample, TrainingCrops, WholeImages
-from restore.data.pairs import DataProblem, Pair, Pictures
+from restore.data.pairs import DataProblem, Pair
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
+from restore.io.errors import SettingError
 from restore.io.names import encodable
 
-if TYPE_CHECKING:  # see paired_images
+if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
 
 log = logging.getLogger(__name__)
@@ -23,12 +27,12 @@ class PairedData(LightningDataModule):
     """Training crops and whole validation images. A subclass finds the pairs, and may read them in its own way.
 
     Attributes:
-        train_pairs: to cut crops from.
+        train_pairs: crops are cut from these.
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
-        smallest_whole: the least side of a whole image, and what asks for it.
-        label_settings: how label maps are read, for the checkpoint; None where the inputs are pictures.
-        checked: what ``prepare`` found of the training pictures and of each test set.
-        warnings: sentences that ``prepare`` found worth keeping with the run's result.
+        smallest_whole: the shortest side of a whole image.
+        label_settings: how label maps are read, for the checkpoint; None where the inputs are images.
+        checked: of the training images and of each test set, by name; set by :meth:`prepare`.
+        warnings: sentences to keep with the run's result; set by :meth:`prepare`.
 
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
     """
@@ -36,7 +40,7 @@ class PairedData(LightningDataModule):
     train_pairs: list[Pair]
     validation_sets: dict[str, list[Pair]]
     test_sets: dict[str, list[Pair]]
-    smallest_whole: tuple[int, str]
+    smallest_whole: SmallestSide
     label_settings: dict[str, Any] | None = None
 
     def __init__(
@@ -53,18 +57,18 @@ class PairedData(LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size < 1:  # refused here as well as by the sampler, which is made when the run is already described
-            raise ValueError(f"data.batch_size is {batch_size}, expected a positive number of samples")
+            raise SettingError("data.batch_size", batch_size, "a positive number of samples")
         if val_limit is not None and val_limit < 1:
-            raise ValueError(f"data.val_limit is {val_limit}, expected at least 1 picture, or null for all")
-        if num_workers < 0 or cache_gb < 0:
-            raise ValueError(
-                f"data.num_workers is {num_workers} and data.cache_gb is {cache_gb}, expected at least 0 of each"
-            )
+            raise SettingError("data.val_limit", val_limit, "at least 1 image, or null for all")
+        if num_workers < 0:
+            raise SettingError("data.num_workers", num_workers, "at least 0 processes")
+        if cache_gb < 0:
+            raise SettingError("data.cache_gb", cache_gb, "at least 0 GiB")
         if not isinstance(degradations, Sequence) or not all(callable(each) for each in degradations):
-            raise ValueError(f"data.degradations is {degradations}, expected a list of _target_s, or []")
+            raise SettingError("data.degradations", degradations, "a list of _target_s, or []")
         self.scale, self.patch_size, self.batch_size, self.degradations = scale, patch_size, batch_size, degradations
         self.num_workers, self.seed = num_workers, seed
-        self.pictures = Pictures(cache_gb)
+        self.decoded: ImageCache[Path, Tensor] = ImageCache(cache_gb)
         self.checked: dict[str, Checked] = {}
         self.warnings: list[str] = []
 
@@ -78,27 +82,42 @@ class PairedData(LightningDataModule):
         """Names of the sets scored at the end: validation first, then the benchmarks."""
         return list(self.test_sets)
 
-    @property
-    def cache(self) -> tuple[int, int]:
-        """Bytes of pictures kept in memory, and bytes that are left for more."""
-        return self.pictures.kept_bytes, self.pictures.room
-
-    def prepare(self) -> dict[str, str]:
-        """Validate before training: decode every file once, cache training images up to ``cache_gb``, log warnings.
-
-        Every process calls it, because each has a cache of its own. (Lightning's ``prepare_data`` and ``setup`` are
-        something else: the one runs in one process only, both run when the trainer is already at work.)
-
-        Returns:
-            Each set's fingerprint.
+    def refuse_same_name(self, name: str, folder: str) -> None:
+        """Refuse a benchmark with the name of a set before it, because results are stored by name.
 
         Raises:
-            DataProblem: with all bad files.
+            SettingError
         """
-        if "training" in self.test_sets:  # it would stand in for what is trained on, here and in the fingerprints
-            raise ValueError(
-                "data.validation or data.benchmarks names a folder called training, which is what the pictures trained "
-                "on are called; rename the folder"
+        if name in self.test_sets:
+            raise SettingError(
+                "data.benchmarks", folder, f"a folder with another name than {name}, another set's", "rename one"
+            )
+
+    @property
+    def cache(self) -> ImageCache[Any, Any]:
+        """Training images in memory."""
+        return self.decoded
+
+    def prepare(self) -> dict[str, str]:
+        """Read and decode every file once: validate it, and keep the training images in memory while they fit.
+
+        Every process calls it once, before the loaders are made, because each has a cache of its own. (Lightning's
+        ``prepare_data`` runs in one process only, and its ``setup`` when the trainer is already at work.) Sets
+        ``checked`` and ``warnings``, and logs the warnings.
+
+        Returns:
+            Each set's fingerprint, SHA-256 over names and contents; ``training`` is the set that is trained on.
+
+        Raises:
+            SettingError: a set of another use is called ``training``.
+            DataProblem: everything that is wrong with the files of all sets, in one error.
+        """
+        if "training" in self.test_sets:  # it would replace the set that is trained on, here and in the fingerprints
+            raise SettingError(
+                "data.validation" if "training" in self.validation_sets else "data.benchmarks",
+                "a folder called training",
+                "another name, because training is the set that is trained on",
+                "rename the folder",
             )
         checked: dict[str, Checked] = {}
         problems = []
@@ -116,13 +135,19 @@ class PairedData(LightningDataModule):
         return {name: each.fingerprint for name, each in checked.items()}
 
     def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:
-        """Decode a set's files; those of training stay in memory."""
-        side, reason = (self.patch_size, "data.patch_size") if is_training else self.smallest_whole
-        pictures = self.pictures if is_training else None
-        return check_pairs(pairs, self.scale, smallest_gt=side, reason=reason, pictures=pictures, setting="data")
+        """Validate a set's files; the decoded images of training stay in memory."""
+        if not is_training:
+            return check_pairs(pairs, self.scale, smallest=self.smallest_whole, setting="data")
+        smallest = SmallestSide(self.patch_size, "data.patch_size")
+        return check_pairs(pairs, self.scale, smallest=smallest, inspect=self._keep, setting="data")
+
+    def _keep(self, pair: Pair, images: Sequence[Tensor]) -> list[str]:
+        for file, pixels in zip(pair.files, images, strict=True):
+            self.decoded.add(file, pixels)
+        return []
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
-        """What is to be said of the sets together; a subclass may also refuse them."""
+        """Warnings about the sets together; a subclass may also refuse them."""
         return []
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -148,11 +173,11 @@ class PairedData(LightningDataModule):
             count=count,
             seed=self.seed,
             degradations=self.degradations,
-            pictures=self.pictures,
+            cache=self.decoded,
         )
 
     def images(self, pairs: list[Pair]) -> Dataset[Sample]:
-        """Whole pictures to be scored."""
+        """Whole images to be scored."""
         return WholeImages(pairs, scale=self.scale, seed=self.seed, degradations=self.degradations)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:

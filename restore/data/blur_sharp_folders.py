@@ -1,25 +1,26 @@
-"""Finds blurred and sharp pictures, and keeps the frames of one sequence on one side of a split.
+"""Finds blurred and sharp images, and keeps the frames of one sequence on one side of a split.
 
 Folder layouts of deblurring data, and of pairs with and without defocus::
 
     <root>/{train,val,test}/<sequence>/{blur,sharp}/*.png         (GoPro)
     <root>/{train,val,test}/{input,target}/*.png
 
-``root`` may also be one of the split folders, or one sequence. Neighbouring frames are near-duplicates, so what is
-held out are whole sequences; the pictures of one ``{input,target}`` folder count as one.
+``root`` may also be one of the split folders, or one sequence. Neighbouring frames are near-duplicates, so
+whole sequences are held out; the images of one ``{input,target}`` folder count as one.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from restore.data.pairs import DataProblem, Pair, by_number, picture_files, refuse_one_name
+from restore.data.pairs import DataProblem, Pair, by_number, image_files, refuse_same_stem
+from restore.io.errors import SettingError
 
 LAYOUTS = (("blur", "sharp"), ("input", "target"))
 SPLITS = ("train", "val", "test")
 
 
 def set_name(root: str) -> str:
-    """What a set is called in logs and tables: the folder's name, after its parent's where it is that of a split."""
+    """The set's name in logs and tables: the folder's name, after its parent's where it is that of a split."""
     folder = Path(root).resolve()
     return f"{folder.parent.name}_{folder.name}" if folder.name in SPLITS else folder.name
 
@@ -47,18 +48,16 @@ def find_sequences(folder: Path, *, setting: str) -> list[Pair]:
         setting: named in the errors.
 
     Raises:
-        FileNotFoundError: no such folder.
-        DataProblem: no picture in it, a folder that is no sequence beside those that are, or two frames of one name. A
+        SettingError: no such folder.
+        DataProblem: no image in it, a folder that is no sequence beside those that are, or two frames of one name. A
             missing partner is left to ``check_pairs``.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{setting}: {folder} is not a folder; set {setting} to one of blurred and sharp pictures"
-        )
+        raise SettingError(setting, folder, "a folder of blurred and sharp images")
     pairs = _frames(folder, set_name(str(folder)), "", setting)
     found = {each: _frames(each, each.name, f"{each.name}/", setting) for each in _folders(folder)}
     pairs += [pair for own in found.values() for pair in own]
-    expected = "{blur,sharp} or {input,target} with pictures"
+    expected = "{blur,sharp} or {input,target} with images"
     if not pairs:
         remedy = "; data=synthetic_blur needs none" if setting.startswith("data.") else ""  # evaluate has no such thing
         raise DataProblem(setting, [f"{folder} holds no pairs, expected <sequence>/{expected}{remedy}"])
@@ -75,15 +74,15 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _holds_something(folder: Path) -> bool:
-    return bool(picture_files(folder) or _folders(folder))
+    return bool(image_files(folder) or _folders(folder))
 
 
 def _frames(folder: Path, sequence: str, prefix: str, setting: str) -> list[Pair]:
     pairs: list[Pair] = []
     for folders in _layouts(folder):
-        files = [picture_files(each) if each.is_dir() else [] for each in folders]
+        files = [image_files(each) if each.is_dir() else [] for each in folders]
         for each in files:
-            refuse_one_name(each, setting)
+            refuse_same_stem(each, setting)
         blurred, sharp = ({file.stem: file for file in each} for each in files)
         for stem in sorted(blurred.keys() | sharp.keys(), key=by_number):
             gt = sharp.get(stem) or folders[1] / blurred[stem].name
@@ -97,21 +96,24 @@ def _frames(folder: Path, sequence: str, prefix: str, setting: str) -> list[Pair
 
 
 def hold_out_sequences(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], list[Pair]]:
-    """Training pairs, and those of the last ``count`` sequences; a picture that stands alone is one.
+    """Training pairs, and those of the last ``count`` sequences; a single image is one.
 
     Raises:
-        ValueError: there are not more sequences than that.
+        SettingError: there are not more sequences than that.
     """
     names = list(dict.fromkeys(_sequence(pair) for pair in pairs))
     if len(names) < 2:
-        raise ValueError(
-            f"data.validation is {count}, but data.root holds the one sequence {_name(pairs[0])}, whose frames are "
-            "near-duplicates; set data.validation to a folder, or to last_frames to hold out its last ones all the same"
+        raise SettingError(
+            "data.validation",
+            count,
+            f"a folder, because data.root holds the one sequence {_name(pairs[0])}, whose frames are near-duplicates",
+            "set data.validation=last_frames to hold out its last frames all the same",
         )
     if not 1 <= count < len(names):
-        raise ValueError(
-            f"data.validation is {count}, expected a folder, last_frames, or 1 to {len(names) - 1} sequences to hold "
-            f"out of the {len(names)} in data.root"
+        raise SettingError(
+            "data.validation",
+            count,
+            f"a folder, last_frames, or 1 to {len(names) - 1} of the {len(names)} sequences in data.root to hold out",
         )
     held_out = set(names[-count:])
     return (
@@ -124,7 +126,7 @@ def hold_out_frames(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
     """Training pairs, and the last tenth, at least one, of the frames of each sequence that has several.
 
     Raises:
-        ValueError: no sequence has several.
+        SettingError: no sequence has several.
     """
     train: list[Pair] = []
     held_out: list[Pair] = []
@@ -136,9 +138,10 @@ def hold_out_frames(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
         train += own[: len(own) - count]
         held_out += own[len(own) - count :]
     if not held_out:
-        raise ValueError(
-            "data.validation is last_frames, but no sequence in data.root has more than one frame; set it to a folder "
-            "or to a number of sequences"
+        raise SettingError(
+            "data.validation",
+            "last_frames",
+            "a folder or a number of sequences, because no sequence in data.root has more than one frame",
         )
     return train, held_out
 
@@ -148,26 +151,26 @@ def _name(pair: Pair) -> str:
 
 
 def _sequence(pair: Pair) -> tuple[Path, str]:
-    """Which sequence it is of; two roots may each have one of the same name."""
+    """The pair's sequence; two roots may each have one of the same name."""
     return pair.gt.parent.parent.resolve(), _name(pair)
 
 
 def shared_sequences(sets: Mapping[str, Sequence[Pair]]) -> list[str]:
-    """A sentence for each sequence whose name stands in several sets."""
+    """A warning for each sequence whose name is in several sets."""
     where: dict[str, list[str]] = {}
     for name, pairs in sets.items():
         for sequence in dict.fromkeys(pair.sequence for pair in pairs if pair.sequence):
             where.setdefault(sequence, []).append(name)
     return [
-        f"sequence {sequence} is in {' and in '.join(names)}: frames of one scene are near-duplicates, scores flatter"
+        f"sequence {sequence} is in {' and in '.join(names)}: its frames are near-duplicates, so scores are optimistic"
         for sequence, names in where.items()
         if len(names) > 1
     ]
 
 
 def not_blurred(name: str, sharper: Sequence[Pair], count: int) -> str:
-    """A sentence for a set of ``count`` pairs, some of which are as sharp before as after."""
+    """A warning for a set of ``count`` pairs, some of which have an lq as sharp as gt."""
     return (
-        f"{name}: {len(sharper)} of {count} blurred pictures are as sharp as the sharp ones or sharper, the first is "
-        f"{sharper[0].lq}; see that the folders are not the wrong way round, and hold no copies"
+        f"{name}: {len(sharper)} of {count} blurred images are as sharp as the sharp ones or sharper, the first is "
+        f"{sharper[0].lq}; check that the folders are not swapped, and hold no copies"
     )

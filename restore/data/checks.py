@@ -1,4 +1,4 @@
-"""Looks at every file of a data set before a long job starts."""
+"""Validates every file of a data set before a long job starts."""
 
 import hashlib
 from collections import Counter
@@ -9,20 +9,36 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from restore.data.pairs import DataProblem, Pair, Pictures
+from restore.data.pairs import DataProblem, Pair
 from restore.image import reading
+
+# further problems of a valid pair, from it and its decoded images, gt first, uint8 (3, H, W) each
+Inspect = Callable[[Pair, Sequence[Tensor]], list[str]]
+
+
+class SmallestSide(NamedTuple):
+    """The shortest side that a gt image may have, in pixels, and what requires it."""
+
+    pixels: int
+    reason: str
+
+
+def smallest_scored(crop_border: int = 0) -> SmallestSide:
+    """The shortest side of a whole image that SSIM, with its window of 11 pixels, can score without its border."""
+    reason = "crop_border leaves less than SSIM's window of a smaller one" if crop_border else "SSIM's window"
+    return SmallestSide(11 + 2 * crop_border, reason)
 
 
 class Checked(NamedTuple):
-    """What a look at every file of a set found.
+    """What the files of a set hold.
 
     Attributes:
         fingerprint: SHA-256 over names and contents.
         contents: SHA-256 of each file, and the file.
-        samples: SHA-256 of what a pair's files hold together, and the pair.
-        sharper: pairs of equal sizes whose lq has the stronger edges, or the same.
-        sizes: height and width of each pair's sharp picture.
-        kinds: how many files there are of each kind, such as ``grey, 8 bit``.
+        samples: SHA-256 of the contents of a pair's files together, and the pair.
+        sharper: pairs of equal sizes whose lq has edges as strong as gt, or stronger.
+        sizes: height and width of each pair's gt.
+        kinds: number of files of each kind, such as ``grey, 8 bit``.
     """
 
     fingerprint: str
@@ -33,90 +49,94 @@ class Checked(NamedTuple):
     kinds: dict[str, int]
 
 
-class _Look(NamedTuple):
+class _Files(NamedTuple):
+    """The decoded files of a pair; a file with a problem is missing from the others."""
+
     problems: list[str]
-    digest: str
+    decoded: list[Tensor]
     contents: dict[str, Path]
-    sample: str
+    kinds: list[str]
+    digest: str  # over the pair's name and its files
+
+
+class _Look(NamedTuple):
+    """A pair, without its pixels."""
+
+    problems: list[str]
+    files: _Files
     is_sharper: bool
     size: tuple[int, int]
-    kinds: list[str]
 
 
 def check_pairs(
     pairs: Sequence[Pair],
     scale: int,
     *,
-    smallest_gt: int = 1,
-    reason: str = "",
-    pictures: Pictures | None = None,
-    further: Callable[[Pair], list[str]] | None = None,
+    smallest: SmallestSide | None = None,
+    inspect: Inspect | None = None,
     setting: str,
 ) -> Checked:
-    """Decode every file once and complain about all bad ones together.
+    """Read and decode every file once, and report all bad ones together.
 
     Args:
-        smallest_gt, reason: the least side of a sharp picture, and what asks for it.
-        pictures: filled with what was decoded.
-        further: what else is wrong with a pair that has passed so far; may run in several threads.
+        scale: gt side / lq side.
+        smallest: of gt; None for any size.
+        inspect: called for each pair without a problem so far, in several threads.
+        setting: named in the error.
 
     Raises:
         DataProblem: with one line for each unreadable file and each size that does not fit.
     """
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        looks = list(pool.map(lambda pair: _look(pair, scale, smallest_gt, reason, pictures, further), pairs))
+        looks = list(pool.map(lambda pair: _look(pair, scale, smallest, inspect), pairs))
     problems = [line for look in looks for line in look.problems]
     if problems:
         raise DataProblem(setting, problems)
     return Checked(
-        hashlib.sha256("".join(look.digest for look in looks).encode()).hexdigest(),
-        {digest: file for look in looks for digest, file in look.contents.items()},
-        {look.sample: pair for pair, look in zip(pairs, looks, strict=True)},
+        hashlib.sha256("".join(look.files.digest for look in looks).encode()).hexdigest(),
+        {digest: file for look in looks for digest, file in look.files.contents.items()},
+        {_sample(look.files): pair for pair, look in zip(pairs, looks, strict=True)},
         [pair for pair, look in zip(pairs, looks, strict=True) if look.is_sharper],
         [look.size for look in looks],
-        dict(Counter(kind for look in looks for kind in look.kinds)),
+        dict(Counter(kind for look in looks for kind in look.files.kinds)),
     )
 
 
-def _look(
-    pair: Pair,
-    scale: int,
-    smallest_gt: int,
-    reason: str,
-    pictures: Pictures | None,
-    further: Callable[[Pair], list[str]] | None,
-) -> _Look:
-    decoded: list[Tensor] = []
-    contents: dict[str, Path] = {}
-    problems: list[str] = []
-    kinds: list[str] = []
+def _look(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: Inspect | None) -> _Look:
+    files = _read_files(pair)
+    problems, images = files.problems, []
+    if not problems:
+        images = pair.split(files.decoded)
+        problems = _size_problems(pair, images, scale, smallest)
+    if not problems and inspect is not None:
+        problems = inspect(pair, images)
+    is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(images[1]) >= sharpness(images[0])
+    height, width = images[0].shape[1:] if images else (0, 0)
+    return _Look(problems, files._replace(decoded=[]), is_sharper, (height, width))
+
+
+def _read_files(pair: Pair) -> _Files:
+    problems, decoded, contents, kinds = list[str](), list[Tensor](), dict[str, Path](), list[str]()
     whole = hashlib.sha256(pair.name.encode())
     for file in pair.files:
         if not file.is_file():
             problems.append(_missing(file, pair))
             continue
         try:
-            picture = reading.read(file)
+            data = file.read_bytes()
+            image = reading.read(file, data=data)
         except (ValueError, OSError) as error:
             problems.append(str(error))
             continue
-        pixels = picture.rgb8()
-        kinds.append(picture.kind)
-        if pictures is not None:
-            pictures.keep(file, pixels)
-        data = file.read_bytes()
         whole.update(data)
         contents[hashlib.sha256(data).hexdigest()] = file
-        decoded.append(pixels)
-    if not problems:
-        decoded = pair.apart(decoded)
-        problems = _size_problems(pair, decoded, scale, smallest_gt, reason)
-    if not problems and further is not None:
-        problems = further(pair)
-    is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(decoded[1]) >= sharpness(decoded[0])
-    sample = hashlib.sha256("".join(contents).encode()).hexdigest()
-    height, width = decoded[0].shape[1:] if decoded else (0, 0)
-    return _Look(problems, whole.hexdigest(), contents, sample, is_sharper, (height, width), kinds)
+        decoded.append(image.rgb8())
+        kinds.append(image.kind)
+    return _Files(problems, decoded, contents, kinds, whole.hexdigest())
+
+
+def _sample(files: _Files) -> str:
+    return hashlib.sha256("".join(files.contents).encode()).hexdigest()
 
 
 def _missing(file: Path, pair: Pair) -> str:
@@ -124,13 +144,15 @@ def _missing(file: Path, pair: Pair) -> str:
     return f"{there[0]}: has no partner {file}" if there else f"{file}: no such file"
 
 
-def _size_problems(pair: Pair, decoded: Sequence[Tensor], scale: int, smallest_gt: int, reason: str) -> list[str]:
+def _size_problems(pair: Pair, images: Sequence[Tensor], scale: int, smallest: SmallestSide | None) -> list[str]:
     problems = []
-    height, width = decoded[0].shape[1:]
-    if min(height, width) < smallest_gt:
-        problems.append(f"{pair.gt}: {width}x{height} px, expected sides of at least {smallest_gt} px ({reason})")
-    if len(decoded) == 2 and decoded[1].shape[1:] != (height // scale, width // scale):
-        got = f"{decoded[1].shape[2]}x{decoded[1].shape[1]}"
+    height, width = images[0].shape[1:]
+    if smallest is not None and min(height, width) < smallest.pixels:
+        problems.append(
+            f"{pair.gt}: {width}x{height} px, expected sides of at least {smallest.pixels} px ({smallest.reason})"
+        )
+    if len(images) == 2 and images[1].shape[1:] != (height // scale, width // scale):
+        got = f"{images[1].shape[2]}x{images[1].shape[1]}"
         expected = f"{width // scale}x{height // scale}"
         ratio = f"which is {pair.gt.name} divided by scale={scale}" if scale > 1 else f"as its partner {pair.gt}"
         problems.append(f"{pair.lq}: {got} px, expected {expected} px, {ratio}")
@@ -138,7 +160,7 @@ def _size_problems(pair: Pair, decoded: Sequence[Tensor], scale: int, smallest_g
 
 
 def sharpness(pixels: Tensor) -> float:
-    """Mean absolute difference between neighbours of the grey picture; ``nan`` where a side has one pixel.
+    """Mean absolute difference between neighbours of the grey image; ``nan`` where a side has one pixel.
 
     Args:
         pixels: uint8, (3, H, W).
@@ -147,15 +169,15 @@ def sharpness(pixels: Tensor) -> float:
     return float(grey.diff(dim=0).abs().mean() + grey.diff(dim=1).abs().mean())
 
 
-def refuse_shared(sets: Mapping[str, Mapping[str, Path]], words: str) -> None:
-    """Refuse what stands in two sets.
+def refuse_shared(sets: Mapping[str, Mapping[str, Path]], relation: str) -> None:
+    """Refuse content that is in two sets.
 
     Args:
-        sets: what each set holds, by the set's name: SHA-256 of the contents, and the file that is named for it.
-        words: between the two files of a problem.
+        sets: by name, the SHA-256 of each content, and the file that is named for it.
+        relation: the words between the two files of a problem.
 
     Raises:
-        DataProblem: with everything of a set that is also in a set before it.
+        DataProblem: with everything in a set that is also in a set before it.
     """
     first: dict[str, tuple[str, Path]] = {}
     problems = []
@@ -163,6 +185,6 @@ def refuse_shared(sets: Mapping[str, Mapping[str, Path]], words: str) -> None:
         for digest, file in held.items():
             other, twin = first.setdefault(digest, (name, file))
             if other != name:
-                problems.append(f"{file} ({name}): {words} {twin} ({other})")
+                problems.append(f"{file} ({name}): {relation} {twin} ({other})")
     if problems:
         raise DataProblem("data", problems)

@@ -1,17 +1,19 @@
-"""The paired data set: training crops numbered through a whole run, and whole images for validation.
+"""The paired data set: training crops numbered through a whole run, and whole images for validation and evaluation.
 
 A sample is ``{"lq": float (3, h, w), "gt": float (C, scale h, scale w), "name": str, "degradation": str}``, values in
 [0, 1].
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from restore.data.pairs import Pair, Pictures
+from restore.data.cache import ImageCache
+from restore.data.pairs import Pair
 from restore.data.sampling import flip_and_turn, generator_of_sample, image_of_sample
 from restore.image import reading
 from restore.image.picture import to_float
@@ -22,7 +24,7 @@ if TYPE_CHECKING:  # kornia takes seconds to import, and few runs degrade beyond
 
 
 class Sample(TypedDict):
-    """See the module's text."""
+    """A training crop or a whole image, as the module's text says."""
 
     lq: Tensor
     gt: Tensor
@@ -38,10 +40,10 @@ def degrade(
     Args:
         gt: uint8, (C, H, W).
         scale: gt side / lq side, 1 for no shrink.
-        random: what the degradations draw from.
+        random: the degradations' source of random numbers.
 
     Returns:
-        lq, float (C, h, w) in [0, 1], and what was done to it in words.
+        lq, float (C, h, w) in [0, 1], and the degradations in words.
     """
     lq = to_float(resize_8bit(gt, 1 / scale) if scale > 1 else gt)
     words = []
@@ -56,13 +58,14 @@ def degrade(
 class TrainingCrops(Dataset[Sample]):
     """Random square crops, flipped and turned; sample ``i`` is a function of (seed, i) alone.
 
+    Where lq is made at scale 1, the degradations get as many pixels around the crop as the widest of them asks for
+    (``margin``) and the image has, so that motion blur draws real content into the crop.
+
     Args:
         pairs: a prepared lq is cropped; without one it is made from the crop.
         patch_size: side of the crop in gt pixels.
         count: samples of the run.
-
-    Where lq is made at scale 1, the degradations see as much around the crop as the widest of them asks for
-    (``margin``) and the picture has, so that what moves in from outside is real.
+        cache: decoded files, by path.
     """
 
     def __init__(
@@ -74,12 +77,12 @@ class TrainingCrops(Dataset[Sample]):
         count: int,
         seed: int,
         degradations: "Sequence[Degradation]" = (),
-        pictures: Pictures | None = None,
+        cache: ImageCache[Path, Tensor] | None = None,
     ) -> None:
         self.pairs, self.scale, self.patch_size, self.count, self.seed = pairs, scale, patch_size, count, seed
         self.degradations = degradations
         self.margin = max((getattr(each, "margin", 0) for each in degradations), default=0) if scale == 1 else 0
-        self.pictures = pictures or Pictures()
+        self.cache = cache or ImageCache()
 
     def __len__(self) -> int:
         return self.count
@@ -92,7 +95,7 @@ class TrainingCrops(Dataset[Sample]):
         return {"lq": lq, "gt": to_float(gt), "name": pair.name, "degradation": word}
 
     def _made(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
-        whole = self.pictures.read(pair.gt)
+        whole = self._decoded(pair.gt)
         margin = min(self.margin, (min(whole.shape[1:]) - self.patch_size) // 2)
         side = self.patch_size + 2 * margin
         crop = flip_and_turn(_cut(whole, *_corner(whole, side, random), side), symmetry)
@@ -101,12 +104,15 @@ class TrainingCrops(Dataset[Sample]):
 
     def _prepared(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
         assert pair.lq is not None
-        whole, small = self.pictures.read(pair.gt), self.pictures.read(pair.lq)
+        whole, small = self._decoded(pair.gt), self._decoded(pair.lq)
         # the corner is drawn in lq pixels, so that both crops show the same place
         top, left = _corner(small, self.patch_size // self.scale, random)
         lq = _cut(small, top, left, self.patch_size // self.scale)
         gt = _cut(whole, top * self.scale, left * self.scale, self.patch_size)
         return to_float(flip_and_turn(lq, symmetry)), flip_and_turn(gt, symmetry), "prepared"
+
+    def _decoded(self, file: Path) -> Tensor:
+        return self.cache.get(file, reading.read_rgb8)
 
 
 def _corner(whole: Tensor, side: int, random: np.random.Generator) -> tuple[int, int]:

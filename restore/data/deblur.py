@@ -6,41 +6,42 @@ from typing import TYPE_CHECKING
 
 from restore.data import blur_sharp_folders
 from restore.data.base import PairedData
-from restore.data.checks import Checked, refuse_shared
+from restore.data.checks import Checked, refuse_shared, smallest_scored
 from restore.data.pairs import Pair, find_pairs
 from restore.data.photos import EMBEDDED
+from restore.io.errors import SettingError
 
-if TYPE_CHECKING:  # see paired_images
+if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
 
 
 class DeblurData(PairedData):
     """Training crops and whole validation images of blurred/sharp data; motion or defocus, the layout is the same.
 
-    Folder layouts: see :mod:`restore.data.blur_sharp_folders`. With ``degradations`` a folder of sharp pictures will
-    do, and their blurred partners are made on the fly.
+    Folder layouts: see :mod:`restore.data.blur_sharp_folders`. With ``degradations`` a folder of sharp images is
+    enough, and their blurred partners are made on the fly.
 
     Args:
         root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of such; with
-            degradations also folders of sharp pictures and embedded sets.
+            degradations also folders of sharp images and embedded sets.
         scale: 1; comes from the model.
         patch_size: side of a training crop.
         batch_size: samples of one step over all processes.
         validation: folder to validate on (its ``val`` or ``test`` part); or the number of sequences of ``root`` to
             hold out (the last ones: roots in the order given, sequences by the numbers in their names); or
-            ``last_frames``, the last tenth of each sequence, which flatters.
-        val_limit: validate on the first so many pictures of it only; null for all.
+            ``last_frames``, the last tenth of each sequence, whose scores are optimistic.
+        val_limit: validate on the first so many images of it only; null for all.
         benchmarks: folder or folders (their ``test`` part) scored once, after training.
         degradations: make lq where it was not prepared, in training and validation.
         num_workers: loader processes; changes nothing but speed.
-        cache_gb: decoded training pictures are kept in memory up to this many GiB.
+        cache_gb: decoded training images are kept in memory up to this many GiB.
         seed: of order, crops, flips and degradations.
 
     Raises:
-        ValueError, FileNotFoundError: settings that do not fit, and everything wrong with the files, at once.
+        SettingError: a setting out of its bounds, a folder that does not exist, no pairs.
     """
 
-    smallest_whole = 11, "SSIM's window"
+    smallest_whole = smallest_scored()
 
     def __init__(
         self,
@@ -68,14 +69,14 @@ class DeblurData(PairedData):
             seed=seed,
         )
         if scale != 1:
-            raise ValueError(
-                f"data.scale is {scale}, but blurred and sharp pictures have one size; choose model=deblur"
+            raise SettingError(
+                "data.scale", scale, "1, because blurred and sharp images have one size", "choose model=deblur"
             )
         if patch_size < 2:
-            raise ValueError(f"data.patch_size is {patch_size}, expected at least 2 pixels")
+            raise SettingError("data.patch_size", patch_size, "at least 2 pixels")
         roots = [root] if isinstance(root, str) else root
         if not roots:
-            raise ValueError("data.root is empty, expected a folder or a list of folders")
+            raise SettingError("data.root", "empty", "a folder or a list of folders")
         pairs = [pair for each in roots for pair in self._find(each, ("train",), "data.root")[1]]
         self.train_pairs, name, held_out = self._split(pairs, validation, _stem(roots[0]))
         self.validation_sets = {name: held_out[:val_limit]}
@@ -83,11 +84,10 @@ class DeblurData(PairedData):
         for folder in [benchmarks] if isinstance(benchmarks, str) else benchmarks:
             name, found = self._find(folder, ("test",), "data.benchmarks")
             if found[:1] == self.test_sets.get(name, [])[:1]:
-                raise ValueError(
-                    f"data.benchmarks: {folder} is already scored as {name}; leave it out of data.benchmarks"
+                raise SettingError(
+                    "data.benchmarks", folder, f"folders not scored yet, as this is as {name}", "leave it out"
                 )
-            if name in self.test_sets:
-                raise ValueError(f"data.benchmarks: {folder} has another set's name; rename one, results go by name")
+            self.refuse_same_name(name, folder)
             self.test_sets[name] = found
 
     def _find(self, root: str, splits: Sequence[str], setting: str) -> tuple[str, list[Pair]]:
@@ -105,9 +105,8 @@ class DeblurData(PairedData):
             return train, f"{stem}_last_frames", held_out
         if isinstance(validation, str):
             if validation not in EMBEDDED and not Path(validation).is_dir():
-                raise FileNotFoundError(
-                    f"data.validation: {validation} is not a folder; set it to one, to a number of sequences to hold "
-                    "out, or to last_frames"
+                raise SettingError(
+                    "data.validation", validation, "a folder, the number of sequences to hold out, or last_frames"
                 )
             return pairs, *self._find(validation, ("val", "test"), "data.validation")
         train, held_out = blur_sharp_folders.hold_out_sequences(pairs, validation)

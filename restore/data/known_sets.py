@@ -1,11 +1,11 @@
-"""How many pictures published sets have, to notice a download that broke off before it tells in a score."""
+"""Numbers of images in published sets: an incomplete download is noticed before it changes a score."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from restore.data.pairs import Pair, picture_files
+from restore.data.pairs import Pair, image_files
 
-# folder's name, lower case -> pictures; or pictures of each part of it
+# folder's name, lower case -> images; or images of each part of it
 KNOWN: dict[str, int | dict[str, int]] = {
     "div2k_train_hr": 800,
     "div2k_valid_hr": 100,
@@ -25,7 +25,7 @@ KNOWN: dict[str, int | dict[str, int]] = {
 def miscounted(pairs: Iterable[Pair]) -> list[str]:
     """A sentence for each folder with the name of a known set and another number of pictures.
 
-    Counted are the files beside the pairs' sharp ones, because some of those may be held out or left out.
+    Counts all files in the folders of the pairs' sharp ones, because some of those may be held out or left out.
     """
     found: dict[str, tuple[int, int]] = {}
     for folder in dict.fromkeys(pair.gt.parent.resolve() for pair in pairs):
@@ -33,14 +33,14 @@ def miscounted(pairs: Iterable[Pair]) -> list[str]:
             if str(part) not in found:
                 found[str(part)] = _count(part, folder), expected
     return [
-        f"{part} holds {count} {'picture' if count == 1 else 'pictures'}, the published set has {expected}"
+        f"{part} holds {count} {'image' if count == 1 else 'images'}, the published set has {expected}"
         for part, (count, expected) in found.items()
         if count != expected
     ]
 
 
 def _known(folder: Path) -> Iterable[tuple[Path, int]]:
-    """The part of a known set that ``folder`` lies in, and its number of pictures."""
+    """The part of a known set that ``folder`` lies in, and its number of images."""
     for place in (folder, *folder.parents):
         known = KNOWN.get(place.name.lower())
         if isinstance(known, int):
@@ -53,7 +53,7 @@ def _known(folder: Path) -> Iterable[tuple[Path, int]]:
 
 
 def _count(part: Path, folder: Path) -> int:
-    """Pictures in all folders that lie in ``part`` as ``folder`` does: a sequence is one of many."""
+    """Images in all folders that lie in ``part`` as ``folder`` does: a sequence is one of many."""
     inside = folder.relative_to(part).parts
     pattern = "/".join([*["*"] * (len(inside) - 1), *inside[-1:]])
-    return sum(len(picture_files(each)) for each in (part.glob(pattern) if pattern else [part]) if each.is_dir())
+    return sum(len(image_files(each)) for each in (part.glob(pattern) if pattern else [part]) if each.is_dir())

@@ -1,4 +1,4 @@
-"""Label maps: which class each place belongs to, written as palette indices or as colours."""
+"""Label maps: the class of each pixel, stored as palette indices or as colours."""
 
 import math
 from collections.abc import Mapping
@@ -11,26 +11,27 @@ from torch import Tensor
 
 from restore.image import indices, reading
 from restore.image.picture import to_float
+from restore.io.errors import SettingError
 
 MAX_CLASSES = 256  # a label map is 8 bit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """How label maps are read, and how a network sees them.
+    """How label maps are read, and how they are encoded as a network's input.
 
-    An index map (palette, black-and-white or 8-bit grey file) holds its classes as they are. In a colour picture a
+    An index map (palette, black-and-white or 8-bit grey file) holds its classes as they are. In a colour image a
     pixel belongs to the nearest colour of ``palette``, because JPEG has smeared most colour-coded sets.
 
     Attributes:
         palette: class k's colour, (red, green, blue) in 0..255 each; None where all maps hold indices.
-        classes: how many there are; None for as many as the palette has colours.
-        one_hot: the network sees a channel of zeros and ones for each class; else the palette's colours.
+        classes: their number; None for that of the palette's colours.
+        one_hot: the input has a channel of zeros and ones for each class; else the palette's colours.
         snap_distance: Euclidean distance in RGB up to which a pixel counts as a palette colour.
         snap_share: share of a map's pixels that may be farther from all of them, where smeared colours meet.
 
     Raises:
-        ValueError: settings that do not fit together.
+        SettingError: settings that do not fit together.
     """
 
     palette: tuple[tuple[int, ...], ...] | None = None
@@ -40,34 +41,44 @@ class Labels:
     snap_share: float = 0.0
 
     def __post_init__(self) -> None:
+        self._check_palette()
+        self._check_classes()
+        if self.snap_distance < 0:
+            raise SettingError("data.snap_distance", f"{self.snap_distance:g}", "at least 0")
+        if not 0 <= self.snap_share <= 1:
+            raise SettingError("data.snap_share", f"{self.snap_share:g}", "a share from 0 to 1")
+
+    def _check_palette(self) -> None:
         colours = self.palette
         if colours is not None and (
             not 2 <= len(colours) <= MAX_CLASSES
             or not all(len(colour) == 3 and all(0 <= level <= 255 for level in colour) for colour in colours)
             or len(set(colours)) < len(colours)
         ):
-            raise ValueError(
-                f"data.palette is {[list(colour) for colour in colours]}, expected 2 to {MAX_CLASSES} different "
-                "colours of three levels in 0..255"
+            raise SettingError(
+                "data.palette",
+                [list(colour) for colour in colours],
+                f"2 to {MAX_CLASSES} different colours of three levels in 0..255",
             )
         if colours is None and self.classes is None:
-            raise ValueError(
-                "model.input_kind is labels, but neither data.palette nor data.classes is set; give the colours of the "
-                "classes, 'data.palette=[[0,0,0],[255,80,0]]', or for index maps with data.one_hot=true their number, "
-                "data.classes=12"
+            raise SettingError(
+                "data.palette",
+                None,
+                "the colours of the classes, or data.classes=<their number>, because model.input_kind is labels",
+                "set 'data.palette=[[0,0,0],[255,80,0]]', or for index maps data.classes=12 and data.one_hot=true",
             )
+
+    def _check_classes(self) -> None:
+        colours = self.palette
         if self.classes is not None and not 2 <= self.classes <= (MAX_CLASSES if colours is None else len(colours)):
             most = MAX_CLASSES if colours is None else f"{len(colours)}, the colours of data.palette"
-            raise ValueError(f"data.classes is {self.classes}, expected 2 to {most}")
+            raise SettingError("data.classes", self.classes, f"2 to {most}")
         if colours is None and not self.one_hot:
-            raise ValueError(
-                "data.palette is null, and without colours neighbouring indices would look alike to a network; set "
-                "data.one_hot=true, or give a palette"
-            )
-        if self.snap_distance < 0 or not 0 <= self.snap_share <= 1:
-            raise ValueError(
-                f"data.snap_distance is {self.snap_distance:g} and data.snap_share is {self.snap_share:g}, expected at "
-                "least 0, and a share from 0 to 1"
+            raise SettingError(
+                "data.palette",
+                None,
+                "colours, without which neighbouring indices would look alike to a network",
+                "set data.one_hot=true, or give a palette",
             )
 
     @classmethod
@@ -83,19 +94,19 @@ class Labels:
 
     @property
     def count(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return self.classes if self.classes is not None else len(self.palette or ())
 
     @property
     def channels(self) -> int:
-        """Channels of what the network sees."""
+        """Channels of the network's input."""
         return self.count if self.one_hot else 3
 
     def read(self, path: Path) -> Tensor:
         """A file's classes: uint8, (1, H, W).
 
         Raises:
-            FileNotFoundError, ValueError: not readable, an index that is no class, colours far from the palette.
+            FileNotFoundError, ValueError: an unreadable file, an index without a class, colours far from the palette.
         """
         if self.palette is not None and indices.is_colour(path):
             return self.snap(reading.read_rgb8(path), path)
@@ -136,9 +147,9 @@ class Labels:
         share = far / least.numel()
         if share > self.snap_share:
             remedy = (
-                "these are no colours of labels: see that data.direction and the palette are right"
+                "these are no colours of labels: check data.direction and data.palette"
                 if share > 0.5
-                else f"JPEG smears colours: data.snap_share={math.ceil(share * 100) / 100:g} would do"
+                else f"JPEG smears colours: data.snap_share={math.ceil(share * 100) / 100:g} would suffice"
             )
             raise ValueError(
                 f"{path}: {far} of {least.numel()} pixels ({share:.0%}) are farther than "
@@ -148,7 +159,7 @@ class Labels:
         return labels[None]
 
     def encode(self, labels: Tensor) -> Tensor:
-        """What the network sees of classes, uint8 (1, H, W): float32, (``channels``, H, W), in [0, 1]."""
+        """The network's input for classes, uint8 (1, H, W): float32, (``channels``, H, W), in [0, 1]."""
         if self.one_hot:
             planes = torch.zeros(self.count, *labels.shape[1:])
             return planes.scatter_(0, labels.long(), 1.0)

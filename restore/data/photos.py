@@ -1,7 +1,7 @@
 """The embedded default: natural colour photos that lie inside the scikit-image wheel, so nothing is downloaded.
 
-Of the library's other pictures some are grey, artificial or fetched from the network. The two motorcycle pictures are
-the two eyes of one stereo photo and so stay on the same side of the split.
+Of the library's other images some are grey, artificial or fetched from the network. The two motorcycle images are the
+two views of one stereo photo and so stay on the same side of the split.
 """
 
 from importlib.util import find_spec

@@ -5,34 +5,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore.data.base import PairedData
+from restore.data.checks import smallest_scored
 from restore.data.pairs import Pair, find_pairs, set_name
+from restore.io.errors import SettingError
 
-if TYPE_CHECKING:  # see paired_images
+if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
 
 
 class SuperResolutionData(PairedData):
     """Training crops and whole validation images of LR/HR data.
 
-    Folder layouts: see :mod:`restore.data.pairs`. Without prepared small pictures lq is the bicubic shrink of the
+    Folder layouts: see :mod:`restore.data.pairs`. Without prepared small images lq is the bicubic shrink of the
     crop, computed as MATLAB does, so that it agrees with the published files.
 
     Args:
-        root: folder of the training pictures, or an embedded set's name, or a list of such.
+        root: folder of the training images, or an embedded set's name, or a list of such.
         scale: output side / input side; comes from the model.
         patch_size: side of a training crop in gt pixels, a multiple of ``scale``.
         batch_size: samples of one step over all processes.
-        validation: folder or embedded set to validate on; or the number of training pictures to hold out (the last
+        validation: folder or embedded set to validate on; or the number of training images to hold out (the last
             by name); or null for the ``*_valid_HR`` folder under ``root``.
-        val_limit: validate on the first so many pictures of it only; null for all.
+        val_limit: validate on the first so many images of it only; null for all.
         benchmarks: folders scored once, after training.
-        degradations: applied to lq behind the bicubic shrink, in training and validation.
+        degradations: applied to lq after the bicubic shrink, in training and validation.
         num_workers: loader processes; changes nothing but speed.
-        cache_gb: decoded training pictures are kept in memory up to this many GiB.
+        cache_gb: decoded training images are kept in memory up to this many GiB.
         seed: of order, crops, flips and degradations.
 
     Raises:
-        ValueError, FileNotFoundError: settings that do not fit, and everything wrong with the files, at once.
+        SettingError: a setting out of its bounds, a folder that does not exist, no images.
     """
 
     def __init__(
@@ -61,19 +63,19 @@ class SuperResolutionData(PairedData):
             seed=seed,
         )
         if scale < 2 and not degradations:
-            raise ValueError(
-                f"data.scale is {scale} and nothing else degrades the pictures; to deblur, choose data=synthetic_blur, "
-                "data=gopro or data=deblur_folder"
+            raise SettingError(
+                "data.scale",
+                scale,
+                "at least 2, because nothing else degrades the images",
+                "to deblur, choose data=synthetic_blur, data=gopro or data=deblur_folder",
             )
         if patch_size < scale or patch_size % scale:
             nearest = max(1, round(patch_size / scale)) * scale
-            raise ValueError(
-                f"data.patch_size is {patch_size}, expected a multiple of the scale {scale}, for example {nearest}"
-            )
-        self.smallest_whole = 2 * scale + 11, "crop_border leaves less than SSIM's window of a smaller one"
+            raise SettingError("data.patch_size", patch_size, f"a multiple of the scale {scale}, for example {nearest}")
+        self.smallest_whole = smallest_scored(crop_border=scale)
         roots = [root] if isinstance(root, str) else root
         if not roots:
-            raise ValueError("data.root is empty, expected a folder or a list of folders")
+            raise SettingError("data.root", "empty", "a folder or a list of folders")
         if validation is None:
             validation = str(next(Path(roots[0]).glob("*_valid_HR"), Path(roots[0]) / "*_valid_HR"))
         self.train_pairs, held_out = self._split(roots, validation)
@@ -81,8 +83,7 @@ class SuperResolutionData(PairedData):
         self.validation_sets = {name: held_out[:val_limit]}
         self.test_sets = dict(self.validation_sets)
         for folder in benchmarks:
-            if set_name(folder) in self.test_sets:
-                raise ValueError(f"data.benchmarks: {folder} has another set's name; rename one, results go by name")
+            self.refuse_same_name(set_name(folder), folder)
             self.test_sets[set_name(folder)] = find_pairs(folder, scale, setting="data.benchmarks")
 
     def _split(self, roots: list[str], validation: str | int) -> tuple[list[Pair], list[Pair]]:
@@ -90,13 +91,17 @@ class SuperResolutionData(PairedData):
         if isinstance(validation, str):
             return pairs, find_pairs(validation, self.scale, setting="data.validation")
         if len(pairs) < 2:
-            raise ValueError(
-                f"data.root={','.join(roots)} holds one picture, expected at least two, one of them to hold out; "
-                "or set data.validation to a folder or to photos_held_out"
+            raise SettingError(
+                "data.root",
+                f"{','.join(roots)}, which holds one image",
+                "at least two images, one of them to hold out",
+                "or set data.validation to a folder, such as photos_held_out",
             )
         if not 1 <= validation < len(pairs):
-            raise ValueError(
-                f"data.validation is {validation}, expected a folder, or 1 to {len(pairs) - 1} pictures to hold out "
-                f"of the {len(pairs)} in data.root={','.join(roots)}"
+            raise SettingError(
+                "data.validation",
+                validation,
+                f"a folder, or 1 to {len(pairs) - 1} of the {len(pairs)} images in data.root={','.join(roots)} to hold "
+                "out",
             )
         return pairs[:-validation], pairs[-validation:]

@@ -1,32 +1,35 @@
-"""Pairs for image-to-image translation: contours, label maps or photos in, photos out."""
+"""Data for image-to-image translation: contours, label maps or photos in, photos out."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from restore.data.ab_folders import Direction
 from restore.data.base import PairedData
-from restore.data.checks import Checked, refuse_shared
+from restore.data.cache import ImageCache
+from restore.data.checks import Checked, SmallestSide, refuse_shared
 from restore.data.datasets import Sample
+from restore.data.pair_reader import DecodedPair
 from restore.data.pairs import Pair
-from restore.data.translation_dataset import Kept, TranslationCrops
-from restore.data.translation_source import InputKind, Source
+from restore.data.translation_dataset import InputKind, TranslationCrops, TranslationSource
 from restore.image import reading
+from restore.io.errors import SettingError
 
-if TYPE_CHECKING:  # see paired_images
+if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
 
 FEW_PAIRS = 100  # the smallest set of the pix2pix paper (Isola et al., CVPR 2017) has 400
-LOOKED_AT = 10  # files side by side
+INSPECTED = 10  # files side by side
 
 
 class TranslationData(PairedData):
-    """Training crops and whole validation images of pairs of pictures.
+    """Training crops and whole validation images of pairs of images.
 
-    Folder layouts: see :mod:`restore.data.ab_folders`. With ``degradations`` a folder of photos will do, and
-    their partners, contours for example, are made of them.
+    Folder layouts: see :mod:`restore.data.ab_folders`. With ``degradations`` a folder of photos is enough, and
+    their partners, contours for example, are made from them.
 
     Args:
         root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of such; with
@@ -35,9 +38,9 @@ class TranslationData(PairedData):
         in_channels: of lq, as the model takes it; 3, or with ``one_hot`` the number of classes.
         input_kind: ``rgb``, or ``labels`` for class indices and class colours (:class:`restore.data.labels.Labels`).
         palette, classes, one_hot, snap_distance, snap_share: of label maps.
-        direction, folder_a, folder_b: which picture is the input (:class:`restore.data.ab_folders.Layout`).
-        load_size: the shorter side of a picture is brought to so many pixels before a crop is cut from it, and to
-            ``patch_size`` for validation (pix2pix: 286 and 256); null leaves all sizes as they are.
+        direction, folder_a, folder_b: which image is the input (:class:`restore.data.ab_folders.Layout`).
+        load_size: images are resized so that the shorter side has so many pixels before a crop is cut, and
+            ``patch_size`` pixels for validation (pix2pix: 286 and 256); null keeps all sizes.
         patch_size: side of a training crop.
         flip: mirror half of the crops left to right.
         batch_size: samples of one step over all processes.
@@ -45,13 +48,13 @@ class TranslationData(PairedData):
             out (the last by name); or null for the ``val``, else ``test`` part of ``root`` itself.
         val_limit: validate on the first so many pairs of it only; null for all.
         benchmarks: folders (their ``test`` part) scored once, after training.
-        degradations: make lq of photos that stand alone, in training and validation.
+        degradations: make lq from single photos, in training and validation.
         num_workers: loader processes; changes nothing but speed.
         cache_gb: training pairs are kept in memory, at ``load_size``, up to this many GiB.
         seed: of order, crops, flips and degradations.
 
     Raises:
-        ValueError, FileNotFoundError: settings that do not fit, and everything wrong with the files, at once.
+        SettingError: settings that do not fit together, a folder that does not exist, no pairs.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class TranslationData(PairedData):
         )
         _check_sizes(scale, patch_size, load_size)
         self.flip, self.load_size = flip, load_size
-        self.source = Source(
+        self.source = TranslationSource(
             in_channels=in_channels,
             input_kind=input_kind,
             palette=palette,
@@ -108,9 +111,10 @@ class TranslationData(PairedData):
             patch_size=patch_size,
             degradations=degradations,
         )
-        labels = self.source.reading.labels
+        labels = self.source.reader.labels
         self.label_settings = None if labels is None else labels.settings()
-        self.kept = Kept(self.source.reading, load_size, cache_gb)
+        self.crop_reader = replace(self.source.reader, side=load_size)
+        self.decoded_pairs: ImageCache[Pair, DecodedPair] = ImageCache(cache_gb)
         self.smallest_whole = self.source.smallest_whole
         self._find_sets([root] if isinstance(root, str) else root, validation, val_limit, benchmarks)
 
@@ -119,7 +123,7 @@ class TranslationData(PairedData):
     ) -> None:
         """The pairs of training, of validation and of the benchmarks."""
         if not roots:
-            raise ValueError("data.root is empty, expected a folder or a list of folders")
+            raise SettingError("data.root", "empty", "a folder or a list of folders")
         found = [self.source.layout.find(each, ("train",), setting="data.root") for each in roots]
         pairs = [pair for _, each in found for pair in each]
         self.train_pairs, name, held_out = self._split(pairs, roots, validation, found[0][0].removesuffix("_train"))
@@ -127,8 +131,7 @@ class TranslationData(PairedData):
         self.test_sets = dict(self.validation_sets)
         for folder in benchmarks:
             name, of_folder = self.source.layout.find(folder, ("test",), setting="data.benchmarks")
-            if name in self.test_sets:
-                raise ValueError(f"data.benchmarks: {folder} has another set's name; rename one, results go by name")
+            self.refuse_same_name(name, folder)
             self.test_sets[name] = of_folder
 
     def _split(
@@ -137,64 +140,76 @@ class TranslationData(PairedData):
         layout = self.source.layout
         if validation is None:
             if not layout.has_split(roots[0], ("val", "test")):
-                raise ValueError(
-                    f"data.validation is null, but data.root={roots[0]} has no val or test part; set it to a "
-                    "folder, or to the number of pairs to hold out"
+                raise SettingError(
+                    "data.validation",
+                    None,
+                    f"a folder or the number of pairs to hold out, because data.root={roots[0]} has no val or test "
+                    "part",
                 )
             validation = roots[0]
         if isinstance(validation, str):
             return pairs, *layout.find(validation, ("val", "test"), setting="data.validation")
         if not 1 <= validation < len(pairs):
-            raise ValueError(
-                f"data.validation is {validation}, expected a folder, null for the val or test part of data.root, or 1 "
-                f"to {len(pairs) - 1} of its {len(pairs)} pairs to hold out"
+            raise SettingError(
+                "data.validation",
+                validation,
+                f"a folder, null for the val or test part of data.root, or 1 to {len(pairs) - 1} of its {len(pairs)} "
+                "pairs to hold out",
             )
         return pairs[:-validation], f"{stem}_held_out", pairs[-validation:]
 
     def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:
-        """Decode a set's files, read its label maps; the pairs of training stay in memory."""
+        """Validate a set's files, label maps too; the pairs of training stay in memory."""
         if not is_training:
             return self.source.check(pairs, setting="data")
-        side, reason = self.smallest_whole if self.load_size else (self.patch_size, "data.patch_size")
-        return self.source.check(pairs, setting="data", smallest=(side, reason), kept=self.kept)
+        is_resized = self.load_size is not None
+        smallest = self.smallest_whole if is_resized else SmallestSide(self.patch_size, "data.patch_size")
+        reader, cache = self.crop_reader, self.decoded_pairs
+        return self.source.check(pairs, setting="data", smallest=smallest, reader=reader, cache=cache)
 
     @property
-    def cache(self) -> tuple[int, int]:
-        """See the base class."""
-        return self.kept.kept_bytes, self.kept.room
+    def cache(self) -> ImageCache[Any, Any]:
+        """Training pairs in memory."""
+        return self.decoded_pairs
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
-        """Refuse a pair that is in two sets; warn of a small training set, and of photos taken for two pictures."""
+        """Refuse a pair that is in two sets; warn of a small training set, and of photos read as two images."""
         # one file alone may well be in two sets: two photos can have the same, empty, contours
         held = {name: {sample: pair.gt for sample, pair in each.samples.items()} for name, each in checked.items()}
         refuse_shared(held, "is the pair of")
         warnings, count = [], len(self.train_pairs)
         if count < FEW_PAIRS:
             warnings.append(
-                f"training has {count} pairs, fewer than {FEW_PAIRS}: a discriminator learns so few by heart, and the "
-                "network repeats them; more pairs, or augmentation of what the discriminator sees, help"
+                f"training has {count} pairs, fewer than {FEW_PAIRS}: the discriminator and the network overfit; more "
+                "pairs, or augmentation of the discriminator's input, help"
             )
-        halves = [pair.gt for pair in self.train_pairs if pair.lq_half is not None][:LOOKED_AT]
-        single = [file for file in halves if is_one_picture(reading.read_rgb8(file))]
+        halves = [pair.gt for pair in self.train_pairs if pair.lq_half is not None][:INSPECTED]
+        single = [file for file in halves if is_one_image(reading.read_rgb8(file))]
         if len(single) > len(halves) / 2:
             warnings.append(
-                f"{single[0]} and others are taken for two pictures side by side, but their halves run into one "
-                "another; photos alone need something that makes their partners, see data=contours"
+                f"{single[0]} and others are read as two images side by side, but their halves continue each other; "
+                "single photos need degradations that make their partners, see data=contours"
             )
         return warnings
 
     def crops(self, count: int) -> Dataset[Sample]:
         """The ``count`` numbered training samples of a run."""
         return TranslationCrops(
-            self.train_pairs, self.kept, patch_size=self.patch_size, flip=self.flip, count=count, seed=self.seed
+            self.train_pairs,
+            self.crop_reader,
+            self.decoded_pairs,
+            patch_size=self.patch_size,
+            flip=self.flip,
+            count=count,
+            seed=self.seed,
         )
 
     def images(self, pairs: list[Pair]) -> Dataset[Sample]:
-        """Whole pictures to be scored."""
+        """Whole images to be scored."""
         return self.source.images(pairs, seed=self.seed)
 
 
-def is_one_picture(pixels: Tensor) -> bool:
+def is_one_image(pixels: Tensor) -> bool:
     """Whether the two halves of uint8 (3, H, W) meet as neighbouring columns elsewhere do."""
     steps = pixels.float().diff(dim=2).abs().mean((0, 1))
     return bool(steps[pixels.shape[2] // 2 - 1] < 2 * steps.mean())
@@ -202,11 +217,12 @@ def is_one_picture(pixels: Tensor) -> bool:
 
 def _check_sizes(scale: int, patch_size: int, load_size: int | None) -> None:
     if scale != 1:
-        raise ValueError(f"data.scale is {scale}, but both pictures of a pair have one size; choose model=translation")
+        raise SettingError(
+            "data.scale", scale, "1, because both images of a pair have one size", "choose model=translation"
+        )
     if patch_size < 11:
-        raise ValueError(f"data.patch_size is {patch_size}, expected at least 11 pixels, SSIM's window")
+        raise SettingError("data.patch_size", patch_size, "at least 11 pixels, SSIM's window")
     if load_size is not None and load_size < patch_size:
-        raise ValueError(
-            f"data.load_size is {load_size}, expected at least data.patch_size={patch_size}, which is cut from it, or "
-            "null"
+        raise SettingError(
+            "data.load_size", load_size, f"at least data.patch_size={patch_size}, which is cut from it, or null"
         )

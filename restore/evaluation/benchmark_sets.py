@@ -6,12 +6,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from restore.data.blur_sharp_folders import find_sequences, not_blurred, set_name, split_folder
-from restore.data.checks import Checked, check_pairs
+from restore.data.checks import Checked, check_pairs, smallest_scored
 from restore.data.datasets import WholeImages
-from restore.data.deblur import DeblurData
 from restore.data.pairs import DataProblem, find_pairs
 from restore.data.pairs import set_name as folder_name
-from restore.data.translation_source import Source
+from restore.data.translation_dataset import TranslationSource
 from restore.io.errors import SettingError
 from restore.metrics.protocols import Protocol
 
@@ -27,7 +26,7 @@ class _Benchmark(NamedTuple):
 
 
 def open_benchmarks(
-    roots: Sequence[str], scale: float, protocol: Protocol, source: Callable[[], Source]
+    roots: Sequence[str], scale: float, protocol: Protocol, source: Callable[[], TranslationSource]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Find the images of every benchmark, and check each file.
 
@@ -82,24 +81,22 @@ def _supported(scale: float, protocol: Protocol) -> int:
     return int(scale)
 
 
-def _find_sharp(root: str, scale: int, source: Callable[[], Source]) -> _Benchmark:
+def _find_sharp(root: str, scale: int, source: Callable[[], TranslationSource]) -> _Benchmark:
     pairs = find_pairs(root, scale, setting="benchmarks")
-    reason = "crop_border leaves less than SSIM's window of a smaller one"
 
     def check() -> Checked:
-        return check_pairs(pairs, scale, smallest_gt=2 * scale + 11, reason=reason, setting="benchmarks")
+        return check_pairs(pairs, scale, smallest=smallest_scored(crop_border=scale), setting="benchmarks")
 
     return _Benchmark(folder_name(root), check, WholeImages(pairs, scale=scale))
 
 
-def _find_blurred(root: str, scale: int, source: Callable[[], Source]) -> _Benchmark:
+def _find_blurred(root: str, scale: int, source: Callable[[], TranslationSource]) -> _Benchmark:
     folder = split_folder(root, ("test",))
     pairs = find_sequences(folder, setting="benchmarks")
     name = set_name(str(folder))
-    least, reason = DeblurData.smallest_whole
 
     def check() -> Checked:
-        checked = check_pairs(pairs, 1, smallest_gt=least, reason=reason, setting="benchmarks")
+        checked = check_pairs(pairs, 1, smallest=smallest_scored(), setting="benchmarks")
         if checked.sharper:
             log.warning(not_blurred(name, checked.sharper, len(pairs)))
         return checked
@@ -107,12 +104,12 @@ def _find_blurred(root: str, scale: int, source: Callable[[], Source]) -> _Bench
     return _Benchmark(name, check, WholeImages(pairs, scale=1))
 
 
-def _find_translated(root: str, scale: int, source: Callable[[], Source]) -> _Benchmark:
+def _find_translated(root: str, scale: int, source: Callable[[], TranslationSource]) -> _Benchmark:
     opened = source()
     name, pairs = opened.layout.find(root, ("test",), setting="benchmarks")
     return _Benchmark(name, lambda: opened.check(pairs, setting="benchmarks"), opened.images(pairs))
 
 
-_FINDERS: Mapping[str, Callable[[str, int, Callable[[], Source]], _Benchmark]] = MappingProxyType(
+_FINDERS: Mapping[str, Callable[[str, int, Callable[[], TranslationSource]], _Benchmark]] = MappingProxyType(
     {"super_resolution": _find_sharp, "deblur": _find_blurred, "translation": _find_translated}
 )

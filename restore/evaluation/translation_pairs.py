@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from restore.config.build import arguments, build
 from restore.data.labels import Labels
-from restore.data.translation_source import Source
+from restore.data.translation_dataset import TranslationSource
 from restore.io.errors import SettingError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OF_SNAPPING = ("snap_distance", "snap_share")  # depend on how smeared the colours of a benchmark's files are
 
 
-def source_of(data: Any, restorer: "Restorer") -> Source:
+def source_of(data: Any, restorer: "Restorer") -> TranslationSource:
     """The source of translation pairs for a restorer.
 
     Args:
@@ -25,7 +25,7 @@ def source_of(data: Any, restorer: "Restorer") -> Source:
     Raises:
         SettingError: settings of other data than translation pairs, or other label maps than in training.
     """
-    missing = [name for name in inspect.signature(Source).parameters if name not in data]
+    missing = [name for name in inspect.signature(TranslationSource).parameters if name not in data]
     if missing:
         raise SettingError(
             "data",
@@ -33,11 +33,11 @@ def source_of(data: Any, restorer: "Restorer") -> Source:
             f"pairs for translation, with data.{missing[0]}, to say how the benchmarks are read",
             "set data=translation_folder or one like it",
         )
-    settings = arguments(data, "data", of=Source, without=["degradations"])
+    settings = arguments(data, "data", of=TranslationSource, without=["degradations"])
     if restorer.labels is not None:
         settings |= labels_as_trained(settings, restorer.labels.settings())
     network = {"in_channels": restorer.in_channels, "input_kind": restorer.input_kind}
-    return Source(**settings | network, degradations=build(data.degradations, "data.degradations"))
+    return TranslationSource(**settings | network, degradations=build(data.degradations, "data.degradations"))
 
 
 def labels_as_trained(given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:

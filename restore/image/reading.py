@@ -28,7 +28,9 @@ _ORIENTATION_TAG = 0x0112
 _T = TypeVar("_T")
 
 
-def read(path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata = "strip") -> Picture:
+def read(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata = "strip", data: bytes | None = None
+) -> Picture:
     """Read a PNG, JPEG, TIFF, WebP or BMP file, rotated upright by its EXIF orientation.
 
     Palette and CMYK files become RGB; the first frame of an animation is taken, with a warning.

@@ -58,14 +58,14 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
 
 def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
     """The files in order, and the folder for their results."""
-    from restore.data.pairs import by_number, picture_files
+    from restore.data.pairs import by_number, image_files
 
     path = Path(source)
     if path.is_file():
         files, folder = [path], path.parent
     elif path.is_dir():
         folder = path.resolve()  # "." has no name
-        files, folder = _without_results(picture_files(path)), folder.with_name(f"{folder.name}_{label}")
+        files, folder = _without_results(image_files(path)), folder.with_name(f"{folder.name}_{label}")
     else:
         named = [Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES]
         files = _without_results(named)

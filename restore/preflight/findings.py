@@ -100,9 +100,9 @@ def uncached_bytes(data: Any, opened: Opened) -> int:
     """Memory that decoded training pictures will take beyond those of a sample."""
     if not isinstance(data, PairedData) or opened.opened == opened.total:
         return 0
-    kept, room = data.cache
+    kept = data.cache.kept_bytes
     whole = kept * len(data.train_pairs) / len(data.checked["training"].sizes)
-    return int(min(whole, kept + room) - kept)
+    return int(min(whole, kept + data.cache.room) - kept)
 
 
 def trial(model: Any, data: Any, measured: Measured, file: Path) -> list[Finding]:

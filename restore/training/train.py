@@ -112,7 +112,7 @@ def _describe(
     for warning in warnings:
         log.warning(warning)
     device = str(trainer.strategy.root_device)
-    fingerprints = data.prepare()  # finds the warnings on the way, and keeps the pictures: every process needs them
+    fingerprints = data.prepare()  # in every process: it keeps decoded images
     facts = {
         "device": device,
         "processes": trainer.world_size,

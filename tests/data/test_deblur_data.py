@@ -18,6 +18,7 @@ from restore.data.deblur import DeblurData
 from restore.data.pairs import DataProblem, Pair, find_pairs
 from restore.degradations.motion_blur import MotionBlur
 from restore.image.reading import read_rgb8
+from restore.io.errors import SettingError
 from tests.conftest import blurred_pair, photo
 
 
@@ -63,8 +64,9 @@ def test_input_and_target_folders_are_understood_and_count_as_one_sequence(tmp_p
     assert [pair.name for pair in both.train_pairs] == ["0", "1", "2"]
     assert both.validation_names == ["d_test"]
     both.prepare()
-    with pytest.raises(ValueError, match=r"holds the one sequence d_train.*last_frames"):
+    with pytest.raises(SettingError) as error:
         data(tmp_path / "d")
+    assert (error.value.key, error.value.got) == ("data.validation", 1)
 
 
 def test_partners_may_have_another_format(tmp_path: Path) -> None:
@@ -159,38 +161,42 @@ def test_a_set_called_training_cannot_stand_in_for_the_training_pictures(tmp_pat
     (tmp_path / "g" / "train").rename(twin)
     root = [str(twin / "train0"), str(twin / "train1")]
     settings: dict[str, Any] = {setting: str(twin) if setting == "validation" else [str(twin)]}
-    with pytest.raises(
-        ValueError, match=r"data\.validation or data\.benchmarks names a folder called training.*rename"
-    ):
+    with pytest.raises(SettingError) as error:
         DeblurData(root=root, patch_size=16, **settings).prepare()
+    assert (error.value.key, error.value.remedy) == (f"data.{setting}", "rename the folder")
 
 
 def test_a_single_sequence_is_an_error_whose_remedy_works_and_is_remembered(tmp_path: Path) -> None:
     gopro(tmp_path / "g", train=1, frames=12)
-    with pytest.raises(ValueError, match=r"data\.validation is 1.*the one sequence train0.*last_frames"):
+    with pytest.raises(SettingError) as error:
         data(tmp_path / "g")
+    assert (error.value.key, error.value.got) == ("data.validation", 1)
+    assert "the one sequence train0" in error.value.expected
+    assert "data.validation=last_frames" in error.value.remedy
     last = data(tmp_path / "g", validation="last_frames")
     assert [pair.name for pair in last.validation_sets["g_last_frames"]] == ["train0/000011"]
     assert len(last.train_pairs) == 11
     last.prepare()
     assert last.warnings == [
-        "sequence train0 is in training and in g_last_frames: frames of one scene are near-duplicates, scores flatter"
+        "sequence train0 is in training and in g_last_frames: its frames are near-duplicates, so scores are optimistic"
     ]
 
 
 def test_one_frame_sequences_are_held_out_whole_or_not_at_all(tmp_path: Path) -> None:
     gopro(tmp_path / "g", train=3, frames=1)
     assert [pair.name for pair in data(tmp_path / "g").validation_sets["g_held_out"]] == ["train2/000000"]
-    with pytest.raises(ValueError, match=r"last_frames, but no sequence in data\.root has more than one frame"):
+    with pytest.raises(SettingError) as error:
         data(tmp_path / "g", validation="last_frames")
+    assert (error.value.key, error.value.got) == ("data.validation", "last_frames")
 
 
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), count=st.integers(-1, 7))
 def test_a_split_loses_no_frame_and_cuts_no_sequence(sizes: list[int], count: int) -> None:
     pairs = [Pair(f"s{s}/{k}", Path(f"s{s}/{k}"), None, f"s{s}") for s, size in enumerate(sizes) for k in range(size)]
     if not 1 <= count < len(sizes):
-        with pytest.raises(ValueError, match=r"data\.validation is"):
+        with pytest.raises(SettingError) as error:
             blur_sharp_folders.hold_out_sequences(pairs, count)
+        assert (error.value.key, error.value.got) == ("data.validation", count)
     else:
         train, held_out = blur_sharp_folders.hold_out_sequences(pairs, count)
         assert train + held_out == pairs
@@ -258,7 +264,7 @@ def test_swapped_folders_are_warned_of(tmp_path: Path) -> None:
     swapped = data(tmp_path / "g")
     swapped.prepare()
     assert len(swapped.warnings) == 1
-    assert "training: 3 of 3 blurred pictures are as sharp as the sharp ones or sharper" in swapped.warnings[0]
+    assert "training: 3 of 3 blurred images are as sharp as the sharp ones or sharper" in swapped.warnings[0]
     assert str(folder / "blur" / "000000.png") in swapped.warnings[0]
 
 
@@ -275,7 +281,7 @@ def test_a_copy_of_the_sharp_picture_is_warned_of_and_a_slight_blur_is_not(tmp_p
     copied = data(tmp_path / "g")
     copied.prepare()
     assert len(copied.warnings) == 1
-    assert "training: 1 of 3 blurred pictures are as sharp as the sharp ones or sharper" in copied.warnings[0]
+    assert "training: 1 of 3 blurred images are as sharp as the sharp ones or sharper" in copied.warnings[0]
     assert str(folder / "blur" / "000001.png") in copied.warnings[0]
 
 
@@ -311,35 +317,46 @@ def test_grey_pairs_and_odd_sizes_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "parts"),
+    ("settings", "key", "got"),
     [
-        ({"root": "gone"}, ["data.root", "gone", "not a folder"]),
-        ({"root": "flat"}, ["flat holds no pairs", "{blur,sharp}", "data=synthetic_blur"]),
-        ({"root": "empty"}, ["empty holds no pairs"]),
-        ({"root": []}, ["data.root is empty"]),
-        ({"scale": 2}, ["data.scale is 2", "one size", "model=deblur"]),
-        ({"patch_size": 1}, ["data.patch_size is 1", "at least 2"]),
-        ({"validation": 2}, ["data.validation is 2", "1 to 1 sequences"]),
-        ({"validation": "gone"}, ["data.validation", "gone", "not a folder"]),
-        ({"benchmarks": ["gone"]}, ["data.benchmarks", "gone", "not a folder"]),
-        ({"validation": "last_frame"}, ["data.validation", "last_frame is not a folder", "last_frames"]),
-        ({"validation": "g", "benchmarks": ["g"]}, ["data.benchmarks: g is already scored as g_test; leave it out"]),
-        ({"benchmarks": ["g", "g"]}, ["data.benchmarks: g is already scored as g_test; leave it out"]),
-        ({"benchmarks": ["g", "other/g"]}, ["data.benchmarks: other/g has another set's name; rename"]),
-        ({"batch_size": 0}, ["data.batch_size is 0", "positive"]),
+        ({"root": "gone"}, "root", "gone"),
+        ({"root": "flat"}, "root", "1 problem with the data"),
+        ({"root": "empty"}, "root", "1 problem with the data"),
+        ({"root": []}, "root", "empty"),
+        ({"scale": 2}, "scale", 2),
+        ({"patch_size": 1}, "patch_size", 1),
+        ({"validation": 2}, "validation", 2),
+        ({"validation": "gone"}, "validation", "gone"),
+        ({"validation": "last_frame"}, "validation", "last_frame"),
+        ({"val_limit": 0}, "val_limit", 0),
+        ({"benchmarks": ["gone"]}, "benchmarks", "gone"),
+        ({"validation": "g", "benchmarks": ["g"]}, "benchmarks", "g"),
+        ({"benchmarks": ["g", "g"]}, "benchmarks", "g"),
+        ({"benchmarks": ["g", "other/g"]}, "benchmarks", "other/g"),
+        ({"batch_size": 0}, "batch_size", 0),
+        ({"num_workers": -1}, "num_workers", -1),
+        ({"cache_gb": -1.0}, "cache_gb", -1.0),
+        ({"degradations": [3]}, "degradations", [3]),
     ],
 )
 def test_bad_settings_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], parts: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], key: str, got: object
 ) -> None:
     monkeypatch.chdir(tmp_path)
     gopro(Path("g"), frames=1)
     gopro(Path("other/g"), frames=1)
     photo(Path("flat") / "a.png")
     Path("empty").mkdir()
-    with pytest.raises((ValueError, OSError)) as caught:
+    with pytest.raises(SettingError) as error:
         data(Path("g"), **settings)
-    assert all(part in str(caught.value) for part in parts), caught.value
+    assert (error.value.key, str(error.value.got)) == (f"data.{key}", str(got))
+
+
+def test_a_folder_without_pairs_is_told_what_it_needs(tmp_path: Path) -> None:
+    photo(tmp_path / "flat" / "a.png")
+    with pytest.raises(DataProblem) as error:
+        data(tmp_path / "flat")
+    assert all(part in error.value.problems[0] for part in ("flat holds no pairs", "{blur,sharp}", "synthetic_blur"))
 
 
 # --- crops ---

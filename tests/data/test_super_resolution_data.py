@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ from PIL import Image
 
 from restore.data.checks import check_pairs
 from restore.data.datasets import TrainingCrops, WholeImages
-from restore.data.pairs import DataProblem, Pair, Pictures, find_pairs, set_name
+from restore.data.pairs import DataProblem, Pair, find_pairs, set_name
 from restore.data.photos import EMBEDDED, embedded
 from restore.data.super_resolution import SuperResolutionData
+from restore.image.reading import read_rgb8
 from restore.ops.resize import resize_8bit
 from tests.conftest import photo
 
@@ -100,23 +102,28 @@ def test_whole_images_are_cut_to_the_scale_and_grey_keeps_one_channel(tmp_path: 
     assert images[1]["lq"].shape == (3, 5, 5)
 
 
-def test_pictures_keeps_what_fits(tmp_path: Path) -> None:
-    paths = [photo(tmp_path / f"{k}.png", 30, 30) for k in range(3)]
-    pairs = [Pair(path.stem, path) for path in paths]
-    kept = Pictures(cache_gb=2.5 * 30 * 30 * 3 / 2**30)
-    fingerprint = check_pairs(pairs, 2, pictures=kept, setting="data.root").fingerprint
-    before = [kept.read(path) for path in paths]
-    for path in paths:
+def test_prepare_keeps_training_images_while_they_fit(tmp_path: Path) -> None:
+    for k in range(4):
+        photo(tmp_path / "s" / f"{k}.png", 30, 30, seed=k)
+    gb = 2.5 * 30 * 30 * 3 / 2**30
+    data = SuperResolutionData(root=str(tmp_path / "s"), scale=2, patch_size=16, validation=1, cache_gb=gb)
+    fingerprints = data.prepare()
+    assert {name: len(digest) for name, digest in fingerprints.items()} == {"training": 64, "s_held_out": 64}
+    assert data.cache.kept_bytes == 2 * 30 * 30 * 3
+    before = {pair.gt: data.cache.get(pair.gt, read_rgb8) for pair in data.train_pairs}
+    copies = {path: pixels.clone() for path, pixels in before.items()}
+    dataset = data.crops(30)
+    for i in range(30):  # cut from the kept images, which stay as they are
+        dataset[i]["lq"].zero_()
+        dataset[i]["gt"].zero_()
+    for path in before:
         path.unlink()
     there = 0
-    for path, pixels in zip(paths, before, strict=True):
-        try:
-            assert torch.equal(kept.read(path), pixels)
+    for path, pixels in copies.items():
+        with contextlib.suppress(FileNotFoundError):
+            assert torch.equal(data.cache.get(path, read_rgb8), pixels)
             there += 1
-        except FileNotFoundError:
-            pass
     assert there == 2
-    assert len(fingerprint) == 64
 
 
 def test_a_fingerprint_follows_content_and_names(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from restore.data.ab_folders import Layout
+from restore.data.pair_reader import DecodedPair, to_side
 from restore.data.pairs import DataProblem, Pair
 from restore.data.sampling import RunSampler
 from restore.data.translation import TranslationData
-from restore.data.translation_dataset import to_side
-from restore.data.translation_source import Source
+from restore.data.translation_dataset import TranslationSource
 from restore.degradations.basic import Canny, GaussianNoise, RandomOrder
 from restore.image.picture import to_float
 from restore.image.reading import read_rgb8
+from restore.io.errors import SettingError
 from tests.conftest import photo
 
+AGAIN = DecodedPair(torch.zeros(3, 1, 1), None, "")
 PALETTE = [[0, 0, 255], [255, 80, 0], [0, 255, 0]]
 
 
@@ -56,6 +59,10 @@ def label_maps(root: Path, count: int) -> Path:
 def data(folder: Path | str, **settings: Any) -> TranslationData:
     arguments: dict[str, Any] = {"root": str(folder), "patch_size": 16} | settings
     return TranslationData(**arguments)
+
+
+def decoded_again(pair: Pair) -> DecodedPair:
+    return AGAIN
 
 
 # --- layouts ---
@@ -101,7 +108,7 @@ def test_side_by_side_is_cut_in_halves(tmp_path: Path, width: int) -> None:
 
 def test_an_odd_middle_column_belongs_to_no_half() -> None:
     whole = torch.arange(7).expand(1, 1, 7)
-    gt, lq = Pair("a", Path("a"), Path("a"), lq_half="left").apart([whole])
+    gt, lq = Pair("a", Path("a"), Path("a"), lq_half="left").split([whole])
     assert (lq.flatten().tolist(), gt.flatten().tolist()) == ([0, 1, 2], [4, 5, 6])
 
 
@@ -121,8 +128,9 @@ def test_photos_alone_become_contours_and_photos(tmp_path: Path) -> None:
 def test_the_embedded_photos_serve_for_contours_alone() -> None:
     made = data("photos_train", validation="photos_held_out", degradations=[Canny()])
     assert (len(made.train_pairs), made.validation_names) == (4, ["photos_held_out"])
-    with pytest.raises(ValueError, match=r"photos_train, photos without partners; name a folder of pairs"):
+    with pytest.raises(SettingError) as error:
         data("photos_train", validation=1)
+    assert (error.value.key, error.value.got) == ("data.root", "photos_train")
 
 
 def test_several_roots_are_one_set(tmp_path: Path) -> None:
@@ -240,7 +248,7 @@ def test_classes_stay_classes_through_jitter_and_flip(tmp_path: Path) -> None:
 def test_sizes_load_then_crop_and_validation_at_the_crops_size(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "s", {"train": 2, "val": 1}, height=40, width=61)
     jitter = data(root, load_size=20)
-    assert jitter.kept.draw(jitter.train_pairs[0]).gt.shape == (3, 20, 30)
+    assert jitter.crop_reader.read(jitter.train_pairs[0]).gt.shape == (3, 20, 30)
     assert jitter.images(jitter.validation_sets["s_val"])[0]["gt"].shape == (3, 16, 24)
     plain = data(root)
     assert plain.images(plain.validation_sets["s_val"])[0]["gt"].shape == (3, 40, 61)
@@ -264,11 +272,11 @@ def test_random_degradations_are_drawn_anew_and_fixed_ones_once(tmp_path: Path) 
     first, second = noisy.crops(9)[0], noisy.crops(9)[1]
     assert not torch.equal(first["lq"], second["lq"])
     assert torch.equal(first["lq"], noisy.crops(9)[0]["lq"])
-    assert noisy.kept.draw(noisy.train_pairs[0]).lq is None
+    assert noisy.crop_reader.read(noisy.train_pairs[0]).lq is None
     fixed = data(tmp_path / "p", validation=1, degradations=[Canny()])
-    assert fixed.kept.draw(fixed.train_pairs[0]).lq is not None
+    assert fixed.crop_reader.read(fixed.train_pairs[0]).lq is not None
     mixed = data(tmp_path / "p", validation=1, degradations=[RandomOrder(steps=[Canny()])])
-    assert mixed.kept.draw(mixed.train_pairs[0]).lq is None
+    assert mixed.crop_reader.read(mixed.train_pairs[0]).lq is None
 
 
 def test_the_check_keeps_what_fits_into_memory(tmp_path: Path) -> None:
@@ -277,7 +285,7 @@ def test_the_check_keeps_what_fits_into_memory(tmp_path: Path) -> None:
     for room, count in ((0.0, 0), (2.5 * nbytes / 2**30, 2), (1.0, 4)):
         found = data(root, cache_gb=room)
         found.prepare()
-        assert sum(found.kept.draw(pair) is found.kept.draw(pair) for pair in found.train_pairs) == count
+        assert sum(found.cache.get(pair, decoded_again) is not AGAIN for pair in found.train_pairs) == count
 
 
 # --- checks ---
@@ -315,7 +323,7 @@ def test_labels_that_are_none_are_named_before_training(tmp_path: Path) -> None:
     settings = {"input_kind": "labels", "palette": PALETTE, "validation": 1}
     with pytest.raises(DataProblem, match=r"1 problem .*\n.*A/2\.png: \d+ of 1920 pixels \(\d+%\) are farther"):
         data(root, **settings).prepare()
-    with pytest.raises(DataProblem, match=r"4 problems(.|\n)*see that data\.direction"):  # photos as labels
+    with pytest.raises(DataProblem, match=r"4 problems(.|\n)*check data\.direction"):  # photos as labels
         data(root, direction="b_to_a", **settings).prepare()
 
 
@@ -365,7 +373,7 @@ def test_photos_taken_for_two_pictures_are_warned_of(tmp_path: Path) -> None:
         photo(tmp_path / "p" / f"{k}.png", 40, 60, seed=k)
     wrong = data(tmp_path / "p", validation=1)
     wrong.prepare()
-    assert "0.png and others are taken for two pictures side by side" in wrong.warnings[1]
+    assert "0.png and others are read as two images side by side" in wrong.warnings[1]
     assert "data=contours" in wrong.warnings[1]
     right = data(side_by_side(tmp_path / "s", 3), validation=1)
     right.prepare()
@@ -373,43 +381,59 @@ def test_photos_taken_for_two_pictures_are_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "parts"),
+    ("settings", "key", "got"),
     [
-        ({"root": "gone"}, ["data.root", "gone is not a folder"]),
-        ({"root": "empty"}, ["empty holds no pictures", "folders A and B", "side by side"]),
-        ({"root": "empty", "degradations": [Canny()]}, ["empty holds no pictures", "photos"]),
-        ({"root": []}, ["data.root is empty"]),
-        ({"scale": 2}, ["data.scale is 2", "model=translation"]),
-        ({"direction": "ab"}, ["data.direction is ab", "a_to_b or b_to_a"]),
-        ({"folder_a": "B"}, ["data.folder_a is 'B'", "two folder names"]),
-        ({"patch_size": 10}, ["data.patch_size is 10", "at least 11"]),
-        ({"load_size": 15}, ["data.load_size is 15", "data.patch_size=16"]),
-        ({"validation": 2}, ["data.validation is 2", "1 to 1 of its 2 pairs"]),
-        ({"validation": "gone"}, ["data.validation", "gone is not a folder"]),
-        ({"root": "flat"}, ["data.validation is null", "no val or test part"]),
-        ({"benchmarks": ["gone"]}, ["data.benchmarks", "gone is not a folder"]),
-        ({"benchmarks": ["g/val"]}, ["data.benchmarks", "rename"]),
-        ({"input_kind": "label"}, ["data.input_kind is label"]),
-        ({"input_kind": "labels"}, ["neither data.palette nor data.classes"]),
-        ({"one_hot": True}, ["data.one_hot is true", "data.input_kind=labels"]),
-        ({"input_kind": "labels", "palette": PALETTE, "degradations": [Canny()]}, ["data.degradations make pictures"]),
-        ({"in_channels": 1}, ["data.in_channels is 1", "these inputs have 3 (rgb)"]),
-        (
-            {"input_kind": "labels", "palette": [*PALETTE, [0, 0, 0]], "one_hot": True},
-            ["data.in_channels is 3", "these inputs have 4 (labels, one-hot)", "model.in_channels"],
-        ),
+        ({"root": "gone"}, "root", "gone"),
+        ({"root": []}, "root", "empty"),
+        ({"scale": 2}, "scale", 2),
+        ({"direction": "ab"}, "direction", "ab"),
+        ({"folder_a": "B"}, "folder_a", "'B'"),
+        ({"patch_size": 10}, "patch_size", 10),
+        ({"load_size": 15}, "load_size", 15),
+        ({"validation": 2}, "validation", 2),
+        ({"validation": "gone"}, "validation", "gone"),
+        ({"root": "flat"}, "validation", None),
+        ({"benchmarks": ["gone"]}, "benchmarks", "gone"),
+        ({"benchmarks": ["g/val"]}, "benchmarks", "g/val"),
+        ({"input_kind": "label"}, "input_kind", "label"),
+        ({"input_kind": "labels"}, "palette", None),
+        ({"one_hot": True}, "one_hot", True),
+        ({"in_channels": 1}, "in_channels", 1),
+        ({"input_kind": "labels", "palette": [*PALETTE, [0, 0, 0]], "one_hot": True}, "in_channels", 3),
     ],
 )
 def test_bad_settings_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], parts: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], key: str, got: object
 ) -> None:
     monkeypatch.chdir(tmp_path)
     two_folders(Path("g"), {"train": 2, "val": 1})
     side_by_side(Path("flat"), 2)
-    Path("empty").mkdir()
-    with pytest.raises((ValueError, OSError)) as caught:
+    with pytest.raises(SettingError) as error:
         data("g", **settings)
-    assert all(part in str(caught.value) for part in parts), caught.value
+    assert (error.value.key, error.value.got) == (f"data.{key}", got)
+
+
+def test_label_maps_cannot_be_made_by_degradations(tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as error:
+        data(tmp_path, input_kind="labels", palette=PALETTE, degradations=[Canny()])
+    assert error.value.key == "data.degradations"
+
+
+@pytest.mark.parametrize(("degradations", "part"), [([], "folders A and B"), ([Canny()], "or photos")])
+def test_an_empty_folder_is_told_what_it_needs(tmp_path: Path, degradations: list[Any], part: str) -> None:
+    with pytest.raises(DataProblem) as error:
+        data(tmp_path, degradations=degradations)
+    assert error.value.key == "data.root"
+    assert "holds no images" in error.value.problems[0]
+    assert part in error.value.problems[0]
+
+
+def test_problems_of_data_come_out_of_other_processes_as_they_are() -> None:
+    problem = DataProblem("data", [f"{k}.png: damaged" for k in range(25)])
+    again = pickle.loads(pickle.dumps(problem))
+    assert (str(again), again.key, again.problems) == (str(problem), "data", problem.problems)
+    assert str(problem).splitlines()[0] == "data: 25 problems with the data; mend or remove the files:"
+    assert str(problem).splitlines()[-1] == "  ... and 5 more"
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -419,10 +443,11 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         data(root)
 
 
-def test_evaluation_takes_of_the_settings_what_is_not_of_training() -> None:
+def test_whole_images_have_the_size_of_a_crop_where_crops_are_cut_from_resized_images() -> None:
     settings: dict[str, Any] = {"in_channels": 3, "input_kind": "rgb", "palette": None, "classes": None}
     settings |= {"one_hot": False, "snap_distance": 48.0, "snap_share": 0.0, "direction": "b_to_a", "folder_a": "A"}
-    settings |= {"folder_b": "B", "load_size": 40, "patch_size": 32, "degradations": []}
-    source = Source.of(settings | {"batch_size": 4, "flip": True})
-    assert source.layout == Layout(direction="b_to_a")
-    assert source.side == 32
+    settings |= {"folder_b": "B", "patch_size": 32, "degradations": []}
+    resized, plain = (TranslationSource(load_size=size, **settings) for size in (40, None))
+    assert resized.layout == plain.layout == Layout(direction="b_to_a")
+    assert (resized.reader.side, plain.reader.side) == (32, None)
+    assert (resized.smallest_whole.pixels, plain.smallest_whole.pixels) == (10, 11)
