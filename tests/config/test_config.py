@@ -108,7 +108,7 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["data.num_workers=-1"], ["data.num_workers", "-1", "at least 0"]),
         (["data.val_limit=0"], ["data.val_limit", "0", "at least 1"]),
         (["callbacks.ema.decay=1.5"], ["callbacks.ema.decay", "1.5"]),
-        (["data.validation=9"], ["data.validation", "9", "4 in data.root"]),
+        (["data.validation=9"], ["data.validation is 9", "the 4 images in data.root"]),
         (["model=deblur_tiny"], ["data.scale is 1", "data=synthetic_blur", "data=gopro"]),
         (["data=synthetic_blur"], ["data.scale is 2", "model=deblur"]),
         (
