@@ -37,6 +37,7 @@ def read(
 
     Args:
         metadata: ``keep`` reads EXIF, XMP, IPTC and texts as well, see :mod:`restore.image.metadata`.
+        data: the file's content, where the caller has read it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -48,7 +49,7 @@ def read(
     doubts: list[str] = []
     try:
         with _collected_warnings() as said:
-            picture = _decode(path.read_bytes(), path, max_pixels, metadata, doubts)
+            picture = _decode(path.read_bytes() if data is None else data, path, max_pixels, metadata, doubts)
     except UnsupportedKind as error:
         raise ValueError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:

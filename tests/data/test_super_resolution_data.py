@@ -126,6 +126,21 @@ def test_prepare_keeps_training_images_while_they_fit(tmp_path: Path) -> None:
     assert there == 2
 
 
+def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(3):
+        photo(tmp_path / f"{k}.png", seed=k)
+    opened: list[Path] = []
+    read = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        opened.append(path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    check_pairs(find_pairs(str(tmp_path), 2), 2, setting="data.root")
+    assert sorted(opened) == [tmp_path / f"{k}.png" for k in range(3)]
+
+
 def test_a_fingerprint_follows_content_and_names(tmp_path: Path) -> None:
     def fingerprint() -> str:
         return check_pairs(find_pairs(str(tmp_path / "s"), 2), 2, setting="data.root").fingerprint
