@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
+from restore.networks.multires_translation import MultiResTranslation
 from restore.networks.attention_unet import AttentionModule, AttentionUNet
 from restore.networks.information_gain import AttentionGenerator, InformationGainNetwork, ResidualGroup
-from restore.networks.multires_translation import MultiResTranslation
 from restore.networks.zssr import ZSSRNetwork
 
 HERE = Path(__file__).parent
@@ -63,7 +63,7 @@ def settings(preset: str) -> dict[str, Any]:
     return own if below is None else settings(below) | own
 
 
-def shapes(network: nn.Module, parts: Sequence[nn.Module], *inputs: Any) -> list[str]:
+def shapes(run: Callable[..., Any], parts: Sequence[nn.Module], *inputs: Any) -> list[str]:
     """Height x width x channels of what each part puts out, once the network has run."""
     seen: dict[nn.Module, str] = {}
 
@@ -71,7 +71,7 @@ def shapes(network: nn.Module, parts: Sequence[nn.Module], *inputs: Any) -> list
         seen[module] = "x".join(str(side) for side in (*out.shape[2:], out.shape[1]))
 
     hooks = [part.register_forward_hook(note) for part in parts]
-    network(*inputs)
+    run(*inputs)
     for hook in hooks:
         hook.remove()
     return [seen[part] for part in parts]
@@ -194,7 +194,7 @@ def translation() -> Drawing:
     inputs = [torch.zeros(1, 3, side >> r, side >> r) for r in range(given["levels"])]
     levels: list[Any] = list(network.levels)
     parts = [part for level in levels for part in (level.settle, level.refine, level.head)]
-    sizes = shapes(network, [*parts, network.trunk.blocks, network.trunk], inputs)
+    sizes = shapes(network.outputs, [*parts, network.trunk.blocks, network.trunk], inputs)
     lowest = len(levels) - 1
     boxes, arrows = [], []
     for r in range(len(levels)):

@@ -18,8 +18,7 @@ from typing import Any
 import yaml
 
 from experiments.data_folder import data_folder
-from restore.checkpoints import model_card
-from restore.models import loading
+from restore.checkpoints import model_card, reader
 
 EMBEDDED = [
     {"name": "astronaut", "terms": "public domain", "attribution": "NASA, in scikit-image"},
@@ -46,12 +45,12 @@ def main() -> None:
     parser.add_argument("benchmarks", nargs="+", help="folders under $RESTORE_DATA")
     parser.add_argument("--no-ensemble", action="store_true", help="do not score with self-ensemble as well")
     given = parser.parse_args()
-    stored = loading.read(given.run / "checkpoints/last.ckpt")
+    stored = reader.read(given.run / "checkpoints/last.ckpt")
     facts = model_card.rebuilding(stored["restore"]["method"], stored["restore"]["arguments"], "ema")
     facts |= {"training": training(given.run)}
     ensembles = (False,) if given.no_ensemble else (False, True)
     path = model_card.SHIPPED / f"{given.name}.safetensors"
-    model_card.write(path, facts, loading.network_weights(stored, "ema"))
+    model_card.write(path, facts, reader.network_weights(stored, "ema"))
     results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in ensembles]
     model_card.write_facts(path, facts | {"results": results})
 

@@ -120,6 +120,7 @@ def _training_step(cfg: DictConfig, *, channels_last: bool, bf16: bool = False, 
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = build(cfg.model, "model", **changes).network.to(memory_format=layout)
+    forward = network.traceable()  # leaves the layout as it is
     optimizer = torch.optim.Adam(network.parameters())
     side = cfg.patch_size // cfg.model.scale
     lq = torch.rand(cfg.batch_size, 3, side, side).contiguous(memory_format=layout)
@@ -127,7 +128,7 @@ def _training_step(cfg: DictConfig, *, channels_last: bool, bf16: bool = False, 
 
     def work() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = l1(network(lq), gt)
+            loss = l1(forward(lq), gt)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -186,7 +187,7 @@ def budget(cfg: DictConfig) -> Iterator[Line]:
 
     height, width = cfg.picture
     inference = Inference(device="cpu", memory_gb=cfg.memory_gb)
-    restorer = NetworkRestorer("untrained", build(cfg.model, "model"), inference)
+    restorer = NetworkRestorer("untrained", build(cfg.model, "model").network, inference)
     restorer.restore(torch.rand(3, 8, 8))
     before = _reset_high_water_mib()
     started = time.perf_counter()

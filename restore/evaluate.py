@@ -79,7 +79,7 @@ def _roots(given: Any) -> list[str]:
 
 def _facts(cfg: DictConfig, restorer: "Restorer", protocol: "Protocol", fingerprints: dict[str, str]) -> results.Row:
     """What ``results.json`` says before there are scores."""
-    from restore.models.loading import sha256
+    from restore.checkpoints.reader import sha256
 
     return {
         "ckpt_path": cfg.ckpt_path,
@@ -95,7 +95,7 @@ def _facts(cfg: DictConfig, restorer: "Restorer", protocol: "Protocol", fingerpr
 
 def _dependencies(cfg: DictConfig, facts: results.Row) -> results.Row:
     """What an image's score depends on."""
-    from restore.models.loading import sha256
+    from restore.checkpoints.reader import sha256
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
     free = ("benchmarks", "output", "devices", "save_images", "lpips_weights", "inception_weights")

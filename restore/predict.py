@@ -64,7 +64,7 @@ def _refuse_settings(cfg: DictConfig, targets: Sequence[Path]) -> None:
 
 def _dependencies(cfg: DictConfig) -> dict[str, Any]:
     """What a result depends on beside its input file."""
-    from restore.models.loading import sha256
+    from restore.checkpoints.reader import sha256
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     free = ("input", "output", "device", "devices")

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from restore.callbacks.run_timer import RunTimer
+from restore.checkpoints import reader
 from restore.io.files import locked, read_mapping
 from restore.models import loading
 from restore.models.super_resolution import SuperResolution
@@ -58,7 +59,7 @@ def run_folder(tmp_path: Path, run_id: str, name: str = "super_resolution") -> P
 
 
 def last(tmp_path: Path, run_id: str, **where: str) -> dict[str, Any]:
-    return loading.read(run_folder(tmp_path, run_id, **where) / "checkpoints" / "last.ckpt")
+    return reader.read(run_folder(tmp_path, run_id, **where) / "checkpoints" / "last.ckpt")
 
 
 def same_weights(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -324,8 +325,8 @@ def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) 
     assert cli("fit", *FAST, "run_id=x2").status == 0
     source = run_folder(tmp_path, "x2") / "checkpoints" / "best.ckpt"
     model = SuperResolution(scale=4, groups=2, blocks=2, channels=16)
-    state = loading.network_weights(loading.read(source), "ema")
-    report = model.init_from(state)
+    state = reader.network_weights(reader.read(source), "ema")
+    report = model.network.init_from(state)
     assert report["missing"] == ["upsampler.2.weight", "upsampler.2.bias"]
     assert report["unexpected"] == report["reshaped"] == []
     assert torch.equal(model.network.head.weight, state["head.weight"])
@@ -549,7 +550,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = running.communicate(timeout=60)[0]
     assert running.returncode == 130, out
     assert "interrupted. Start the same command with run_id=x again" in out
-    assert loading.read(file)["global_step"] >= EVERY
+    assert reader.read(file)["global_step"] >= EVERY
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from PIL import Image
 
 from restore.image import reading, writing
 from restore.image.picture import Picture, to_float
-from restore.inference.restorer import Bicubic
+from restore.inference.baselines import Bicubic
 from restore.models.deblur import Deblur
 from restore.ops import tiling
 from restore.ops.resize import resize, resize_8bit
@@ -269,9 +269,9 @@ def test_memory_does_not_grow_with_the_number_of_frames(cli: Cli, tmp_path: Path
     resident: list[int] = []
 
     class Looking(Bicubic):
-        def restore(self, *given: Any, **settings: Any) -> Any:
+        def bands(self, *given: Any, **settings: Any) -> Any:
             resident.append(resident_bytes())
-            return super().restore(*given, **settings)
+            return super().bands(*given, **settings)
 
     from restore.inference import load
 

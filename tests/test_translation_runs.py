@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from restore.checkpoints import reader
 from restore.models import loading
 from restore.models.translation.model import Translation
 from tests.conftest import TINY_TRANSLATION, Cli, photo
@@ -87,7 +88,7 @@ def test_a_lower_levels_score_does_not_remain_the_best(
     folder = run_folder(tmp_path, "a", NAME)
     best = [float(row["best/l1"]) for row in rows(folder)]
     assert best == pytest.approx([0.01, 0.01, 0.03, 0.03, 0.03, 0.03])  # steps 3 and 4 are level 0's, 5 and 6 joint
-    stored = loading.read(folder / "checkpoints" / "best.ckpt")
+    stored = reader.read(folder / "checkpoints" / "best.ckpt")
     assert stored["global_step"] == 3
     assert int(stored["state_dict"]["network.top"]) == 0
     with monkeypatch.context() as patch:  # killed at the border

@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from restore.checkpoints import reader
 from restore.data.photos import embedded
 from restore.image import reading, writing
 from restore.image.picture import Picture
-from restore.inference import restorer, zero_shot
-from restore.models import loading
+from restore.inference import baselines, zero_shot
 from restore.ops.blur_kernels import gaussian_kernel
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
@@ -174,7 +174,7 @@ def test_cancelling_leaves_the_best_so_far(number: int, status: int, devices: in
         (["scale=2", "zero_shot.data.image=in.png"], "the picture comes from input or benchmarks"),
         (["scale=2", "zero_shot.model.scale=3.0"], "set scale instead"),
         (["scale=8", "zero_shot.model.kernel=estimate"], "scale is 8, expected 2, 3 or 4"),
-        (["scale=2", "pool_window=48"], "pool_window is 48, but zero_shot takes no mean"),
+        (["scale=2", "pool_window=48"], "pool_window is 48, expected null, because zero_shot takes no mean"),
         (["scale=2", "devices=0"], "devices is 0"),
         (["scale=2", "threads=0"], "threads is 0"),
     ],
@@ -232,15 +232,15 @@ def test_an_interrupted_evaluation_goes_on_from_its_last_picture(
         photo(tmp_path / "set" / "HR" / f"{name}.png", 34, 40, seed=ord(name))
     options = (*TINY, "ckpt_path=zero_shot", "scale=2", "benchmarks=[set]")
     assert cli("evaluate", *options, "output=whole").status == 0
-    restore, seen = zero_shot.ZeroShotRestorer.restore, []
+    bands, seen = zero_shot.ZeroShotRestorer.bands, []
 
     def interrupted(self: Any, lq: Any, **rest: Any) -> Any:
         seen.append(lq)
         if len(seen) == 3:
             signal.raise_signal(signal.SIGTERM)
-        return restore(self, lq, **rest)
+        return bands(self, lq, **rest)
 
-    monkeypatch.setattr(zero_shot.ZeroShotRestorer, "restore", interrupted)
+    monkeypatch.setattr(zero_shot.ZeroShotRestorer, "bands", interrupted)
     stopped = cli("evaluate", *options, "output=cut")
     assert stopped.status == 143
     assert "interrupted after 2 images; the same command continues from there" in " ".join(stopped.out.split())
@@ -254,14 +254,13 @@ def test_an_interrupted_evaluation_of_anything_else_ends_as_signalled(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo(tmp_path / "set" / "HR" / "a.png", 34, 40)
-    restore = restorer.Bicubic._restore
+    bands = baselines.Bicubic.bands
 
-    def interrupted(self: Any, lq: Any, report: Any) -> Any:
+    def interrupted(self: Any, lq: Any, **rest: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
-        report(1, 2)
-        return restore(self, lq, report)
+        return bands(self, lq, **rest)
 
-    monkeypatch.setattr(restorer.Bicubic, "_restore", interrupted)
+    monkeypatch.setattr(baselines.Bicubic, "bands", interrupted)
     stopped = cli("evaluate", "ckpt_path=bicubic", "scale=2", "benchmarks=[set]", "output=cut")
     assert stopped.status == 130
     assert "interrupted after 0 images" in " ".join(stopped.out.split())
@@ -310,7 +309,7 @@ def test_crashes_on_either_side_of_a_scale_step_change_nothing(
     assert whole.status == 0, whole.err
     survive(cli, monkeypatch, (*options, "run_id=x"), crashes)
     runs = [tmp_path / "outputs" / "zero_shot" / run for run in ("whole", "x")]
-    states = [loading.read(run / "checkpoints" / "last.ckpt") for run in runs]
+    states = [reader.read(run / "checkpoints" / "last.ckpt") for run in runs]
     assert same_weights(*states)
     assert [record["begin"] for record in states[0]["scale_steps"]] == begins
     results = [json.loads((run / "result.json").read_text()) for run in runs]
@@ -326,7 +325,7 @@ def test_a_training_that_ends_early_is_finished_and_its_checkpoint_enlarges(cli:
     run = tmp_path / "outputs" / "zero_shot" / "a"
     steps = json.loads((run / "result.json").read_text())["steps"]
     assert 300 <= steps < 1000
-    assert loading.read(run / "checkpoints" / "last.ckpt")["global_step"] == steps
+    assert reader.read(run / "checkpoints" / "last.ckpt")["global_step"] == steps
     (run / "result.json").unlink()  # killed between its last step and its result
     assert cli("fit", *options).status == 0
     assert json.loads((run / "result.json").read_text())["steps"] == steps

@@ -70,7 +70,7 @@ def weights(names: list[str]) -> None:
 
 def evaluate(ckpt_path: str, output: Path, benchmarks: list[Path], *overrides: str) -> list[dict[str, Any]]:
     """Rows of results.csv, from `restore evaluate` where they are not there for these very weights."""
-    from restore.models.loading import sha256
+    from restore.checkpoints.reader import sha256
 
     done = output / "results.json"
     if not done.exists() or json.loads(done.read_text())["sha256"] != sha256(ckpt_path):

@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from restore.io.errors import SettingError
+
 FORMAT = 1  # of checkpoints and cards; raised when an older one can no longer be read as it stands
 SHIPPED = Path(__file__).parent.parent / "weights"
 
@@ -25,7 +27,7 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
-class NotOurs(ValueError):
+class NotOurs(SettingError):
     """A sound file of weights that this package did not write."""
 
 
@@ -38,12 +40,13 @@ def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
     """What a safetensors file holds, by name.
 
     Raises:
-        ValueError: it is damaged.
+        SettingError: it is damaged.
     """
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        raise ValueError(f"{setting}: {path} is damaged ({type(error).__name__}); use another") from error
+        reason = f"a sound file, but it is damaged ({type(error).__name__})"
+        raise SettingError(setting, path, reason, "use another") from error
 
 
 def read(path: Path, *, setting: str) -> dict[str, Any]:
@@ -54,16 +57,17 @@ def read(path: Path, *, setting: str) -> dict[str, Any]:
 
     Raises:
         NotOurs: no card beside the weights.
-        ValueError: either is damaged.
+        SettingError: either is damaged.
     """
     beside = path.with_suffix(".json")
     if not beside.is_file():
-        raise NotOurs(f"{setting}: {path} has no card {beside.name} beside it, which says what network it is")
+        raise NotOurs(setting, path, f"weights with a card {beside.name} beside them, which says what network they are")
     weights = tensors(path, setting=setting)
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise ValueError(f"{setting}: the card of {path} is damaged ({type(error).__name__}); use another") from error
+        reason = f"weights with a sound card, but {beside.name} is damaged ({type(error).__name__})"
+        raise SettingError(setting, path, reason, "use another") from error
     return {"restore": card, "state_dict": {f"network.{name}": value for name, value in weights.items()}}
 
 

@@ -60,7 +60,7 @@ class Scorer:
         """
         from restore.image import writing
         from restore.image.picture import Picture
-        from restore.inference.restorer import Interrupted
+        from restore.inference.restorer import RestorationCancelled
         from restore.metrics.protocols import protocol
 
         sample, started = self.sets[task.benchmark][task.number], time.perf_counter()
@@ -70,7 +70,7 @@ class Scorer:
 
         try:
             pred = restorer.restore(sample["lq"], progress=progress, cancel=context.cancel)
-        except Interrupted:
+        except RestorationCancelled:
             return None
         except ValueError as error:
             raise ValueError(f"{task.benchmark}/{sample['name']}: {error}") from error

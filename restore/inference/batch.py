@@ -118,7 +118,7 @@ class FileRestorer:
     def restore(self, restorer: "Restorer", task: FileTask, context: Context) -> Outcome:
         """Restore one file; what is wrong with it is its outcome, and no error."""
         from restore.image import writing
-        from restore.inference.restorer import Interrupted, restore_picture
+        from restore.inference.restorer import RestorationCancelled, restore_picture
 
         (source, target), started = task, time.perf_counter()
 
@@ -130,7 +130,7 @@ class FileRestorer:
             writing.refuse_unwritable(target, picture, scale=restorer.scale)
             restored = restore_picture(restorer, picture, progress=progress, cancel=context.cancel)
             writing.write(target, restored, quality=self.quality)
-        except Interrupted:
+        except RestorationCancelled:
             return Outcome(interrupted=True)
         except (ValueError, OSError) as error:
             return Outcome(str(error) if str(source) in str(error) else f"{source}: {error}")

@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram
 
 from restore.checkpoints import model_card
 from restore.models import loading
-from restore.models.base import RestorationModel
+from restore.networks.contract import RestorationNetwork
 from restore.ops import tiling
 from restore.ops.tiling import Forward
 
@@ -32,11 +32,11 @@ class Portable(nn.Module):
     border; see :func:`restore.ops.tiling.pad` for the same in plain words.
     """
 
-    def __init__(self, model: RestorationModel) -> None:
+    def __init__(self, network: RestorationNetwork) -> None:
         super().__init__()
-        self.network = model.network
-        self.forward_padded = model.traceable()
-        self.min_size, self.multiple_of, self.scale = model.min_size, model.multiple_of, model.scale
+        self.network = network
+        self.forward_padded = network.traceable()
+        self.min_size, self.multiple_of, self.scale = network.min_size, network.multiple_of, network.scale
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, in_channels, H, W), [0, 1] -> (N, 3, scale H, scale W), not clamped."""
@@ -56,56 +56,56 @@ class Portable(nn.Module):
         return image.index_select(dim, tiling.border(length, grown))
 
 
-def trace(model: RestorationModel) -> ExportedProgram:
+def trace(network: RestorationNetwork) -> ExportedProgram:
     """The graph of ``restore_whole`` with free batch, height and width."""
-    model.network.to(memory_format=torch.contiguous_format)  # the other layout would make one picture a special case
-    example = torch.rand(2, model.in_channels, 21, 27)
-    least = smallest_side(model)
+    network.to(memory_format=torch.contiguous_format)  # the other layout would make one image a special case
+    example = torch.rand(2, network.in_channels, 21, 27)
+    least = smallest_side(network)
     free = {0: Dim("batch", min=1), 2: Dim("height", min=least), 3: Dim("width", min=least)}
     # as torch.onnx does: a map inside that may have one row is no reason for a graph of its own
     with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-        return torch.export.export(Portable(model).eval(), (example,), dynamic_shapes={"lq": free}, strict=False)
+        return torch.export.export(Portable(network).eval(), (example,), dynamic_shapes={"lq": free}, strict=False)
 
 
-def smallest_side(model: RestorationModel) -> int:
+def smallest_side(network: RestorationNetwork) -> int:
     """Where torch's graph begins: no map inside it may have a side of 1, which torch holds to be another kind of size.
 
     What is translated from it knows no such limit.
     """
-    return 3 if model.multiple_of == 1 or model.min_size > model.multiple_of else model.multiple_of + 1
+    return 3 if network.multiple_of == 1 or network.min_size > network.multiple_of else network.multiple_of + 1
 
 
-def contract(model: RestorationModel) -> dict[str, Any]:
-    """What who runs the file must know of the model; see :class:`RestorationModel`."""
-    names = ("method", "scale", "in_channels", "input_kind", "multiple_of", "min_size", "halo", "protocol")
-    return {name: getattr(model, name) for name in names}
+def contract(network: RestorationNetwork) -> dict[str, Any]:
+    """The facts that a program which runs the file needs; see :class:`RestorationNetwork`."""
+    names = ("scale", "in_channels", "input_kind", "multiple_of", "min_size", "halo", "protocol")
+    return {name: getattr(network, name) for name in names}
 
 
-def sizes(model: RestorationModel, least: int) -> list[tuple[int, int, int]]:
+def sizes(network: RestorationNetwork, least: int) -> list[tuple[int, int, int]]:
     """(batch, height, width), odd: the smallest square, then above what the network takes, across and upright."""
-    unit = max(model.min_size, model.multiple_of)
+    unit = max(network.min_size, network.multiple_of)
     return [(1, least, least), (2, (unit + 12) | 1, (2 * unit + 22) | 1), (1, (2 * unit + 30) | 1, (unit + 6) | 1)]
 
 
-def differences(model: RestorationModel, run: Forward, *, least: int = 1) -> dict[str, float]:
+def differences(network: RestorationNetwork, run: Forward, *, least: int = 1) -> dict[str, float]:
     """Largest difference between the model and what was written, for each of three sizes, the smallest ``least``.
 
     Raises:
         ValueError: one is not below ``TOLERANCE``.
     """
     generator, found = torch.Generator().manual_seed(0), {}
-    for batch, height, width in sizes(model, least):
-        lq = torch.rand(batch, model.in_channels, height, width, generator=generator)
+    for batch, height, width in sizes(network, least):
+        lq = torch.rand(batch, network.in_channels, height, width, generator=generator)
         with torch.inference_mode():
-            expected, pred = model.restore_whole(lq), run(lq)
-        where = f"{batch}x{model.in_channels}x{height}x{width}"
+            expected, pred = network.restore_whole(lq), run(lq)
+        where = f"{batch}x{network.in_channels}x{height}x{width}"
         if pred.shape != expected.shape:
             raise ValueError(f"format: {where} became {tuple(pred.shape)}, expected {tuple(expected.shape)}")
         found[where] = float((pred - expected).abs().max())
         if not found[where] < TOLERANCE:  # also where it is not a number
             raise ValueError(
-                f"format: what was written differs from the model by {found[where]:.2g} at {where}, expected less than "
-                f"{TOLERANCE:g}; nothing is kept, choose another format or opset"
+                f"format: what was written differs from the network by {found[where]:.2g} at {where}, expected less "
+                f"than {TOLERANCE:g}; nothing is kept, choose another format or opset"
             )
     return found
 
@@ -120,12 +120,12 @@ class Format(ABC):
     suffix: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
 
-    def least(self, model: RestorationModel) -> int:
+    def least(self, network: RestorationNetwork) -> int:
         """An odd side that the file takes, as small as can be."""
         return 1
 
     @abstractmethod
-    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+    def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
         """Write the model."""
 
     @abstractmethod
@@ -150,14 +150,14 @@ class Onnx(Format):
             raise ValueError(f"opset is {opset}, expected 18 to 23")
         self.opset = opset
 
-    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+    def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
         """Trace, translate, save."""
         for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they report every step
             logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the translator's own insides
             program = torch.onnx.export(
-                trace(model),
+                trace(network),
                 dynamo=True,
                 opset_version=self.opset,
                 input_names=["lq"],
@@ -206,15 +206,15 @@ class TorchExport(Format):
 
     suffix = ".pt2"
 
-    def least(self, model: RestorationModel) -> int:
+    def least(self, network: RestorationNetwork) -> int:
         """See :func:`smallest_side`."""
-        return smallest_side(model) | 1
+        return smallest_side(network) | 1
 
-    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+    def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
         """Trace and save."""
-        facts = {**facts, "smallest_side": smallest_side(model)}
+        facts = {**facts, "smallest_side": smallest_side(network)}
         inside = {"contract.json": json.dumps(facts, ensure_ascii=False)}
-        torch.export.save(trace(model), path, extra_files=inside)
+        torch.export.save(trace(network), path, extra_files=inside)
 
     def open(self, path: Path) -> Forward:
         """The program, loaded."""
@@ -227,14 +227,14 @@ class Safetensors(Format):
 
     suffix = ".safetensors"
 
-    def write(self, path: Path, model: RestorationModel, facts: Mapping[str, Any]) -> None:
+    def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
         """Both files."""
-        model_card.write(path, facts, model.network.state_dict())
+        model_card.write(path, facts, network.state_dict())
         self.weights = facts["weights"]
 
     def open(self, path: Path) -> Forward:
         """The model rebuilt from the card."""
-        return loading.load_model(path, self.weights).restore_whole
+        return loading.load_network(path, self.weights).restore_whole
 
     def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
         """The card again, with what was found."""

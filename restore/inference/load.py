@@ -1,19 +1,22 @@
-"""Opens anything that restores a picture: a checkpoint, shipped weights and the baselines are rows of one table."""
+"""Opens anything that restores an image: checkpoints, shipped weights, other people's weights and the baselines."""
 
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from restore.checkpoints import model_card
 from restore.checkpoints.model_card import NotOurs
 from restore.config.inference import Adaptation, Inference
+from restore.inference.baselines import Bicubic, Identity
 from restore.inference.network import NetworkRestorer
-from restore.inference.restorer import Bicubic, Identity, Restorer
-from restore.inference.zero_shot import AdaptedRestorer, ZeroShotRestorer
-from restore.models import loading
-from restore.models.base import RestorationModel
+from restore.inference.restorer import Restorer
+from restore.inference.zero_shot import ZeroShotNetworkRestorer, ZeroShotRestorer
+from restore.io.errors import SettingError
+from restore.models.loading import load_network
 from restore.models.third_party import load_foreign
-from restore.models.zero_shot.model import ZeroShotSuperResolution
+from restore.models.zero_shot.network import ZeroShotNetwork
+from restore.networks.contract import RestorationNetwork
 
 
 def _open_zero_shot(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
@@ -26,16 +29,19 @@ def _open_bicubic(scale: float | None, inference: Inference, adaptation: Adaptat
 
 def _given(scale: float | None, ckpt_path: str) -> float:
     if scale is None:
-        raise ValueError(
-            f"scale is not given, and ckpt_path={ckpt_path} has none of its own; set scale=2, for example, or name "
-            f"weights that have one, {' or '.join(f'ckpt_path={name}' for name in model_card.shipped())}"
+        shipped = " or ".join(f"ckpt_path={name}" for name in model_card.shipped())
+        raise SettingError(
+            "scale",
+            "not given",
+            f"a number, because ckpt_path={ckpt_path} has none of its own",
+            f"set scale=2, for example, or name weights that have one, {shipped}",
         )
     return scale
 
 
 def _open_identity(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
     if scale not in (None, 1):
-        raise ValueError(f"scale is {scale:g}, but ckpt_path=identity changes nothing; set scale=1 or leave it out")
+        raise SettingError("scale", f"{scale:g}", "1, because ckpt_path=identity changes nothing", "leave scale out")
     return Identity()
 
 
@@ -43,6 +49,11 @@ _OPENERS: dict[str, Callable[[float | None, Inference, Adaptation], Restorer]] =
     "zero_shot": _open_zero_shot,
     "bicubic": _open_bicubic,
     "identity": _open_identity,
+}
+
+# networks that are run otherwise than whole or in tiles of their input
+_OTHERWISE: dict[type[RestorationNetwork], Callable[[str, Any, Inference], Restorer]] = {
+    ZeroShotNetwork: ZeroShotNetworkRestorer
 }
 
 
@@ -66,30 +77,27 @@ def open_restorer(
     """
     inference = inference or Inference()
     if scale is not None and not math.isfinite(scale):
-        raise ValueError(f"scale is {scale}, expected a number")
+        raise SettingError("scale", scale, "a number")
     scale = int(scale) if scale is not None and scale == round(scale) else scale  # 2.0 is a 2 on a command line
     if ckpt_path in _OPENERS:
         if inference.pool_window is not None:
-            raise ValueError(f"pool_window is {inference.pool_window}, but {ckpt_path} takes no mean over the image")
+            expected = f"null, because {ckpt_path} takes no mean over the image"
+            raise SettingError("pool_window", inference.pool_window, expected, "leave it out")
         return _OPENERS[ckpt_path](scale, inference, adaptation or Adaptation())
     try:
-        model = loading.load_model(ckpt_path, inference.weights)
+        network = load_network(ckpt_path, inference.weights)
     except NotOurs as unknown:
-        model = load_foreign(Path(ckpt_path), unknown)
+        network = load_foreign(Path(ckpt_path), unknown)
     if inference.pool_window is not None:
-        model.pool_locally(inference.pool_window)
-    if scale not in (None, model.scale):
-        raise ValueError(
-            f"scale is {scale:g}, but {ckpt_path} was trained for {model.scale:g}; leave scale out or train another"
+        network.pool_locally(inference.pool_window)
+    if scale not in (None, network.scale):
+        raise SettingError(
+            "scale",
+            f"{scale:g}",
+            f"{network.scale:g}, which {ckpt_path} was trained for",
+            "leave scale out or train another",
         )
-    return _restorer_of(restorer_name(ckpt_path), model, inference)
-
-
-def _restorer_of(name: str, model: RestorationModel, inference: Inference) -> Restorer:
-    if model.method != "zero_shot":
-        return NetworkRestorer(name, model, inference)
-    assert isinstance(model, ZeroShotSuperResolution)
-    return AdaptedRestorer(name, model, inference)
+    return _OTHERWISE.get(type(network), NetworkRestorer)(restorer_name(ckpt_path), network, inference)
 
 
 def restorer_name(ckpt_path: str) -> str:

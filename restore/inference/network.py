@@ -1,7 +1,6 @@
 """A trained network as a restorer: whole, or tile by tile within a memory budget."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,11 +8,12 @@ from torch import Tensor
 from restore.config.inference import Inference
 from restore.data.labels import Labels
 from restore.image.picture import to_float
-from restore.inference.restorer import Progress, Restorer, pick_device, reporter
-from restore.models.base import RestorationModel
+from restore.inference.restorer import Progress, Restorer, as_lq, pick_device, reporter
+from restore.io.errors import SettingError
+from restore.networks.contract import RestorationNetwork
 from restore.ops import tiling
 
-PROGRAM = 800 * 2**20  # bytes of Python with PyTorch and Lightning
+PROGRAM = 800 * 2**20  # bytes of Python with PyTorch
 ROWS = 2048  # of a row of tiles, reckoned
 
 
@@ -22,27 +22,25 @@ class NetworkRestorer(Restorer):
 
     Args:
         name: for tables and file names.
-        model: rebuilt from a checkpoint.
+        network: rebuilt from a checkpoint.
         inference: how to run it.
     """
 
     scale: int
 
-    def __init__(self, name: str, model: RestorationModel, inference: Inference) -> None:
+    def __init__(self, name: str, network: RestorationNetwork, inference: Inference) -> None:
         self.ensemble = inference.ensemble(default=False)
         self.name, self.inference = name + ("+ensemble" if self.ensemble else ""), inference
         self.device = pick_device(inference.device)
-        self.model = model.eval().to(self.device)
-        self.scale, self.in_channels, self.input_kind = model.scale, model.in_channels, model.input_kind
-        self.multiple_of, self.min_size, self.halo = model.multiple_of, model.min_size, model.halo
-        self.protocol, self.keeps_kind = model.protocol, model.keeps_kind
-        self.labels = None if model.label_settings is None else Labels.of(model.label_settings)
-        self._context = inference.tile_overlap if model.halo is None else model.halo
-        if model.why_no_tiles is not None and inference.tile not in ("auto", "none"):
-            raise ValueError(
-                f"tile is {inference.tile}, but {name} restores a picture as a whole, because {model.why_no_tiles}; "
-                "leave tile out"
-            )
+        self.network = network.eval().to(self.device)
+        self.scale, self.in_channels, self.input_kind = int(network.scale), network.in_channels, network.input_kind
+        self.multiple_of, self.min_size, self.halo = network.multiple_of, network.min_size, network.halo
+        self.protocol, self.keeps_kind = network.protocol, network.keeps_kind
+        self.labels = None if network.label_settings is None else Labels.of(network.label_settings)
+        self._context = inference.tile_overlap if network.halo is None else network.halo
+        if network.why_no_tiles is not None and inference.tile not in ("auto", "none"):
+            expected = f"auto or none: {name} restores an image as a whole, because {network.why_no_tiles}"
+            raise SettingError("tile", inference.tile, expected, "leave tile out")
 
     def tile_for(self, size: tuple[int, int]) -> int | None:
         """The tile used for an image of (height, width), or None when it is run whole."""
@@ -51,12 +49,12 @@ class NetworkRestorer(Restorer):
             return None
         if choice != "auto":
             return tiling.round_up(int(choice), self.multiple_of)
-        if self.model.why_no_tiles is not None:
+        if self.network.why_no_tiles is not None:
             self._refuse_too_large(size)
             return None
         return tiling.largest_tile(
             size,
-            bytes_per_pixel=self.model.bytes_per_pixel,
+            bytes_per_pixel=self.network.bytes_per_pixel,
             memory_gb=self.inference.memory_gb,
             halo=self._context,
             multiple_of=self.multiple_of,
@@ -64,10 +62,10 @@ class NetworkRestorer(Restorer):
         )
 
     def _held(self, size: tuple[int, int]) -> int:
-        """Bytes of a large picture of (height, width) beside its tiles.
+        """Bytes of a large image of (height, width) beside its tiles.
 
         Levels of 8 bit that came in and go out, a row of tiles as float (with the ensemble three whole results), and
-        Python with PyTorch, which a small picture does not answer for.
+        Python with PyTorch, which a small image is not charged with.
         """
         height, width = size
         area = self.scale**2
@@ -77,62 +75,75 @@ class NetworkRestorer(Restorer):
 
     def _refuse_too_large(self, size: tuple[int, int]) -> None:
         height, width = (tiling.round_up(max(length, self.min_size), self.multiple_of) for length in size)
-        needed = height * width * self.model.bytes_per_pixel / 2**30
+        needed = height * width * self.network.bytes_per_pixel / 2**30
         if needed > self.inference.memory_gb:
-            raise ValueError(
-                f"memory_gb is {self.inference.memory_gb:g}, but a picture of {size[1]}x{size[0]} px needs about "
-                f"{needed:.1f} and cannot be cut into tiles, because {self.model.why_no_tiles}; "
-                f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the picture"
+            raise SettingError(
+                "memory_gb",
+                f"{self.inference.memory_gb:g}",
+                f"about {needed:.1f} for an image of {size[1]}x{size[0]} px, which cannot be cut into tiles, because "
+                f"{self.network.why_no_tiles}",
+                f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image",
             )
 
-    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
-        views = 8 if self.ensemble else 1
-        seen = 0
-
-        def forward(image: Tensor) -> Tensor:
-            nonlocal seen
-            before, seen = seen, seen + 1
-            pred = self._run(image.to(self.device), lambda done, total: report(before * total + done, views * total))
-            return pred.to("cpu", torch.float32)
-
-        use_bf16 = self.inference.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
-            batch = lq[None].to(torch.float32)
-            return (tiling.self_ensemble(forward, batch) if self.ensemble else forward(batch))[0]
-
     def bands(
-        self, levels: Tensor, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
+        self,
+        image: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
     ) -> Iterator[Tensor]:
-        """As of :class:`Restorer`; with tiles, no more than a row of them is held as float."""
-        tile = self.tile_for((levels.shape[-2], levels.shape[-1]))
-        if tile is None or self.ensemble:
-            yield from super().bands(levels, progress=progress, cancel=cancel)
-            return
-        report = reporter(progress, cancel=cancel)
+        """See the base class; the mean over eight views is made of all rows at once."""
+        report = reporter(progress, deadline, cancel)
         report(0, 1)
-        use_bf16 = self.inference.precision == "bf16"
-
-        def forward(piece: Tensor) -> Tensor:
-            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
-                pred: Tensor = self.model(piece)
-            return pred
-
-        def load(piece: Tensor) -> Tensor:
-            return to_float(piece).expand(-1, 3, -1, -1).to(self.device)
-
-        for band in tiling.bands(forward, levels[None], load=load, **self._cut(tile, report)):
-            yield band[0].to("cpu", torch.float32)
+        if self.ensemble:
+            yield self._mean_of_views(as_lq(image)[None], report)[0]
+            return
+        for band in self._bands(image[None], report):
+            yield band[0]
             del band  # else it would live while the next one is made
 
-    def _cut(self, tile: int, report: Progress) -> dict[str, Any]:
-        sizes = {"scale": self.scale, "tile": tile, "halo": self._context}
-        rules = {"multiple_of": self.multiple_of, "min_size": self.min_size, "blend": self.halo is None}
-        return {**sizes, **rules, "progress": report}
+    def _mean_of_views(self, lq: Tensor, report: Progress) -> Tensor:
+        seen = 0
 
-    def _run(self, image: Tensor, report: Progress) -> Tensor:
-        tile = self.tile_for((image.shape[-2], image.shape[-1]))
+        def forward(view: Tensor) -> Tensor:
+            nonlocal seen
+            before, seen = seen, seen + 1
+            bands = self._bands(view, lambda done, total: report(before * total + done, 8 * total))
+            return tiling.joined(bands, view.shape[-2] * self.scale)
+
+        return tiling.self_ensemble(forward, lq)
+
+    def _bands(self, batch: Tensor, report: Progress) -> Iterator[Tensor]:
+        """(1, C, H, W), lq or levels -> float32, (1, 3, h, scale W), on the CPU: whole, or a row of tiles at a time."""
+        tile = self.tile_for((batch.shape[-2], batch.shape[-1]))
         if tile is None:
-            pred = self.model.restore_whole(image)
+            pred = self._run(self.network.restore_whole, self._loaded(batch))
             report(1, 1)
-            return pred
-        return tiling.tiled(self.model, image, **self._cut(tile, report))
+            yield pred.to("cpu", torch.float32)
+            return
+        bands = tiling.bands(
+            lambda piece: self._run(self.network, piece),
+            batch,
+            scale=self.scale,
+            tile=tile,
+            halo=self._context,
+            multiple_of=self.multiple_of,
+            min_size=self.min_size,
+            blend=self.halo is None,
+            progress=report,
+            load=self._loaded,
+        )
+        for band in bands:
+            yield band.to("cpu", torch.float32)
+            del band
+
+    def _loaded(self, piece: Tensor) -> Tensor:
+        """Levels as lq, on the device."""
+        lq = piece.to(torch.float32) if piece.is_floating_point() else to_float(piece).expand(-1, 3, -1, -1)
+        return lq.to(self.device)
+
+    def _run(self, forward: tiling.Forward, lq: Tensor) -> Tensor:
+        use_bf16 = self.inference.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+            return forward(lq)

@@ -1,6 +1,6 @@
-"""What restores a picture, behind one contract, and the one way a picture is restored.
+"""The contract of everything that restores an image, and the one way an image file is restored.
 
-Predict, evaluate and the page see only a :class:`Restorer`; :mod:`restore.inference.load` opens one.
+Predict, evaluate and the web page see only a :class:`Restorer`; :mod:`restore.inference.load` opens one.
 """
 
 import time
@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,12 +16,15 @@ from restore.data.labels import Labels
 from restore.image import reading
 from restore.image.metadata import Metadata
 from restore.image.picture import Picture, to_float
-from restore.ops.resize import resize, resize_8bit
+from restore.io.errors import SettingError
+from restore.networks.contract import InputKind
+from restore.ops import tiling
+from restore.ops.resize import new_length, resize
 
 Progress = Callable[[int, int], None]
 
 
-class Interrupted(Exception):
+class RestorationCancelled(Exception):
     """A restoration was cancelled or ran past its deadline; nothing was returned."""
 
 
@@ -32,11 +34,11 @@ class Restorer(ABC):
     Attributes:
         name: for tables and file names.
         scale, in_channels, input_kind, multiple_of, min_size, halo, protocol: as of
-            :class:`restore.models.base.RestorationModel`.
-        ensemble: whether it takes 8 views of each picture.
+            :class:`restore.networks.contract.RestorationNetwork`.
+        ensemble: whether it averages over 8 views of each image.
         phase: what it is doing, for a progress bar.
-        notes: what should be known about the picture last restored, beside the picture.
-        labels: how label maps are read, where lq is made of them; None where lq is a picture, or where it is not known.
+        notes: what should be known about the image last restored, beside the pixels.
+        labels: how label maps are read, where lq is made of them; None where lq is an image, or where it is not known.
         keeps_kind: as there.
     """
 
@@ -46,7 +48,7 @@ class Restorer(ABC):
     phase: str = "restoring"
     notes: Mapping[str, str] = MappingProxyType({})
     in_channels: int = 3
-    input_kind: Literal["rgb", "labels"] = "rgb"
+    input_kind: InputKind = "rgb"
     multiple_of: int = 1
     min_size: int = 1
     halo: int | None
@@ -64,9 +66,11 @@ class Restorer(ABC):
         if self.input_kind == "rgb":
             return reading.read(path, metadata=metadata)
         if self.labels is None:
-            raise ValueError(
-                f"ckpt_path: {self.name} takes label maps but does not say which class each index or colour is; "
-                "use a checkpoint of `restore fit`"
+            raise SettingError(
+                "ckpt_path",
+                self.name,
+                "weights that say which class each index or colour of a label map is",
+                "use a checkpoint of `restore fit`",
             )
         return Picture(self.labels.read(path))
 
@@ -94,95 +98,71 @@ class Restorer(ABC):
             float, (3, scale H, scale W) rounded up, on the CPU, not clamped.
 
         Raises:
-            Interrupted: cancelled or too late.
+            RestorationCancelled: cancelled or too late.
         """
-        report = reporter(progress, deadline, cancel)
-        report(0, 1)
-        return self._restore(lq, report)
-
-    def bands(
-        self, levels: Tensor, *, progress: Progress | None = None, cancel: Callable[[], bool] | None = None
-    ) -> Iterator[Tensor]:
-        """:meth:`restore` of a file's levels, in bands from top to bottom, the same values.
-
-        Args:
-            levels: uint8 or uint16, (3, H, W), or (1, H, W) for grey, which is repeated.
-
-        Yields:
-            float, (3, h, scale W): here all rows at once; who works in tiles holds no more than a row of them.
-        """
-        yield self.restore(to_float(levels).expand(3, -1, -1), progress=progress, cancel=cancel)
+        bands = self.bands(lq, progress=progress, deadline=deadline, cancel=cancel)
+        return tiling.joined(bands, new_length(lq.shape[1], self.scale))
 
     @abstractmethod
-    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
-        """Do it, calling ``report`` after every piece; what ``report`` raises goes through."""
+    def bands(
+        self,
+        image: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Iterator[Tensor]:
+        """What :meth:`restore` gives, in bands from top to bottom; one that works in tiles holds no more than a row.
+
+        Args:
+            image: lq as there, or a file's levels: uint8 or uint16, (3, H, W), or (1, H, W) for grey, which is
+                repeated.
+            progress, deadline, cancel: as there.
+
+        Yields:
+            float, (3, h, scale W), on the CPU.
+
+        Raises:
+            RestorationCancelled: as there.
+        """
+
+
+def as_lq(image: Tensor) -> Tensor:
+    """Float as it is; levels of 8 or 16 bit, (C, H, W), as float, (3, H, W), [0, 1]."""
+    return image if image.is_floating_point() else to_float(image).expand(3, -1, -1)
 
 
 def reporter(
     progress: Progress | None, deadline: float | None = None, cancel: Callable[[], bool] | None = None
 ) -> Progress:
-    """What is called after every piece: it passes on, and raises Interrupted. See :meth:`Restorer.restore`."""
+    """What is called after every piece: it passes the progress on or raises RestorationCancelled.
+
+    See :meth:`Restorer.restore`.
+    """
 
     def report(done: int, total: int) -> None:
         if cancel is not None and cancel():
-            raise Interrupted("cancelled")
+            raise RestorationCancelled("cancelled")
         if deadline is not None and time.monotonic() > deadline:
-            raise Interrupted("the time allowed is over")
+            raise RestorationCancelled("the time allowed is over")
         if progress is not None and done:
             progress(done, total)
 
     return report
 
 
-class Bicubic(Restorer):
-    """MATLAB's bicubic enlargement, the baseline of every super-resolution table.
-
-    Args:
-        scale: at least 1, whole or not.
-    """
-
-    name = "bicubic"
-    halo = 2
-
-    def __init__(self, scale: float) -> None:
-        if not 1 <= scale <= 16:
-            raise ValueError(f"scale is {scale:g}, expected at least 1 and at most 16")
-        self.scale = scale
-
-    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
-        levels = (lq.double() * 255).round()
-        is_8bit = torch.allclose(lq.double() * 255, levels, atol=1e-3, rtol=0)
-        # an 8-bit image is rounded between the axes, as MATLAB does
-        pred = resize_8bit(levels.to(torch.uint8), self.scale) / 255 if is_8bit else resize(lq, self.scale)
-        report(1, 1)
-        return pred
-
-
-class Identity(Restorer):
-    """Returns its input: the degraded picture's own score, the baseline where the scale is 1."""
-
-    name = "identity"
-    scale = 1
-    halo = 0
-    protocol = "deblur_rgb"
-
-    def _restore(self, lq: Tensor, report: Progress) -> Tensor:
-        report(1, 1)
-        return lq
-
-
 def pick_device(wanted: str) -> torch.device:
     """The device meant by ``device=``.
 
     Raises:
-        ValueError: it is not there.
+        SettingError: it is not there.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return torch.device(next(name for name, there in available.items() if there))
     if not available.get(wanted, False):
         there = ", ".join(name for name, is_there in available.items() if is_there)
-        raise ValueError(f"device is {wanted}, but this machine has {there}; set device={there.split(', ')[0]}")
+        raise SettingError("device", wanted, f"{there}, which this machine has", f"set device={there.split(', ')[0]}")
     return torch.device(wanted)
 
 
@@ -193,10 +173,10 @@ def restore_picture(
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Picture:
-    """Restore a picture and keep its kind: greyness, bit depth, colour profile and transparency.
+    """Restore an image and keep its kind: greyness, bit depth, colour profile and transparency.
 
-    A large picture is never held as floats, where the restorer works in tiles. The transparency is enlarged
-    bicubically; it is a mask, and networks are trained on photos. What makes another kind of picture, a photo of a
+    A large image is never held as floats, where the restorer works in tiles. The transparency is enlarged
+    bicubically; it is a mask, and networks are trained on photos. What makes another kind of image, a photo of a
     label map for example, gives 8 bits of colour.
 
     Args:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from restore.checkpoints.loading_errors import LOADING_ERRORS
+from restore.checkpoints.reader import LOADING_ERRORS
 from restore.losses.pixel import at_least_float32
 from restore.networks.vgg import VGG19Features, layers_for
 

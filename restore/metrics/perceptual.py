@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from restore.checkpoints.loading_errors import LOADING_ERRORS
+from restore.checkpoints.reader import LOADING_ERRORS
 from restore.io.errors import SettingError
 
 if TYPE_CHECKING:  # takes seconds to import, and is not needed where no weights are given

@@ -5,15 +5,15 @@ Nothing of training lives here; each method writes its own step, optimisers and 
 
 import logging
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from restore.checkpoints.model_card import FORMAT
 from restore.metrics.mean_score import MeanScore
-from restore.ops import tiling
+from restore.networks.contract import RestorationNetwork
 
 log = logging.getLogger(__name__)
 
@@ -25,22 +25,13 @@ class RestorationModel(LightningModule):
         method: the stem shared by ``conf/model/<method>.yaml`` and ``restore/models/<method>.py``.
         training_settings: arguments that say how to train, not what the network is; they may change when a new
             run starts from a checkpoint.
-        network: maps lq (N, in_channels, H, W), [0, 1], to pred (N, 3, scale H, scale W), not clamped.
-        scale: output side / input side.
-        in_channels, input_kind: channels of lq, and whether they are colours or labels.
-        multiple_of, min_size: sides of lq the network takes; others are padded.
-        halo: receptive radius in lq pixels, or None when the output depends on the whole image.
-        protocol: the metrics it is judged by.
+        network: maps lq (N, in_channels, H, W), [0, 1], to pred (N, 3, scale H, scale W), not clamped. It publishes
+            the facts that inference needs; ``scale``, ``multiple_of`` and others are passed on from there.
         monitor: the column of the protocol that chooses the best checkpoint.
         smaller_is_better: of the monitored column.
         is_averaged: whether a moving average of the weights makes sense for it.
         has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
         average_from: the step at which what is averaged began to be trained, which restarts the average.
-        why_no_tiles: the reason, where a picture cannot be restored in tiles; None where it can.
-        keeps_kind: whether pred is the same kind of picture as lq; else greyness, depth and transparency of the input
-            say nothing about the output.
-        label_settings: how label maps are read, where lq is made of them; None else, or where that is not known.
-        bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
         period: steps after which a training has done once all that it does from time to time beside its steps.
         record: what the result of a training should say beside the scores.
     """
@@ -51,17 +42,7 @@ class RestorationModel(LightningModule):
     smaller_is_better: ClassVar[bool] = False
     is_averaged: ClassVar[bool] = True
     has_idle_parameters: ClassVar[bool] = False
-    why_no_tiles: ClassVar[str | None] = None
-    keeps_kind: ClassVar[bool] = True
-    network: nn.Module
-    scale: int
-    in_channels: int = 3
-    input_kind: Literal["rgb", "labels"] = "rgb"
-    multiple_of: int = 1
-    min_size: int = 1
-    halo: int | None
-    protocol: str
-    bytes_per_pixel: int
+    network: RestorationNetwork
     average_from: int = 0
     period: int = 1
 
@@ -70,38 +51,63 @@ class RestorationModel(LightningModule):
         self.best = self.worst
         self.is_best = False
         self.record: dict[str, Any] = {}
-        self.label_settings: dict[str, Any] | None = None
         self.scores: dict[str, MeanScore] = {}
         self.train_values: dict[str, Any] = {}  # of the newest step, by log name
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, in_channels, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
-        pred: Tensor = self.network(lq.contiguous(memory_format=torch.channels_last))
+        pred: Tensor = self.network(lq)
         return pred
 
+    # --- facts of the network, see RestorationNetwork ---
+
+    @property
+    def scale(self) -> float:
+        """Output side / input side."""
+        return self.network.scale
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of lq."""
+        return self.network.in_channels
+
+    @property
+    def multiple_of(self) -> int:
+        """Sides of lq are multiples of it."""
+        return self.network.multiple_of
+
+    @property
+    def min_size(self) -> int:
+        """Smallest side of lq."""
+        return self.network.min_size
+
+    @property
+    def halo(self) -> int | None:
+        """Receptive radius in lq pixels; None when the output depends on the whole image."""
+        return self.network.halo
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory of one lq pixel at the peak of an inference in float32."""
+        return self.network.bytes_per_pixel
+
+    @property
+    def protocol(self) -> str:
+        """The metrics it is judged by."""
+        return self.network.protocol
+
     def restore_whole(self, lq: Tensor) -> Tensor:
-        """``forward`` for any H, W of at least 1: padded as the network needs it, and cropped back."""
-        return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
+        """See :meth:`RestorationNetwork.restore_whole`."""
+        return self.network.restore_whole(lq)
 
     @property
     def weights_dtype(self) -> torch.dtype:
         """Of the weights: float32 also where steps are computed in half precision."""
         return next(self.network.parameters()).dtype
 
-    def traceable(self) -> tiling.Forward:
-        """``forward`` without what a graph for any size cannot hold, such as a choice of memory layout."""
-        return self.network
-
     def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
-        """All outputs of a network with several, from low to high, at the size of the highest; else nothing.
-
-        Args:
-            lq: float, (N, in_channels, H, W), [0, 1], any H, W.
-
-        Returns:
-            (N, 3, scale H, scale W) each; None stands for an output that is not trained yet.
-        """
-        return []
+        """See :meth:`RestorationNetwork.level_outputs`."""
+        return self.network.level_outputs(lq)
 
     def plan(self) -> str | None:
         """What will be trained when, in Markdown, of a method that trains in stages; asked when training starts."""
@@ -122,14 +128,6 @@ class RestorationModel(LightningModule):
     def worst(self) -> float:
         """The monitored score before the first validation."""
         return float("inf" if self.smaller_is_better else "-inf")
-
-    def pool_locally(self, window: int) -> None:
-        """Replace means over the whole image by means over ``window`` lq pixels, for methods that have such means.
-
-        Raises:
-            ValueError: this one has none.
-        """
-        raise ValueError(f"pool_window is {window}, but {self.method} takes no mean over the image; leave it out")
 
     # --- validation and test: whole images, one at a time, scored by protocol ---
 
@@ -198,27 +196,6 @@ class RestorationModel(LightningModule):
         self.train_values["train/loss"] = loss.detach()
         self.train_values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/loss", loss.detach(), prog_bar=True, logger=False)
-
-    def init_from(self, weights: dict[str, Tensor]) -> dict[str, list[str]]:
-        """Start from another network's weights where names and shapes agree.
-
-        Returns:
-            Names under ``missing`` (kept at their initial values), ``unexpected`` and ``reshaped`` (both ignored).
-
-        Raises:
-            ValueError: no name and shape agrees.
-        """
-        own = self.network.state_dict()
-        report = {
-            "missing": [name for name in own if name not in weights],
-            "unexpected": [name for name in weights if name not in own],
-            "reshaped": [name for name in own if name in weights and own[name].shape != weights[name].shape],
-        }
-        fitting = {k: v for k, v in weights.items() if k in own and k not in report["reshaped"]}
-        if not fitting:
-            raise ValueError("init_from: none of the checkpoint's weights fits this network; choose another checkpoint")
-        self.network.load_state_dict(fitting, strict=False)
-        return report
 
     # --- checkpoints ---
 

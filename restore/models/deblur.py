@@ -41,9 +41,7 @@ class Deblur(RestorationModel):
     """
 
     method = "deblur"
-    protocol = "deblur_rgb"
     monitor = "psnr_rgb"
-    multiple_of = AttentionUNet.multiple_of
     training_settings = (
         "loss",
         "frequency_weight",
@@ -79,26 +77,12 @@ class Deblur(RestorationModel):
         optimization.check_weight("frequency_weight", frequency_weight)
         optimization.check_steps("warmup_steps", warmup_steps, least=0)
         self.save_hyperparameters(logger=False)
-        self.scale = scale
-        network = AttentionUNet(width=width, modules=modules, attention=attention, global_residual=global_residual)
-        self.network = network.to(memory_format=torch.channels_last)
-        self.halo = network.halo
-        # 4 bytes and a margin for what convolutions and the allocator keep: `restore benchmark what=[memory]`
-        self.bytes_per_pixel = math.ceil(4 * 1.15 * network.floats_per_pixel)
+        self.network = AttentionUNet(width=width, modules=modules, attention=attention, global_residual=global_residual)
 
     def setup(self, stage: str) -> None:
         """Compile in place, so that the checkpoint's names stay as they are."""
         if stage == "fit" and self.hparams["compile"]:
             self.network.compile()
-
-    def pool_locally(self, window: int) -> None:
-        """Refused, also with channel attention: its means are meant to be those of the whole image."""
-        if self.halo is None:
-            raise ValueError(
-                f"pool_window is {window}, but model.attention=channel_spatial takes its means over the whole image "
-                "only; leave it out"
-            )
-        super().pool_locally(window)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: ``lq`` and ``gt`` (N, 3, h, w), float in [0, 1], sides multiples of 4."""

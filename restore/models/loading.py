@@ -1,140 +1,144 @@
-"""Opens a checkpoint, or weights with a card: method, arguments and weights, without any configuration file."""
+"""The table of methods, and how a checkpoint becomes a network or a LightningModule without any configuration file."""
 
-import hashlib
 import importlib
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from restore.checkpoints import model_card
-from restore.checkpoints.checksum import is_sound
-from restore.checkpoints.loading_errors import LOADING_ERRORS
-from restore.checkpoints.model_card import FORMAT, NotOurs
-from restore.models.base import RestorationModel
+from restore.checkpoints import reader
+from restore.checkpoints.reader import LOADING_ERRORS, Weights
+from restore.io.errors import SettingError
+from restore.networks.contract import RestorationNetwork
 
-Weights = Literal["ema", "raw"]
+if TYPE_CHECKING:
+    from restore.models.base import RestorationModel
 
-# method -> its class; a fifth method adds its line here
+
+class Method(NamedTuple):
+    """Where a method lies, by dotted paths.
+
+    Attributes:
+        network: what inference runs; its import needs torch alone. model: the LightningModule that trains it.
+    """
+
+    network: str
+    model: str
+
+
+# a fifth method adds its line here
 METHODS = {
-    "super_resolution": "restore.models.super_resolution.SuperResolution",
-    "deblur": "restore.models.deblur.Deblur",
-    "zero_shot": "restore.models.zero_shot.model.ZeroShotSuperResolution",
-    "translation": "restore.models.translation.model.Translation",
+    "super_resolution": Method(
+        "restore.networks.information_gain.InformationGainNetwork", "restore.models.super_resolution.SuperResolution"
+    ),
+    "deblur": Method("restore.networks.attention_unet.AttentionUNet", "restore.models.deblur.Deblur"),
+    "zero_shot": Method(
+        "restore.models.zero_shot.network.ZeroShotNetwork", "restore.models.zero_shot.model.ZeroShotSuperResolution"
+    ),
+    "translation": Method(
+        "restore.models.translation.network.TranslationNetwork", "restore.models.translation.model.Translation"
+    ),
 }
 
-
-def locate(path: str | Path) -> Path:
-    """The file meant: one that comes with the package, by its name, or any by its path."""
-    return model_card.shipped().get(str(path), Path(path))
+_PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "generator.")  # of parallel, compiling and other wrappers
 
 
-def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
-    """Read a checkpoint of ours, or weights with a card, in a way that no file can run code.
-
-    Args:
-        path: of a checkpoint or a safetensors file, or the name of weights that come with the package.
-        setting: named in the errors.
+def load_network(path: str | Path, weights: Weights = "ema") -> RestorationNetwork:
+    """Rebuild the network of a checkpoint, in evaluation mode, on the CPU. Imports nothing of the training stack.
 
     Raises:
-        FileNotFoundError: no such file.
-        NotOurs: written by something else.
-        ValueError: damaged, or by a later version of this package.
+        FileNotFoundError, SettingError: as :func:`restore.checkpoints.reader.read`; weights that do not fit the network
+            that the file describes.
     """
-    path = locate(path)
-    _refuse_missing(path, setting)
-    checkpoint = (
-        model_card.read(path, setting=setting) if path.suffix == ".safetensors" else content(path, setting=setting)
-    )
-    facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
-    if not isinstance(facts, dict):
-        raise NotOurs(f"{setting}: {path} was not written by this package; train one with `restore fit`")
-    kinds = {"format": int, "method": str, "arguments": dict}
-    if "state_dict" not in checkpoint or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
-        raise ValueError(f"{setting}: {path} is damaged: it lacks what rebuilds its model; use another checkpoint")
-    if facts["format"] > FORMAT or facts["method"] not in METHODS:
-        raise ValueError(
-            f"{setting}: {path} holds method {facts['method']} in format {facts['format']}, "
-            f"this version knows {', '.join(METHODS)} up to format {FORMAT}; update the package"
-        )
-    return dict(checkpoint)
-
-
-def _refuse_missing(path: Path, setting: str) -> None:
-    best = path / "checkpoints" / "best.ckpt"
-    if best.is_file():
-        raise FileNotFoundError(f"{setting}: {path} is a run's folder, expected a checkpoint; set {setting}={best}")
-    if not path.is_file():
-        names = "".join(f", or {name}" for name in model_card.shipped())
-        raise FileNotFoundError(
-            f"{setting}: {path} is not a file, expected a checkpoint, "
-            f"for example outputs/<name>/<run_id>/checkpoints/best.ckpt{names}"
-        )
-
-
-def content(path: Path, *, setting: str) -> Any:
-    """Whatever a file holds, read in a way that no file can run code.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, or it holds more than plain values and tensors.
-    """
-    _refuse_missing(path, setting)
-    if path.suffix == ".safetensors":
-        return model_card.tensors(path, setting=setting)
-    with open(path, "rb") as file:
-        is_archive = file.read(2) == b"PK"  # else of a torch before 1.6, which knew no checksums
-    if is_archive and not is_sound(path):
-        raise ValueError(f"{setting}: {path} is damaged or not a checkpoint of this package (checksum); use another")
+    checkpoint = reader.read(path)
+    state = reader.network_weights(checkpoint, weights)
+    method = _method(checkpoint, path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        network: RestorationNetwork = _class(method.network)(**_arguments(method, checkpoint["restore"]["arguments"]))
+        network.load_state_dict(state)
     except LOADING_ERRORS as error:
-        # torch's own words end in the advice to load without weights_only, which would let the file run code
-        reason = f"damaged or not a checkpoint of this package ({type(error).__name__})"
-        raise ValueError(f"{setting}: {path} is {reason}; use another") from error
+        raise _misfit(path, error) from error
+    network.label_settings = checkpoint["restore"].get("labels")
+    return network.eval()
 
 
-def network_weights(checkpoint: dict[str, Any], weights: Weights) -> dict[str, Tensor]:
-    """The network's state: the moving average where there is one, unless ``raw`` is asked for.
-
-    Raises:
-        ValueError: another word than these, or weights that the file does not hold.
-    """
-    if weights not in ("ema", "raw"):
-        raise ValueError(f"weights is {weights}, expected ema or raw")
-    only = checkpoint["restore"].get("weights", weights)
-    if weights != only:
-        raise ValueError(f"weights is {weights}, but the file holds the {only} ones alone; set weights={only}")
-    if weights == "ema" and "ema" in checkpoint:
-        return dict(checkpoint["ema"])
-    prefix = "network."
-    state: dict[str, Tensor] = checkpoint["state_dict"]
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def load_model(path: str | Path, weights: Weights = "ema") -> RestorationModel:
-    """Rebuild the model of a checkpoint, in evaluation mode, on the CPU.
+def load_model(path: str | Path, weights: Weights = "ema") -> "RestorationModel":
+    """Rebuild the LightningModule of a checkpoint, in evaluation mode, on the CPU.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`read`; weights that do not fit the model that the file describes.
+        FileNotFoundError, SettingError: as :func:`load_network`.
     """
-    checkpoint = read(path)
-    state = network_weights(checkpoint, weights)
-    module, _, name = METHODS[checkpoint["restore"]["method"]].rpartition(".")
-    method: type[RestorationModel] = getattr(importlib.import_module(module), name)
+    checkpoint = reader.read(path)
+    state = reader.network_weights(checkpoint, weights)
+    method = _method(checkpoint, path)
     try:
-        model = method(**checkpoint["restore"]["arguments"])
+        model: RestorationModel = _class(method.model)(**checkpoint["restore"]["arguments"])
         model.network.load_state_dict(state)
     except LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"ckpt_path: {path} does not fit its own model; use another checkpoint ({reason})") from error
-    model.label_settings = checkpoint["restore"].get("labels")
+        raise _misfit(path, error) from error
     return model.eval()
 
 
-def resumable(path: str | Path, model: RestorationModel, accumulate: int) -> dict[str, Any]:
-    """Read a checkpoint that a training is to go on from.
+def _method(checkpoint: Mapping[str, Any], path: str | Path) -> Method:
+    name = checkpoint["restore"]["method"]
+    if name not in METHODS:
+        raise SettingError("ckpt_path", path, f"one of {', '.join(METHODS)}, but it holds {name}", "update the package")
+    return METHODS[name]
+
+
+def _class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _arguments(method: Method, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the stored arguments that the network takes."""
+    known = inspect.signature(_class(method.network)).parameters
+    if not known.keys() <= stored.keys():  # written before the method had them all: the model's defaults hold
+        defaults = inspect.signature(_class(method.model)).parameters
+        stored = {name: parameter.default for name, parameter in defaults.items()} | dict(stored)
+    return {name: stored[name] for name in known}
+
+
+def _misfit(path: str | Path, error: BaseException) -> SettingError:
+    reason = " ".join(str(error).split())
+    return SettingError(
+        "ckpt_path", path, f"weights that fit the model it describes ({reason})", "use another checkpoint"
+    )
+
+
+def load_into(network: RestorationNetwork, weights: Mapping[str, Tensor], method: str) -> dict[str, list[str]]:
+    """Put weights into a network where names and shapes agree, whatever prefix all of them have.
+
+    Args:
+        method: named in the error.
+
+    Returns:
+        Names under ``missing`` (left at their initial values), ``unexpected`` and ``reshaped`` (both left out).
+
+    Raises:
+        ValueError: nothing fits.
+    """
+    own = network.state_dict()
+    best = dict(weights)
+    while not own.keys() & best.keys():
+        prefix = next((each for each in _PREFIXES if all(name.startswith(each) for name in best)), None)
+        if prefix is None:
+            break
+        best = {name.removeprefix(prefix): value for name, value in best.items()}
+    if not any(name in own and own[name].shape == value.shape for name, value in best.items()):
+        expected, found = next(iter(own)), next(iter(best))
+        raise ValueError(
+            f"ckpt_path: none of its weights fits model={method}, which has names like {expected}, the file has "
+            f"{found}; choose another model or other settings of it"
+        )
+    return network.init_from(best)
+
+
+def resumable(path: str | Path, model: "RestorationModel", accumulate: int) -> dict[str, Any]:
+    """Read a checkpoint that a training is to resume from.
 
     Args:
         accumulate: batches per step; a position in a run is counted in batches.
@@ -142,9 +146,9 @@ def resumable(path: str | Path, model: RestorationModel, accumulate: int) -> dic
     Raises:
         ValueError: the checkpoint holds another network, or counts otherwise.
     """
-    checkpoint = read(path, setting="resume")
+    checkpoint = reader.read(path, setting="resume")
     if "global_step" not in checkpoint:
-        raise ValueError(f"resume: {path} holds weights and no position in a run; use init_from={path} instead")
+        raise SettingError("resume", path, "a position in a run, but it holds weights alone", f"use init_from={path}")
     stored, given = checkpoint["restore"]["arguments"], dict(model.hparams)
     other = [key for key in sorted(given) if key not in model.training_settings and stored.get(key) != given[key]]
     if other:
@@ -153,14 +157,10 @@ def resumable(path: str | Path, model: RestorationModel, accumulate: int) -> dic
             f"resume: {path} holds another network (model.{changes}); set the same, or use init_from to take what fits"
         )
     if checkpoint["restore"]["accumulate"] != accumulate:
-        raise ValueError(
-            f"resume: {path} accumulated {checkpoint['restore']['accumulate']} batches a step, "
-            f"trainer.accumulate_grad_batches is {accumulate}; set the same, or use init_from"
+        raise SettingError(
+            "trainer.accumulate_grad_batches",
+            accumulate,
+            f"{checkpoint['restore']['accumulate']}, as in {path}",
+            "set the same, or use init_from",
         )
     return checkpoint
-
-
-def sha256(path: str | Path) -> str | None:
-    """Hash of the content of a checkpoint or of shipped weights, in hexadecimal; None for what is not a file."""
-    file = locate(path)
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None

@@ -37,7 +37,6 @@ class SuperResolution(RestorationModel):
     """
 
     method = "super_resolution"
-    protocol = "sr_y"
     training_settings = ("lr", "betas", "schedule", "warmup_steps", "halve_every", "frequency_weight", "compile")
     network: InformationGainNetwork
 
@@ -66,23 +65,9 @@ class SuperResolution(RestorationModel):
         if schedule not in get_args(Schedule):
             raise SettingError("model.schedule", schedule, " or ".join(get_args(Schedule)))
         self.save_hyperparameters(logger=False)
-        self.scale = scale
-        network = InformationGainNetwork(
+        self.network = InformationGainNetwork(
             scale=scale, groups=groups, blocks=blocks, channels=channels, attention=attention, image_skip=image_skip
         )
-        self.network = network.to(memory_format=torch.channels_last)
-        self._publish()
-
-    def _publish(self) -> None:
-        self.halo = self.network.halo
-        # 4 bytes and a margin for what the allocator keeps: `restore benchmark what=[memory]` prints both
-        self.bytes_per_pixel = math.ceil(4 * 1.15 * self.network.floats_per_pixel)
-
-    def pool_locally(self, window: int) -> None:
-        """See :meth:`InformationGainNetwork.pool_locally`."""
-        self.network.pool_locally(window)
-        self.multiple_of = 2  # tiles start on the max-pool's grid
-        self._publish()
 
     def setup(self, stage: str) -> None:
         """Compile in place, so that the checkpoint's names stay as they are."""

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from restore.models import loading
-from restore.models.base import RestorationModel
+from restore.checkpoints import reader
+from restore.io.errors import SettingError
+from restore.networks.contract import RestorationNetwork
 from restore.ops import tiling
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBE = 64  # lq pixels; side of the picture that memory is measured on
+PROBE = 64  # lq pixels; side of the image that memory is measured on
 MARGIN = 1.5  # for what convolutions and the allocator keep beside the maps
 
 
-def load_foreign(path: Path, unknown: ValueError) -> "ForeignModel":
+def load_foreign(path: Path, unknown: SettingError) -> "ForeignNetwork":
     """A network of another project, from a file that is not ours.
 
     Spandrel names the architecture by the weights alone. It gets tensors that were read so that no file can run code.
@@ -34,45 +34,43 @@ def load_foreign(path: Path, unknown: ValueError) -> "ForeignModel":
         unknown: why it is not ours; raised where nobody knows the file.
 
     Raises:
-        ValueError: spandrel is not installed, does not know the weights, or they do not restore RGB pictures.
+        ValueError: spandrel is not installed, does not know the weights, or they do not restore RGB images.
     """
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError:
-        raise ValueError(
-            f"{unknown}; for weights of other projects in a checkout: pip install '.[foreign]'"
-        ) from unknown
-    weights = loading.content(path, setting="ckpt_path")
+        remedy = f"{unknown.remedy}; for weights of other projects in a checkout: pip install '.[foreign]'"
+        raise SettingError("ckpt_path", path, unknown.expected, remedy) from unknown
+    weights = reader.content(path, setting="ckpt_path")
     if not isinstance(weights, dict):
         raise unknown
     try:
         found: Any = ModelLoader("cpu").load_from_state_dict(weights)
     except (UnsupportedModelError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{unknown}; spandrel does not know these weights either ({type(error).__name__}). Where they belong to an "
-            "architecture of this package: restore export format=safetensors model=<its name> ckpt_path=..."
-        ) from error
+        expected = f"{unknown.expected}, or weights that spandrel knows ({type(error).__name__})"
+        remedy = (
+            f"{unknown.remedy}, or, where the weights belong to an architecture of this package: "
+            "restore export format=safetensors model=<its name> ckpt_path=..."
+        )
+        raise SettingError("ckpt_path", path, expected, remedy) from error
     kinds = {"SR", "Restoration"}
     if not isinstance(found, ImageModelDescriptor) or found.purpose not in kinds or found.size_requirements.square:
-        raise ValueError(f"ckpt_path: {path} is a {found.architecture.name} network, which restores no whole pictures")
-    if (found.input_channels, found.output_channels) != (3, 3):
-        raise ValueError(
-            f"ckpt_path: {path} is a {found.architecture.name} network with {found.input_channels} channels in and "
-            f"{found.output_channels} out, expected 3 and 3, RGB"
+        raise SettingError(
+            "ckpt_path", path, f"a network that restores whole images, but it is one of {found.architecture.name}"
         )
-    return ForeignModel(found).eval()
+    if (found.input_channels, found.output_channels) != (3, 3):
+        channels = f"{found.input_channels} channels in and {found.output_channels} out"
+        expected = f"3 channels in and out, RGB, but it is a {found.architecture.name} network with {channels}"
+        raise SettingError("ckpt_path", path, expected)
+    return ForeignNetwork(found).eval()
 
 
-class ForeignModel(RestorationModel):
-    """A network of another project behind our contract.
+class ForeignNetwork(RestorationNetwork):
+    """A network of another project under our contract.
 
-    Its receptive radius is not known, so a large picture is cut into tiles that overlap by ``tile_overlap`` and are
-    blended. What a pixel costs in memory is measured on a small picture.
+    Its receptive radius is not known, so a large image is cut into tiles that overlap by ``tile_overlap`` and are
+    blended. What a pixel costs in memory is measured on a small image.
     """
-
-    method = "foreign"
-    training_settings = ()
-    halo = None
 
     def __init__(self, found: "ImageModelDescriptor[Any]") -> None:
         from spandrel import ModelTiling
@@ -85,7 +83,7 @@ class ForeignModel(RestorationModel):
         self.min_size = max(1, found.size_requirements.minimum)
         self.protocol = "sr_y" if self.scale > 1 else "deblur_rgb"
         if found.tiling == ModelTiling.INTERNAL:
-            self.why_no_tiles = f"{found.architecture.name} cuts it into parts itself"  # type: ignore[misc]
+            self.why_no_tiles = f"{found.architecture.name} cuts it into parts itself"
         self.eval()
         self.bytes_per_pixel = self._measured()
         log.info("these weights are of another project: %s, x%d", found.architecture.name, self.scale)
@@ -94,10 +92,6 @@ class ForeignModel(RestorationModel):
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W)."""
         pred: Tensor = self.descriptor(lq)
         return pred
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Refused: spandrel's networks are used, not trained."""
-        raise ValueError("weights of another project cannot be trained on")
 
     def _measured(self) -> int:
         side = tiling.round_up(max(PROBE, self.min_size), self.multiple_of)

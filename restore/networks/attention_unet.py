@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.networks.contract import Forward, RestorationNetwork
+
 Attention = Literal["spatial", "channel_spatial", "none"]
 
 
@@ -77,7 +79,7 @@ class AttentionModule(nn.Module):
         return branch
 
 
-class AttentionUNet(nn.Module):
+class AttentionUNet(RestorationNetwork):
     """Encoder and decoder of 5x5 convolutions with attention modules at three sizes, joined by concatenation.
 
     conv1 - a1 - conv2 (stride 2) - a2 - conv3 (stride 2) - a3 | a4 - up - conv4 - a5 - up - conv5 - a6 - conv6, where
@@ -88,12 +90,14 @@ class AttentionUNet(nn.Module):
         modules: attention modules in each of a1 to a6, published 3.
         attention: ``spatial`` (the method), ``channel_spatial`` (as in the paper) or ``none``.
         global_residual: add the input to the output, and begin with an output of zero, so that a training starts
-            at the blurred picture's score; the published network does without.
+            at the blurred image's score; the published network does without.
 
     Raises:
         ValueError: for a value outside these.
     """
 
+    protocol = "deblur_rgb"
+    scale = 1
     multiple_of = 4
 
     def __init__(
@@ -116,6 +120,10 @@ class AttentionUNet(nn.Module):
         self.conv6 = _conv(width, 3)
         self._initialise()
         self.halo = None if attention == "channel_spatial" else self._radius()
+        # At conv5 four and a half times the width are alive; the rest is what the allocator keeps of smaller maps. 4
+        # bytes, and a margin for what convolutions keep: `restore benchmark what=[memory]`.
+        self.bytes_per_pixel = math.ceil(4 * 1.15 * (7 * width + 8))
+        self.to(memory_format=torch.channels_last)
 
     def _initialise(self) -> None:
         for layer in self.modules():
@@ -142,21 +150,29 @@ class AttentionUNet(nn.Module):
             farthest = max(farthest, position - low, high - position)
         return farthest
 
-    @property
-    def floats_per_pixel(self) -> int:
-        """Floats held at the peak of an inference, per pixel.
-
-        At conv5 four and a half times the width are alive; the rest is what the allocator keeps of smaller maps.
-        """
-        return 7 * self.width + 8
+    def pool_locally(self, window: int) -> None:
+        """Refused, also with channel attention: its means are meant to be those of the whole image."""
+        if self.halo is None:
+            raise ValueError(
+                f"pool_window is {window}, but model.attention=channel_spatial takes its means over the whole image "
+                "only; leave it out"
+            )
+        super().pool_locally(window)
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clamped; H and W multiples of 4."""
+        return self._deblurred(lq.contiguous(memory_format=torch.channels_last))
+
+    def traceable(self) -> Forward:
+        """See the base class."""
+        return self._deblurred
+
+    def _deblurred(self, lq: Tensor) -> Tensor:
         skips = [self.a1(_relu(self.conv1(lq)))]
         skips.append(self.a2(_relu(self.conv2(skips[-1]))))
         x = self.a4(self.a3(_relu(self.conv3(skips[-1]))))
         x = _relu(self.conv4(_enlarge(x)))
-        x = torch.cat([skips.pop(), x], 1)  # popped, so that a large picture's map is freed here
+        x = torch.cat([skips.pop(), x], 1)  # popped, so that a large image's map is freed here
         x = self.a5(x)
         x = _relu(self.conv5(_enlarge(x)))
         x = torch.cat([skips.pop(), x], 1)

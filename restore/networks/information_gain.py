@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.networks.contract import Forward, RestorationNetwork
 from restore.networks.second_order import SecondOrderAttention
 
 Attention = Literal["gain", "self", "second_order", "none"]
@@ -87,7 +88,7 @@ class AttentionGenerator(nn.Module):
         if self.window is None:
             weight = torch.sigmoid(self.squash(self.pool(seen).flatten(1)))
             return weight[:, :, None, None]
-        local = _local_mean(seen, self.window // 2)  # // 2: behind the max-pool
+        local = _local_mean(seen, self.window // 2)  # // 2: after the max-pool
         weight = torch.sigmoid(self.squash(local.movedim(1, -1)).movedim(-1, 1))
         return F.interpolate(weight, scale_factor=2, mode="nearest")[..., : x.shape[-2], : x.shape[-1]]
 
@@ -123,8 +124,8 @@ class ResidualGroup(nn.Module):
         if self.attention is not None:
             seen = current - original if self.kind == "gain" else current
             current = current * self.attention(seen)
-        closed: Tensor = self.close(current)
-        return closed + original
+        out: Tensor = self.close(current) + original
+        return out
 
 
 class Upsampler(nn.Sequential):
@@ -138,7 +139,7 @@ class Upsampler(nn.Sequential):
         super().__init__(*stages)
 
 
-class InformationGainNetwork(nn.Module):
+class InformationGainNetwork(RestorationNetwork):
     """conv - residual groups with attention - sub-pixel upsampling - conv, with a skip around all groups.
 
     Args:
@@ -153,6 +154,9 @@ class InformationGainNetwork(nn.Module):
         ValueError: for a value outside these.
     """
 
+    protocol = "sr_y"
+    scale: int
+
     def __init__(
         self,
         *,
@@ -166,8 +170,7 @@ class InformationGainNetwork(nn.Module):
         super().__init__()
         _check(scale, groups, blocks, channels, attention, image_skip)
         self.scale, self.channels, self.image_skip = scale, channels, image_skip
-        self.register_buffer("mean", torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1))
-        self.mean: Tensor
+        self.mean = nn.Buffer(torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1))
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.groups = nn.ModuleList(ResidualGroup(channels, blocks, attention) for _ in range(groups))
         self.upsampler = Upsampler(scale, channels)
@@ -175,6 +178,8 @@ class InformationGainNetwork(nn.Module):
         self.convolutions = 2 * blocks + 1  # in a row, in each group
         self.pool_window: int | None = None
         self.halo = self._radius(0) if attention == "none" else None
+        self.bytes_per_pixel = self._bytes_per_pixel()
+        self.to(memory_format=torch.channels_last)
 
     def pool_locally(self, window: int) -> None:
         """Let the attention see means over ``window`` lq pixels around each position instead of the whole image.
@@ -191,8 +196,10 @@ class InformationGainNetwork(nn.Module):
                 raise ValueError(f"pool_window is {window}, but attention={group.kind} has no mean; leave it out")
             group.attention.window = window
         self.pool_window = window
-        # two convolutions, one of them behind the max-pool, its cell, and half the window
+        # two convolutions, one of them after the max-pool, its cell, and half the window
         self.halo = self._radius(1 + 2 + 1 + 2 * (window // 4))
+        self.multiple_of = 2  # tiles start on the max-pool's grid
+        self.bytes_per_pixel = self._bytes_per_pixel()
 
     def _radius(self, attention: int) -> int:
         """Receptive radius in lq pixels: 3x3 convolutions count 1, later ones less by their zoom."""
@@ -205,36 +212,38 @@ class InformationGainNetwork(nn.Module):
                 radius += 1 / zoom
         return max(math.ceil(radius + 1 / zoom), 2)  # 2: the bicubic skip
 
-    @property
-    def floats_per_pixel(self) -> int:
-        """Floats alive at the peak of an inference, per lq pixel: in the groups, or around the last PixelShuffle."""
+    def _bytes_per_pixel(self) -> int:
+        """At the peak of an inference, with a margin for what the allocator keeps: in the groups, or around the end."""
         grown = self.channels * self.scale**2
         last_input = self.channels if self.scale == 3 else grown // 4
         in_group = (6 if self.pool_window is None else 8) * self.channels
-        return max(in_group, 2 * self.channels + last_input + 2 * grown) + 6 * self.scale**2
+        floats = max(in_group, 2 * self.channels + last_input + 2 * grown) + 6 * self.scale**2
+        return math.ceil(4 * 1.15 * floats)
 
     def features(self, lq: Tensor) -> list[Tensor]:
         """Head's and every group's output, (N, C, H, W) each: shallow first."""
         maps: list[Tensor] = [self.head(lq - self.mean)]
-        for group in self.groups:
-            maps.append(group(maps[-1]))
+        maps.extend(group(maps[-1]) for group in self.groups)
         return maps
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped; any H, W >= 1."""
+        return self._enlarged(lq.contiguous(memory_format=torch.channels_last))
+
+    def traceable(self) -> Forward:
+        """See the base class."""
+        return self._enlarged
+
+    def _enlarged(self, lq: Tensor) -> Tensor:
         shallow: Tensor = self.head(lq - self.mean)
         deep = shallow
         for group in self.groups:  # as in features(), which keeps every map alive
             deep = group(deep)
         pred: Tensor = self.tail(self.upsampler(deep + shallow))
         if self.image_skip == "bicubic":
-            return pred + _enlarge(lq, self.scale)
+            # antialias=True selects the kernel with a = -0.5 that the benchmarks use; enlarging does not stretch it
+            return pred + F.interpolate(lq, scale_factor=self.scale, mode="bicubic", antialias=True)
         return pred + self.mean
-
-
-def _enlarge(lq: Tensor, scale: int) -> Tensor:
-    # antialias=True selects the kernel with a = -0.5 that the benchmarks use; enlarging does not stretch it
-    return F.interpolate(lq, scale_factor=scale, mode="bicubic", antialias=True)
 
 
 def _check(scale: int, groups: int, blocks: int, channels: int, attention: str, image_skip: str) -> None:

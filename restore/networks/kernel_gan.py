@@ -42,7 +42,7 @@ class LinearGenerator(nn.Module):
         return blurred[..., :: self.scale, :: self.scale]
 
 
-class PatchDiscriminator(nn.Module):
+class KernelDiscriminator(nn.Module):
     """A value for each 7 x 7 patch, 1 for the image's own, 0 for made ones, as least squares wants it (no sigmoid).
 
     Args:

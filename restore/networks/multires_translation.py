@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.networks.contract import RestorationNetwork
+
 WIDEST = 16  # channels stop doubling at this many times the width
 
 
@@ -118,7 +120,7 @@ class Level(nn.Module):
         return (torch.tanh(self.head(features)) + 1) / 2
 
 
-class MultiResTranslation(nn.Module):
+class MultiResTranslation(RestorationNetwork):
     """N inputs, N outputs: encoders fused from high to low, a trunk, decoders cascaded from low to high.
 
     Level 0 is the full resolution, each next one half of it. Level r has ``width * 2**r`` channels, and below the
@@ -139,6 +141,12 @@ class MultiResTranslation(nn.Module):
         ValueError: for a value outside these.
     """
 
+    protocol = "translation_rgb"
+    scale = 1
+    why_no_tiles = (
+        "instance norm takes its means over the whole picture, so every tile would get colours and contrasts of its own"
+    )
+    keeps_kind = False
     top: Tensor
 
     def __init__(self, *, levels: int = 3, width: int = 32, blocks: int = 9, in_channels: int = 3) -> None:
@@ -158,25 +166,20 @@ class MultiResTranslation(nn.Module):
             for r in range(levels)
         )
         self.trunk = Trunk(channels[-3], channels[-2], channels[-1], blocks)
+        self.in_channels = in_channels
         self.multiple_of = 2 ** (levels + 1)
-        self.width = width
+        self.min_size = 2 * self.multiple_of  # instance norm needs more than one value
+        # At the peak the highest level decodes. Enlarged features, those from the encoder and their results are alive,
+        # five times the width; the rest, measured, is what a 7x7 convolution of three channels and the allocator keep.
+        self.bytes_per_pixel = math.ceil(4 * 1.15 * (5 * width + 88))
         self.register_buffer("top", torch.tensor(0))
-
-    @property
-    def bytes_per_pixel(self) -> int:
-        """Memory of one pixel at the peak of an inference, which is where the highest level decodes.
-
-        Enlarged features, those from the encoder and their results are alive, five times the width; the rest, measured,
-        is what a 7x7 convolution of three channels and the allocator keep.
-        """
-        return math.ceil(4 * 1.15 * (5 * self.width + 88))
 
     def modules_of(self, level: int) -> list[nn.Module]:
         """What a level's stage trains: the level, with what it adds to the next lower one, and the lowest the trunk."""
         return [self.levels[level], *([self.trunk] if level == len(self.levels) - 1 else [])]
 
     def features(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
-        """Decoder features of the levels ``top`` and below, the highest first; arguments as of :meth:`forward`."""
+        """Decoder features of the levels ``top`` and below, the highest first; arguments as of :meth:`outputs`."""
         encoded: list[Tensor] = []
         above: Tensor | None = None
         for level, picture in zip(self._from(top), inputs[top:], strict=True):
@@ -185,12 +188,12 @@ class MultiResTranslation(nn.Module):
         x = self.trunk(encoded[-1])
         found: list[Tensor] = []
         for level in reversed(self._from(top)):
-            x = level.decode(x, encoded.pop())  # popped, so that a large picture's map is freed when it was used
+            x = level.decode(x, encoded.pop())  # popped, so that a large image's map is freed when it was used
             found.insert(0, x)
         return found
 
-    def forward(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
-        """A picture for each level from ``top`` down.
+    def outputs(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
+        """An image for each level from ``top`` down.
 
         Args:
             inputs: one for each level, (N, in_channels, H / 2**r, W / 2**r) in [0, 1], the full resolution first; H and
@@ -204,7 +207,7 @@ class MultiResTranslation(nn.Module):
         return [level.picture(x) for level, x in zip(self._from(top), features, strict=True)]
 
     def highest(self, inputs: Sequence[Tensor], top: int = 0) -> Tensor:
-        """The first of :meth:`forward`'s pictures alone, which is all that use asks for."""
+        """The first of :meth:`outputs` alone, which is all that inference needs."""
         return self._from(top)[0].picture(self.features(inputs, top)[0])
 
     def _from(self, top: int) -> list[Level]:

@@ -4,7 +4,6 @@ Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning"
 interpolated to the output size first, eight hidden layers of 64 channels with ReLU learn what that lacks.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -60,21 +59,3 @@ class ZSSRNetwork(nn.Module):
         """(N, C, H, W) -> (N, C, H, W), not clamped."""
         pred: Tensor = enlarged + self.layers(enlarged)
         return pred
-
-
-class ZSSRStages(nn.Module):
-    """One network for each of the gradual steps of a total scale; later ones start from the one before."""
-
-    def __init__(self, networks: Sequence[ZSSRNetwork]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    @property
-    def steps(self) -> list[ZSSRNetwork]:
-        """The networks in order."""
-        return list(self.networks)  # type: ignore[arg-type]
-
-    def hand_on(self, k: int) -> None:
-        """Give the weights of step ``k`` to all later steps."""
-        for later in self.steps[k + 1 :]:
-            later.load_state_dict(self.steps[k].state_dict())

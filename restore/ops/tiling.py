@@ -6,7 +6,7 @@ Sizes are lq pixels. ``tile`` is the inner part that is kept, ``halo`` the conte
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -151,22 +151,31 @@ def tiled(forward: Forward, image: Tensor, *, scale: int, **settings: Any) -> Te
     Returns:
         float, (N, C', scale H, scale W), on the device of ``forward``'s results.
     """
+    return joined(bands(forward, image, scale=scale, **settings), image.shape[-2] * scale)
+
+
+def joined(parts: Iterable[Tensor], rows: int) -> Tensor:
+    """Bands (..., h, W) from top to bottom, ``rows`` in all, as one, (..., rows, W), held once."""
     merged: Tensor | None = None
     top = 0
-    for band in bands(forward, image, scale=scale, **settings):
+    for band in parts:
+        if band.shape[-2] == rows:  # the only one that has any
+            merged = band
+            continue
         if merged is None:
-            merged = band.new_empty(*band.shape[:2], image.shape[-2] * scale, band.shape[-1])
+            merged = band.new_empty(*band.shape[:-2], rows, band.shape[-1])
         merged[..., top : top + band.shape[-2], :] = band
         top += band.shape[-2]
-    assert merged is not None
+    assert merged is not None  # there is at least one band
     return merged
 
 
-def whole(forward: Forward, image: Tensor, *, scale: int, multiple_of: int = 1, min_size: int = 1) -> Tensor:
-    """Run ``forward`` on the padded image at once and cut the padding off again."""
+def whole(forward: Forward, image: Tensor, *, scale: float, multiple_of: int = 1, min_size: int = 1) -> Tensor:
+    """Run ``forward`` on the padded image at once and cut the padding off again, where any was needed."""
     height, width = image.shape[-2:]
-    pred = forward(pad(image, multiple_of=multiple_of, min_size=min_size))
-    return pred[..., : height * scale, : width * scale]
+    padded = pad(image, multiple_of=multiple_of, min_size=min_size)
+    pred = forward(padded)
+    return pred if padded.shape == image.shape else pred[..., : round(height * scale), : round(width * scale)]
 
 
 def largest_tile(

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from restore.callbacks.metrics_csv import MetricsCSV
+from restore.checkpoints import reader
 from restore.config.build import build
 from restore.config.log_filters import quieten
 from restore.distributed import collectives
@@ -153,8 +154,8 @@ def model_and_data(cfg: Any, *, is_resumed: bool) -> tuple[Any, Any]:
             f"because {model.method} halves its input on the way"
         )
     if cfg.init_from is not None and not is_resumed:
-        weights = loading.network_weights(loading.read(cfg.init_from, setting="init_from"), "ema")
-        report = model.init_from(weights)
+        weights = reader.network_weights(reader.read(cfg.init_from, setting="init_from"), "ema")
+        report = model.network.init_from(weights)
         for key, names in report.items():
             if names:
                 log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))

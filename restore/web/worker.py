@@ -77,22 +77,22 @@ def _checkpoints(given: str) -> list[str]:
 
 def _card(path: str) -> dict[str, Any] | None:
     """The card of a checkpoint; None for weights that are undamaged but not of this package."""
+    from restore.checkpoints import reader
     from restore.checkpoints.model_card import NotOurs
-    from restore.models import loading
 
     try:
-        return dict(loading.read(path)["restore"])
+        return dict(reader.read(path)["restore"])
     except NotOurs:
         return None
 
 
 def _entry(path: str, cfg: Any) -> dict[str, Any]:
+    from restore.checkpoints import reader
     from restore.inference.load import open_restorer, restorer_name
-    from restore.models import loading
 
     settings = inference_settings(cfg)
     restorer = open_restorer(path, **settings | ({} if path in _ANY_SCALE else {"scale": None}))
-    card = _card(path) if loading.locate(path).is_file() else None
+    card = _card(path) if reader.locate(path).is_file() else None
     entry = {
         "name": restorer_name(path),
         "ckpt_path": path,
@@ -100,7 +100,7 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
         "any_scale": path in _ANY_SCALE,
         "input_kind": restorer.input_kind,
         "protocol": restorer.protocol,
-        "sha256": loading.sha256(path),
+        "sha256": reader.sha256(path),
         "card": json.loads(json.dumps(card or {}, default=str)),
     }
     return entry | ({"max_steps": cfg.zero_shot.max_steps} if path == "zero_shot" else {})

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from restore.callbacks.seed_steps import SeedSteps
+from restore.checkpoints import reader
 from restore.distributed.signals import ASKING
-from restore.models import loading
 from restore.models.base import RestorationModel
 from tests.conftest import TINY, Cli, photo
 from tests.test_fit import METHODS, run_folder, same_weights, start
@@ -60,7 +60,7 @@ def signal_in_evaluation(monkeypatch: pytest.MonkeyPatch, step: str, number: int
 
 
 def last(folder: Path) -> dict[str, Any]:
-    return loading.read(folder / "checkpoints" / "last.ckpt")
+    return reader.read(folder / "checkpoints" / "last.ckpt")
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -157,13 +157,13 @@ def test_a_signal_to_the_whole_group_leaves_the_loaders_workers_alone(tmp_path: 
     file, deadline = run_folder(tmp_path, "x") / "checkpoints" / "last.ckpt", time.monotonic() + 200
     while not file.exists() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    saved = loading.read(file)["global_step"]
+    saved = reader.read(file)["global_step"]
     os.killpg(running.pid, signal.SIGTERM)
     out = running.communicate(timeout=120)[0]
     assert running.returncode == 143, out
     assert "ended by SIGTERM" in out
     assert "Traceback" not in out
-    assert loading.read(file)["global_step"] > saved
+    assert reader.read(file)["global_step"] > saved
 
 
 @pytest.mark.slow

@@ -82,12 +82,12 @@ def test_the_optimiser_takes_all_of_its_settings(monkeypatch: pytest.MonkeyPatch
 
 
 def test_local_means_are_refused_for_the_reason_that_holds() -> None:
-    with pytest.raises(ValueError, match="pool_window is 64, but deblur takes no mean"):
-        tiny().pool_locally(64)
+    with pytest.raises(ValueError, match="pool_window is 64, but this network takes no mean"):
+        tiny().network.pool_locally(64)
     with pytest.raises(
         ValueError, match=r"pool_window is 64, but model\.attention=channel_spatial takes its means over"
     ):
-        tiny(attention="channel_spatial").pool_locally(64)
+        tiny(attention="channel_spatial").network.pool_locally(64)
 
 
 def test_the_network_overfits_two_blurred_patches() -> None:
@@ -164,7 +164,7 @@ def test_a_720p_picture_is_reckoned_to_fit_whole_into_the_memory_promised() -> N
 
 def opened(**inference: object) -> NetworkRestorer:
     model = tiny(width=8, global_residual=False)
-    return NetworkRestorer("tiny", model, Inference(device="cpu", **inference))  # type: ignore[arg-type]
+    return NetworkRestorer("tiny", model.network, Inference(device="cpu", **inference))  # type: ignore[arg-type]
 
 
 def test_a_memory_budget_changes_the_pieces_and_not_the_picture() -> None:
@@ -195,4 +195,4 @@ def test_any_size_is_restored_and_the_ensemble_turns_with_the_picture(size: tupl
 
 
 def test_the_table_of_methods_names_the_class() -> None:
-    assert loading.METHODS["deblur"] == f"{Deblur.__module__}.{Deblur.__qualname__}"
+    assert loading.METHODS["deblur"].model == f"{Deblur.__module__}.{Deblur.__qualname__}"

@@ -18,6 +18,7 @@ from restore.config.inference import Inference
 from restore.image import reading
 from restore.inference.load import open_restorer
 from restore.inference.network import NetworkRestorer
+from restore.io.errors import SettingError
 from tests.conftest import Cli, photo
 
 NETWORKS: dict[str, tuple[Callable[[], torch.nn.Module], int]] = {
@@ -72,10 +73,10 @@ def test_the_memory_budget_holds_for_them_too(tmp_path: Path) -> None:
     save(tmp_path / "theirs.pth", "esrgan")
     restorer = opened(tmp_path / "theirs.pth", memory_gb=0.25, tile_overlap=8)
     at_x4 = 4 * 16 * 16 * 2  # bytes of a pixel in two feature maps at the output's size: the least that is alive
-    assert at_x4 < restorer.model.bytes_per_pixel < 6 * at_x4
+    assert at_x4 < restorer.network.bytes_per_pixel < 6 * at_x4
     tile = restorer.tile_for((600, 600))
     assert tile is not None
-    assert (tile + 16) ** 2 * restorer.model.bytes_per_pixel < 0.25 * 2**30
+    assert (tile + 16) ** 2 * restorer.network.bytes_per_pixel < 0.25 * 2**30
     assert restorer.tile_for((40, 40)) is None
 
 
@@ -96,21 +97,22 @@ def test_predict_and_evaluate_take_them(cli: Cli, tmp_path: Path) -> None:
 def test_what_restores_no_rgb_picture_is_refused(tmp_path: Path) -> None:
     torch.save(DnCNN(in_nc=1, out_nc=1, nc=8, nb=17).state_dict(), tmp_path / "grey.pth")
     with pytest.raises(
-        ValueError, match=r"grey\.pth is a DnCNN network with 1 channels in and 1 out, expected 3 and 3"
-    ):
+        SettingError, match=r"3 channels in and out, .* DnCNN network with 1 channels in and 1 out"
+    ) as error:
         opened(tmp_path / "grey.pth")
+    assert (error.value.key, error.value.got) == ("ckpt_path", tmp_path / "grey.pth")
     torch.save({"some.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"was not written by this package.* spandrel does not know these weights"):
+    with pytest.raises(ValueError, match="written by this package, or weights that spandrel knows"):
         opened(tmp_path / "other.pth")
     save(tmp_path / "theirs.pth", "compact")
-    with pytest.raises(ValueError, match=r"scale is 3, but .*theirs\.pth was trained for 2"):
+    with pytest.raises(ValueError, match=r"scale is 3, expected 2, which .*theirs\.pth was trained for"):
         open_restorer(str(tmp_path / "theirs.pth"), scale=3)
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "theirs.pth", "compact")
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(ValueError, match=r"was not written by this package.* pip install '\.\[foreign\]'"):
+    with pytest.raises(ValueError, match=r"written by this package.* pip install '\.\[foreign\]'"):
         opened(tmp_path / "theirs.pth")
 
 

@@ -2,7 +2,7 @@ import pytest
 import scipy.ndimage
 import torch
 
-from restore.networks.kernel_gan import LinearGenerator, PatchDiscriminator
+from restore.networks.kernel_gan import KernelDiscriminator, LinearGenerator
 
 
 def test_the_generator_is_one_kernel() -> None:
@@ -26,7 +26,7 @@ def test_the_generator_has_the_papers_layers() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_discriminator_judges_patches_of_7(channels: int) -> None:
-    discriminator = PatchDiscriminator(in_channels=channels).eval()
+    discriminator = KernelDiscriminator(in_channels=channels).eval()
     image = torch.rand(1, channels, 20, 24)
     value = discriminator(image)
     assert value.shape == (1, 1, 14, 18)
@@ -36,7 +36,7 @@ def test_the_discriminator_judges_patches_of_7(channels: int) -> None:
     assert changed[0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("network", [LinearGenerator(), PatchDiscriminator()])
+@pytest.mark.parametrize("network", [LinearGenerator(), KernelDiscriminator()])
 def test_every_parameter_gets_a_gradient(network: torch.nn.Module) -> None:
     channels = 1 if isinstance(network, LinearGenerator) else 3
     network(torch.rand(1, channels, 32, 32)).square().mean().backward()

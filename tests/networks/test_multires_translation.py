@@ -56,7 +56,7 @@ def test_the_work_at_1024_pixels_is_442_gmac() -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(add)
-    network([torch.empty(1, 3, 1024 >> r, 1024 >> r, device="meta") for r in range(3)])
+    network.outputs([torch.empty(1, 3, 1024 >> r, 1024 >> r, device="meta") for r in range(3)])
     assert total / 1e9 == pytest.approx(442, abs=1)
 
 
@@ -73,7 +73,7 @@ def test_n_inputs_give_n_outputs_of_their_sizes_and_one_in_use(levels: int, side
     network = tiny(levels)
     given = inputs(levels, side, 2 * side)
     with torch.no_grad():
-        outputs, used = network(given), network.highest(given)
+        outputs, used = network.outputs(given), network.highest(given)
     assert [each.shape for each in outputs] == [(2, 3, side >> r, 2 * side >> r) for r in range(levels)]
     assert torch.equal(used, outputs[0])
     assert all(each.min() >= 0 and each.max() <= 1 for each in outputs)
@@ -84,12 +84,12 @@ def test_the_smallest_size_works_and_maps_halve_two_times_below_the_lowest_level
     side = 2 * network.multiple_of
     shapes = []
     network.trunk.blocks.register_forward_hook(lambda _, args, out: shapes.append(out.shape))
-    assert network(inputs(3, side))[0].isfinite().all()
+    assert network.outputs(inputs(3, side))[0].isfinite().all()
     assert shapes == [(2, 64, 2, 2)]
 
 
 def test_contours_of_one_channel_come_in_and_photos_go_out() -> None:
-    assert tiny(2, in_channels=1)(inputs(2, 32, channels=1))[0].shape == (2, 3, 32, 32)
+    assert tiny(2, in_channels=1).outputs(inputs(2, 32, channels=1))[0].shape == (2, 3, 32, 32)
 
 
 @pytest.mark.parametrize("name", ["levels", "width", "blocks", "in_channels"])
@@ -106,7 +106,7 @@ def test_lower_outputs_are_the_same_at_the_moment_a_higher_level_is_inserted(lev
     network, given = tiny(levels), inputs(levels, 64)
     for top in reversed(range(levels - 1)):
         with torch.no_grad():
-            before, after = network(given, top + 1), network(given, top)
+            before, after = network.outputs(given, top + 1), network.outputs(given, top)
         assert len(after) == len(before) + 1
         assert all(torch.equal(one, other) for one, other in zip(before, after[1:], strict=True))
 
@@ -114,12 +114,12 @@ def test_lower_outputs_are_the_same_at_the_moment_a_higher_level_is_inserted(lev
 def test_a_trained_fusion_carries_what_comes_from_above_down() -> None:
     network, given = stirred(tiny(2)), inputs(2, 32)
     with torch.no_grad():
-        assert not torch.equal(network(given, 1)[0], network(given, 0)[1])
+        assert not torch.equal(network.outputs(given, 1)[0], network.outputs(given, 0)[1])
 
 
 def test_the_fusion_gets_a_gradient_although_it_begins_as_zero() -> None:
     network = tiny(2)
-    network(inputs(2, 32))[1].sum().backward()
+    network.outputs(inputs(2, 32))[1].sum().backward()
     level = network.levels[0]
     assert isinstance(level, Level)
     assert level.incoming is not None
@@ -137,7 +137,7 @@ def test_every_parameter_belongs_to_exactly_one_level(levels: int) -> None:
 
 def test_every_parameter_gets_a_gradient() -> None:
     network = stirred(tiny(3))
-    sum(each.square().sum() for each in network(inputs(3, 64))).backward()
+    torch.stack([each.square().sum() for each in network.outputs(inputs(3, 64))]).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in network.parameters())
 
 
@@ -145,7 +145,7 @@ def test_each_output_depends_on_its_own_head_alone() -> None:
     network = tiny(3)
     for level in range(3):
         network.zero_grad()
-        network(inputs(3, 32))[level].sum().backward()
+        network.outputs(inputs(3, 32))[level].sum().backward()
         heads = [each.head for each in network.levels if isinstance(each, Level)]
         assert [head.weight.grad is not None for head in heads] == [r == level for r in range(3)]
 
@@ -154,6 +154,6 @@ def test_the_output_depends_on_the_whole_picture() -> None:
     network = tiny(2)
     given = inputs(2, 64)
     given[0].requires_grad_()
-    network(given)[0][0, :, 0, 0].sum().backward()
+    network.outputs(given)[0][0, :, 0, 0].sum().backward()
     assert given[0].grad is not None
     assert given[0].grad[0, :, -1, -1].any()

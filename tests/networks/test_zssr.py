@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from restore.networks.zssr import ZSSRNetwork, ZSSRStages
+from restore.networks.zssr import ZSSRNetwork
 
 
 def test_the_network_has_the_parameters_counted_by_hand() -> None:
@@ -40,14 +40,6 @@ def test_interpolate_only_adds_nothing() -> None:
     network.interpolate_only()
     image = torch.rand(1, 3, 9, 9)
     assert torch.equal(network(image), image)
-
-
-def test_later_steps_start_from_the_one_before() -> None:
-    stages = ZSSRStages([ZSSRNetwork(width=4, depth=1) for _ in range(3)])
-    first, second, third = (step.state_dict() for step in stages.steps)
-    stages.hand_on(1)
-    assert all(torch.equal(second[name], third[name]) for name in second)
-    assert not torch.equal(first["layers.0.weight"], third["layers.0.weight"])
 
 
 @pytest.mark.parametrize(

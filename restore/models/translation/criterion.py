@@ -11,11 +11,11 @@ from restore.losses.style import StyleLoss
 from restore.models.translation.losses import (
     DiscriminatorSettings,
     LossWeights,
-    Pyramid,
     calibrated_style_weight,
     discriminator_terms,
     generator_terms,
 )
+from restore.models.translation.network import Pyramid
 from restore.models.translation.stages import Stage
 from restore.networks.patch_gan import PatchDiscriminator, strided_layers
 

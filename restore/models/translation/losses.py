@@ -15,8 +15,6 @@ from restore.losses.diff_augment import POLICIES, Policy, diff_augment
 from restore.losses.style import StyleLoss
 from restore.models.optimization import check_weight
 
-Pyramid = list[Tensor]
-
 STYLE_SHARE = 0.5  # of L1's, at the start of a stage
 
 

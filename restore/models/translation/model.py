@@ -1,8 +1,7 @@
 """Multi-resolution, multi-loss image-to-image translation."""
 
 import re
-from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -16,13 +15,12 @@ from restore.losses.pixel import at_least_float32
 from restore.models import optimization
 from restore.models.base import RestorationModel
 from restore.models.translation.criterion import Criterion
-from restore.models.translation.losses import DiscriminatorSettings, LossWeights, Pyramid
+from restore.models.translation.losses import DiscriminatorSettings, LossWeights
+from restore.models.translation.network import Pyramid, TranslationNetwork
 from restore.models.translation.plan import measured_plan
 from restore.models.translation.stages import Stage, make_stages, stage_at
-from restore.networks.multires_translation import MultiResTranslation
-from restore.ops import tiling
-from restore.ops.resize import Interpolation, pyramid, resize
-from restore.ops.tiling import Forward
+from restore.networks.contract import InputKind
+from restore.ops.resize import Interpolation
 
 
 class Translation(RestorationModel):
@@ -37,9 +35,7 @@ class Translation(RestorationModel):
     ``step`` is one update of the generator. The discriminators' optimiser is the model's own.
 
     Args:
-        levels, width, blocks, in_channels: see :class:`MultiResTranslation`.
-        input_kind: ``rgb``, or ``labels``, whose pyramid is always made by picking the nearest pixel.
-        interpolation: of the pyramids: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
+        levels, width, blocks, in_channels, input_kind, interpolation: see :class:`TranslationNetwork`.
         discriminator_width, spectral_norm: see :class:`PatchDiscriminator`.
         stages: see :func:`make_stages`.
         l1_weight, adversarial_weight, style_weight, feature_matching_weight, frequency_weight: of the losses, 0 for
@@ -56,15 +52,9 @@ class Translation(RestorationModel):
     """
 
     method = "translation"
-    protocol = "translation_rgb"
     monitor = "l1"
     smaller_is_better = True
     has_idle_parameters = True  # those of other stages
-    why_no_tiles = (
-        "instance norm takes its means over the whole picture, so every tile would get colours and contrasts of its own"
-    )
-    halo = None
-    keeps_kind = False
     training_settings = (
         "stages",
         "l1_weight",
@@ -80,7 +70,7 @@ class Translation(RestorationModel):
         "lr",
         "betas",
     )
-    network: MultiResTranslation
+    network: TranslationNetwork
 
     def __init__(
         self,
@@ -90,7 +80,7 @@ class Translation(RestorationModel):
         width: int = 32,
         blocks: int = 9,
         in_channels: int = 3,
-        input_kind: Literal["rgb", "labels"] = "rgb",
+        input_kind: InputKind = "rgb",
         interpolation: Interpolation = "bicubic",
         discriminator_width: int = 64,
         spectral_norm: bool = False,
@@ -112,10 +102,6 @@ class Translation(RestorationModel):
         self.save_hyperparameters(logger=False)
         if scale != 1:
             raise SettingError("model.scale", scale, "1, because translation keeps the size", "leave it out")
-        if interpolation not in get_args(Interpolation):
-            raise SettingError("model.interpolation", interpolation, ", ".join(get_args(Interpolation)))
-        if input_kind not in ("rgb", "labels"):
-            raise SettingError("model.input_kind", input_kind, "rgb or labels")
         optimization.check_adam(lr=lr, betas=betas)
         self.loss_weights = LossWeights(
             l1=l1_weight,
@@ -129,56 +115,19 @@ class Translation(RestorationModel):
         self.discriminator_settings = DiscriminatorSettings(
             loss=adversarial, augment=augment, width=discriminator_width, spectral_norm=spectral_norm
         )
-        self.network = MultiResTranslation(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
+        self.network = TranslationNetwork(
+            levels=levels,
+            width=width,
+            blocks=blocks,
+            in_channels=in_channels,
+            input_kind=input_kind,
+            interpolation=interpolation,
+        )
         make_stages(stages, levels=levels)  # refused here, before the data are looked at
-        self.scale, self.in_channels, self.input_kind = scale, in_channels, input_kind
-        self.multiple_of = self.network.multiple_of
-        self.min_size = 2 * self.multiple_of  # instance norm needs more than one value
-        self.bytes_per_pixel = self.network.bytes_per_pixel
         self.criterion: Criterion | None = None  # made for a training
         self.stages: list[Stage] = []
         self.stage: Stage | None = None
         self._stored_opt_d: dict[str, Any] | None = None
-
-    # --- use ---
-
-    def forward(self, lq: Tensor) -> Tensor:
-        """(N, in_channels, H, W) in [0, 1] -> (N, 3, H, W) in [0, 1]; sides multiples of ``multiple_of``.
-
-        As long as the highest levels are not trained, the output of the highest that is, enlarged bicubically.
-        """
-        return self._highest(lq, int(self.network.top))
-
-    def traceable(self) -> Forward:
-        """``forward`` with the trained levels written into the graph."""
-        return partial(self._highest, top=int(self.network.top))
-
-    def _highest(self, lq: Tensor, top: int) -> Tensor:
-        pred = self.network.highest(self._inputs(lq), top)
-        return resize(pred, 2**top) if top else pred
-
-    def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
-        """See the base class; lower outputs are enlarged by repeating pixels."""
-        height, width = lq.shape[-2:]
-        top = int(self.network.top)
-        padded = tiling.pad(lq, multiple_of=self.multiple_of, min_size=self.min_size)
-        found = self.network(self._inputs(padded), top)
-        shown = [
-            each.repeat_interleave(2**r, -1).repeat_interleave(2**r, -2)[..., :height, :width]
-            for r, each in enumerate(found, start=top)
-        ]
-        return [*reversed(shown), *[None] * top]
-
-    def pool_locally(self, window: int) -> None:
-        """Refused."""
-        raise ValueError(f"pool_window is {window}, but translation is not possible in parts: {self.why_no_tiles}")
-
-    def _inputs(self, lq: Tensor) -> Pyramid:
-        return self._pyramid(lq, "nearest" if self.input_kind == "labels" else self.hparams["interpolation"])
-
-    def _pyramid(self, image: Tensor, interpolation: Interpolation) -> Pyramid:
-        # clamped, because cubic and Lanczos kernels overshoot what the outputs can be
-        return [each.clamp(0, 1) for each in pyramid(image, len(self.network.levels), interpolation)]
 
     # --- training ---
 
@@ -279,8 +228,9 @@ class Translation(RestorationModel):
             Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the
             outputs (N, 3, h, w) of those trained in this stage, float32; all in [0, 1].
         """
-        inputs, targets = self._inputs(batch["lq"]), self._pyramid(batch["gt"], self.hparams["interpolation"])
-        outputs = self.network(inputs, stage.top)
+        network = self.network
+        inputs, targets = network.input_pyramid(batch["lq"]), network.pyramid(batch["gt"], network.interpolation)
+        outputs = network.outputs(inputs, stage.top)
         return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}
 
     # --- the plan ---

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.networks.kernel_gan import TAPS, LinearGenerator, PatchDiscriminator
+from restore.networks.kernel_gan import TAPS, KernelDiscriminator, LinearGenerator
 from restore.ops.blur_kernels import centred, shrink
 
 SMALLEST = 64  # px; fewer hold too few patches
@@ -167,7 +167,7 @@ def _refine(image: Tensor, start: Tensor, scale: int, steps: int, report: Callab
     """The generator's kernel, averaged over the steps: float64, the shape of ``start``."""
     start = start.float().to(image.device)
     generator = LinearGenerator(scale=scale).to(image.device)
-    discriminator = PatchDiscriminator(in_channels=len(image)).to(image.device)
+    discriminator = KernelDiscriminator(in_channels=len(image)).to(image.device)
     middle = (len(start) - TAPS) // 2
     _imitate(generator, start[middle : middle + TAPS, middle : middle + TAPS])
     rest = start - F.pad(generator.kernel().detach(), [middle] * 4)  # what 13 x 13 samples and so few steps left out

@@ -80,7 +80,7 @@ class ScaleSteps(Callback):
         self.deadline: float | None = None
         self.cancel: Callable[[], bool] | None = None
         self.halt = False
-        self.tile: Callable[[tuple[int, int]], int | None] = model.tile_within
+        self.tile: Callable[[tuple[int, int]], int | None] = model.network.tile_within
         self.has_time_for_ensemble = self.has_time = True
         self._reconstruction: Reconstruction | None = None  # of this scale step
         self._began, self._seconds = 0.0, math.inf  # of this scale step: time of start, and how long it may train
@@ -107,14 +107,14 @@ class ScaleSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin, or hand the fathers of a resumed run to the data again."""
-        if trainer.max_steps < len(self.model.factors):
+        if trainer.max_steps < len(self.model.network.factors):
             raise ValueError(
                 f"trainer.max_steps is {trainer.max_steps}, expected at least one for each of the "
-                f"{len(self.model.factors)} scale steps"
+                f"{len(self.model.network.factors)} scale steps"
             )
         data = trainer.datamodule  # type: ignore[attr-defined]
         self.model.look_at(data.image, is_noisy=data.noise > 0)
-        data.shrink_whole = self.model.shrink
+        data.shrink_whole = self.model.network.shrink
         self._refuse_prolonging(trainer)
         if not self.records:
             self._begin(trainer, 0, None, from_batch=0)
@@ -174,14 +174,14 @@ class ScaleSteps(Callback):
         return min(by_steps, 1 - (time.monotonic() - self._began) / self._seconds)
 
     def _budget(self, trainer: Trainer) -> int:
-        return max(1, trainer.max_steps // len(self.model.factors))
+        return max(1, trainer.max_steps // len(self.model.network.factors))
 
     def _is_over(self, trainer: Trainer) -> bool:
         return self.halt or self._left(trainer) <= 0 or trainer.global_step >= trainer.max_steps
 
     @property
     def _is_finished(self) -> bool:
-        return self.halt or (len(self.records) == len(self.model.factors) and self.records[-1].ended)
+        return self.halt or (len(self.records) == len(self.model.network.factors) and self.records[-1].ended)
 
     # --- one scale step ---
 
@@ -202,14 +202,14 @@ class ScaleSteps(Callback):
         left = self.deadline - self._began
         self.has_time_for_ensemble, self.has_time = 8 * one_view < left / 2, one_view < left
         spare = left - (8 if self.has_time_for_ensemble else 1) * one_view
-        self._seconds = max(spare / (len(self.model.factors) - k), 1e-3)
+        self._seconds = max(spare / (len(self.model.network.factors) - k), 1e-3)
         if not self.has_time:
             log.warning("there is no time to enlarge with a network; bicubic is used")
             self.halt = True
 
     def _pixels_to_enlarge(self, trainer: Trainer, k: int) -> float:
         """Of all enlargements that are still to come: each begins with the picture and takes all its scale steps."""
-        data, factors = trainer.datamodule, self.model.factors  # type: ignore[attr-defined]
+        data, factors = trainer.datamodule, self.model.network.factors  # type: ignore[attr-defined]
         squares = [math.prod(factors[: j + 1]) ** 2 for j in range(len(factors))]
         pixels = data.image[0].numel() * sum(squares)
         for j in range(k, len(factors) - 1):
@@ -218,11 +218,11 @@ class ScaleSteps(Callback):
 
     def _add(self, trainer: Trainer, k: int, record: ScaleStep) -> None:
         """Give the data the fathers of scale step ``k``, and prepare what its error is measured on."""
-        factor, data = self.model.factors[k], trainer.datamodule  # type: ignore[attr-defined]
+        factor, data = self.model.network.factors[k], trainer.datamodule  # type: ignore[attr-defined]
         found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
-        data.add(found, lambda image: self.model.shrink(image, factor), factor, from_batch=record.from_batch)
+        data.add(found, lambda image: self.model.network.shrink(image, factor), factor, from_batch=record.from_batch)
         self._reconstruction = Reconstruction(
-            data.image, factor, shrink=self.model.shrink, noise=data.noise, device=self.model.device
+            data.image, factor, shrink=self.model.network.shrink, noise=data.noise, device=self.model.device
         )
         record.bicubic = self._reconstruction.bicubic
 
@@ -244,7 +244,7 @@ class ScaleSteps(Callback):
         if record.fell_back:
             words = "training did not clearly beat bicubic on the picture itself; bicubic is used"
             steps = f"after {trainer.global_step - record.begin} of {record.budget} steps"
-            log.warning("scale step %d of %d: %s %s", k + 1, len(self.model.factors), steps, words)
+            log.warning("scale step %d of %d: %s %s", k + 1, len(self.model.network.factors), steps, words)
             network.interpolate_only()
         if self._is_finished or not record.fell_back:
             self.model.network.hand_on(k)
@@ -261,10 +261,10 @@ class ScaleSteps(Callback):
 
     def _enlarged(self, trainer: Trainer, k: int) -> Tensor | None:
         """The result so far, float (3, h, w), or its middle where it is large; None when cancelled."""
-        image = trainer.datamodule.middle(math.prod(self.model.factors[: k + 1]))  # type: ignore[attr-defined]
+        image = trainer.datamodule.middle(math.prod(self.model.network.factors[: k + 1]))  # type: ignore[attr-defined]
 
         def run(network: tiling.Forward, enlarged: Tensor) -> Tensor:
-            return self.model.run(
+            return self.model.network.run(
                 network, enlarged, tile=self.tile((enlarged.shape[-2], enlarged.shape[-1])), report=ask
             )
 
@@ -275,7 +275,9 @@ class ScaleSteps(Callback):
         try:
             with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
                 batch = image[None].to(self.model.device)
-                return self.model.enlarge(batch, run=run, ensemble=self.has_time_for_ensemble, stages=k + 1)[0].cpu()
+                return self.model.network.enlarge(batch, run=run, ensemble=self.has_time_for_ensemble, stages=k + 1)[
+                    0
+                ].cpu()
         except Cancelled:
             return None
 

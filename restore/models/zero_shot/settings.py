@@ -4,22 +4,26 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from restore.io.errors import SettingError
+
 
 def scale_factors(scale: float, scale_steps: list[float] | None, *, has_kernel: bool) -> list[float]:
     """The factors of the scale steps; their product is the scale to the last digit.
 
     Args:
-        scale, scale_steps: as of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`.
+        scale, scale_steps: as of :class:`restore.models.zero_shot.network.ZeroShotNetwork`.
         has_kernel: whether sons are made with a kernel, which belongs to one step.
 
     Raises:
-        ValueError: a kernel, and not one step of a whole scale.
+        SettingError: a kernel, and not one step of a whole scale.
     """
     if has_kernel:
         if scale != round(scale) or scale_steps is not None:
-            raise ValueError(
-                f"model.scale is {scale:g} and model.scale_steps is {scale_steps}, but a kernel belongs to one step of "
-                "a whole scale; set a whole scale and leave scale_steps out, or leave kernel out"
+            raise SettingError(
+                "model.scale",
+                f"{scale:g} and model.scale_steps is {scale_steps}",
+                "one step of a whole scale, which is what a kernel belongs to",
+                "set a whole scale and leave scale_steps out, or leave kernel out",
             )
         return [scale]
     factors = list(scale_steps) if scale_steps else equal_steps(scale)
@@ -33,32 +37,43 @@ def equal_steps(scale: float) -> list[float]:
     return [float(round(root)) if math.isclose(root, round(root), rel_tol=1e-9) else root] * count
 
 
-def check_settings(given: Mapping[str, Any]) -> None:
+def check_network(scale: float, steps: list[float] | None, in_channels: int, back_projection: int | None) -> None:
+    """Refuse values that make no network.
+
+    Args:
+        scale, steps, in_channels, back_projection: of :class:`restore.models.zero_shot.network.ZeroShotNetwork`.
+
+    Raises:
+        SettingError: for a value outside its range.
+    """
+    if in_channels != 3:
+        raise SettingError("model.in_channels", in_channels, "3, because images are read as RGB")
+    if not 1 < scale <= 16:
+        raise SettingError("model.scale", scale, "above 1 and at most 16")
+    if steps is not None and (min(steps, default=0) <= 1 or not math.isclose(math.prod(steps), scale, rel_tol=1e-6)):
+        raise SettingError("model.scale_steps", steps, f"factors above 1 with the product scale={scale:g}")
+    if back_projection is not None and back_projection < 0:
+        raise SettingError("model.back_projection", back_projection, "at least 0")
+
+
+def check_training(given: Mapping[str, Any]) -> None:
     """Refuse values that cannot be trained with.
 
     Args:
         given: settings of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, by name.
 
     Raises:
-        ValueError: for a value outside its range.
+        SettingError: for a value outside its range.
     """
-    steps, scale = given["scale_steps"], given["scale"]
-    if given["in_channels"] != 3:
-        raise ValueError(f"model.in_channels is {given['in_channels']}, expected 3: pictures are read as RGB")
-    if not 1 < scale <= 16:
-        raise ValueError(f"model.scale is {scale}, expected above 1 and at most 16")
-    if steps is not None and (min(steps, default=0) <= 1 or not math.isclose(math.prod(steps), scale, rel_tol=1e-6)):
-        raise ValueError(f"model.scale_steps is {steps}, expected factors above 1 with the product scale={scale:g}")
     for name in ("lr", "lr_stop", "lr_decay_ratio"):
-        if not 0 < given[name] < float("inf"):
-            raise ValueError(f"model.{name} is {given[name]}, expected a number above 0")
+        if not 0 < given[name] < math.inf:
+            raise SettingError(f"model.{name}", given[name], "a number above 0")
     for name, least in {"lr_decay_range": 150, "lr_decay_step": 1}.items():  # 150: three errors to fit a line to
         if given[name] < least:
-            raise ValueError(f"model.{name} is {given[name]}, expected at least {least} steps")
+            raise SettingError(f"model.{name}", given[name], f"at least {least} steps")
     if given["kernel_steps"] < 0:
-        raise ValueError(f"model.kernel_steps is {given['kernel_steps']}, expected at least 0")
-    if not 0 < given["lr_decay"] < 1 or not 0 <= given["anneal"] <= 1 or (given["back_projection"] or 0) < 0:
-        raise ValueError(
-            f"model.lr_decay is {given['lr_decay']}, model.anneal is {given['anneal']}, model.back_projection is "
-            f"{given['back_projection']}, expected between 0 and 1, 0 to 1, and at least 0"
-        )
+        raise SettingError("model.kernel_steps", given["kernel_steps"], "at least 0")
+    if not 0 < given["lr_decay"] < 1:
+        raise SettingError("model.lr_decay", given["lr_decay"], "between 0 and 1")
+    if not 0 <= given["anneal"] <= 1:
+        raise SettingError("model.anneal", given["anneal"], "0 to 1")

@@ -163,9 +163,12 @@ def test_lower_outputs_are_the_same_when_a_trained_network_gets_its_next_level()
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             stage = stage_at(pl_module.stages, trainer.global_step)
             if stage.begin == trainer.global_step and stage.level in (1, 0):
-                inputs = pl_module._inputs(batch["lq"])
+                inputs = pl_module.network.input_pyramid(batch["lq"])
                 with torch.no_grad():
-                    seen[stage.level] = pl_module.network(inputs, stage.top + 1), pl_module.network(inputs, stage.top)
+                    seen[stage.level] = (
+                        pl_module.network.outputs(inputs, stage.top + 1),
+                        pl_module.network.outputs(inputs, stage.top),
+                    )
 
     train(model, 8, AtSwitch())
     for level in (1, 0):
@@ -375,7 +378,7 @@ def test_every_interpolation_makes_the_pyramids(interpolation: Interpolation) ->
 def test_labels_always_go_down_by_the_nearest_pixel() -> None:
     model = tiny(2, input_kind="labels", interpolation="bicubic")
     labels = torch.randint(0, 5, (1, 3, 32, 32)) / 4
-    assert set(model._inputs(labels)[1].unique().tolist()) <= set(labels.unique().tolist())
+    assert set(model.network.input_pyramid(labels)[1].unique().tolist()) <= set(labels.unique().tolist())
 
 
 def test_in_use_the_highest_trained_output_counts_and_travels_with_the_weights() -> None:
@@ -384,7 +387,7 @@ def test_in_use_the_highest_trained_output_counts_and_travels_with_the_weights()
     picture = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         pred = model(picture)
-        low = model.network(model._inputs(picture), 1)[0]
+        low = model.network.outputs(model.network.input_pyramid(picture), 1)[0]
     assert pred.shape == (1, 3, 32, 32)
     assert (torch.nn.functional.avg_pool2d(pred, 2) - low).abs().mean() < 0.2 * low.std()
     assert [each is None for each in model.level_outputs(picture)] == [False, True]
@@ -396,23 +399,21 @@ def test_in_use_the_highest_trained_output_counts_and_travels_with_the_weights()
 
 @pytest.mark.parametrize("tile", [64, "64"])
 def test_tiles_are_refused_with_the_reason(tile: int | str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"tile is {tile}, but .* because instance norm takes its means.*leave tile out"
-    ):
-        NetworkRestorer("tiny", tiny(2), Inference(tile=tile, device="cpu"))
+    with pytest.raises(SettingError, match="because instance norm takes its means") as error:
+        NetworkRestorer("tiny", tiny(2).network, Inference(tile=tile, device="cpu"))
+    assert (error.value.key, error.value.got) == ("tile", tile)
 
 
 def test_a_picture_is_restored_whole_or_refused_when_it_does_not_fit() -> None:
     for tile in ("auto", "none"):
-        restorer = NetworkRestorer("tiny", tiny(2), Inference(tile=tile, device="cpu"))
+        restorer = NetworkRestorer("tiny", tiny(2).network, Inference(tile=tile, device="cpu"))
         assert restorer.restore(torch.rand(3, 33, 21)).shape == (3, 33, 21)
-    small = NetworkRestorer("tiny", tiny(2), Inference(device="cpu", memory_gb=0.01))
-    with pytest.raises(
-        ValueError, match=r"memory_gb is 0\.01, but a picture of 900x900 px needs about .* set memory_gb="
-    ):
+    small = NetworkRestorer("tiny", tiny(2).network, Inference(device="cpu", memory_gb=0.01))
+    with pytest.raises(SettingError, match=r"900x900 px.* set memory_gb=") as error:
         small.restore(torch.rand(3, 900, 900))
+    assert (error.value.key, error.value.got) == ("memory_gb", "0.01")
     with pytest.raises(ValueError, match="pool_window is 8, but translation is not possible in parts"):
-        tiny(2).pool_locally(8)
+        tiny(2).network.pool_locally(8)
 
 
 # --- settings ---
@@ -465,4 +466,4 @@ def test_settings_that_do_not_fit_each_other_are_refused(settings: dict[str, Any
 
 
 def test_the_table_of_methods_knows_it() -> None:
-    assert loading.METHODS["translation"] == f"{Translation.__module__}.{Translation.__qualname__}"
+    assert loading.METHODS["translation"].model == f"{Translation.__module__}.{Translation.__qualname__}"

@@ -1,0 +1,162 @@
+"""Reads checkpoints, weights with a card, and other people's weights, in a way that no file can run code."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from restore.checkpoints import model_card
+from restore.checkpoints.checksum import is_sound
+from restore.checkpoints.model_card import FORMAT, NotOurs
+from restore.io.errors import SettingError
+
+Weights = Literal["ema", "raw"]
+
+# what torch.load, and a look into its result, were seen to raise on other files and on flipped or missing bytes
+LOADING_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+
+_NESTS = ("params_ema", "params", "state_dict", "model")  # in which other projects' tensors lie, the best first
+
+
+def locate(path: str | Path) -> Path:
+    """The file meant: one that comes with the package, by its name, or any by its path."""
+    return model_card.shipped().get(str(path), Path(path))
+
+
+def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
+    """Read a checkpoint of ours, or weights with a card.
+
+    Args:
+        path: of a checkpoint or a safetensors file, or the name of weights that come with the package.
+        setting: named in the errors.
+
+    Returns:
+        Under ``restore`` the facts, with ``format``, ``method`` and ``arguments``; under ``state_dict`` the tensors.
+
+    Raises:
+        FileNotFoundError: no such file.
+        NotOurs: written by something else.
+        SettingError: damaged, or in a later format than this version knows.
+    """
+    path = locate(path)
+    _refuse_missing(path, setting)
+    is_card = path.suffix == ".safetensors"
+    checkpoint = model_card.read(path, setting=setting) if is_card else content(path, setting=setting)
+    facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
+    if not isinstance(facts, dict):
+        raise NotOurs(setting, path, "a file that was written by this package", "train one with `restore fit`")
+    kinds = {"format": int, "method": str, "arguments": dict}
+    if "state_dict" not in checkpoint or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
+        raise SettingError(
+            setting, path, "a sound file, but it lacks what rebuilds its model", "use another checkpoint"
+        )
+    if facts["format"] > FORMAT:
+        raise SettingError(
+            setting, path, f"format {FORMAT} or lower, but it has {facts['format']}", "update the package"
+        )
+    return dict(checkpoint)
+
+
+def _refuse_missing(path: Path, setting: str) -> None:
+    best = path / "checkpoints" / "best.ckpt"
+    if best.is_file():
+        raise FileNotFoundError(f"{setting}: {path} is a run's folder, expected a checkpoint; set {setting}={best}")
+    if not path.is_file():
+        names = "".join(f", or {name}" for name in model_card.shipped())
+        raise FileNotFoundError(
+            f"{setting}: {path} is not a file, expected a checkpoint, "
+            f"for example outputs/<name>/<run_id>/checkpoints/best.ckpt{names}"
+        )
+
+
+def content(path: Path, *, setting: str) -> Any:
+    """Whatever a file holds.
+
+    Raises:
+        FileNotFoundError: no such file.
+        SettingError: damaged, or it holds more than plain values and tensors.
+    """
+    _refuse_missing(path, setting)
+    if path.suffix == ".safetensors":
+        return model_card.tensors(path, setting=setting)
+    with open(path, "rb") as file:
+        is_archive = file.read(2) == b"PK"  # else of a torch before 1.6, which knew no checksums
+    expected = "a sound checkpoint of this package"
+    if is_archive and not is_sound(path):
+        raise SettingError(setting, path, f"{expected}, but it is damaged (checksum)", "use another")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except LOADING_ERRORS as error:
+        # torch's own words end in the advice to load without weights_only, which would let the file run code
+        reason = f"but it is damaged or something else ({type(error).__name__})"
+        raise SettingError(setting, path, f"{expected}, {reason}", "use another") from error
+
+
+def network_weights(checkpoint: Mapping[str, Any], weights: Weights) -> dict[str, Tensor]:
+    """The network's state: the moving average where there is one, unless ``raw`` is asked for.
+
+    Raises:
+        SettingError: another word than these, or weights that the file does not hold.
+    """
+    if weights not in ("ema", "raw"):
+        raise SettingError("weights", weights, "ema or raw")
+    only = checkpoint["restore"].get("weights", weights)
+    if weights != only:
+        raise SettingError("weights", weights, f"{only}, which alone the file holds", f"set weights={only}")
+    if weights == "ema" and "ema" in checkpoint:
+        return dict(checkpoint["ema"])
+    prefix = "network."
+    state: dict[str, Tensor] = checkpoint["state_dict"]
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def bare_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors, by name, of a file of another project: plain, or nested as projects do.
+
+    Args:
+        path: of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        SettingError: damaged, more than weights, no weights, or a checkpoint of this package.
+    """
+    held = content(Path(path), setting="ckpt_path")
+    if isinstance(held, dict) and "restore" in held:
+        raise SettingError(
+            "ckpt_path", path, "weights of another project, but it was written by this package", "leave model out"
+        )
+    found = _tensors(held)
+    if not found:
+        raise SettingError(
+            "ckpt_path", path, f"tensors by name, plain or under {', '.join(_NESTS)}", "use another file"
+        )
+    return found
+
+
+def _tensors(held: Any) -> dict[str, Tensor]:
+    if not isinstance(held, Mapping):
+        return {}
+    for nest in _NESTS:
+        if isinstance(held.get(nest), Mapping):
+            return _tensors(held[nest])
+    return {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def sha256(path: str | Path) -> str | None:
+    """Hash of the content of a checkpoint or of shipped weights, in hexadecimal; None for what is not a file."""
+    file = locate(path)
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None

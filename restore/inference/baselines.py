@@ -1,0 +1,71 @@
+"""What tables compare networks with: bicubic enlargement, and the input as it is."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from restore.inference.restorer import Progress, Restorer, as_lq, reporter
+from restore.io.errors import SettingError
+from restore.ops.resize import resize, resize_8bit
+
+
+class Bicubic(Restorer):
+    """MATLAB's bicubic enlargement, the baseline of every super-resolution table.
+
+    Args:
+        scale: at least 1, whole or not.
+
+    Raises:
+        SettingError: another scale.
+    """
+
+    name = "bicubic"
+    halo = 2
+
+    def __init__(self, scale: float) -> None:
+        if not 1 <= scale <= 16:
+            raise SettingError("scale", f"{scale:g}", "at least 1 and at most 16")
+        self.scale = scale
+
+    def bands(
+        self,
+        image: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Iterator[Tensor]:
+        """See the base class; all rows at once."""
+        report = reporter(progress, deadline, cancel)
+        report(0, 1)
+        lq = as_lq(image)
+        levels = (lq.double() * 255).round()
+        is_8bit = torch.allclose(lq.double() * 255, levels, atol=1e-3, rtol=0)
+        # an 8-bit image is rounded between the axes, as MATLAB does
+        pred = resize_8bit(levels.to(torch.uint8), self.scale) / 255 if is_8bit else resize(lq, self.scale)
+        report(1, 1)
+        yield pred
+
+
+class Identity(Restorer):
+    """Returns its input: the degraded image's own score, the baseline where the scale is 1."""
+
+    name = "identity"
+    scale = 1
+    halo = 0
+    protocol = "deblur_rgb"
+
+    def bands(
+        self,
+        image: Tensor,
+        *,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Iterator[Tensor]:
+        """See the base class."""
+        report = reporter(progress, deadline, cancel)
+        report(0, 1)
+        report(1, 1)
+        yield as_lq(image)

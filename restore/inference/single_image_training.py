@@ -1,0 +1,99 @@
+"""The training inside zero-shot super-resolution: the only part of inference that needs Lightning.
+
+Imported when a zero-shot restorer is opened, and by nothing else.
+"""
+
+import signal
+import threading
+import time
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from restore.config.inference import Adaptation
+from restore.config.log_filters import quieten
+from restore.data.single_image import SingleImageData
+from restore.inference.restorer import Progress
+from restore.models.zero_shot.model import ZeroShotSuperResolution
+
+
+def untrained(scale: float, adaptation: Adaptation) -> ZeroShotSuperResolution:
+    """The model as its training begins.
+
+    Raises:
+        ValueError: ``adaptation`` holds bad settings, of the model or of its data.
+    """
+    SingleImageData(image=torch.zeros(3, 8, 8), **adaptation.data)
+    with torch.random.fork_rng():
+        torch.manual_seed(adaptation.seed)
+        return ZeroShotSuperResolution(scale=scale, **adaptation.model)
+
+
+def train(
+    model: ZeroShotSuperResolution,
+    lq: Tensor,
+    adaptation: Adaptation,
+    device: torch.device,
+    *,
+    use_bf16: bool,
+    watch: "Watch",
+) -> None:
+    """Train the model on one image.
+
+    Args:
+        lq: float, (3, H, W), [0, 1].
+    """
+    quieten()
+    data = SingleImageData(image=lq.float(), scale=model.scale, seed=adaptation.seed, **adaptation.data)
+    trainer = Trainer(
+        accelerator=device.type,
+        devices=1,
+        precision="bf16-mixed" if use_bf16 else "32-true",
+        max_steps=adaptation.max_steps * len(model.network.factors),
+        max_epochs=1,
+        logger=False,
+        callbacks=[watch],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+        plugins=[LightningEnvironment()],  # one image is one process's, on a cluster too
+    )
+    try:
+        trainer.fit(model, datamodule=data)
+    except SystemExit:  # Lightning's answer to a second Ctrl-C
+        raise KeyboardInterrupt("Nothing was written for this image") from None
+
+
+class Watch(Callback):
+    """Reports the steps, or the share of the time where that is the larger: what is used up first ends the training.
+
+    Args:
+        deadline: on the clock ``time.monotonic``.
+    """
+
+    def __init__(self, progress: Progress | None, deadline: float | None) -> None:
+        self.progress, self.deadline, self.begun = progress, deadline, time.monotonic()
+        self._sigterm = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the caller's handler back: Lightning's would end the program without a result."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._sigterm)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The bar of steps."""
+        if self.progress is not None:
+            total = int(trainer.max_steps)
+            self.progress(max(trainer.global_step, int(self._share_of_time() * total)), total)
+
+    def _share_of_time(self) -> float:
+        if self.deadline is None:
+            return 0.0
+        return min(1.0, (time.monotonic() - self.begun) / max(self.deadline - self.begun, 1e-9))

@@ -1,0 +1,87 @@
+"""The translation network as inference runs it: pyramids of the input, and the highest level that is trained."""
+
+from functools import partial
+from typing import get_args
+
+from torch import Tensor
+
+from restore.io.errors import SettingError
+from restore.networks.contract import InputKind
+from restore.networks.multires_translation import MultiResTranslation
+from restore.ops import tiling
+from restore.ops.resize import Interpolation, pyramid, resize
+from restore.ops.tiling import Forward
+
+Pyramid = list[Tensor]
+
+
+class TranslationNetwork(MultiResTranslation):
+    """Makes a pyramid of its input and gives the output of the highest level that has been trained.
+
+    Args:
+        levels, width, blocks, in_channels: see :class:`MultiResTranslation`.
+        input_kind: ``rgb``, or ``labels``, whose pyramid is always made by picking the nearest pixel.
+        interpolation: of the pyramids: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
+
+    Raises:
+        ValueError: for a value outside these.
+    """
+
+    def __init__(
+        self,
+        *,
+        levels: int = 3,
+        width: int = 32,
+        blocks: int = 9,
+        in_channels: int = 3,
+        input_kind: InputKind = "rgb",
+        interpolation: Interpolation = "bicubic",
+    ) -> None:
+        for name, value, known in (
+            ("input_kind", input_kind, InputKind),
+            ("interpolation", interpolation, Interpolation),
+        ):
+            if value not in get_args(known):
+                raise SettingError(f"model.{name}", value, " or ".join(get_args(known)))
+        super().__init__(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
+        self.input_kind, self.interpolation = input_kind, interpolation
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, in_channels, H, W) in [0, 1] -> (N, 3, H, W) in [0, 1]; sides multiples of ``multiple_of``.
+
+        As long as the highest levels are not trained, the output of the highest that is, enlarged bicubically.
+        """
+        return self._highest(lq, int(self.top))
+
+    def traceable(self) -> Forward:
+        """``forward`` with the trained levels written into the graph."""
+        return partial(self._highest, top=int(self.top))
+
+    def _highest(self, lq: Tensor, top: int) -> Tensor:
+        pred = self.highest(self.input_pyramid(lq), top)
+        return resize(pred, 2**top) if top else pred
+
+    def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
+        """See the base class; lower outputs are enlarged by repeating pixels."""
+        height, width = lq.shape[-2:]
+        top = int(self.top)
+        padded = tiling.pad(lq, multiple_of=self.multiple_of, min_size=self.min_size)
+        found = self.outputs(self.input_pyramid(padded), top)
+        shown = [
+            each.repeat_interleave(2**r, -1).repeat_interleave(2**r, -2)[..., :height, :width]
+            for r, each in enumerate(found, start=top)
+        ]
+        return [*reversed(shown), *[None] * top]
+
+    def pool_locally(self, window: int) -> None:
+        """Refused."""
+        raise ValueError(f"pool_window is {window}, but translation is not possible in parts: {self.why_no_tiles}")
+
+    def input_pyramid(self, lq: Tensor) -> Pyramid:
+        """(N, in_channels, H, W) at every resolution, the full one first."""
+        return self.pyramid(lq, "nearest" if self.input_kind == "labels" else self.interpolation)
+
+    def pyramid(self, image: Tensor, interpolation: Interpolation) -> Pyramid:
+        """(N, C, H, W) in [0, 1] at every resolution, the full one first."""
+        # clamped, because cubic and Lanczos kernels overshoot what the outputs can be
+        return [each.clamp(0, 1) for each in pyramid(image, len(self.levels), interpolation)]

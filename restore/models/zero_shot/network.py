@@ -1,0 +1,193 @@
+"""The networks of zero-shot super-resolution, and how they enlarge an image."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from restore.models.zero_shot.kernel_estimation import check_scale
+from restore.models.zero_shot.settings import check_network, scale_factors
+from restore.networks.contract import RestorationNetwork
+from restore.networks.zssr import ZSSRNetwork
+from restore.ops import blur_kernels, tiling
+from restore.ops.blur_kernels import read_kernel
+from restore.ops.resize import new_length, resize
+
+Run = Callable[[tiling.Forward, Tensor], Tensor]
+Progress = Callable[[int, int], None]
+
+
+class ZeroShotNetwork(RestorationNetwork):
+    """One network for each of the gradual steps of a total scale; later ones start from the one before.
+
+    Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning", CVPR 2018.
+
+    Args:
+        scale: output side / input side, above 1, whole or not.
+        scale_steps: factors whose product is ``scale``; None: t equal ones, t = max(1, round(log2 scale)).
+        in_channels, width, depth, kernel_size: see :class:`ZSSRNetwork`.
+        back_projection: rounds of iterative back-projection on each result, as long as they help; None: 8.
+        kernel: how the image was shrunk: None for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself;
+            ``estimate``: it is not known yet.
+
+    Attributes:
+        factors: of the scale steps.
+        rounds: of back-projection, at most.
+        kernel: float64 (h, w); None for bicubic.
+        radius: receptive, of each network, in pixels of the enlarged image.
+        bytes_per_enlarged_pixel: memory of one pixel of the enlarged image at the peak.
+
+    Raises:
+        ValueError: for a value outside these.
+    """
+
+    protocol = "sr_y"
+
+    def __init__(
+        self,
+        *,
+        scale: float = 2.0,
+        scale_steps: list[float] | None = None,
+        in_channels: int = 3,
+        width: int = 64,
+        depth: int = 8,
+        kernel_size: int = 3,
+        back_projection: int | None = None,
+        kernel: str | list[list[float]] | None = None,
+    ) -> None:
+        super().__init__()
+        check_network(scale, scale_steps, in_channels, back_projection)
+        self.scale, self.in_channels = scale, in_channels
+        self.factors = scale_factors(scale, scale_steps, has_kernel=kernel is not None)
+        self.rounds = 8 if back_projection is None else back_projection
+        self.kernel = _given_kernel(kernel, scale)
+        settings = {"channels": in_channels, "width": width, "depth": depth, "kernel_size": kernel_size}
+        self.networks = nn.ModuleList(ZSSRNetwork(**settings) for _ in self.factors)
+        self.to(memory_format=torch.channels_last)
+        self.hand_on(0)
+        self.radius = self.steps[0].radius
+        self.halo = _halo(self.factors, self.radius)
+        # hidden maps, and the 8 answers of the ensemble
+        self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width + 24 * in_channels))
+        self.bytes_per_pixel = math.ceil(self.bytes_per_enlarged_pixel * scale**2)
+
+    @property
+    def steps(self) -> list[ZSSRNetwork]:
+        """The networks in order."""
+        return [network for network in self.networks if isinstance(network, ZSSRNetwork)]
+
+    def hand_on(self, k: int) -> None:
+        """Give the weights of step ``k`` to all later steps."""
+        for later in self.steps[k + 1 :]:
+            later.load_state_dict(self.steps[k].state_dict())
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W) rounded up; clamped between the scale steps only."""
+        pred = lq
+        for k, network in enumerate(self.steps):
+            pred = network(self._enlarged(pred.clamp(0, 1) if k else pred, k, lq))
+        return pred
+
+    def enlarge(self, lq: Tensor, *, run: Run, ensemble: bool, stages: int | None = None) -> Tensor:
+        """The best result: per scale step the median of 8 flips and turns, back-projected, clamped.
+
+        Args:
+            lq: float, (1, C, H, W), [0, 1].
+            run: applies a network to an enlarged image, whole or tile by tile.
+            ensemble: else one view.
+            stages: only so many scale steps; None for all.
+
+        Returns:
+            float, (1, C, h, w), [0, 1].
+        """
+        pred: Tensor = lq
+        for k, network in enumerate(self.steps[:stages]):
+            enlarged = self._enlarged(pred, k, lq)
+            pred = _views(network, enlarged, run, ensemble=ensemble)
+            pred = self._back_projected(pred, lq, math.prod(self.factors[: k + 1])).clamp(0, 1)
+        return pred
+
+    def run(
+        self, network: tiling.Forward, enlarged: Tensor, *, tile: int | None, report: Progress | None = None
+    ) -> Tensor:
+        """A network over an enlarged image, whole or by tiles with its radius as their halo: exactly the whole.
+
+        Args:
+            network: float (1, C, h, w) -> the same.
+            enlarged: float, (1, C, H, W).
+            tile: side in its pixels; None for the whole.
+            report: called as ``report(tiles done, tiles)``; it may raise to stop.
+        """
+        if tile is not None:
+            return tiling.tiled(network, enlarged, scale=1, tile=tile, halo=self.radius, progress=report)
+        pred: Tensor = network(enlarged)
+        if report is not None:
+            report(1, 1)
+        return pred
+
+    def tile_within(self, size: tuple[int, int], memory_gb: float = 4.0) -> int | None:
+        """The largest tile for an enlarged image of (height, width) that fits the GiB; None where the whole does.
+
+        Raises:
+            ValueError: not even the smallest does.
+        """
+        return tiling.largest_tile(
+            size, bytes_per_pixel=self.bytes_per_enlarged_pixel, memory_gb=memory_gb, halo=self.radius
+        )
+
+    def shrink(self, image: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
+        """How sons are made of fathers, and what back-projection compares the result with.
+
+        Args:
+            image: float, (..., C, H, W). factor: above 1.
+            size: of the result; by default the sides divided by ``factor``, rounded up.
+        """
+        if self.kernel is None:
+            return resize(image, 1 / factor, size=size)
+        return blur_kernels.shrink(image, self.kernel, round(factor))
+
+    def _enlarged(self, pred: Tensor, k: int, lq: Tensor) -> Tensor:
+        """``pred`` after k scale steps, interpolated to the size of the next."""
+        total = math.prod(self.factors[: k + 1])
+        size = (new_length(lq.shape[-2], total), new_length(lq.shape[-1], total))
+        return resize(pred, self.factors[k], size=size).contiguous(memory_format=torch.channels_last)
+
+    def _back_projected(self, pred: Tensor, lq: Tensor, total: float) -> Tensor:
+        """Irani and Peleg, "Improving resolution by image registration", CVGIP 53(3), 1991."""
+        before, least = pred, torch.tensor(torch.inf)
+        for _ in range(self.rounds):
+            missing = lq - self.shrink(pred, total, (lq.shape[-2], lq.shape[-1]))
+            error = missing.square().mean()
+            if error >= least:  # with a kernel whose spectrum is negative somewhere the rounds diverge
+                return before
+            before, least = pred, error
+            pred = pred + resize(missing, total, size=(pred.shape[-2], pred.shape[-1]))
+        return pred
+
+
+def _views(network: ZSSRNetwork, enlarged: Tensor, run: Run, *, ensemble: bool) -> Tensor:
+    if not ensemble:
+        return run(network, enlarged)
+
+    def median(image: Tensor) -> Tensor:
+        return tiling.self_ensemble(network, image, median=True)
+
+    return run(median, enlarged)
+
+
+def _halo(factors: list[float], radius: int) -> int:
+    """Receptive radius in lq pixels: a network's, and two for the cubic kernel, once for each scale step."""
+    halo = 0
+    for factor in reversed(factors):
+        halo = math.ceil((halo + radius) / factor) + 2
+    return halo
+
+
+def _given_kernel(kernel: str | list[list[float]] | None, scale: float) -> Tensor | None:
+    """float64 (h, w); None for bicubic, and for one that is estimated from the image later."""
+    if isinstance(kernel, list):
+        return torch.tensor(kernel, dtype=torch.float64)
+    if kernel == "estimate":
+        check_scale(int(scale))
+    return None if kernel in (None, "estimate") else read_kernel(kernel, setting="model.kernel")
