@@ -2,6 +2,7 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,25 @@ def test_two_checkpoints_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> No
     assert other.status == 0, other.err
     means = json.loads((tmp_path / "o" / "results.json").read_text())["means"]
     assert list(means) == ["super_resolution_a_best", "super_resolution_a_last"]
+
+
+def test_one_process_opens_each_restorer_once(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from restore.evaluation import score_sets
+    from restore.inference import load
+
+    opened, original = [], load.open_restorer
+
+    def counted(ckpt_path: str, **settings: Any) -> Any:
+        opened.append(ckpt_path)
+        return original(ckpt_path, **settings)
+
+    for module in (load, score_sets):
+        monkeypatch.setattr(module, "open_restorer", counted)
+    for name in ("a", "b"):
+        photo(tmp_path / "few" / f"{name}.png", 40, 44)
+    outcome = cli("evaluate", "ckpt_path=super_resolution_x2", "benchmarks=few")
+    assert outcome.status == 0, outcome.err
+    assert opened == ["super_resolution_x2", "bicubic"]
 
 
 def test_two_pictures_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> None:

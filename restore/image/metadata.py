@@ -106,9 +106,9 @@ def _described(found: Image.Exif) -> bytes | None:
             kept.get_ifd(part).update(inside)
     if not len(kept) and not any(kept.get_ifd(part) for part in _PARTS):
         return None
-    told = kept.tobytes()
-    _sized(told, (1, 1)).tobytes()  # what cannot be written again fails here, not after the work
-    return told
+    exif = kept.tobytes()
+    _sized(exif, (1, 1)).tobytes()  # what cannot be written again fails here, not after the work
+    return exif
 
 
 def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
@@ -121,36 +121,36 @@ def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
     return loaded
 
 
-def options(kind: str, told: Description, size: tuple[int, int]) -> dict[str, Any]:
+def options(kind: str, description: Description, size: tuple[int, int]) -> dict[str, Any]:
     """Keyword arguments of Pillow's ``save`` for a PNG, JPEG, TIFF, WEBP or BMP of (height, width)."""
     if kind == "BMP":
         return {}
     if kind == "TIFF":
-        found = _tiff_exif(told, size)
-        return {"exif": found} if len(found) or told.exif else {}
-    given: dict[str, Any] = {} if told.exif is None else {"exif": _sized(told.exif, size)}
+        found = _tiff_exif(description, size)
+        return {"exif": found} if len(found) or description.exif else {}
+    given: dict[str, Any] = {} if description.exif is None else {"exif": _sized(description.exif, size)}
     if kind == "PNG":
-        given["pnginfo"] = _png_info(told)
-    elif told.xmp is not None:
-        given["xmp"] = told.xmp
+        given["pnginfo"] = _png_info(description)
+    elif description.xmp is not None:
+        given["xmp"] = description.xmp
     return given
 
 
-def _png_info(told: Description) -> PngInfo:
+def _png_info(description: Description) -> PngInfo:
     info = PngInfo()
-    if told.xmp is not None:
-        info.add_itxt(_XMP_TEXT, told.xmp.decode("utf-8", "replace"))
-    for keyword, text in told.texts:
+    if description.xmp is not None:
+        info.add_itxt(_XMP_TEXT, description.xmp.decode("utf-8", "replace"))
+    for keyword, text in description.texts:
         info.add_text(keyword, text)
     return info
 
 
-def png_chunks(told: Description, size: tuple[int, int]) -> bytes:
+def png_chunks(description: Description, size: tuple[int, int]) -> bytes:
     """An eXIf chunk and chunks of text (PNG specification, 11.3), for an encoder without metadata."""
     found = b""
-    if told.exif is not None:
-        found += chunk(b"eXIf", _sized(told.exif, size).tobytes().removeprefix(b"Exif\0\0"))
-    return found + b"".join(chunk(kind, body) for kind, body, *_ in _png_info(told).chunks)
+    if description.exif is not None:
+        found += chunk(b"eXIf", _sized(description.exif, size).tobytes().removeprefix(b"Exif\0\0"))
+    return found + b"".join(chunk(kind, body) for kind, body, *_ in _png_info(description).chunks)
 
 
 def with_iptc(jpeg: bytes, iptc: bytes | None) -> bytes:
@@ -169,15 +169,15 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def with_tiff_tags(data: bytes, told: Description, size: tuple[int, int]) -> bytes:
+def with_tiff_tags(data: bytes, description: Description, size: tuple[int, int]) -> bytes:
     """A little-endian TIFF file of one page with EXIF, XMP and IPTC, for an encoder without metadata.
 
     A directory with the file's own entries and the new ones is appended, and the header points to it.
     """
-    if told == Description():
+    if description == Description():
         return data
     filled = bytearray(data + b"\0" * (len(data) % 2))  # a directory starts at an even offset
-    found = _tiff_exif(told, size)
+    found = _tiff_exif(description, size)
     found.endian = "<"
     new = found.tobytes(len(filled)).removeprefix(b"Exif\0\0")[_HEAD_LENGTH:]
     (start,) = struct.unpack_from("<I", data, 4)
@@ -192,9 +192,9 @@ def _entries(directory: bytes) -> list[bytes]:
     return [directory[2 + 12 * k : 14 + 12 * k] for k in range(count)]
 
 
-def _tiff_exif(told: Description, size: tuple[int, int]) -> Image.Exif:
-    found = Image.Exif() if told.exif is None else _sized(told.exif, size)
-    for tag, value in ((_XMP_TAG, told.xmp), (_IPTC_TAG, told.iptc)):
+def _tiff_exif(description: Description, size: tuple[int, int]) -> Image.Exif:
+    found = Image.Exif() if description.exif is None else _sized(description.exif, size)
+    for tag, value in ((_XMP_TAG, description.xmp), (_IPTC_TAG, description.iptc)):
         if value is not None:
             found[tag] = value
     return found

@@ -24,13 +24,13 @@ class Picture:
         pixels: uint8 or uint16, (C, H, W) with 3 channels (RGB) or 1 (grey).
         alpha: same dtype, (1, H, W), or None when the file has no transparency.
         icc: the embedded colour profile, or None.
-        told: metadata, where :func:`restore.image.reading.read` was asked for it; written with the pixels.
+        description: metadata, where :func:`restore.image.reading.read` was asked for it; written with the pixels.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     icc: bytes | None = None
-    told: Description = field(default_factory=Description)
+    description: Description = field(default_factory=Description)
 
     @classmethod
     def of(cls, rgb: Tensor) -> "Picture":

@@ -46,10 +46,11 @@ def read(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    doubts: list[str] = []
+    damage: list[str] = []
     try:
-        with _collected_warnings() as said:
-            picture = _decode(path.read_bytes() if data is None else data, path, max_pixels, metadata, doubts)
+        with _collected_warnings() as messages:
+            content = path.read_bytes() if data is None else data
+            picture = _decode(content, path, max_pixels, metadata, damage)
     except UnsupportedKind as error:
         raise ValueError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
@@ -58,7 +59,7 @@ def read(
         raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP image") from error
     except DECODER_ERRORS as error:
         raise ValueError(f"{path}: damaged or truncated image ({error})") from error
-    _warn(path, doubts, said)
+    _warn(path, damage, messages)
     return picture
 
 
@@ -67,10 +68,10 @@ def read_rgb8(path: str | Path) -> Tensor:
     return read(path).rgb8()
 
 
-def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, doubts: list[str]) -> Picture:
-    is_tiff, told = data[:4] in TIFF_HEADS, Description()
+def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, damage: list[str]) -> Picture:
+    is_tiff, description = data[:4] in TIFF_HEADS, Description()
     if kept == "keep" and is_tiff:
-        told = _undamaged(doubts, lambda: metadata.of_tiff(data), told)
+        description = _undamaged(damage, lambda: metadata.of_tiff(data), description)
     if decoding.is_16bit_tiff(data):  # Pillow opens only some of them
         pixels, icc, orientation = decoding.decode_16bit_tiff(data, max_pixels)
     else:
@@ -82,31 +83,31 @@ def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, doubts: li
             is_16bit = decoding.is_16bit_png(data)
             if not is_16bit:
                 file.load()  # rotates a TIFF upright, and then its orientation says so
-            orientation = _undamaged(doubts, lambda: file.getexif().get(_ORIENTATION_TAG, 1), 1)
+            orientation = _undamaged(damage, lambda: file.getexif().get(_ORIENTATION_TAG, 1), 1)
             if kept == "keep" and not is_tiff:
-                told = _undamaged(doubts, lambda: metadata.of_file(file), told)
+                description = _undamaged(damage, lambda: metadata.of_file(file), description)
             pixels, icc = decoding.decode_16bit_png(file, data) if is_16bit else decoding.decode_8bit(file)
     planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
     has_alpha = planes.shape[0] in (2, 4)
-    return Picture(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, told)
+    return Picture(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, description)
 
 
-def _undamaged(doubts: list[str], read: Callable[[], _T], otherwise: _T) -> _T:
+def _undamaged(damage: list[str], read: Callable[[], _T], otherwise: _T) -> _T:
     """Metadata, or ``otherwise`` where it is damaged, because the image can be read all the same."""
     try:
         return read()
     except (*DECODER_ERRORS, AttributeError) as error:
-        doubts.append(str(error) or type(error).__name__)
+        damage.append(str(error) or type(error).__name__)
         return otherwise
 
 
 @contextmanager
 def _collected_warnings() -> Iterator[list[str]]:
     """Collects the warnings of the libraries instead of printing them."""
-    said: list[str] = []
+    messages: list[str] = []
 
     def keep(record: logging.LogRecord) -> bool:
-        said.append(record.getMessage())
+        messages.append(record.getMessage())
         return False
 
     library = logging.getLogger("tifffile")  # which logs where Pillow warns
@@ -115,18 +116,18 @@ def _collected_warnings() -> Iterator[list[str]]:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
-            yield said
-        said.extend(str(each.message) for each in warned)
+            yield messages
+        messages.extend(str(each.message) for each in warned)
     finally:
         library.removeFilter(keep)
 
 
-def _warn(path: Path, doubts: list[str], said: list[str]) -> None:
+def _warn(path: Path, damage: list[str], messages: list[str]) -> None:
     """One warning for a file, however many the libraries gave."""
-    if doubts:
-        log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, doubts[0])
-    elif said:
-        log.warning("%s: damaged in part, and read as far as possible (%s)", path, " ".join(said[0].split()))
+    if damage:
+        log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, damage[0])
+    elif messages:
+        log.warning("%s: damaged in part, and read as far as possible (%s)", path, " ".join(messages[0].split()))
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -57,7 +57,7 @@ def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> 
     """
     path = Path(path)
     data = _encode(path, picture, quality)
-    for lost in picture.told.left_out(path.suffix.lower()):
+    for lost in picture.description.left_out(path.suffix.lower()):
         log.warning("%s: %s cannot hold %s, which is left out", path, path.suffix[1:], lost)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -72,18 +72,18 @@ def _check_kind(path: Path, picture: Picture) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SettingError("output", path, f"a name that ends in one of {', '.join(SUFFIXES)}")
-    if suffix == ".bmp" and picture.told != Description():
+    if suffix == ".bmp" and picture.description != Description():
         raise SettingError("metadata", "keep", f"strip for {path}, because bmp cannot hold metadata", "or write .png")
-    for name, told, most in (
-        ("EXIF", picture.told.exif, JPEG_SEGMENT),
-        ("XMP", picture.told.xmp, JPEG_SEGMENT - XMP_NAME),
-        ("IPTC", picture.told.iptc, JPEG_SEGMENT - IPTC_NAME),
+    for name, part, most in (
+        ("EXIF", picture.description.exif, JPEG_SEGMENT),
+        ("XMP", picture.description.xmp, JPEG_SEGMENT - XMP_NAME),
+        ("IPTC", picture.description.iptc, JPEG_SEGMENT - IPTC_NAME),
     ):
-        if suffix in (".jpg", ".jpeg") and told is not None and len(told) > most:
+        if suffix in (".jpg", ".jpeg") and part is not None and len(part) > most:
             raise SettingError(
                 "metadata",
                 "keep",
-                f"strip for {path}, because the image has {len(told)} bytes of {name}, of which jpg holds {most}",
+                f"strip for {path}, because the image has {len(part)} bytes of {name}, of which jpg holds {most}",
                 "or write .png",
             )
     if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
@@ -114,7 +114,7 @@ def _encode(path: Path, picture: Picture, quality: int | None) -> bytes:
         picture = replace(picture, pixels=quantise(to_float(picture.pixels), 255), alpha=quantise(alpha, 255))
     buffer = io.BytesIO()
     kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
-    options = metadata.options(kind, picture.told, (picture.pixels.shape[1], picture.pixels.shape[2]))
+    options = metadata.options(kind, picture.description, (picture.pixels.shape[1], picture.pixels.shape[2]))
     if kind == "JPEG":
         quality = quality or 95
         options |= {"quality": quality, "subsampling": "4:4:4" if quality >= FULL_COLOUR else "4:2:0"}
@@ -123,7 +123,7 @@ def _encode(path: Path, picture: Picture, quality: int | None) -> bytes:
     if picture.icc is not None and kind != "BMP":
         options["icc_profile"] = picture.icc
     Image.fromarray(_interleave(picture)).save(buffer, kind, **options)
-    return metadata.with_iptc(buffer.getvalue(), picture.told.iptc) if kind == "JPEG" else buffer.getvalue()
+    return metadata.with_iptc(buffer.getvalue(), picture.description.iptc) if kind == "JPEG" else buffer.getvalue()
 
 
 def _encode_16bit(suffix: str, picture: Picture) -> bytes:
@@ -134,7 +134,7 @@ def _encode_16bit(suffix: str, picture: Picture) -> bytes:
     size = (pixels.shape[0], pixels.shape[1])
     if suffix == ".png":
         profile = b"" if picture.icc is None else b"ICC profile\0\0" + zlib.compress(picture.icc)
-        chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(picture.told, size)
+        chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(picture.description, size)
         png, end_of_header = bytes(imagecodecs.png_encode(pixels, level=6)), 8 + 25
         return png[:end_of_header] + chunks + png[end_of_header:]  # chunks that the encoder cannot write
     buffer = io.BytesIO()
@@ -149,7 +149,7 @@ def _encode_16bit(suffix: str, picture: Picture) -> bytes:
         metadata=None,
         byteorder="<",
     )
-    return metadata.with_tiff_tags(buffer.getvalue(), picture.told, size)
+    return metadata.with_tiff_tags(buffer.getvalue(), picture.description, size)
 
 
 def _interleave(picture: Picture) -> Pixels:

@@ -116,13 +116,13 @@ def test_16_bit_files_keep_theirs_too(channels: int, suffix: str, tmp_path: Path
     planes = torch.from_numpy(levels)
     alpha = planes[3:] if channels == 4 else None
     icc = None if channels == 1 else SRGB
-    writing.write(tmp_path / f"b{suffix}", Picture(planes[:3], alpha, icc, kept.told))
+    writing.write(tmp_path / f"b{suffix}", Picture(planes[:3], alpha, icc, kept.description))
     again = reading.read(tmp_path / f"b{suffix}", metadata="keep")
     assert np.array_equal(again.pixels.numpy(), levels[:3])
     assert again.icc == icc
     read = tifffile.imread if suffix == ".tif" else imagecodecs.imread
     assert np.array_equal(read(tmp_path / f"b{suffix}").reshape(7, 9, channels), levels.transpose(1, 2, 0))
-    writing.write(tmp_path / "c.png", Picture(torch.zeros(3, 7, 9, dtype=torch.uint8), None, None, again.told))
+    writing.write(tmp_path / "c.png", Picture(torch.zeros(3, 7, 9, dtype=torch.uint8), None, None, again.description))
     check(tmp_path / "c.png", (9, 7))
     if suffix == ".png":
         check(tmp_path / "b.png", (9, 7))
@@ -160,7 +160,7 @@ def with_iptc(path: Path) -> Path:
 def test_iptc_goes_to_jpeg_and_tiff_and_back(through: str, bits: int, tmp_path: Path) -> None:
     kept = reading.read(with_iptc(tmp_path / "a.jpg"), metadata="keep")
     pixels = kept.pixels if bits == 8 else kept.pixels.to(torch.int32).mul(257).to(torch.uint16)
-    writing.write(tmp_path / f"b.{through}", Picture(pixels, told=kept.told))
+    writing.write(tmp_path / f"b.{through}", Picture(pixels, description=kept.description))
     content = (tmp_path / f"b.{through}").read_bytes()
     assert b"OLD PREVIEW" not in content
     if bits == 8:  # Pillow's own reader
@@ -169,12 +169,12 @@ def test_iptc_goes_to_jpeg_and_tiff_and_back(through: str, bits: int, tmp_path: 
     else:
         assert b"Somebody" in tifffile.TiffFile(tmp_path / f"b.{through}").pages.first.tags[33723].value
     again = reading.read(tmp_path / f"b.{through}", metadata="keep")
-    assert again.told.iptc == kept.told.iptc
+    assert again.description.iptc == kept.description.iptc
     writing.write(tmp_path / "c.jpg", again)
     with Image.open(tmp_path / "c.jpg") as file:
         assert IptcImagePlugin.getiptcinfo(file) == RECORDS
         file.load()  # a sound file
-    assert not reading.read(tmp_path / "c.jpg").told.iptc
+    assert not reading.read(tmp_path / "c.jpg").description.iptc
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -190,13 +190,13 @@ def test_texts_of_a_png_go_to_png_alone(bits: int, tmp_path: Path, caplog: pytes
         file.save(tmp_path / "a.png", pnginfo=info)
     kept = reading.read(tmp_path / "a.png", metadata="keep")
     pixels = kept.pixels if bits == 8 else kept.pixels.to(torch.int32).mul(257).to(torch.uint16)
-    writing.write(tmp_path / "b.png", Picture(pixels, told=kept.told))
+    writing.write(tmp_path / "b.png", Picture(pixels, description=kept.description))
     with Image.open(tmp_path / "b.png") as file:
         file.load()
         assert isinstance(file, PngImageFile)
         assert dict(file.text) == {"Author": "Somebody", "Title": "Über den Dächern, 屋根"}
     again = reading.read(tmp_path / "b.png", metadata="keep")
-    assert again.told == kept.told
+    assert again.description == kept.description
     assert not caplog.messages
     writing.write(tmp_path / "c.jpg", again)
     assert caplog.messages == [f"{tmp_path / 'c.jpg'}: jpg cannot hold a PNG's texts, which is left out"]
@@ -273,14 +273,14 @@ def test_too_much_for_a_jpeg_is_said_before_the_work(
     note[Base.ImageDescription] = "n" * told.get("exif", 1)
     xmp = b"x" * told["xmp"] if "xmp" in told else None
     iptc = b"i" * told["iptc"] if "iptc" in told else None
-    picture = Picture(pixels, told=Description(note.tobytes(), xmp, iptc))
+    picture = Picture(pixels, description=Description(note.tobytes(), xmp, iptc))
     with pytest.raises(ValueError, match=rf"metadata is keep.*bytes of {name}, of which jpg holds {most}"):
         writing.refuse_unwritable(tmp_path / "a.jpg", picture)
     writing.write(tmp_path / "a.png", picture)
     if xmp is not None:  # the limit is where the encoder has it
-        writing.write(tmp_path / "a.jpg", Picture(pixels, told=Description(xmp=xmp[:most])))
+        writing.write(tmp_path / "a.jpg", Picture(pixels, description=Description(xmp=xmp[:most])))
     if iptc is not None:
-        writing.write(tmp_path / "a.jpg", Picture(pixels, told=Description(iptc=iptc[:most])))
+        writing.write(tmp_path / "a.jpg", Picture(pixels, description=Description(iptc=iptc[:most])))
 
 
 def test_no_preview_is_taken_along(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_no_preview_is_taken_along(tmp_path: Path) -> None:
     content = (tmp_path / "a.jpg").read_bytes()
     assert b"OWN PREVIEW" in content
     assert b"OLD PREVIEW" in content
-    kept = reading.read(tmp_path / "a.jpg", metadata="keep").told
+    kept = reading.read(tmp_path / "a.jpg", metadata="keep").description
     assert kept.exif is not None
     assert kept.xmp is not None
     assert b"PREVIEW" not in kept.exif + kept.xmp
