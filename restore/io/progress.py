@@ -37,13 +37,14 @@ def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[Report], No
     """
     from rich.console import Console
 
-    if not Console().is_terminal:
+    console = Console()
+    if not console.is_terminal:
         yield (lambda _: None), _log_lines(what, count)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bars:
+    with Progress(*columns, console=console, transient=True) as bars:
         overall, of_process = bars.add_task(what, total=count), dict[int, Any]()
 
         def show(report: Report) -> None:
