@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from restore.io.errors import SettingError
+
 
 @lru_cache(maxsize=4)
 def _order(seed: int, count: int, round_: int) -> NDArray[np.int64]:
@@ -21,7 +23,7 @@ def _order(seed: int, count: int, round_: int) -> NDArray[np.int64]:
 
 
 def image_of_sample(seed: int, i: int, count: int) -> int:
-    """Which of ``count`` images sample ``i`` shows: each image once per round, every round in a new order."""
+    """The index, of ``count`` images, of sample ``i``: each image once per round, every round in a new order."""
     round_, position = divmod(i, count)
     return int(_order(seed, count, round_)[position])
 
@@ -60,9 +62,11 @@ class RunSampler(Sampler[list[int]]):
 
     def __init__(self, batches: int, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1) -> None:
         if batch_size < 1 or batch_size % world:
-            raise ValueError(
-                f"data.batch_size is {batch_size}, expected a positive multiple of the {world} processes; "
-                "it counts the samples of all processes together"
+            raise SettingError(
+                "data.batch_size",
+                batch_size,
+                f"a positive multiple of the {world} processes",
+                "it counts the samples of all processes together",
             )
         self.batches, self.batch_size = batches, batch_size
         self.start, self.rank, self.world = start, rank, world
@@ -76,10 +80,10 @@ class RunSampler(Sampler[list[int]]):
 
 
 class ShareSampler(Sampler[int]):
-    """Every ``world``-th index, nothing twice: so that in a score each image counts once.
+    """Every ``world``-th index and none twice, so that each image counts once in a score.
 
-    Where some process has none the sampler has no length, in any process: Lightning would pass over a set of length 0,
-    and with it over the sum of the scores that all processes take part in.
+    Where a process would have no image, the sampler has no length in any process: Lightning would skip a set of length
+    0, and with it the collective sum of the scores.
     """
 
     def __init__(self, count: int, *, rank: int = 0, world: int = 1) -> None:
@@ -95,9 +99,9 @@ class ShareSampler(Sampler[int]):
 
 
 def one_thread(worker: int) -> None:
-    """Start-up of a loader worker: the cores belong to the training, and to the other workers.
+    """Start a loader worker with one thread: the other cores are for the training and the other workers.
 
-    A signal that a whole group of processes gets is the training's to answer; it ends its workers when it goes.
+    Signals to the process group are left to the training process, which ends its workers when it stops.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)

@@ -1,41 +1,25 @@
-"""Data for zero-shot super-resolution: the pairs an image gives about itself."""
+"""Data for zero-shot super-resolution: the pairs that an image holds itself."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from restore.data.sampling import RunSampler, flip_and_turn, generator_of_batch, generator_of_sample
+from restore.data.internal_pairs import InternalPairs, Pyramids, Shrink, pyramid
+from restore.data.sampling import RunSampler
 from restore.image import reading
+from restore.io.errors import SettingError
 from restore.io.names import printable
 from restore.ops.resize import new_length, resize
 
-Shrink = Callable[[Tensor], Tensor]
 ShrinkTo = Callable[[Tensor, float, tuple[int, int]], Tensor]  # image, factor, size of the result
 
-LEVELS = 6  # fathers of one image, from its full size to half of it
-LARGEST_FATHER = 2048  # a larger image trains on its middle; more would only cost memory
-
-
-class Level(NamedTuple):
-    """An ``hr_father`` of the pyramid, float (3, H, W), and its ``lr_son`` enlarged back to the same size."""
-
-    father: Tensor
-    son_enlarged: Tensor
-
-
-class Stage(NamedTuple):
-    """What is drawn from, beginning with batch ``first``; sons are ``factor`` times smaller than their fathers."""
-
-    first: int
-    factor: float
-    levels: list[Level]
+LARGEST_FATHER = 2048  # pixels; a larger image is cropped to its middle, because more would only cost memory
 
 
 class SingleImageData(LightningDataModule):
@@ -43,22 +27,22 @@ class SingleImageData(LightningDataModule):
 
     Shocher, Cohen, Irani, CVPR 2018, section 3.1. A batch is ``lq``: crops of sons, already enlarged to their fathers'
     size, ``gt``: the same crops of the fathers, both float (N, 3, h, w) with h = w at most ``patch_size``, and
-    ``name``. The model hands in the fathers, because it makes more of them while it trains (:meth:`add`).
+    ``name``. The model passes the fathers, because it makes more of them during training (:meth:`add`).
 
     Args:
-        image: picture file, or float (3, H, W) in [0, 1].
-        scale: of the model; the whole image is validated by shrinking it so much and enlarging it again.
+        image: image file, or float (3, H, W) in [0, 1].
+        scale: of the model; for validation the whole image is shrunk by it and enlarged again.
         patch_size: side of a crop in the father's pixels; a smaller father gives its shorter side.
         batch_size: crops of one step, all of the same level.
         noise: standard deviation of Gaussian noise on the sons, for photos that are not clean (the paper: 0.0125).
         seed: of levels, crops, turns and noise.
 
     Attributes:
-        shrink_whole: how the image is made small to validate on; the model hands its own in, which may use a kernel.
-        warnings: none, so far.
+        shrink_whole: shrinks the image for validation; the model sets its own, which may use a blur kernel.
+        warnings: none.
 
     Raises:
-        ValueError, FileNotFoundError: a setting out of its bounds, or a file that is no picture.
+        SettingError: a setting out of its bounds, or a file that is not an image.
     """
 
     label_settings = None  # see PairedData
@@ -74,12 +58,12 @@ class SingleImageData(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if patch_size < 1 or batch_size < 1:
-            raise ValueError(
-                f"data.patch_size is {patch_size} and data.batch_size is {batch_size}, expected at least 1 of each"
-            )
+        if patch_size < 1:
+            raise SettingError("data.patch_size", patch_size, "at least 1 pixel")
+        if batch_size < 1:
+            raise SettingError("data.batch_size", batch_size, "at least 1 crop")
         if not 0 <= noise < 1:
-            raise ValueError(f"data.noise is {noise}, expected at least 0 and below 1, for example 0.0125")
+            raise SettingError("data.noise", noise, "at least 0 and below 1, for example 0.0125")
         self.stem = printable(Path(image).stem) if isinstance(image, str) else "image"
         self.image = _read(image) if isinstance(image, str) else image
         self.scale, self.patch_size, self.batch_size, self.noise, self.seed = scale, patch_size, batch_size, noise, seed
@@ -95,20 +79,22 @@ class SingleImageData(LightningDataModule):
     test_names = validation_names
 
     def prepare(self) -> dict[str, str]:
-        """Validate before training.
+        """Validate the image.
 
         Returns:
-            The image's fingerprint.
+            Its fingerprint, SHA-256 over the pixels.
 
         Raises:
-            ValueError: shrunk and scored against itself it would leave less than SSIM's window.
+            SettingError: shrunk for validation it would be smaller than SSIM's window.
         """
         least = math.ceil(self.scale) * 3 + 11
-        if min(self.image.shape[1:]) < least:
-            size = "x".join(map(str, self.image.shape[1:]))
-            raise ValueError(
-                f"data.image: {self.stem} is {size} px, expected sides of at least {least} px to validate on; "
-                "use `restore predict`, which takes any size"
+        height, width = self.image.shape[1:]
+        if min(height, width) < least:
+            raise SettingError(
+                "data.image",
+                f"{self.stem} of {width}x{height} px",
+                f"sides of at least {least} px, to validate on",
+                "use `restore predict`, which takes any size",
             )
         return {self.stem: sha256(self.image.numpy().tobytes()).hexdigest()}
 
@@ -117,14 +103,14 @@ class SingleImageData(LightningDataModule):
 
         Args:
             fathers: float, (3, H, W) each.
-            shrink: makes the sons. factor: by how much it shrinks.
+            shrink: makes the sons, ``factor`` times smaller.
             from_batch: at least one batch ahead of the loader, which reads in advance.
         """
-        levels = [level for father in fathers for level in _pyramid(_middle(father, LARGEST_FATHER), shrink, factor)]
-        self.pairs.stages.append(Stage(from_batch, factor, levels))
+        levels = [level for father in fathers for level in pyramid(_middle(father, LARGEST_FATHER), shrink, factor)]
+        self.pairs.pyramids.append(Pyramids(from_batch, factor, levels))
 
     def middle(self, total: float) -> Tensor:
-        """The image, or so much of its middle as ``total`` enlarges to a father worth having: float, (3, h, w)."""
+        """The image, or the part of its middle that ``total`` enlarges to the largest father: float, (3, h, w)."""
         return _middle(self.image, max(1, int(LARGEST_FATHER / total)))
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -132,7 +118,7 @@ class SingleImageData(LightningDataModule):
         trainer: Any = self.trainer
         batches = trainer.max_steps * trainer.accumulate_grad_batches
         start = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        # read in this process: a crop costs less than handing it over, and the fathers change on the way
+        # read in this process: a crop costs less than sending it, and the fathers change during training
         return DataLoader(self.pairs, batch_sampler=RunSampler(batches, self.batch_size, start=start))
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -140,42 +126,6 @@ class SingleImageData(LightningDataModule):
         return DataLoader(_Whole(self))
 
     test_dataloader = val_dataloader
-
-
-class InternalPairs(Dataset[dict[str, Any]]):
-    """Crop ``i`` of a run, a function of (seed, i) and of the fathers in force at its batch.
-
-    Attributes:
-        stages: in order; the last one that has begun is in force.
-    """
-
-    def __init__(self, *, patch_size: int, batch_size: int, noise: float, seed: int) -> None:
-        self.patch_size, self.batch_size, self.noise, self.seed = patch_size, batch_size, noise, seed
-        self.stages: list[Stage] = []
-
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        batch = i // self.batch_size
-        stage = next(stage for stage in reversed(self.stages) if stage.first <= batch)
-        father, son = stage.levels[self._level(stage.levels, batch)]
-        random = generator_of_sample(self.seed, i)
-        side = min(self.patch_size, *father.shape[1:])
-        top, left = (int(random.integers(length - side + 1)) for length in father.shape[1:])
-        symmetry = int(random.integers(8))
-        gt, lq = (part[:, top : top + side, left : left + side] for part in (father, son))
-        if self.noise:
-            lq = lq + _noise(side, stage.factor, self.noise, int(random.integers(2**31)))
-        # contiguous: a view would make the collation copy the whole father's rows
-        return {
-            "lq": flip_and_turn(lq, symmetry).contiguous(),
-            "gt": flip_and_turn(gt, symmetry).contiguous(),
-            "name": "",
-        }
-
-    def _level(self, levels: list[Level], batch: int) -> int:
-        """Drawn with a probability proportional to the pixel count; one level for a whole batch, one size of crops."""
-        pixels = [level.father[0].numel() for level in levels]
-        share = [count / sum(pixels) for count in pixels]
-        return int(generator_of_batch(self.seed, batch).choice(len(levels), p=share))
 
 
 class _Whole(Dataset[dict[str, Any]]):
@@ -201,25 +151,9 @@ def _read(path: str) -> Tensor:
     try:
         return reading.read(path).rgb()
     except (ValueError, OSError) as error:
-        raise type(error)(f"data.image: {error}") from error
+        raise SettingError("data.image", path, f"an image file that can be read ({error})") from error
 
 
 def _middle(image: Tensor, side: int) -> Tensor:
     top, left = (max(0, (length - side) // 2) for length in image.shape[1:])
     return image[:, top : top + side, left : left + side]
-
-
-def _pyramid(father: Tensor, shrink: Shrink, factor: float) -> Iterator[Level]:
-    for k in range(LEVELS):
-        size = 0.5 ** (k / (LEVELS - 1))
-        smaller = resize(father, size) if k else father
-        height, width = smaller.shape[1:]
-        son = shrink(smaller)
-        yield Level(smaller, resize(son, factor, size=(height, width)))
-
-
-def _noise(side: int, factor: float, deviation: float, seed: int) -> Tensor:
-    """White noise of a son's size, enlarged as the son is."""
-    small = math.ceil(side / factor)
-    white = torch.randn(3, small, small, generator=torch.Generator().manual_seed(seed))
-    return resize(white * deviation, factor, size=(side, side))

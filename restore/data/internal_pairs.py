@@ -1,0 +1,91 @@
+"""The training pairs that an image holds itself: it and smaller copies of it, each beside its own shrunk version.
+
+Shocher, Cohen, Irani, CVPR 2018, section 3.1; ``hr_father`` and ``lr_son`` are the paper's words.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from restore.data.sampling import flip_and_turn, generator_of_batch, generator_of_sample
+from restore.ops.resize import resize
+
+Shrink = Callable[[Tensor], Tensor]
+
+LEVELS = 6  # fathers of one image, from its full size to half of it
+
+
+class FatherAndSon(NamedTuple):
+    """One level of a pyramid: an ``hr_father``, float (3, H, W), and its ``lr_son`` enlarged to the same size."""
+
+    father: Tensor
+    son_enlarged: Tensor
+
+
+class Pyramids(NamedTuple):
+    """The levels that crops are cut from, from batch ``first`` on; sons are ``factor`` times smaller than fathers."""
+
+    first: int
+    factor: float
+    levels: list[FatherAndSon]
+
+
+class InternalPairs(Dataset[dict[str, Any]]):
+    """Crop ``i`` of a run, a function of (seed, i) and of the pyramids at its batch.
+
+    Attributes:
+        pyramids: by their first batch; a later one replaces the one before.
+    """
+
+    def __init__(self, *, patch_size: int, batch_size: int, noise: float, seed: int) -> None:
+        self.patch_size, self.batch_size, self.noise, self.seed = patch_size, batch_size, noise, seed
+        self.pyramids: list[Pyramids] = []
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        batch = i // self.batch_size
+        _, factor, levels = next(each for each in reversed(self.pyramids) if each.first <= batch)
+        father, son = levels[self._level(levels, batch)]
+        random = generator_of_sample(self.seed, i)
+        side = min(self.patch_size, *father.shape[1:])
+        top, left = (int(random.integers(length - side + 1)) for length in father.shape[1:])
+        symmetry = int(random.integers(8))
+        gt, lq = (part[:, top : top + side, left : left + side] for part in (father, son))
+        if self.noise:
+            lq = lq + _noise(side, factor, self.noise, int(random.integers(2**31)))
+        # contiguous: a view would make the collation copy the whole father's rows
+        return {
+            "lq": flip_and_turn(lq, symmetry).contiguous(),
+            "gt": flip_and_turn(gt, symmetry).contiguous(),
+            "name": "",
+        }
+
+    def _level(self, levels: list[FatherAndSon], batch: int) -> int:
+        """Drawn with a probability proportional to the pixel count; one level for a whole batch, one size of crops."""
+        pixels = [level.father[0].numel() for level in levels]
+        share = [count / sum(pixels) for count in pixels]
+        return int(generator_of_batch(self.seed, batch).choice(len(levels), p=share))
+
+
+def pyramid(father: Tensor, shrink: Shrink, factor: float) -> Iterator[FatherAndSon]:
+    """The image, float (3, H, W), at :data:`LEVELS` sizes down to half, each with its son.
+
+    Args:
+        shrink: makes a son ``factor`` times smaller than its father.
+    """
+    for k in range(LEVELS):
+        size = 0.5 ** (k / (LEVELS - 1))
+        smaller = resize(father, size) if k else father
+        height, width = smaller.shape[1:]
+        son = shrink(smaller)
+        yield FatherAndSon(smaller, resize(son, factor, size=(height, width)))
+
+
+def _noise(side: int, factor: float, deviation: float, seed: int) -> Tensor:
+    """White noise of a son's size, enlarged as the son is."""
+    small = math.ceil(side / factor)
+    white = torch.randn(3, small, small, generator=torch.Generator().manual_seed(seed))
+    return resize(white * deviation, factor, size=(side, side))

@@ -1,0 +1,28 @@
+"""Inference and evaluation read data without the training stack, whose import takes seconds."""
+
+import subprocess
+import sys
+
+PLAIN = (
+    "ab_folders",
+    "blur_sharp_folders",
+    "cache",
+    "checks",
+    "datasets",
+    "internal_pairs",
+    "known_sets",
+    "labels",
+    "pair_reader",
+    "pairs",
+    "photos",
+    "sampling",
+    "translation_dataset",
+)
+
+
+def test_plain_data_sets_load_no_lightning_and_no_kornia() -> None:
+    imports = "\n".join(f"import restore.data.{name}" for name in PLAIN)
+    heavy = "print(*sorted({'lightning', 'torchmetrics', 'kornia', 'matplotlib'} & sys.modules.keys()))"
+    code = f"import sys\n{imports}\n{heavy}"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
