@@ -23,7 +23,7 @@ from tests.conftest import blurred_pair, photo
 
 
 def gopro(root: Path, train: int = 2, test: int = 1, frames: int = 3) -> Path:
-    """A small GoPro: every frame another picture."""
+    """A small GoPro: every frame another image."""
     for part, count in (("train", train), ("test", test)):
         for s in range(count):
             for k in range(frames):
@@ -154,7 +154,7 @@ def test_sequences_of_one_name_under_two_roots_are_two(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["validation", "benchmarks"])
-def test_a_set_called_training_cannot_stand_in_for_the_training_pictures(tmp_path: Path, setting: str) -> None:
+def test_a_set_called_training_cannot_stand_in_for_the_training_images(tmp_path: Path, setting: str) -> None:
     gopro(tmp_path / "g", test=0)
     twin = tmp_path / "v" / "training"
     twin.parent.mkdir()
@@ -268,7 +268,7 @@ def test_swapped_folders_are_warned_of(tmp_path: Path) -> None:
     assert str(folder / "blur" / "000000.png") in swapped.warnings[0]
 
 
-def test_a_copy_of_the_sharp_picture_is_warned_of_and_a_slight_blur_is_not(tmp_path: Path) -> None:
+def test_a_copy_of_the_sharp_image_is_warned_of_and_a_slight_blur_is_not(tmp_path: Path) -> None:
     gopro(tmp_path / "g")
     folder = tmp_path / "g" / "train" / "train0"
     (folder / "blur" / "000001.png").write_bytes((folder / "sharp" / "000001.png").read_bytes())
@@ -285,7 +285,7 @@ def test_a_copy_of_the_sharp_picture_is_warned_of_and_a_slight_blur_is_not(tmp_p
     assert str(folder / "blur" / "000001.png") in copied.warnings[0]
 
 
-def test_a_blurred_picture_is_less_sharp_and_one_pixel_is_neither(tmp_path: Path) -> None:
+def test_a_blurred_image_is_less_sharp_and_one_pixel_is_neither(tmp_path: Path) -> None:
     source = read_rgb8(photo(tmp_path / "a.png"))
     with Image.open(tmp_path / "a.png") as file:
         file.filter(ImageFilter.BoxBlur(2)).save(tmp_path / "b.png")
@@ -294,7 +294,7 @@ def test_a_blurred_picture_is_less_sharp_and_one_pixel_is_neither(tmp_path: Path
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 30), (30, 1), (10, 40)])
-def test_pictures_too_small_to_be_scored_are_refused(tmp_path: Path, height: int, width: int) -> None:
+def test_images_too_small_to_be_scored_are_refused(tmp_path: Path, height: int, width: int) -> None:
     gopro(tmp_path / "g")
     for part in ("blur", "sharp"):
         photo(tmp_path / "g" / "test" / "test0" / part / "000000.png", height, width)

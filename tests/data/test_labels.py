@@ -28,9 +28,9 @@ def classes_of(seed: int = 0, height: int = 24, width: int = 32) -> Array:
 
 
 def indexed(classes: Array) -> Image.Image:
-    picture = Image.fromarray(classes, "P")
-    picture.putpalette([level for colour in PALETTE for level in colour])
-    return picture
+    image = Image.fromarray(classes, "P")
+    image.putpalette([level for colour in PALETTE for level in colour])
+    return image
 
 
 def test_colours_palettes_and_grey_levels_give_the_same_classes(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_one_hot_is_a_partition_and_colours_are_the_palettes() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), side=st.integers(1, 60))
-def test_labels_are_resized_without_new_classes_and_as_pictures_are(height: int, width: int, side: int) -> None:
+def test_labels_are_resized_without_new_classes_and_as_images_are(height: int, width: int, side: int) -> None:
     classes = torch.from_numpy(np.random.default_rng(0).integers(0, 7, (1, height, width), dtype=np.uint8))
     resized = labels_to_side(classes, side)
     assert min(resized.shape[1:]) == side

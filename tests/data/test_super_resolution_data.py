@@ -30,7 +30,7 @@ def test_embedded_photos_are_files_of_the_installed_library() -> None:
 def test_a_flat_folder_an_hr_folder_and_a_div2k_root_are_understood(tmp_path: Path) -> None:
     photo(tmp_path / "flat" / "b.png")
     photo(tmp_path / "flat" / "a.jpg")
-    (tmp_path / "flat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "flat" / "notes.txt").write_text("not an image")
     assert [p.name for p in find_pairs(str(tmp_path / "flat"), 2)] == ["a", "b"]
     photo(tmp_path / "set" / "HR" / "a.png")
     photo(tmp_path / "set" / "LR_bicubic" / "X2" / "a.png", 20, 25)
@@ -46,7 +46,7 @@ def test_a_flat_folder_an_hr_folder_and_a_div2k_root_are_understood(tmp_path: Pa
     data.prepare()
 
 
-def test_several_roots_are_one_set_and_some_pictures_can_be_held_out(tmp_path: Path) -> None:
+def test_several_roots_are_one_set_and_some_images_can_be_held_out(tmp_path: Path) -> None:
     for k in range(3):
         photo(tmp_path / "one" / f"{k}.png", seed=k)
         photo(tmp_path / "two" / f"{k}.png", seed=k)

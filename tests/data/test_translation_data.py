@@ -26,7 +26,7 @@ PALETTE = [[0, 0, 255], [255, 80, 0], [0, 255, 0]]
 
 
 def two_folders(root: Path, parts: dict[str, int], *, height: int = 40, width: int = 52) -> Path:
-    """A is the picture, B its negative."""
+    """A is the image, B its negative."""
     for p, (part, count) in enumerate(parts.items()):
         for k in range(count):
             name = f"{k:02d}.png"
@@ -37,7 +37,7 @@ def two_folders(root: Path, parts: dict[str, int], *, height: int = 40, width: i
 
 
 def side_by_side(folder: Path, count: int, *, suffix: str = ".png", width: int = 52) -> Path:
-    """Left a picture, right its negative."""
+    """Left an image, right its negative."""
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         pixels = np.asarray(Image.open(photo(folder / "x.png", 40, width, seed=k)))
@@ -47,7 +47,7 @@ def side_by_side(folder: Path, count: int, *, suffix: str = ".png", width: int =
 
 
 def label_maps(root: Path, count: int) -> Path:
-    """A holds palette indices, B a picture."""
+    """A holds palette indices, B an image."""
     for k in range(count):
         photo(root / "B" / f"{k}.png", 40, 48, seed=k)
         classes = np.random.default_rng(k).integers(0, 3, (5, 6), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
@@ -140,7 +140,7 @@ def test_several_roots_are_one_set(tmp_path: Path) -> None:
     assert [pair.lq_half for pair in both.train_pairs] == [None, None, "left", "left"]
 
 
-def test_the_facades_at_hand_are_read_as_pictures_and_as_classes(shared_data: Path) -> None:
+def test_the_facades_at_hand_are_read_as_images_and_as_classes(shared_data: Path) -> None:
     root = shared_data / "facades"
     found = data(root, direction="b_to_a", validation=2, load_size=72, patch_size=64)
     found.prepare()
@@ -311,7 +311,7 @@ def test_all_problems_come_in_one_error(tmp_path: Path) -> None:
     assert f"{train}/B/04.png: 1x1 px, expected sides of at least 16 px (data.patch_size)" in message
 
 
-def test_a_picture_that_would_be_enlarged_too_much_is_refused(tmp_path: Path) -> None:
+def test_an_image_that_would_be_enlarged_too_much_is_refused(tmp_path: Path) -> None:
     root = two_folders(tmp_path / "s", {"train": 1, "val": 1}, height=9, width=30)
     with pytest.raises(DataProblem, match=r"30x9 px, expected sides of at least 10 px \(data\.load_size enlarges it 4"):
         data(root, load_size=40).prepare()
@@ -327,7 +327,7 @@ def test_labels_that_are_none_are_named_before_training(tmp_path: Path) -> None:
         data(root, direction="b_to_a", **settings).prepare()
 
 
-def test_grey_alpha_palette_and_16_bit_pictures_are_colours(tmp_path: Path) -> None:
+def test_grey_alpha_palette_and_16_bit_images_are_colours(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     colour = Image.fromarray(pixels)
     for part in ("A", "B"):
@@ -368,7 +368,7 @@ def test_small_sets_are_warned_of_and_large_ones_are_not(tmp_path: Path) -> None
     assert few.warnings == []
 
 
-def test_photos_taken_for_two_pictures_are_warned_of(tmp_path: Path) -> None:
+def test_photos_taken_for_two_images_are_warned_of(tmp_path: Path) -> None:
     for k in range(3):
         photo(tmp_path / "p" / f"{k}.png", 40, 60, seed=k)
     wrong = data(tmp_path / "p", validation=1)
