@@ -378,7 +378,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(cli: Cli, t
     huge = ["model.lr=1e10", "trainer.max_steps=20", "checkpoint.every_steps=1", "model.schedule=halving"]
     outcome = cli("fit", *FAST, "run_id=a", *huge)
     assert outcome.status == 1
-    found = re.search(r"the loss is not finite at step (\d+), on the pictures (\w+), (\w+);", outcome.err)
+    found = re.search(r"the loss is not finite at step (\d+), on the images (\w+), (\w+);", outcome.err)
     assert found
     folder = run_folder(tmp_path, "a")
     kept = torch.load(folder / "non_finite.pt", weights_only=True)

@@ -1,4 +1,4 @@
-"""Pictures of where a network looks: the weights of one spatial attention module."""
+"""Images of the weights of one spatial attention module."""
 
 from pathlib import Path
 from typing import Any
@@ -7,51 +7,56 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from restore.callbacks.contract import trained
 from restore.image import writing
 from restore.image.montage import draw_weights
 from restore.image.picture import Picture
+from restore.io.errors import SettingError
 
 
 class AttentionMaps(Callback):
-    """Writes ``panels/<image>_attention_<step>.png`` at each validation: lq, and the weight of each place.
+    """Writes ``panels/<image>_attention_<step>.png`` at each validation: lq, and the weight of each position.
 
     Args:
-        module: of the network, for example ``a6.2``; its ``spatial`` part is watched.
-        images: how many pictures of the first validation set.
+        module: of the network, for example ``a6.2``; the weights are the output of its ``spatial`` part.
+        images: number of images of the first validation set.
 
     Raises:
-        ValueError: no picture.
+        SettingError: fewer than one image.
     """
 
     def __init__(self, *, module: str = "a6.2", images: int = 2) -> None:
         if images < 1:
-            raise ValueError(
-                f"callbacks.attention.images is {images}, expected at least 1; leave it out with callbacks=default"
-            )
+            raise SettingError("callbacks.attention.images", images, "at least 1", "for none set callbacks=default")
         self.module, self.images = module, images
         self._weights: Tensor | None = None
         self._handle: RemovableHandle | None = None
 
     def check(self, model: LightningModule) -> None:
-        """Refuse a network without that module; called by ``fit`` before anything is written."""
-        names = [name for name, _ in model.network.named_modules() if name.endswith(".spatial")]  # type: ignore[union-attr]
+        """Refuse a network without that module; called by ``fit`` before anything is written.
+
+        Raises:
+            SettingError: it has none of that name.
+        """
+        names = [name for name, _ in trained(model).network.named_modules() if name.endswith(".spatial")]
         if not names:
-            raise ValueError("callbacks.attention needs a network with spatial attention; set callbacks=default")
+            reason = "left out, because the network has no spatial attention"
+            raise SettingError("callbacks.attention", "set", reason, "set callbacks=default")
         if f"{self.module}.spatial" not in names:
             known = ", ".join(name.removesuffix(".spatial") for name in names)
-            raise ValueError(f"callbacks.attention.module is {self.module}, expected one of {known}")
+            raise SettingError("callbacks.attention.module", self.module, f"one of {known}")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to watch."""
+        """Register a hook that keeps the weights."""
 
         def keep(module: Any, args: Any, weights: Tensor) -> None:
             self._weights = weights.detach()
 
-        watched = pl_module.network.get_submodule(f"{self.module}.spatial")  # type: ignore[union-attr]
-        self._handle = watched.register_forward_hook(keep)
+        spatial = trained(pl_module).network.get_submodule(f"{self.module}.spatial")
+        self._handle = spatial.register_forward_hook(keep)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Watch no longer."""
+        """Remove the hook."""
         assert self._handle is not None
         self._handle.remove()
         self._weights = None
@@ -65,7 +70,7 @@ class AttentionMaps(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the weights of the picture that was just restored."""
+        """Draw the weights of the image that was just restored."""
         if trainer.sanity_checking or dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
         assert self._weights is not None

@@ -13,7 +13,7 @@ class Curves(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The rows of this validation are there."""
+        """``metrics.csv`` has the rows of this validation."""
         folder = Path(trainer.default_root_dir)
         if (folder / "metrics.csv").exists():
             draw_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")

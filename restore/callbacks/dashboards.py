@@ -1,6 +1,6 @@
-"""What a dashboard is told beside numbers: configuration, pictures, tables, checkpoints.
+"""What a dashboard gets besides numbers: configuration, images, tables, checkpoints.
 
-Weights & Biases and TensorBoard are reached through Lightning's logger objects alone; any other logger is told nothing.
+Weights & Biases and TensorBoard are reached through Lightning's logger objects alone; other loggers get nothing here.
 """
 
 import importlib
@@ -16,10 +16,11 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from restore.checkpoints.file_names import BEST, LAST
+from restore.io.errors import SettingError
 from restore.io.files import read_mapping
 
 CLOUD = "https://api.wandb.ai"
-# what a logger imports when it is first written to, and where it comes from
+# by logger: what it imports when it first writes, and the remedy when that fails
 PACKAGES = {
     "WandbLogger": {"wandb": "install it again: pip install wandb"},
     "TensorBoardLogger": {"torch.utils.tensorboard": "in a checkout: pip install '.[tensorboard]'"},
@@ -27,21 +28,21 @@ PACKAGES = {
 
 
 class Dashboard(Callback):
-    """Hands the loggers the resolved configuration and the state of the code, and at the end the checkpoints.
+    """Logs the resolved configuration and the state of the code, and at the end the checkpoints.
 
     Args:
-        artifacts: whether ``best.ckpt`` and ``last.ckpt`` become artifacts of Weights & Biases.
+        artifacts: whether to upload ``best.ckpt`` and ``last.ckpt`` as artifacts of Weights & Biases.
     """
 
     def __init__(self, *, artifacts: bool) -> None:
         self.artifacts = artifacts
-        self._told = False
+        self._is_logged = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """The run folder is described by now. A run killed behind its last step has a test alone."""
-        if self._told or not trainer.is_global_zero:
+        """Log the run folder's description, once: a run killed after its last step starts with its test."""
+        if self._is_logged or not trainer.is_global_zero:
             return
-        self._told = True
+        self._is_logged = True
         folder = Path(trainer.default_root_dir)
         start = dict(read_mapping(folder / "environment.json", ("starts",))["starts"][-1])
         facts = read_mapping(folder / "config.yaml") | {"git": start.pop("git"), "environment": start}
@@ -49,7 +50,7 @@ class Dashboard(Callback):
             logger.log_hyperparams(facts)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Both checkpoints are final."""
+        """Upload the final checkpoints."""
         if not self.artifacts or not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "checkpoints"
@@ -60,14 +61,14 @@ class Dashboard(Callback):
 
 
 def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
-    """Ask before any work what a logger would say in the middle of it, in a prompt of its own or in a traceback.
+    """Refuse before any work what a logger would refuse later, with a prompt or a traceback.
 
     Args:
         loggers: the configuration of each, by its key.
-        artifacts: whether checkpoints are to become artifacts.
+        artifacts: whether to upload checkpoints as artifacts.
 
     Raises:
-        ValueError: a package is missing, there is no key, or nothing takes artifacts.
+        SettingError: a package or the key is missing, or no logger takes artifacts.
     """
     kinds = {key: str(node.get("_target_", "")).rpartition(".")[2] for key, node in loggers.items()}
     for key, kind in kinds.items():
@@ -75,51 +76,52 @@ def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
             _refuse_missing(f"logger.{key}", package, remedy)
     own = [loggers[key] for key, kind in kinds.items() if kind == "WandbLogger"]
     if artifacts and not own:
-        raise ValueError("checkpoint.artifacts is true, but no logger takes checkpoints; set logger=wandb, or false")
+        reason = "false, because no logger takes checkpoints"
+        raise SettingError("checkpoint.artifacts", "true", reason, "set logger=wandb, or checkpoint.artifacts=false")
     is_offline = os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
     if not is_offline and not all(node.get("offline") for node in own) and not _has_key():
-        raise ValueError(
-            "logger.wandb sends its data online, and there is no key for it; run `wandb login`, export WANDB_API_KEY, "
-            "or set logger.wandb.offline=true, which needs none"
+        raise SettingError(
+            "logger.wandb",
+            "online",
+            "a key for its server",
+            "run `wandb login`, export WANDB_API_KEY, or set logger.wandb.offline=true, which needs none",
         )
 
 
 def _refuse_missing(setting: str, package: str, remedy: str) -> None:
-    """By importing it: one that is half installed is found by the package manager, but not by Python."""
+    """Try by importing it, because a package that is half installed can be found, but not imported."""
     try:
         importlib.import_module(package)
     except ImportError as error:
-        raise ValueError(
-            f"{setting} needs the package {package.split('.')[-1]}, and it cannot be imported ({error}); {remedy}, or "
-            "set logger=csv"
-        ) from error
+        expected = f"the package {package.split('.')[-1]} to be installed ({error})"
+        raise SettingError(setting, "set", expected, f"{remedy}, or set logger=csv") from error
 
 
 def connect(loggers: Sequence[Logger]) -> None:
-    """Begin the run at Weights & Biases, which waits for its server so long as ``settings.init_timeout`` says.
+    """Begin the run at Weights & Biases, which waits up to ``settings.init_timeout`` seconds for its server.
 
     Raises:
-        ConnectionError: it could not be begun.
+        ConnectionError: the run could not be begun.
     """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            with _InOurWords():
+            with _OneSentence():
                 _ = logger.experiment
 
 
-class _InOurWords:
-    """Turns an error of wandb's classes, which only its logger imports, into a sentence."""
+class _OneSentence:
+    """Turns an error of a class of wandb's into a ConnectionError; by name, because only its logger imports wandb."""
 
     def __enter__(self) -> None:
-        """Nothing: only the end counts."""
+        """Do nothing."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Leave all other errors as they are."""
+        """Pass other errors on."""
         if kind is not None and kind.__module__.partition(".")[0] == "wandb":
             said = str(error).strip().splitlines() or [kind.__name__]
             raise ConnectionError(
                 f"logger.wandb could not begin its run ({said[0].rstrip('.')}), expected an answer from "
-                f"{os.environ.get('WANDB_BASE_URL', CLOUD)}; look at network and key, raise "
+                f"{os.environ.get('WANDB_BASE_URL', CLOUD)}; check network and key, raise "
                 "logger.wandb.settings.init_timeout, or set logger.wandb.offline=true and send the run later with "
                 "`wandb sync`"
             ) from error
@@ -134,13 +136,13 @@ def _has_key() -> bool:
         try:
             if netrc.netrc(str(file)).authenticators(host):
                 return True
-        except (OSError, netrc.NetrcParseError):  # not there, or not readable: Weights & Biases finds no key either
+        except (OSError, netrc.NetrcParseError):  # missing or not readable: Weights & Biases finds no key either
             continue
     return False
 
 
-def show_picture(loggers: Sequence[Logger], key: str, file: Path, pixels: Tensor, caption: str, step: int) -> None:
-    """Hand over a picture; one key at many steps becomes a slider.
+def show_image(loggers: Sequence[Logger], key: str, file: Path, pixels: Tensor, caption: str, step: int) -> None:
+    """Log an image; the dashboards show one key at many steps with a slider.
 
     Args:
         pixels: uint8, (3, H, W), the content of ``file``.
@@ -153,7 +155,7 @@ def show_picture(loggers: Sequence[Logger], key: str, file: Path, pixels: Tensor
 
 
 def show_table(loggers: Sequence[Logger], key: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """Hand over a table."""
+    """Log a table."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_table(key=key, columns=columns, data=rows)

@@ -7,64 +7,70 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from restore.callbacks.contract import CoarseToFine, trained
+from restore.io.errors import SettingError
+
 
 class EMA(Callback):
-    """Averages ``model.network`` over the steps, and lends the average to validation.
+    """Averages ``model.network`` over the steps, and puts the average in its place for validation.
 
     Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, with their ramp: the decay of update
-    t is min(decay, t / (t + 10)), so that a short run does not average in its random start. Raw and averaged weights
-    are both in the checkpoint. Only the network is averaged: a model's discriminator or frozen feature network is not.
-    A model that trains in stages says in ``average_from`` when the ramp begins anew, for the same reason.
-    A model that is not ``is_averaged`` is left alone.
+    t is min(decay, t / (t + 10)), so that a short run's average does not contain its random start. Raw and averaged
+    weights are both in the checkpoint. Only the network is averaged: a model's discriminator or frozen feature network
+    is not. For the same reason the ramp restarts with each level of a coarse-to-fine training. Does nothing for a
+    model that is not ``is_averaged``.
 
     Args:
         decay: share of the old average in the new one.
+
+    Raises:
+        SettingError: a decay outside [0, 1).
     """
 
     def __init__(self, *, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"callbacks.ema.decay is {decay}, expected at least 0 and below 1")
+            raise SettingError("callbacks.ema.decay", decay, "at least 0 and below 1")
         self.decay = decay
         self.average: nn.Module | None = None
         self._updates = 0
-        self._lent = False
+        self._swapped = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start from the network as it stands."""
-        if stage == "fit" and self.average is None and pl_module.is_averaged:
-            self.average = copy.deepcopy(self._network(pl_module)).requires_grad_(False)
+        """Start with the initial weights."""
+        if stage == "fit" and self.average is None and trained(pl_module).is_averaged:
+            self.average = copy.deepcopy(trained(pl_module).network).requires_grad_(False)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Follow the network to its device and its precision."""
+        """Move the average to the network's device and precision."""
         if self.average is not None:
-            self.average.to(pl_module.device, next(self._network(pl_module).parameters()).dtype)
+            self.average.to(pl_module.device, trained(pl_module).weights_dtype)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Average in the weights of a finished step; with gradient accumulation some batches finish none."""
+        """Add the weights of a finished step; with gradient accumulation some batches finish none."""
         if self.average is None or trainer.global_step == self._updates:
             return
         self._updates = trainer.global_step
-        age: int = self._updates - pl_module.average_from  # type: ignore[operator, assignment]
+        age = self._updates - (pl_module.average_from if isinstance(pl_module, CoarseToFine) else 0)
         decay = min(self.decay, age / (age + 10))
-        average, current = self.average, self._network(pl_module)
+        average, current = self.average, trained(pl_module).network
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - decay)
             for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
                 kept.copy_(buffer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lend the average to the network."""
-        self._swap(pl_module, lend=True)
+        """Put the average into the network."""
+        self._swap(pl_module, use_average=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take it back."""
-        self._swap(pl_module, lend=False)
+        """Put the raw weights back."""
+        self._swap(pl_module, use_average=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take it back when validation is interrupted."""
-        self._swap(pl_module, lend=False)
+        """Put the raw weights back when a validation is interrupted."""
+        self._swap(pl_module, use_average=False)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the average beside the raw weights."""
@@ -72,7 +78,7 @@ class EMA(Callback):
             checkpoint["ema"] = self.average.state_dict()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Go on from the stored average; a run without one starts it from its weights."""
+        """Continue with the stored average; without one, start with the stored weights."""
         if self.average is None:
             return
         prefix = "network."
@@ -81,15 +87,11 @@ class EMA(Callback):
         self.average.load_state_dict(average)
         self._updates = checkpoint["global_step"]
 
-    def _swap(self, model: LightningModule, *, lend: bool) -> None:
-        if self._lent == lend or self.average is None:
+    def _swap(self, pl_module: LightningModule, *, use_average: bool) -> None:
+        if self._swapped == use_average or self.average is None:
             return
-        # exchanging the tensors costs nothing, where copying them would cost two passes over the weights
-        for kept, current in zip(self.average.parameters(), self._network(model).parameters(), strict=True):
+        # exchanging the tensors costs nothing; copying them would cost two passes over the weights
+        pairs = zip(self.average.parameters(), trained(pl_module).network.parameters(), strict=True)
+        for kept, current in pairs:
             kept.data, current.data = current.data, kept.data
-        self._lent = lend
-
-    def _network(self, model: LightningModule) -> nn.Module:
-        network = model.network
-        assert isinstance(network, nn.Module)
-        return network
+        self._swapped = use_average

@@ -1,4 +1,4 @@
-"""Entropy of feature maps, the observation that information-gain attention starts from."""
+"""Entropy of feature maps, the observation that motivates information-gain attention."""
 
 import math
 from typing import Any
@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+
+from restore.callbacks.contract import HasFeatures, trained
+from restore.io.errors import SettingError
 
 
 class FeatureEntropy(Callback):
@@ -24,9 +27,14 @@ class FeatureEntropy(Callback):
         self._seen = 0
 
     def check(self, model: LightningModule) -> None:
-        """Refuse a network without them; called by ``fit`` before anything is written."""
-        if not hasattr(model.network, "features"):
-            raise ValueError("callbacks.entropy needs a network that shows its features; set callbacks=default")
+        """Refuse a network without feature maps; called by ``fit`` before anything is written.
+
+        Raises:
+            SettingError: it gives none.
+        """
+        if not isinstance(trained(model).network, HasFeatures):
+            reason = "left out, because the network does not give its feature maps"
+            raise SettingError("callbacks.entropy", "set", reason, "set callbacks=default")
 
     def on_validation_batch_end(
         self,
@@ -37,15 +45,17 @@ class FeatureEntropy(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Look at the first pictures."""
+        """Add up the first images."""
         if dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
-        entropies = torch.stack([entropy(maps, self.bins) for maps in pl_module.network.features(batch["lq"])])  # type: ignore[operator, union-attr]
+        network = trained(pl_module).network
+        assert isinstance(network, HasFeatures)
+        entropies = torch.stack([entropy(maps, self.bins) for maps in network.features(batch["lq"])])
         self._sums = entropies if self._sums is None else self._sums + entropies
         self._seen += 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log and start anew."""
+        """Log the means and reset them."""
         if self._sums is None:
             return
         values = {f"entropy/{k}": float(value) / self._seen for k, value in enumerate(self._sums)}

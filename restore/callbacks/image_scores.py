@@ -1,27 +1,28 @@
-"""The final test's score of every picture, not their mean alone: what a paired comparison of two runs needs."""
+"""The scores of every image in the final test, which a paired comparison of two runs needs."""
 
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from restore.callbacks.contract import trained
 from restore.callbacks.dashboards import show_table
+from restore.distributed import collectives
 from restore.io.files import write_text
 from restore.runs.results import KEYS, per_image_csv
 
 
 class ImageScores(Callback):
-    """Writes ``results.csv``, in the format of ``restore evaluate``, and hands the table to the dashboards.
+    """Writes ``results.csv`` in the format of ``restore evaluate``, and logs the table.
 
-    With several processes each has scored its share; the rows are put together in the order of the sets.
+    Each process scores its share of the images; the rows of all are sorted into the order of the sets.
     """
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, int, dict[str, Any]]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier test."""
+        """Discard the rows of an earlier test."""
         self._rows = []
 
     def on_test_batch_end(
@@ -33,19 +34,16 @@ class ImageScores(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Process r of n has every n-th picture of a set, from number r."""
-        name, score = list(pl_module.scores.items())[dataloader_idx]  # type: ignore[operator, union-attr]
-        row = {"benchmark": name, "image": batch["name"][0], "scale": f"{pl_module.scale:g}"}
-        row |= {"protocol": pl_module.protocol} | score.newest
+        """Process r of n has every n-th image of a set, from number r."""
+        model = trained(pl_module)
+        name, score = list(model.scores.items())[dataloader_idx]
+        row = {"benchmark": name, "image": batch["name"][0], "scale": f"{model.scale:g}", "protocol": model.protocol}
+        row |= score.newest
         self._rows.append((dataloader_idx, batch_idx * trainer.world_size + trainer.global_rank, row))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Collect, write, show."""
-        found = self._rows
-        if trainer.world_size > 1:
-            shares: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shares, found)
-            found = [each for share in shares for each in share]
+        """Gather the rows of all processes, write and log them."""
+        found = [each for share in collectives.all_gather(self._rows) for each in share]
         if not trainer.is_global_zero or not found:
             return
         rows = [row for _, _, row in sorted(found, key=lambda each: each[:2])]

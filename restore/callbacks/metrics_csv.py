@@ -1,4 +1,4 @@
-"""The run folder's ``metrics.csv``: one row per logged step, whole again after a resume."""
+"""The run folder's ``metrics.csv``: one row per logged step, continued after a resume."""
 
 import csv
 import os
@@ -11,9 +11,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class MetricsCSV(Logger):
-    """Writes every logged value to ``<folder>/metrics.csv``; columns appear as they come.
+    """Writes every logged value to ``<folder>/metrics.csv``; a new name adds a column.
 
-    A resumed run calls :meth:`begin_at` first, which keeps the rows so far. (Lightning's CSVLogger deletes the file.)
+    A resumed run calls :meth:`begin_at` first, which keeps the rows so far; Lightning's CSVLogger deletes the file.
     """
 
     def __init__(self, *, folder: str) -> None:
@@ -34,10 +34,10 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run folder holds the whole configuration."""
+        """Do nothing: the run folder holds the whole configuration."""
 
     def begin_at(self, step: int) -> None:
-        """Keep the rows up to ``step``, where a resumed run begins; those behind it are done again."""
+        """Keep the rows up to ``step``, where a resumed run begins; later steps are done again."""
         kept = read_metrics(self.path) if self.path.exists() else []
         self._rows = [row for row in kept if int(row["step"]) <= step]
 

@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no longer a number, and keeps what is needed to find out why."""
+"""Stops a run whose loss is not finite, and keeps the batch to find out why."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ class NonFiniteLoss(FloatingPointError):
 
 
 def refuse_non_finite_weights(trainer: Trainer) -> None:
-    """Keep broken weights out of a checkpoint: a finite loss says nothing about the update that followed it.
+    """Keep weights that are not finite out of a checkpoint: a finite loss says nothing about the update after it.
 
     Raises:
         NonFiniteLoss: a weight is infinite or not a number.
@@ -29,15 +29,15 @@ def refuse_non_finite_weights(trainer: Trainer) -> None:
 
 
 class StopOnNonFinite(Callback):
-    """Raises at the first step whose loss is not finite, with the batch saved as ``non_finite.pt`` for replay.
+    """Raises at the first step whose loss is not finite, and saves the batch as ``non_finite.pt`` to repeat the step.
 
-    On a CPU every step is looked at. On a GPU a look makes the host wait, so the flags stay on the device and are
-    read every ``every_steps`` steps; a batch older than the newest is known by its number and file names, and since
-    a sample is a function of (seed, number) it can be made again.
+    On a CPU every step is checked. On a GPU a check makes the host wait, so the flags stay on the device and are read
+    every ``every_steps`` steps. Of a batch before the newest, the number and the file names are saved; since a sample
+    is a function of (seed, number), it can be made again.
 
     Args:
-        every_steps: between two looks on a GPU; those at which a checkpoint is written, so that the loss's names come
-            before the refusal to write broken weights.
+        every_steps: between two checks on a GPU. With the interval of the checkpoints, this error, which names the
+            images, comes before the refusal to write the weights.
     """
 
     def __init__(self, *, every_steps: int) -> None:
@@ -47,21 +47,21 @@ class StopOnNonFinite(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """Note the loss, and look when it is time."""
+        """Keep the flag of the loss, and check all flags when it is time."""
         loss: Tensor = outputs["loss"].detach()
         self._pending.append((batch_idx, loss.isfinite(), list(batch["name"])))
         if loss.device.type == "cpu" or trainer.global_step % self.every_steps == 0:
-            self._look(trainer, batch)
+            self._check(trainer, batch)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A checkpoint follows a validation, so look first."""
+        """Check before the checkpoint that follows a validation."""
         if self._pending:
-            self._look(trainer, None)
+            self._check(trainer, None)
 
-    def _look(self, trainer: Trainer, batch: dict[str, Any] | None) -> None:
+    def _check(self, trainer: Trainer, batch: dict[str, Any] | None) -> None:
         finite = torch.stack([flag for _, flag, _ in self._pending])
         pending, self._pending = self._pending, []
-        # the least number of a process whose loss is broken; all must know, or the others would wait for it for ever
+        # the lowest number of a process whose loss is not finite; all must know it, or the others would wait for ever
         sources = collectives.all_reduce_min(torch.where(finite, trainer.world_size, trainer.global_rank)).tolist()
         first = next((k for k, source in enumerate(sources) if source < trainer.world_size), None)
         if first is None:
@@ -72,7 +72,7 @@ class StopOnNonFinite(Callback):
             torch.save({"batch_idx": number, "names": names, "newest_batch": batch}, target)
         names = collectives.broadcast(names, sources[first])
         raise NonFiniteLoss(
-            f"the loss is not finite at step {number // trainer.accumulate_grad_batches + 1}, on the pictures "
+            f"the loss is not finite at step {number // trainer.accumulate_grad_batches + 1}, on the images "
             f"{', '.join(names)}; the batch is kept in {target}. Lower model.lr or set trainer.gradient_clip_val, "
             "then start again from the last checkpoint with resume=<ckpt>"
         )

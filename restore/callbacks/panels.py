@@ -1,32 +1,34 @@
-"""Pictures of how a run is doing: lq enlarged, pred, gt, error; or lq, the outputs of all levels, gt."""
+"""Panels of validation images: lq enlarged, pred, gt, error; or lq, the outputs of all levels, gt."""
 
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from restore.callbacks.dashboards import show_picture
+from restore.callbacks.contract import CoarseToFine
+from restore.callbacks.dashboards import show_image
 from restore.image import writing
 from restore.image.montage import draw_levels, draw_panel
 from restore.image.picture import Picture
+from restore.io.errors import SettingError
 
 
 class Panels(Callback):
-    """Writes ``panels/<image>_<step>.png`` at each validation, and hands them to loggers that take pictures.
+    """Writes ``panels/<image>_<step>.png`` at each validation, and logs them.
 
     Args:
-        images: how many pictures of the first validation set.
-        max_side: a larger panel is cut to its middle, in gt pixels.
-        error_gain: the absolute error is multiplied by this to be seen.
-        zoom: how many times the worst part is enlarged in a second row; 1 for none.
+        images: number of images of the first validation set.
+        max_side: of a larger image the middle is shown, in gt pixels.
+        error_gain: factor of the absolute error.
+        zoom: factor by which the part with the largest error is enlarged in a second row; 1 for no such row.
 
     Raises:
-        ValueError: a zoom below 1.
+        SettingError: a zoom below 1.
     """
 
     def __init__(self, *, images: int = 2, max_side: int = 256, error_gain: float = 4.0, zoom: int = 1) -> None:
         if zoom < 1:
-            raise ValueError(f"callbacks.panels.zoom is {zoom}, expected at least 1, which is none")
+            raise SettingError("callbacks.panels.zoom", zoom, "at least 1, which is none")
         self.images, self.max_side, self.error_gain, self.zoom = images, max_side, error_gain, zoom
 
     def on_validation_batch_end(
@@ -42,10 +44,10 @@ class Panels(Callback):
         if trainer.sanity_checking or dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
         lq, pred, gt = batch["lq"][0].cpu(), outputs[0].cpu(), batch["gt"][0].cpu()
-        levels = pl_module.level_outputs(batch["lq"])  # type: ignore[operator]
-        if levels:
-            cpu = [None if each is None else each[0].float().cpu() for each in levels]
-            panel, shown = draw_levels(lq, cpu, gt, max_side=self.max_side), "lq, outputs from low to high, reference"
+        if isinstance(pl_module, CoarseToFine):
+            levels = [None if each is None else each[0].float().cpu() for each in pl_module.level_outputs(batch["lq"])]
+            panel = draw_levels(lq, levels, gt, max_side=self.max_side)
+            shown = "lq, outputs from low to high, reference"
         else:
             panel = draw_panel(lq, pred, gt, max_side=self.max_side, error_gain=self.error_gain, zoom=self.zoom)
             shown = f"lq, restored, reference, error x{self.error_gain:g}"
@@ -53,4 +55,4 @@ class Panels(Callback):
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"
         picture = Picture.of(panel)
         writing.write(target, picture)
-        show_picture(trainer.loggers, f"panels/{name}", target, picture.pixels, f"step {step}: {shown}", step)
+        show_image(trainer.loggers, f"panels/{name}", target, picture.pixels, f"step {step}: {shown}", step)

@@ -1,4 +1,4 @@
-"""Checkpoints a killed run can be resumed from exactly."""
+"""Checkpoints from which a killed run can be resumed exactly."""
 
 import io
 import os
@@ -11,11 +11,13 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
+from restore.callbacks.contract import trained
 from restore.callbacks.non_finite import refuse_non_finite_weights
 from restore.checkpoints.checksum import seal
 from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
 from restore.distributed import collectives
 from restore.distributed.signals import StopRequested
+from restore.io.errors import SettingError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -82,36 +84,42 @@ def _sync_folder(folder: Path) -> None:
 class RunCheckpoint(Checkpoint):
     """Keeps ``checkpoints/last.ckpt`` every so many steps and ``checkpoints/best.ckpt`` by the monitored score.
 
-    At a step with a validation the save waits for it, or the validation of a run killed between the two would be
-    lost. Lightning runs callbacks of this class last, when the moving average is up to date.
+    At a step with a validation the checkpoint is written after it, or the validation of a run killed between the two
+    would be lost. Lightning runs its ``Checkpoint`` callbacks last, when the moving average is up to date.
 
     Args:
         every_steps: between two saves of ``last.ckpt``; the last step is always saved.
-        is_new_run: a new run that starts from another run's checkpoint has no best of its own yet.
+        is_new_run: whether a resumed checkpoint is another run's, whose best score does not count.
+
+    Raises:
+        SettingError: fewer than one step.
     """
 
     def __init__(self, *, every_steps: int, is_new_run: bool) -> None:
         if every_steps < 1:
-            raise ValueError(f"checkpoint.every_steps is {every_steps}, expected at least 1 step")
+            raise SettingError("checkpoint.every_steps", every_steps, "at least 1 step")
         self.every_steps, self.is_new_run = every_steps, is_new_run
         self._saved = self._validated = 0
-        self._interrupted = False
+        self._is_stopping = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Each process has looked into the run folder by itself; go on only where all have seen the same.
+        """Make sure that all processes have found the same checkpoint in the run folder.
 
         Raises:
             ValueError: they have not.
         """
         path = None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name
-        _refuse_different("goes on from", f"{path} to {stage}", trainer)
+        _refuse_different("resumes from", f"{path} to {stage}", trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """A longer run from a finished one's checkpoint: what was the last batch there is not the last here."""
+        """Correct Lightning's state of the loops.
+
+        The last batch of a finished run is not the last one of a longer run that starts from its checkpoint.
+        """
         loops = checkpoint["loops"]["fit_loop"]
         loops["epoch_loop.batch_progress"]["is_last_batch"] = False
         if checkpoint.get("validation_pending"):
-            # what Lightning takes as "stopped in mid-validation", at its first picture: it then begins with it
+            # for Lightning the run stopped in a validation, at its first image: it begins with this validation
             nothing = {"ready": 0, "completed": 0, "started": 0, "processed": 0}
             loops["epoch_loop.val_loop.batch_progress"] = {
                 "total": nothing | {"ready": 1, "started": 1},
@@ -120,24 +128,24 @@ class RunCheckpoint(Checkpoint):
             }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note that the step's validation is still to come, where an interruption did not wait for it."""
-        if self._interrupted and self._validates_next(trainer) and self._validated < trainer.global_step:
+        """Mark that the step's validation is missing, because the run was stopped before it."""
+        if self._is_stopping and self._validates_next(trainer) and self._validated < trainer.global_step:
             checkpoint["validation_pending"] = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget another run's best, and one that is there no more.
+        """Reset the best score when it is another run's, or when ``best.ckpt`` is missing.
 
         Raises:
             ValueError: the processes have read different checkpoints.
         """
         _refuse_different("is at step", trainer.global_step, trainer)
         if self.is_new_run or not collectives.broadcast((self._folder(trainer) / BEST).exists(), 0):
-            pl_module.best = pl_module.worst
+            trained(pl_module).best = trained(pl_module).worst
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, unless a validation follows; ask for one behind the last step."""
+        """Save, unless a validation follows; ask for a validation after the last step."""
         if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True
         if trainer.should_stop:
@@ -146,26 +154,26 @@ class RunCheckpoint(Checkpoint):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what waited, and the best."""
+        """Save after a validation, and keep the best."""
         if trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.current.ready:
             return
         self._validated = trainer.global_step
-        if pl_module.is_best:
+        if trained(pl_module).is_best:
             self._save(trainer, BEST)
         if self._due(trainer) or trainer.should_stop:
             self._save_last(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save what an interruption would lose; Lightning calls this last, when the average is no longer lent out.
+        """Save when the run was asked to stop; by now the raw weights are back in place of the average.
 
-        Not behind the very last step, whose validation is all that is missing: a run that is resumed there would take
-        itself for finished. It repeats the steps since the last save instead.
+        Not after the last step, when only its validation is missing: a run resumed there would count as finished. It
+        repeats the steps since the last save instead.
         """
-        is_stop = isinstance(exception, StopRequested) and exception.is_common  # else it came in the middle of a step
+        is_stop = isinstance(exception, StopRequested) and exception.is_common  # else in the middle of a step
         if not is_stop or trainer.state.fn != TrainerFn.FITTING or trainer.should_stop:
             return
         if trainer.global_step > self._saved:
-            self._interrupted = True
+            self._is_stopping = True
             self._save_last(trainer)
 
     def _due(self, trainer: Trainer) -> bool:
@@ -196,6 +204,6 @@ def _refuse_different(what: str, own: Any, trainer: Trainer) -> None:
     if other is not None:
         raise ValueError(
             f"run_id: process 0 {what} {found[0]}, process {other} {what} {found[other]}; {trainer.default_root_dir} "
-            "must be the same folder for all of them, and a slow file system may need a minute: start the same command "
-            "again"
+            "must be the same folder for all processes, and a slow file system may need a minute: start the same "
+            "command again"
         )

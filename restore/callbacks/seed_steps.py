@@ -1,4 +1,4 @@
-"""Makes a step's random numbers a function of the seed and the step."""
+"""Random numbers of a step as a function of the seed and the step."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class SeedSteps(Callback):
-    """Seeds torch before every batch with (seed, batch number), so a resumed run draws what an uninterrupted one would.
+    """Seeds torch before every batch with (seed, batch number): a resumed run draws what an uninterrupted one draws.
 
     Lightning stores no random state.
     """
@@ -16,5 +16,5 @@ class SeedSteps(Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """The two numbers are packed into one 64-bit seed."""
+        """Pack the two numbers into one 64-bit seed."""
         torch.manual_seed((self.seed % 2**31) * 2**32 + batch_idx)

@@ -1,31 +1,31 @@
-"""Hands a step's values to the loggers."""
+"""Logs the values of a step."""
 
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from restore.callbacks.contract import log_every, trained
 from restore.distributed import collectives
 
 
 class StepLog(Callback):
     """Logs ``model.train_values`` every ``trainer.log_every_n_steps`` optimiser updates, under the update's number.
 
-    A run of fewer updates logs its last one.
+    A run of fewer updates logs its last one. Several processes log the means over the global batch.
 
-    Lightning's own logging comes after the checkpoint of the same step, so a run killed in between would lose a row,
-    and its axis counts from 0, and twice with two optimisers. Several processes log the means over the global batch.
+    Lightning's own logging comes after the checkpoint of the same step, so that a run killed in between would lose a
+    row; and its steps count from 0, twice with two optimisers.
     """
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """With gradient accumulation some batches finish no step."""
+        """Log, unless the batch finishes no step, as with gradient accumulation."""
         step, finished = trainer.global_step, (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        every = min(trainer.log_every_n_steps, trainer.max_steps)  # type: ignore[attr-defined]
-        if not finished or step % every:
+        if not finished or step % min(log_every(trainer), trainer.max_steps):
             return
-        train_values: dict[str, Any] = pl_module.train_values  # type: ignore[assignment]
+        train_values = trained(pl_module).train_values
         # one message for all values, and only at steps that are logged
         device = trainer.strategy.root_device
         dtype = torch.float32 if device.type == "mps" else torch.float64

@@ -1,15 +1,17 @@
-"""How fast a run is, and whether it waits for its data."""
+"""Speed of a training, and the share of time that it waits for data."""
 
 import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from restore.callbacks.contract import log_every, trained
+
 
 class Throughput(Callback):
     """Logs ``samples_per_s`` and ``data_share``: the share of time spent waiting for the next batch.
 
-    Both are means since the previous log line; validation is not counted.
+    Both are means since the previous logged step; validation is not counted.
     """
 
     def __init__(self) -> None:
@@ -18,7 +20,7 @@ class Throughput(Callback):
         self._samples = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """The wait is over."""
+        """Count the time since the end of the previous batch as waiting."""
         self._started = time.perf_counter()
         if self._ended is not None:
             self._waited += self._started - self._ended
@@ -26,21 +28,20 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """The work is done; on a GPU it has been handed over, which over many steps is the same."""
+        """Count the time since the start of the batch as work; on a GPU this is right on average over many steps."""
         self._ended = time.perf_counter()
         self._worked += self._ended - self._started
         self._samples += len(batch["lq"]) * trainer.world_size
         total = self._waited + self._worked
         values = {"samples_per_s": self._samples / total, "data_share": self._waited / total}
-        train_values: dict[str, Any] = pl_module.train_values  # type: ignore[assignment]
-        train_values.update(values)
+        trained(pl_module).train_values.update(values)
         pl_module.log_dict(values, prog_bar=True, logger=False)
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if trainer.global_step % log_every(trainer) == 0:
             self._waited = self._worked = 0.0
             self._samples = 0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What follows is not waiting."""
+        """Do not count the validation as waiting."""
         self._ended = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

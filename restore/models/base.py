@@ -5,13 +5,15 @@ Nothing of training lives here; each method writes its own step, optimisers and 
 
 import logging
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from restore.checkpoints.model_card import FORMAT
+from restore.data.base import PairedData
+from restore.data.single_image import SingleImageData
 from restore.metrics.mean_score import MeanScore
 from restore.networks.contract import RestorationNetwork
 
@@ -31,7 +33,6 @@ class RestorationModel(LightningModule):
         smaller_is_better: of the monitored column.
         is_averaged: whether a moving average of the weights makes sense for it.
         has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
-        average_from: the step at which what is averaged began to be trained, which restarts the average.
         period: steps after which a training has done once all that it does from time to time beside its steps.
         record: what the result of a training should say beside the scores.
     """
@@ -43,7 +44,6 @@ class RestorationModel(LightningModule):
     is_averaged: ClassVar[bool] = True
     has_idle_parameters: ClassVar[bool] = False
     network: RestorationNetwork
-    average_from: int = 0
     period: int = 1
 
     def __init__(self) -> None:
@@ -105,18 +105,6 @@ class RestorationModel(LightningModule):
         """Of the weights: float32 also where steps are computed in half precision."""
         return next(self.network.parameters()).dtype
 
-    def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
-        """See :meth:`RestorationNetwork.level_outputs`."""
-        return self.network.level_outputs(lq)
-
-    def plan(self) -> str | None:
-        """What will be trained when, in Markdown, of a method that trains in stages; asked when training starts."""
-        return None
-
-    def stage_ending_at(self, step: int) -> str | None:
-        """Name of the stage whose last update was number ``step``, counted from 1."""
-        return None
-
     def stage_lengths(self, max_steps: int) -> dict[str, int]:
         """Steps of each stage of a training, by the stage's name."""
         return {"training": max_steps}
@@ -137,10 +125,11 @@ class RestorationModel(LightningModule):
         device = "cpu" if self.device.type == "mps" else self.device
         self.scores = {name: MeanScore(self.protocol, math.ceil(self.scale)).to(device) for name in names}
 
-    def _data(self) -> Any:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, LightningDataModule)
-        return data
+    @property
+    def datamodule(self) -> PairedData | SingleImageData:
+        """The data of the present training, validation or test."""
+        found = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        return cast("PairedData | SingleImageData", found)
 
     def _score(self, batch: dict[str, Any], dataloader_idx: int) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):  # scores agree with `restore evaluate`
@@ -157,7 +146,7 @@ class RestorationModel(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """One score for each validation set."""
-        self._start_scores(self._data().validation_names)
+        self._start_scores(self.datamodule.validation_names)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Restore one whole image; batch as the DataModule's text says, ``lq`` and ``gt`` of shape (1, C, H, W)."""
@@ -176,7 +165,7 @@ class RestorationModel(LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """One score for each test set."""
-        self._start_scores(self._data().test_names)
+        self._start_scores(self.datamodule.test_names)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """As :meth:`validation_step`, over the validation sets and the benchmarks."""
@@ -207,7 +196,7 @@ class RestorationModel(LightningModule):
             "arguments": dict(self.hparams),
             "best": self.best,
             "record": self.record,
-            "labels": self._data().label_settings,
+            "labels": self.datamodule.label_settings,
             "accumulate": self.trainer.accumulate_grad_batches,
         }
 

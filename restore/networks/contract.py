@@ -51,17 +51,6 @@ class RestorationNetwork(nn.Module):
         """``forward`` for any H, W of at least 1: padded as the network needs it, and cropped back."""
         return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
 
-    def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
-        """All outputs of a network with several, from low to high, at the size of the highest; else nothing.
-
-        Args:
-            lq: float, (N, in_channels, H, W), [0, 1], any H, W.
-
-        Returns:
-            (N, 3, scale H, scale W) each; None stands for an output that is not trained yet.
-        """
-        return []
-
     def pool_locally(self, window: int) -> None:
         """Replace means over the whole image by means over ``window`` lq pixels, for networks that have such means.
 

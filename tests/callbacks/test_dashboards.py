@@ -138,8 +138,8 @@ def test_tensorboard_gets_numbers_pictures_and_the_table(cli: Cli, tmp_path: Pat
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (("logger=wandb",), "export WANDB_API_KEY, or set logger.wandb.offline=true"),
-        (("checkpoint.artifacts=true",), "no logger takes checkpoints; set logger=wandb"),
+        (("logger=wandb",), "logger.wandb is online"),
+        (("checkpoint.artifacts=true",), "checkpoint.artifacts is true"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_the_training(
@@ -254,8 +254,8 @@ def test_several_processes_put_their_scores_together_in_order(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("logger", "module", "words"),
     [
-        ("tensorboard", "tensorboard", "logger.tensorboard needs the package tensorboard, and it cannot be imported"),
-        ("wandb", "wandb", "logger.wandb needs the package wandb, and it cannot be imported"),
+        ("tensorboard", "tensorboard", "logger.tensorboard is set, expected the package tensorboard"),
+        ("wandb", "wandb", "logger.wandb is set, expected the package wandb"),
     ],
 )
 @pytest.mark.parametrize("command", ["fit", "check"])

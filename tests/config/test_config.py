@@ -175,9 +175,9 @@ def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, override
     ("overrides", "word"),
     [
         (["data.batch_size=0"], "data.batch_size is 0"),
-        (["callbacks=attention"], "callbacks.attention needs a network with spatial attention"),
+        (["callbacks=attention"], "callbacks.attention is set"),
         (["model=deblur_tiny", "data=synthetic_blur", "callbacks=attention"], "callbacks.attention.module is a6.2"),
-        (["model=deblur_tiny", "data=synthetic_blur", "callbacks=entropy"], "callbacks.entropy needs"),
+        (["model=deblur_tiny", "data=synthetic_blur", "callbacks=entropy"], "callbacks.entropy is set"),
         (["model=deblur_tiny", "data=single_image", "data.image=one.png"], "only model=zero_shot trains on"),
         (["data=single_image", "data.image=one.png"], "only model=zero_shot trains on"),
         (["model=zero_shot", "model.scale=2"], "model=zero_shot trains on one; set data=single_image"),

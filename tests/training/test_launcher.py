@@ -157,7 +157,7 @@ def test_processes_that_see_different_folders_do_not_train(cli: Cli, tmp_path: P
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [1, 1], said
     for words in said:
-        assert "process 0 goes on from" in " ".join(words.split())
+        assert "process 0 resumes from" in " ".join(words.split())
         assert "Traceback" not in words
 
 

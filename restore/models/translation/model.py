@@ -55,6 +55,7 @@ class Translation(RestorationModel):
     monitor = "l1"
     smaller_is_better = True
     has_idle_parameters = True  # those of other stages
+    average_from = 0  # see CoarseToFine
     training_settings = (
         "stages",
         "l1_weight",
@@ -140,7 +141,7 @@ class Translation(RestorationModel):
             raise SettingError("trainer.precision", "16-mixed", reason, "set trainer.precision=bf16-mixed")
         settings, steps = self.hparams["stages"], self.trainer.max_steps
         self.stages = make_stages(settings, levels=self.hparams["levels"], max_steps=steps)
-        self.criterion = self.make_criterion(self._data().patch_size)
+        self.criterion = self.make_criterion(self.datamodule.patch_size)
         # not the strategy's: their gradients come from a backward pass of their own, and are averaged after it
         named = (self.criterion.named_parameters, self.criterion.named_buffers)
         self._ddp_params_and_buffers_to_ignore = [name for each in named for name, _ in each(prefix="criterion")]
@@ -233,7 +234,11 @@ class Translation(RestorationModel):
         outputs = network.outputs(inputs, stage.top)
         return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}
 
-    # --- the plan ---
+    # --- the plan; see CoarseToFine in restore.callbacks.contract ---
+
+    def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
+        """See :meth:`TranslationNetwork.level_outputs`."""
+        return self.network.level_outputs(lq)
 
     def stage_lengths(self, max_steps: int) -> dict[str, int]:
         """See the base class."""
@@ -253,7 +258,7 @@ class Translation(RestorationModel):
 
     def plan(self) -> str:
         """What is trained when, in Markdown; one step of each stage is measured."""
-        data = self._data()
+        data = self.datamodule
         return measured_plan(self, side=data.patch_size, count=data.batch_size // self.trainer.world_size)
 
     # --- checkpoints ---

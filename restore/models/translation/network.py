@@ -62,7 +62,14 @@ class TranslationNetwork(MultiResTranslation):
         return resize(pred, 2**top) if top else pred
 
     def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
-        """See the base class; lower outputs are enlarged by repeating pixels."""
+        """The outputs of all levels, from low to high, enlarged to the size of the highest by repeating pixels.
+
+        Args:
+            lq: float, (N, in_channels, H, W), [0, 1], any H, W.
+
+        Returns:
+            (N, 3, H, W) each; None stands for a level that is not trained yet.
+        """
         height, width = lq.shape[-2:]
         top = int(self.top)
         padded = tiling.pad(lq, multiple_of=self.multiple_of, min_size=self.min_size)
