@@ -64,7 +64,7 @@ ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
 # commands that end with status 1 on the few pictures there are, and what they then say
 REFUSED = {
     r"restore check .*(data=div2k|experiment=deblur_published|\[data/Set5\])": (
-        r"holds \d+ pictures, the published set has \d+"
+        r"holds \d+ images, the published set has \d+"
     )
 }
 

@@ -16,8 +16,6 @@ from omegaconf import OmegaConf
 
 import restore.fit  # noqa: F401 -- as a command of its own, and not from within another
 from restore.config.command import conf_dir
-from restore.data.known_sets import miscounted
-from restore.data.pairs import Pair, find_pairs
 from restore.data.super_resolution import SuperResolutionData
 from restore.preflight import memory
 from restore.preflight.dry_run import Lap, Times, Whole
@@ -102,7 +100,7 @@ def test_a_part_of_a_known_set_is_refused_unless_it_is_meant(cli: Cli, tmp_path:
     settings = (*TINY, "data.benchmarks=[Set5]", "check.steps=2")
     outcome = cli("check", *settings)
     assert outcome.status == 1
-    assert "holds 3 pictures, the published set has 5; complete it, or set check.known_counts=false" in outcome.err
+    assert "holds 3 images, the published set has 5; complete it, or set check.known_counts=false" in outcome.err
     outcome = cli("check", *settings, "check.known_counts=false", "check.files=2", "check.output=found.json")
     assert outcome.status == 0, outcome.err
     assert findings()["data"][0]["verdict"] == "warning"
@@ -275,17 +273,6 @@ def test_a_run_folder_of_the_users_is_looked_at_and_stays(cli: Cli) -> None:
     Path("other/notes.txt").write_text("mine")
     assert cli("check", *TINY, "check.steps=2", "hydra.run.dir=other").status == 0
     assert [each.name for each in Path("other").iterdir()] == ["notes.txt"]
-
-
-def test_known_sets_are_counted_by_their_layout(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        photo(tmp_path / "GoPro" / "train" / name / "sharp" / "1.png")
-        photo(tmp_path / "GoPro" / "train" / name / "blur" / "1.png")
-    held_in = Pair("a/1", tmp_path / "GoPro" / "train" / "a" / "sharp" / "1.png")
-    assert miscounted([held_in]) == [f"{tmp_path / 'GoPro' / 'train'} holds 2 pictures, the published set has 2103"]
-    for k in range(5):
-        photo(tmp_path / "Set5" / f"{k}.png")
-    assert miscounted(find_pairs(str(tmp_path / "Set5"), 2)) == []
 
 
 def times(stages: dict[str, list[Lap]], validation: float, *, sample: float = 0.0) -> Times:
