@@ -12,19 +12,22 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import lightning.pytorch
 import matplotlib.figure  # noqa: F401  imported here, so that no life has to
+import pytest
 import torch
 
 import restore.data.super_resolution
 import restore.fit
 import restore.models.super_resolution
 import restore.training.train
-from restore.callbacks import run_checkpoint
 from restore.callbacks.seed_steps import SeedSteps
-from restore.checkpoints import checksum
+from restore.checkpoints import atomic_io, checksum
+from restore.checkpoints.atomic_io import AtomicCheckpointIO
+from restore.io import files
 
 KILLS = 20
 COUNTED = Path("batches")  # one byte for each batch that any life began
@@ -126,9 +129,19 @@ def killed_inside(options: list[str]) -> int:
     def prepare() -> None:
         random.seed(os.getpid())
         if random.random() < 0.3:
-            vars(run_checkpoint)["open"] = TornFile
+            deadly: list[tuple[ModuleType, str, Any]] = [(files, "open", TornFile)]
         else:
-            vars(run_checkpoint)["os"] = WriterOS(random.randint(1, 5), after=random.random() < 0.5)
+            system = WriterOS(random.randint(1, 5), after=random.random() < 0.5)
+            deadly = [(module, "os", system) for module in (files, atomic_io)]
+        original = AtomicCheckpointIO.save_checkpoint
+
+        def save(self: AtomicCheckpointIO, *arguments: Any, **options: Any) -> None:
+            with pytest.MonkeyPatch.context() as patch:  # other files are written by the same functions
+                for module, name, value in deadly:
+                    patch.setattr(module, name, value, raising=False)
+                original(self, *arguments, **options)
+
+        setattr(AtomicCheckpointIO, "save_checkpoint", save)  # noqa: B010  an assignment would need its types
 
     return os.waitstatus_to_exitcode(os.waitpid(live(options, prepare), 0)[1])
 

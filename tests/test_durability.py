@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from restore.callbacks.run_checkpoint import AtomicCheckpointIO
 from restore.checkpoints import checksum, reader
+from restore.checkpoints.atomic_io import AtomicCheckpointIO
 from tests.conftest import TINY, Cli, photo
 from tests.test_fit import crash_at, run_folder, same_weights
 
@@ -39,7 +40,7 @@ def content(step: int) -> dict[str, Any]:
     return {"global_step": step, "weights": torch.full((1000,), float(step))}
 
 
-def test_a_sealed_archive_opens_as_before_and_any_damage_is_noticed(tmp_path: Path) -> None:
+def test_an_archive_with_a_checksum_opens_as_before_and_any_damage_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "a.ckpt"
     AtomicCheckpointIO().save_checkpoint(content(1), file)
     assert checksum.is_sound(file)
@@ -56,7 +57,20 @@ def test_a_sealed_archive_opens_as_before_and_any_damage_is_noticed(tmp_path: Pa
     assert not checksum.is_sound(damaged)
 
 
-def test_a_checkpoint_without_a_checksum_is_held_against_its_archives_own(tmp_path: Path) -> None:
+def test_damage_that_no_crc_of_the_archive_covers_is_noticed(tmp_path: Path) -> None:
+    """Why there is a checksum of our own: in the directory one bit makes a record a folder, and torch reads nothing."""
+    file = tmp_path / "a.ckpt"
+    AtomicCheckpointIO().save_checkpoint(content(1), file)
+    damaged = bytearray(file.read_bytes())
+    entry = damaged.rfind(b"PK\x01\x02", 0, damaged.rfind(b"/data/0"))  # of the archive's directory
+    damaged[entry + 38] ^= 0x10
+    file.write_bytes(damaged)
+    assert zipfile.ZipFile(file).testzip() is None
+    assert torch.load(file, weights_only=True)["global_step"] == 1
+    assert not checksum.is_sound(file)
+
+
+def test_a_checkpoint_without_a_checksum_is_compared_with_its_archives_crcs(tmp_path: Path) -> None:
     file = tmp_path / "old.ckpt"
     torch.save(content(1), file)
     assert checksum.is_sound(file)
@@ -157,7 +171,7 @@ def test_a_full_disk_leaves_the_checkpoints_from_before(small_disk: Path) -> Non
         writer.save_checkpoint(content(step), small_disk / "last.ckpt")
     before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
     filling = fill(small_disk, leave=4096)
-    with pytest.raises(OSError, match=r"last\.ckpt could not be written \(No space left on device\); .* untouched"):
+    with pytest.raises(OSError, match=r"last\.ckpt could not be written \(No space left on device\), .* untouched"):
         writer.save_checkpoint(content(3), small_disk / "last.ckpt")
     filling.unlink()
     assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == before

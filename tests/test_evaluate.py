@@ -283,10 +283,7 @@ def test_lpips_of_an_evaluation_comes_from_the_pictures_it_keeps(cli: Cli, tmp_p
         (["ckpt_path=identity", "scale=2"], ["scale", "2", "identity"]),
         (["ckpt_path=identity"], ["benchmarks", "photos_held_out", "blurred and sharp"]),
         (["ckpt_path=identity", "protocol=sr_y"], ["protocol=sr_y", "scale is 1", "protocol=deblur_rgb"]),
-        (
-            ["ckpt_path=bicubic", "scale=2", "output=plain/x"],
-            ["output: plain/x cannot be written (Not a directory); name another folder"],
-        ),
+        (["ckpt_path=bicubic", "scale=2", "output=plain/x"], ["output is plain/x", "Not a directory"]),
         (["ckpt_path=bicubic", "scale=2", "protocol=deblur_rgb"], ["protocol", "scale is 2", "expected 1"]),
         (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Float"]),
         (["ckpt_path=bicubic", "scale=2", "protocol=translation_rgb"], ["protocol", "scale is 2", "expected 1"]),

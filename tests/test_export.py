@@ -286,7 +286,7 @@ def test_a_file_that_runs_code_is_refused_and_runs_none(command: str, nested: bo
         (["ckpt_path=list.pth", *SETTINGS], ["ckpt_path is list.pth", "tensors by name"]),
         (["ckpt_path=other.pth", *SETTINGS], ["none of its weights fits model=super_resolution", "body.0"]),
         (["ckpt_path=other.pth"], ["ckpt_path is other.pth", "written by this package"]),
-        (["ckpt_path=tiny.ckpt", "output=tiny.ckpt/a.onnx"], ["cannot be written"]),
+        (["ckpt_path=tiny.ckpt", "output=tiny.ckpt/a.onnx"], ["output is tiny.ckpt", "files can be written"]),
     ],
 )
 def test_what_cannot_be_exported_is_named(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:

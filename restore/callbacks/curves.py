@@ -1,11 +1,13 @@
 """Draws ``curves.png`` in the run folder."""
 
+import io
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from restore.callbacks.metrics_csv import read_metrics
+from restore.io.files import write_bytes
 
 
 class Curves(Callback):
@@ -38,6 +40,6 @@ def draw_curves(rows: list[dict[str, str]], target: Path) -> None:
         axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
         axes.set(title=column, xlabel="step")
         axes.grid(alpha=0.3)
-    temporary = target.with_suffix(".tmp.png")
-    figure.savefig(temporary, dpi=100)
-    temporary.replace(target)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100)
+    write_bytes(target, png.getvalue())

@@ -1,13 +1,15 @@
 """The run folder's ``metrics.csv``: one row per logged step, continued after a resume."""
 
 import csv
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from restore.io import tables
+from restore.io.files import write_text
 
 
 class MetricsCSV(Logger):
@@ -62,12 +64,7 @@ class MetricsCSV(Logger):
 
     def _write(self) -> None:
         self._columns = ["step", *sorted({key for row in self._rows for key in row} - {"step"})]
-        temporary = self.path.with_suffix(".tmp")
-        with open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
-        os.replace(temporary, self.path)
+        write_text(self.path, tables.records_csv(self._rows, self._columns))
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

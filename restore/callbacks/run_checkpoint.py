@@ -1,84 +1,18 @@
 """Checkpoints from which a killed run can be resumed exactly."""
 
-import io
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
 from restore.callbacks.contract import trained
 from restore.callbacks.non_finite import refuse_non_finite_weights
-from restore.checkpoints.checksum import seal
-from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
+from restore.checkpoints.file_names import BEST, LAST
 from restore.distributed import collectives
 from restore.distributed.signals import StopRequested
 from restore.io.errors import SettingError
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint with its checksum, so that there is a sound one at every moment.
-
-    The file is written under a temporary name in the same folder, brought to the disk, and then moved. The
-    ``last.ckpt`` before it stays as ``last.prev.ckpt``. (Lightning's own writer puts a temporary file elsewhere and
-    copies it; a full disk then destroys the file before.)
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Serialise first, so that what cannot be serialised touches no file."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{target.name}.tmp")
-        content = _serialised(checkpoint)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if target.name == LAST and target.exists():
-                _keep_previous(target)
-            os.replace(temporary, target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            reason = error.strerror or error
-            raise OSError(
-                f"{target} could not be written ({reason}); the checkpoints from before are untouched: "
-                "make room, then start the same command again"
-            ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _serialised(checkpoint: dict[str, Any]) -> bytearray:
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
-    return seal(bytearray(buffer.getbuffer()))
-
-
-def _keep_previous(last: Path) -> None:
-    """Give the present file the second name first, so that ``last.ckpt`` exists without a gap."""
-    previous, second = last.with_name(PREVIOUS), last.with_name(f"{PREVIOUS}.tmp")
-    second.unlink(missing_ok=True)  # of a run that was killed just here
-    try:
-        os.link(last, second)
-    except OSError:  # a file system without hard links; a run killed in the gap goes on from the second name
-        os.replace(last, previous)
-    else:
-        os.replace(second, previous)
-        second.unlink(missing_ok=True)  # moving one name of a file onto another name of it does nothing
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the new names to the disk as well."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 class RunCheckpoint(Checkpoint):

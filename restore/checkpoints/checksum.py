@@ -1,7 +1,9 @@
 """A checksum inside a checkpoint file, so that damage is noticed: torch loads weights with flipped bits in silence.
 
-A checkpoint is a zip archive, and a zip archive may end in a comment. Ours is the SHA-256 of all before it. Inside the
-file it cannot part from what it vouches for, at whatever moment the writer is killed; a file beside it could.
+A checkpoint is a zip archive, and a zip archive may end in a comment. Ours is the SHA-256 of all bytes before it.
+Inside the file the two stay together at whatever moment the writer is killed; a second file could be lost or be older.
+The CRC-32 that the archive has of every record leaves its directory uncovered, where one flipped bit makes torch take a
+record for a folder and load whatever the memory held.
 """
 
 import hashlib
@@ -16,10 +18,10 @@ _RECORD, _MARK = 22, b"sha256:"
 _TRAILER = len(_MARK) + 64
 _CHUNK = 2**22
 # what zipfile was seen to raise on archives with flipped or missing bytes
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OSError)
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OSError, OverflowError)
 
 
-def seal(archive: bytearray) -> bytearray:
+def with_checksum(archive: bytearray) -> bytearray:
     """Append the checksum, in place.
 
     Args:
@@ -29,14 +31,14 @@ def seal(archive: bytearray) -> bytearray:
         ValueError: it is something else.
     """
     if archive[-_RECORD:][:4] != _END or archive[-2:] != b"\0\0":
-        raise ValueError("only a zip archive without a comment can be sealed")
+        raise ValueError("only a zip archive without a comment can be given a checksum")
     archive[-2:] = struct.pack("<H", _TRAILER)
     archive += _MARK + hashlib.sha256(archive).hexdigest().encode()
     return archive
 
 
 def is_sound(path: Path) -> bool:
-    """Whether the file is what was written; one without a checksum is held against its archive's own, of 32 bits.
+    """Whether the file is what was written; one without our checksum is compared with the CRC-32 of its records.
 
     Raises:
         OSError: it cannot be read.
@@ -49,13 +51,13 @@ def is_sound(path: Path) -> bool:
             return _digest(file, size - _TRAILER) == trailer[len(_MARK) :]
     try:
         with zipfile.ZipFile(path) as archive:
-            return not archive.comment and archive.testzip() is None  # a comment is what is left of a checksum
+            return not archive.comment and archive.testzip() is None  # a comment is the rest of a checksum
     except _ZIP_ERRORS:
         return False
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    """Of the first ``size`` bytes, read in pieces: a checkpoint may be larger than what is left of the memory."""
+    """Of the first ``size`` bytes, read in pieces: a checkpoint may be larger than the free memory."""
     file.seek(0)
     digest = hashlib.sha256()
     while size > 0 and (piece := file.read(min(_CHUNK, size))):

@@ -7,7 +7,6 @@ name.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from restore.io.errors import SettingError
+from restore.io.files import write_bytes, write_text
 
 FORMAT = 1  # of checkpoints and cards; raised when an older one can no longer be read as it stands
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -79,19 +79,11 @@ def write(path: Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -
         facts: the card; ``format``, ``method`` and ``arguments`` are what :func:`read` needs.
         weights: of the network, by name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, save({name: value.detach().contiguous() for name, value in weights.items()}))
+    write_bytes(path, save({name: value.detach().contiguous() for name, value in weights.items()}))
     write_facts(path, facts)
 
 
 def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
     """Write the card of the safetensors file ``path``, with the hash of that file."""
     facts = {**facts, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    _replace(path.with_suffix(".json"), text.encode("utf-8"))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    write_text(path.with_suffix(".json"), json.dumps(facts, indent=2, ensure_ascii=False) + "\n")

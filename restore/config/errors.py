@@ -8,7 +8,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from restore.io.names import encodable
+from restore.io.files import encodable
 
 
 class UserError(Exception):

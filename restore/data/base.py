@@ -15,7 +15,7 @@ from restore.data.datasets import Sample, TrainingCrops, WholeImages
 from restore.data.pairs import DataProblem, Pair
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
 from restore.io.errors import SettingError
-from restore.io.names import encodable
+from restore.io.files import encodable
 
 if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation

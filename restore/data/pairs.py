@@ -23,7 +23,7 @@ from torch import Tensor
 from restore.data.photos import EMBEDDED, embedded
 from restore.image.formats import SUFFIXES
 from restore.io.errors import SettingError
-from restore.io.names import encodable, printable
+from restore.io.files import encodable, printable
 
 SHOWN_PROBLEMS = 20
 

@@ -14,7 +14,7 @@ from restore.data.internal_pairs import InternalPairs, Pyramids, Shrink, pyramid
 from restore.data.sampling import RunSampler
 from restore.image import reading
 from restore.io.errors import SettingError
-from restore.io.names import printable
+from restore.io.files import printable
 from restore.ops.resize import new_length, resize
 
 ShrinkTo = Callable[[Tensor, float, tuple[int, int]], Tensor]  # image, factor, size of the result

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import tempfile
 import zlib
 from dataclasses import replace
@@ -17,6 +16,7 @@ from restore.image.formats import IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXE
 from restore.image.metadata import Description
 from restore.image.picture import Picture, quantise, to_float
 from restore.io.errors import SettingError
+from restore.io.files import write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +59,7 @@ def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> 
     data = _encode(path, picture, quality)
     for lost in picture.description.left_out(path.suffix.lower()):
         log.warning("%s: %s cannot hold %s, which is left out", path, path.suffix[1:], lost)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, data)
 
 
 def _check_kind(path: Path, picture: Picture) -> None:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from restore.distributed.process_pool import Context, Worker, spread
 from restore.image.metadata import Metadata
 from restore.inference.output_paths import RECORD, entries
-from restore.io.files import write_text
-from restore.io.names import printable
+from restore.io.files import printable, write_text
 from restore.io.progress import show_progress
 from restore.io.tables import Table, draw
 

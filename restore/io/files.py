@@ -1,9 +1,10 @@
-"""Files written under a temporary name and moved, locked, and read with one sentence where they are damaged."""
+"""Files: written under a temporary name and moved, locked, read with one sentence if damaged; their names as text."""
 
+import glob
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,37 +12,78 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from restore.io.errors import SettingError
+
+Content = bytes | bytearray | memoryview
+
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, bring it to the disk, then move it."""
+    """:func:`write_bytes` of the text in UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None] | None = None) -> None:
+    """Write a file under a temporary name in its folder, bring it to the disk, then move it: no half file is ever seen.
+
+    The temporary name holds the process's number, so two commands that write the same file do not mix their bytes.
+
+    Args:
+        path: its folder is made.
+        before_move: called when the content is on the disk; :class:`OSError` in it counts as one of the writing.
+
+    Raises:
+        OSError: with the path and the remedy; what ``path`` held before is untouched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if before_move is not None:
+            before_move()
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise OSError(
-            f"{path} could not be written ({error.strerror or error}); make room, then start the same command again"
+            f"{path} could not be written ({error.strerror or error}), what was there before is untouched; make room, "
+            "then start the same command again"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what killed writers of ``path`` have left; only where no other process can be writing."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name to the disk as well."""
+    if os.name == "nt":  # which opens no folders
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def refuse_unwritable(folder: Path) -> None:
     """Make the folder that ``output`` names, and raise, before long work, where files cannot be written there.
 
     Raises:
-        ValueError: with the system's reason.
+        SettingError: with the system's reason.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"output: {folder} cannot be written ({error.strerror}); name another folder") from error
+        expected = f"a folder where files can be written ({error.strerror})"
+        raise SettingError("output", folder, expected, "name another folder") from error
 
 
 @contextmanager
@@ -49,15 +91,14 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; the lock goes with the process, however it ends.
 
     Raises:
-        ValueError: another process is at work there.
+        SettingError: another process is at work there.
     """
     try:
         with FileLock(folder / "lock", timeout=0):
             yield
     except Timeout as error:
-        raise ValueError(
-            f"run_id: another process is training in {folder}; wait for it, or use another run_id"
-        ) from error
+        expected = f"one in whose folder {folder} no other process is training"
+        raise SettingError("run_id", folder.name, expected, "wait for it, or use another run_id") from error
 
 
 def is_locked(folder: Path) -> bool:
@@ -86,3 +127,27 @@ def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(key in content for key in keys):
         raise ValueError(f"{path} is damaged: it lacks what it should hold; remove it and start again")
     return content
+
+
+def encodable(text: str) -> str:
+    r"""Text that every text file takes: bytes of a file name that are no UTF-8 become ``\xff`` and the like.
+
+    >>> encodable(os.fsdecode(b"photos/caf\xe9.png: damaged"))
+    'photos/caf\\xe9.png: damaged'
+    >>> encodable("half a pair \ud800")
+    'half a pair \\ud800'
+    """
+    try:
+        raw = text.encode("utf-8", "surrogateescape")  # Python holds such a byte as a lone surrogate
+    except UnicodeEncodeError:  # another lone surrogate, which stands for no byte
+        raw = text.encode("utf-8", "backslashreplace")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def printable(name: str | Path) -> str:
+    r"""A name as text that can be written, on one line.
+
+    >>> printable(os.fsdecode(b"caf\xe9\n.png"))
+    'caf\\xe9\\n.png'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encodable(str(name)))

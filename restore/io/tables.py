@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -37,6 +37,15 @@ def comma_separated(table: Table) -> str:
     """Without the caption, which the format has no place for."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([table.header, *table.rows])
+    return buffer.getvalue()
+
+
+def records_csv(records: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
+    """Header and one line for each record; what a record lacks is empty, other keys are left out."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
     return buffer.getvalue()
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from restore.io.files import read_mapping
-from restore.io.names import printable
+from restore.io.files import printable, read_mapping
 from restore.runs.results import SMALLER_IS_BETTER, paired
 
 RUN_FILES = ("config.yaml", "result.json", "environment.json", "checkpoints")

@@ -1,7 +1,5 @@
 """Tables of an evaluation: a row per image, means per benchmark, and the files they are written to."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from restore.io.files import read_mapping, write_text
-from restore.io.tables import Table
+from restore.io.tables import Table, records_csv
 
 Row = dict[str, Any]
 Scores = dict[str, float | None]  # by column; None: not available
@@ -70,7 +68,7 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     """results.csv, whose bytes depend on images and weights alone; seconds.csv; results.json; results.md."""
     write_text(folder / "results.csv", per_image_csv(rows, columns))
     seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
-    write_text(folder / "seconds.csv", _csv(seconds, ["benchmark", "image", "seconds"]))
+    write_text(folder / "seconds.csv", records_csv(seconds, ["benchmark", "image", "seconds"]))
     write_text(folder / "results.json", json.dumps(_valid(facts), indent=2, allow_nan=False) + "\n")
     write_text(folder / "results.md", table)
 
@@ -89,7 +87,7 @@ def earlier(folder: Path) -> Row | None:
 def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:
     """The text of results.csv: a line for each image, its scores with six decimals."""
     numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
-    return _csv(numbers, [*KEYS, *columns])
+    return records_csv(numbers, [*KEYS, *columns])
 
 
 def _valid(value: Any) -> Any:
@@ -122,14 +120,6 @@ class Partial:
     def forget(self) -> None:
         """Delete the file, once all is done."""
         self.path.unlink(missing_ok=True)
-
-
-def _csv(rows: list[Row], columns: Sequence[str]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 class Paired(NamedTuple):

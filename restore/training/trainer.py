@@ -19,12 +19,13 @@ from restore.callbacks.dashboards import Dashboard, connect, refuse_unusable
 from restore.callbacks.graceful_stop import GracefulStop
 from restore.callbacks.image_scores import ImageScores
 from restore.callbacks.non_finite import StopOnNonFinite
-from restore.callbacks.run_checkpoint import AtomicCheckpointIO, RunCheckpoint
+from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.callbacks.run_timer import RunTimer
 from restore.callbacks.seed_steps import SeedSteps
 from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
+from restore.checkpoints.atomic_io import AtomicCheckpointIO
 from restore.config.build import build
 from restore.distributed.environment import Place, own_place
 from restore.distributed.signals import StopRequested

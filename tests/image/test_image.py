@@ -180,22 +180,6 @@ def test_a_failing_move_leaves_the_old_file_alone(bits: int, tmp_path: Path, mon
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_write_cut_short_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.png"
-    path.write_bytes(b"the old file")
-    whole = Path.write_bytes
-
-    def half(self: Path, data: bytes) -> int:
-        whole(self, data[: len(data) // 2])
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="disk full"):
-        writing.write(path, made(8, 3, alpha=False))
-    assert path.read_bytes() == b"the old file"
-    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
-
-
 def test_a_picture_that_cannot_be_encoded_touches_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"the old file")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from restore.io.names import encodable, printable
+from restore.io.files import encodable, printable
 from tests.conftest import TINY, Cli, photo
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere names of files are text")
@@ -32,7 +32,7 @@ def column(file: Path, name: str) -> list[str]:
 def test_names_become_text_that_every_file_takes() -> None:
     assert printable(os.fsdecode(b"caf\xe9\n")) == ESCAPED + r"\n"
     assert printable("café 日本") == encodable("café 日本") == "café 日本"
-    assert encodable("two\nlines \ud800") == "two\nlines " + r"\x00"
+    assert encodable("two\nlines \ud800") == "two\nlines " + r"\ud800"
 
 
 def test_a_run_on_such_pictures_writes_their_names_escaped(cli: Cli, tmp_path: Path) -> None:
