@@ -1,4 +1,4 @@
-"""Where the data of the studies lie."""
+"""The folder of the studies' data."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Keeps the tables of a study's README equal to what its CSV files say.
+"""Keeps the tables of a study's README equal to its CSV files.
 
 A table stands between `<!-- table: name -->` and `<!-- end -->`; a test fails when it differs.
 """
@@ -13,11 +13,11 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
     """The text with every marked table replaced.
 
     Raises:
-        ValueError: a table has no place, or a place no table.
+        ValueError: a table has no mark, or a mark no table.
     """
-    places = re.findall(r"<!-- table: (\w+) -->", text)
-    if sorted(places) != sorted(tables):
-        raise ValueError(f"the README marks {sorted(places)}, the script makes {sorted(tables)}")
+    marks = re.findall(r"<!-- table: (\w+) -->", text)
+    if sorted(marks) != sorted(tables):
+        raise ValueError(f"the README marks {sorted(marks)}, the script makes {sorted(tables)}")
     for name, table in tables.items():
         start = text.index(f"<!-- table: {name} -->\n") + len(f"<!-- table: {name} -->\n")
         text = f"{text[:start]}{table}\n{text[text.index('<!-- end -->', start) :]}"

@@ -1,8 +1,8 @@
-"""Makes weights that may be given away from a finished run: safetensors, and a card with where they come from.
+"""Makes redistributable weights from a finished run: safetensors, and a card with their sources.
 
     python -m experiments.release outputs/super_resolution_x2/main super_resolution_x2 benchmarks/Set5 benchmarks/Set14
 
-Trained on pictures whose terms allow it (`data=photos_free`, `data=deblur_free`); the card names each. Scores are those
+Trained on images whose terms allow it (`data=photos_free`, `data=deblur_free`); the card names each. Scores are those
 of `restore evaluate` on folders of $RESTORE_DATA, with and without self-ensemble.
 """
 
@@ -72,14 +72,14 @@ def training(run: Path) -> dict[str, Any]:
 
 
 def sources(root: str) -> list[dict[str, str]]:
-    """The pictures of a training folder, or of the embedded set."""
+    """The images of a training folder, or of the embedded set."""
     name = Path(root).name
     known = {"kodak24": [KODAK], "gopro": [GOPRO], "photos_train": EMBEDDED}
     return shared_photos() if name == "photos_cc" else known[name]
 
 
 def shown(override: str) -> str:
-    """A checkpoint that was started from is shown by the name its weights are given away under, its run's."""
+    """A checkpoint that training started from is shown by the name of its run, which its weights have too."""
     key, _, value = override.partition("=")
     return f"{key}={Path(value).parents[2].name}" if key == "init_from" and "/" in value else override
 

@@ -2,12 +2,12 @@
 
     python -m experiments.deblur.attention <run folder or weights>
 
-Each photo (the middle 256 px of BSDS500's first test photos, which no training here has seen) is blurred in one half,
+Each photo (the middle 256 px of BSDS500's first test photos, which are in no training set here) is blurred in one half,
 left or right, by a straight path of 8, 16 or 24 px at a random angle; the other half stays sharp. Spearman's rank
 correlation is taken over positions between the known blur length, 0 or the path's, and the weight, of each module; a
-photo is done twice, once with each half blurred, so that what the photo itself shows in a half takes no side. With two
+photo is done twice, once with each half blurred, so that the content of a half has no influence. With two
 lengths in equal shares the correlation is at most about 0.87, because the weights have no such ties. A map whose weight
-is the same everywhere follows nothing and counts as 0; constant_maps says how many there were. Writes attention.csv.
+is the same everywhere has no correlation and counts as 0; constant_maps is their number. Writes attention.csv.
 """
 
 import argparse

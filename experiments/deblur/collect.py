@@ -1,4 +1,4 @@
-"""Scores the two trained networks and the blurred input on GoPro's test frames, and draws the study's picture.
+"""Scores the two trained networks and the blurred input on GoPro's test frames, and draws the study's figure.
 
     python -m experiments.deblur.collect outputs/deblur_narrow/spatial outputs/deblur_narrow/none
 
@@ -27,7 +27,7 @@ SHOWN = 160
 
 
 def main() -> None:
-    """Rows of all, and the picture."""
+    """Rows of all, and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="run folders")
     folders = parser.parse_args().folders

@@ -1,4 +1,4 @@
-"""The classical baseline: Richardson-Lucy with one straight-line kernel, chosen by grid on training frames.
+"""The classical baseline: Richardson-Lucy with one straight-line kernel, chosen by grid search on training frames.
 
     python -m experiments.deblur.richardson_lucy
 

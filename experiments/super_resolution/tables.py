@@ -33,7 +33,7 @@ def scores() -> str:
 
 
 def differences() -> str:
-    """Gain against the others, image by image, averaged over seeds."""
+    """Gain compared with the others, image by image, averaged over seeds."""
     rows = read("ablation.csv")
     lines = ["| gain minus | benchmark | dB | 95 % interval over images | images won | each seed |", "|" + "---|" * 6]
     for kind in KINDS[1:]:

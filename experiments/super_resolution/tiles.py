@@ -42,12 +42,12 @@ def main() -> None:
     }
     restorers = {way: open_restorer(given.ckpt_path, inference=each) for way, each in settings.items()}
     scale = int(restorers["whole"].scale)
-    print(f"| tiles of {given.tile} px, windows of {given.window} px | pictures | psnr_y | largest deviation |")
+    print(f"| tiles of {given.tile} px, windows of {given.window} px | images | psnr_y | largest deviation |")
     print("|---|---|---|---|")
-    for name, pictures in {"Set14": list(benchmark("Set14", scale)), "large photo": [large(scale)]}.items():
+    for name, images in {"Set14": list(benchmark("Set14", scale)), "large photo": [large(scale)]}.items():
         for way, restorer in restorers.items():
             whole = restorers[way.replace("tiles", "whole")]
-            scores, deviations = zip(*(measure(restorer, whole, lq, gt) for lq, gt in pictures), strict=True)
+            scores, deviations = zip(*(measure(restorer, whole, lq, gt) for lq, gt in images), strict=True)
             print(f"| {way} | {name} | {mean(scores):.3f} | {max(deviations):.3f} |")
 
 
@@ -60,9 +60,9 @@ def measure(restorer: Restorer, whole: Restorer, lq: Tensor, gt: Tensor) -> tupl
 
 def benchmark(name: str, scale: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(lq, gt) of a benchmark."""
-    pictures = WholeImages(find_pairs(str(data_folder() / "benchmarks" / name), scale), scale=scale)
-    for k in range(len(pictures)):
-        yield pictures[k]["lq"], pictures[k]["gt"]
+    images = WholeImages(find_pairs(str(data_folder() / "benchmarks" / name), scale), scale=scale)
+    for k in range(len(images)):
+        yield images[k]["lq"], images[k]["gt"]
 
 
 def large(scale: int) -> tuple[Tensor, Tensor]:

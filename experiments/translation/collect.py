@@ -1,4 +1,4 @@
-"""Scores the networks and the training photos' mean on BSDS500's test pairs, and draws the study's pictures.
+"""Scores the networks and the training photos' mean on BSDS500's test pairs, and draws the study's figures.
 
     python -m experiments.translation.collect multirun/translation_contours/*=*/
 
@@ -34,7 +34,7 @@ SIDE = 128
 
 
 def main() -> None:
-    """Rows of all, and the pictures."""
+    """Rows of all, and the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="run folders")
     folders: list[Path] = parser.parse_args().folders
@@ -42,11 +42,9 @@ def main() -> None:
     rows, runs, restored = mean_image(test), list[dict[str, Any]](), {}
     for folder in folders:
         who = settings_of(folder)
-        pictures = evaluated(folder)
-        restored[tuple(who.values())] = pictures
-        rows += [
-            {**who, **row, "detail": detail_ratio(pictures / f"{row['image']}.png", test)} for row in scores(folder)
-        ]
+        images = evaluated(folder)
+        restored[tuple(who.values())] = images
+        rows += [{**who, **row, "detail": detail_ratio(images / f"{row['image']}.png", test)} for row in scores(folder)]
         runs += [{**who, **row} for row in curve(folder)]
     write("pairs.csv", PAIR_COLUMNS, rows)
     write("runs.csv", RUN_COLUMNS, runs)
@@ -63,7 +61,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
 
 
 def evaluated(folder: Path) -> Path:
-    """By `restore evaluate`, once; the folder of the pictures made."""
+    """By `restore evaluate`, once; the folder of the restored images."""
     output = folder / "evaluate"
     if not (output / "results.csv").exists():
         argv = [sys.executable, "-m", "restore.evaluate", f'ckpt_path="{folder / "checkpoints/last.ckpt"}"']
@@ -80,7 +78,7 @@ def scores(folder: Path) -> list[dict[str, str]]:
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
-    """L1 on the ten pairs that are watched, at every validation."""
+    """L1 on the ten validation pairs, at every validation."""
     seconds = json.loads((folder / "result.json").read_text())["seconds"]
     with (folder / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["val/bsds_held_out/l1"]]
@@ -94,7 +92,7 @@ def test_pairs() -> Any:
 
 
 def mean_image(test: Any) -> list[dict[str, Any]]:
-    """The mean of the training photos, brought to the size of each test photo, scored as an answer to every input."""
+    """The mean of the training photos, resized to each test photo, scored as the output for every input."""
     files = sorted((data_folder() / "bsds/images/train").glob("*.jpg"))
     photos = [reading.read_rgb8(file).float() / 255 for file in files]
     rows, means = [], dict[tuple[int, ...], Tensor]()
@@ -120,7 +118,7 @@ def detail(photo: Tensor) -> float:
 
 
 def detail_ratio(file: Path, test: Any) -> float:
-    """Detail of a restored picture over that of the photo it stands for."""
+    """Detail of a restored image over that of the photo."""
     names = {pair.name: k for k, pair in enumerate(test.pairs)}
     return detail(reading.read(file).rgb()) / detail(test[names[file.stem]]["gt"])
 
@@ -136,33 +134,33 @@ def write(name: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
 
 
 def draw(restored: dict[tuple[Any, ...], Path], test: Any) -> None:
-    """The middle of some test pictures: contours, every kind of training (seed 0), photo."""
+    """The middle of some test images: contours, every kind of training (seed 0), photo."""
     shown = [path for who, path in restored.items() if who[2] == 0]
     names = {pair.name: k for k, pair in enumerate(test.pairs)}
     rows = []
     for name in SHOWN:
         sample = test[names[name]]
-        pictures = [sample["lq"], *(reading.read(folder / f"{name}.png").rgb() for folder in shown), sample["gt"]]
-        rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in pictures], 2)[..., :-4])
+        images = [sample["lq"], *(reading.read(folder / f"{name}.png").rgb() for folder in shown), sample["gt"]]
+        rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in images], 2)[..., :-4])
     sheet = torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)[:, :-4]
     writing.write(HERE / "sheet.jpg", Picture.of(sheet))
     print("columns of sheet.jpg:", "contours;", *(f"{who[0]}, {who[1]};" for who in restored if who[2] == 0), "photo")
 
 
 def draw_stages(folder: Path) -> None:
-    """The second watched pair at the end of every stage: contours, the outputs from low to high, photo."""
+    """The second validation pair at the end of every stage: contours, the outputs from low to high, photo."""
     rows = []
     for file in sorted((folder / "stages").glob("*.png")):
-        sheet = reading.read(file).rgb()  # one row for each watched pair
+        sheet = reading.read(file).rgb()  # one row for each validation pair
         parts = sheet[:, SIDE : 2 * SIDE].chunk(5, dim=2)
         rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in parts], 2)[..., :-4])
     writing.write(HERE / "stages.jpg", Picture.of(torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)))
 
 
-def middle(picture: Tensor) -> Tensor:
+def middle(image: Tensor) -> Tensor:
     """The crop in the middle."""
-    top, left = ((length - SIDE) // 2 for length in picture.shape[1:])
-    return picture[:, top : top + SIDE, left : left + SIDE]
+    top, left = ((length - SIDE) // 2 for length in image.shape[1:])
+    return image[:, top : top + SIDE, left : left + SIDE]
 
 
 if __name__ == "__main__":

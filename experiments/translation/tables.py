@@ -33,7 +33,7 @@ def pairs() -> str:
 
 def baseline() -> str:
     """Paired differences, every run minus the mean image."""
-    l1 = by_picture("l1")
+    l1 = by_image("l1")
     (mean_image,) = (values for each, values in l1.items() if not each[1])
     lines = [
         "| losses | trained | seed | L1 - mean image's | 95 % interval | pairs where it is closer |",
@@ -47,7 +47,7 @@ def baseline() -> str:
 
 def staged() -> str:
     """Paired differences, staged minus at once, on the same test pairs."""
-    l1 = by_picture("l1")
+    l1 = by_image("l1")
     lines = [
         "| losses | seed | L1, staged - at once | 95 % interval | pairs where staged is closer |",
         "|" + "---|" * 5,
@@ -60,8 +60,8 @@ def staged() -> str:
 
 
 def losses() -> str:
-    """Paired differences, each further loss against the losses before it."""
-    l1, detail = by_picture("l1"), by_picture("detail")
+    """Paired differences, each further loss compared with the losses before it."""
+    l1, detail = by_image("l1"), by_image("detail")
     order = list(dict.fromkeys(each[0] for each in l1 if each[1]))
     lines = [
         "| trained | seed | losses | L1, with - without the last | 95 % interval | pairs where it is closer | detail |",
@@ -77,15 +77,15 @@ def losses() -> str:
 
 
 def compared(new: dict[str, float], old: dict[str, float]) -> str:
-    """Mean difference, its 95 % interval (normal approximation), share of pictures on which new is smaller."""
+    """Mean difference, its 95 % interval (normal approximation), share of images on which new is smaller."""
     differences = [new[name] - old[name] for name in new]
     middle, reach = mean(differences), 1.96 * stdev(differences) / sqrt(len(differences))
     won = mean(difference < 0 for difference in differences)
     return f"{middle:+.4f} | {middle - reach:+.4f} to {middle + reach:+.4f} | {won:.0%}"
 
 
-def by_picture(column: str) -> dict[Who, dict[str, float]]:
-    """Run -> picture -> value."""
+def by_image(column: str) -> dict[Who, dict[str, float]]:
+    """Run -> image -> value."""
     found: dict[Who, dict[str, float]] = {}
     for row in read("pairs.csv"):
         found.setdefault(who(row), {})[row["image"]] = float(row[column])
@@ -93,7 +93,7 @@ def by_picture(column: str) -> dict[Who, dict[str, float]]:
 
 
 def steps() -> str:
-    """L1 on the ten watched pairs while training goes on."""
+    """L1 on the ten validation pairs during training."""
     rows = read("runs.csv")
     at = list(dict.fromkeys(row["step"] for row in rows))
     lines = [f"| losses | trained | seed | {' | '.join(f'step {step}' for step in at)} |", "|" + "---|" * (3 + len(at))]

@@ -13,7 +13,7 @@ COLUMNS = ["who", "benchmark", "scale", "image", "psnr_y", "ssim_y", "seconds"]
 
 
 def main() -> None:
-    """One row for each picture, scale and restorer."""
+    """One row for each image, scale and restorer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="output folders of restore evaluate")
     rows = []

@@ -1,4 +1,4 @@
-"""A hard case, made for the purpose: a photo blurred, shrunk, made noisy and saved as JPEG, then enlarged again.
+"""A hard synthetic case: a photo blurred, shrunk, made noisy and saved as JPEG, then enlarged again.
 
     python -m experiments.zero_shot.hard
 
@@ -56,10 +56,10 @@ def damaged(small: Tensor) -> Tensor:
     return torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1).float() / 255
 
 
-def draw(pictures: list[Tensor]) -> None:
+def draw(images: list[Tensor]) -> None:
     """Parts of all, side by side, twice enlarged."""
-    top = left = (pictures[0].shape[1] - SHOWN) // 2
-    parts = [each[:, top : top + SHOWN, left : left + SHOWN].float().clamp(0, 1) for each in pictures]
+    top = left = (images[0].shape[1] - SHOWN) // 2
+    parts = [each[:, top : top + SHOWN, left : left + SHOWN].float().clamp(0, 1) for each in images]
     row = torch.cat([F.pad(part, (0, 4), value=1.0) for part in parts], 2)[..., :-4]
     writing.write(HERE / "hard.png", Picture.of(F.interpolate(row[None], scale_factor=2)[0]))
 

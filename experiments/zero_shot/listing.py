@@ -1,7 +1,7 @@
-"""The baseline: zero-shot super-resolution as an article's listing does it, written anew from a description of it.
+"""The baseline: zero-shot super-resolution as an article's listing does it, rewritten from a description.
 
 It is not ours and not the paper's method. Fathers are not smaller: level k + 1 is level k shrunk with antialiased
-bilinear interpolation and enlarged back, and the blurriest levels are drawn most often. The learning rate is looked at
+bilinear interpolation and enlarged back, and the blurriest levels are drawn most often. The learning rate is checked
 every `lr_decay_range` steps, by a line with swapped axes through the losses of single crops, and drops when the
 residuals' standard deviation exceeds the slope. One network serves all zoom steps. Tiles do not overlap. Values are
 truncated to 8 bit. Its settings are the article's; the number of levels is not given there, here 4.
@@ -29,7 +29,7 @@ def bilinear(image: Tensor, factor: float, size: tuple[int, int] | None = None) 
 
 
 def levels(lq: Tensor, factor: float) -> list[Tensor]:
-    """The image, and ever blurrier copies of the same size."""
+    """The image, and increasingly blurred copies of the same size."""
     made = [lq]
     for _ in range(LEVELS):
         size = (made[-1].shape[1], made[-1].shape[2])

@@ -23,10 +23,10 @@ PUBLISHED = {
 
 
 def benchmarks() -> str:
-    """Means, the published numbers, and the picture that gained least."""
+    """Means, the published numbers, and the image that gained least."""
     rows = read("benchmarks.csv")
     lines = [
-        "| benchmark | bicubic | zero-shot | published | least gain over bicubic | s a picture |",
+        "| benchmark | bicubic | zero-shot | published | least gain over bicubic | seconds per image |",
         "|" + "---|" * 6,
     ]
     for (benchmark, scale), published in PUBLISHED.items():
@@ -55,7 +55,7 @@ def means(rows: dict[str, dict[str, str]]) -> str:
 
 
 def curve() -> str:
-    """PSNR-Y and seconds by steps, ours and the listing's, means over the pictures."""
+    """PSNR-Y and seconds by steps, ours and the listing's, means over the images."""
     rows = read("curve.csv")
     steps = sorted({int(row["steps"]) for row in rows})
     count = len({row["image"] for row in rows})
