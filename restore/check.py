@@ -1,50 +1,63 @@
-"""``restore check``: looks before a long job leaps. Data, one real piece of every part of the run, and a forecast."""
+"""``restore check``: tries each part of a run before it starts: data, one short training, memory, disk and time."""
 
 import json
-import logging
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command, conf_dir
 from restore.config.errors import UserError
-from restore.distributed.environment import Place, check_processes, own_place, wanted_processes
+from restore.distributed.environment import (
+    ProcessInfo,
+    check_processes,
+    planned_slurm_tasks,
+    process_info,
+    processes_to_start,
+)
 from restore.distributed.signals import BUT_CTRL_C, handled
 from restore.io import files
-from restore.preflight import clocks
+from restore.io.errors import SettingError
 from restore.runs.resume import resume_point
-
-if TYPE_CHECKING:
-    from restore.preflight.findings import Finding
-
-log = logging.getLogger(__name__)
 
 
 def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
-    started = clocks.wall(), clocks.alone()
+    _check_settings(cfg)
     given = Path(HydraConfig.get().runtime.output_dir)
-    with _unwinding(), _removing_if_empty(given), TemporaryDirectory(prefix="restore_check_") as folder:
-        findings, facts = _look(cfg, Path(folder), given, started)
-    _show(findings)
+    with _signals_unwind(), _removed_if_empty(given), TemporaryDirectory(prefix="restore_check_") as folder:
+        run_folder = _run_folder(cfg, given)
+        process, resume = _refuse_as_fit_does(cfg, run_folder)
+
+        from restore.preflight.examine import examine
+        from restore.preflight.findings import Report
+
+        report = Report()
+        facts = examine(cfg, process, resume, run_folder, Path(folder), report)
     if cfg.check.output is not None:
-        rows = [finding._asdict() for finding in findings]
+        rows = [finding._asdict() for finding in report]
         files.write_text(Path(cfg.check.output), json.dumps({"findings": rows, "forecast": facts}, indent=2) + "\n")
-    failed = [finding for finding in findings if finding.verdict == "bad"]
+    failed = [finding for finding in report if finding.verdict == "bad"]
     if failed:
         raise UserError("; ".join(f"{each.what}: {each.found}" for each in failed))
 
 
+def _check_settings(cfg: DictConfig) -> None:
+    if cfg.check.steps < 1:
+        raise SettingError("check.steps", cfg.check.steps, "at least 1")
+    if cfg.check.files is not None and cfg.check.files < 2:
+        raise SettingError("check.files", cfg.check.files, "at least 2, or null for all")
+    if cfg.check.output is not None:
+        files.refuse_unwritable(Path(cfg.check.output).resolve().parent)
+
+
 @contextmanager
-def _removing_if_empty(folder: Path) -> Iterator[None]:
-    """Hydra makes a folder; with ``hydra.run.dir``, or in a sweep, it is the run's own, and what it holds stays."""
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove the folder that Hydra has made; a run folder, by ``hydra.run.dir`` or in a sweep, keeps its files."""
     try:
         yield
     finally:
@@ -53,155 +66,39 @@ def _removing_if_empty(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _unwinding() -> Iterator[None]:
-    """End on a signal as on an error, so that the folder goes; the status is the signal's, 128 + number."""
+def _signals_unwind() -> Iterator[None]:
+    """End on a signal as on an error, so that temporary files are removed; the exit status is 128 + its number."""
 
     def end(number: int, frame: Any) -> NoReturn:
         raise SystemExit(128 + number)
 
-    with handled(end, BUT_CTRL_C):  # Ctrl-C does so by itself
+    with handled(end, BUT_CTRL_C):  # Ctrl-C raises KeyboardInterrupt anyway
         yield
 
 
-def _look(
-    cfg: DictConfig, folder: Path, given: Path, started: tuple[float, float]
-) -> tuple[list["Finding"], dict[str, Any]]:
-    from restore.callbacks.dashboards import refuse_unusable
-    from restore.config.log_filters import quieten
-    from restore.preflight import findings as inspection
-    from restore.preflight.dry_run import choose, rehearse
-    from restore.preflight.forecast import forecast
-    from restore.training.train import model_and_data, prepare
-
-    _check_settings(cfg)
-    place, resume = _refuse_as_fit_does(cfg, given)
-    quieten()
-    prepare(cfg)
-    loggers = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
-    refuse_unusable(loggers, artifacts=cfg.checkpoint.artifacts)
-    _one_process(cfg, place.world, folder)
-    model, data = model_and_data(cfg, is_resumed=resume is not None)
-    begin = 0 if resume is None else _step_to_go_on_from(cfg, folder, model, resume, _folder_of_run(cfg, given))
-    reading = clocks.wall(), clocks.alone()
-    opened = inspection.read(data, cfg.check.files)
-    read = clocks.wall(), clocks.alone()
-    share = opened.total / opened.opened
-    before, before_alone = (
-        begun - start + (end - begun) * share for start, begun, end in zip(started, reading, read, strict=True)
-    )
-    before_busy = time.process_time()
-    findings = inspection.data(data, opened, known_counts=cfg.check.known_counts)
-    lengths, every = model.stage_lengths(cfg.trainer.max_steps), (cfg.val_every_steps, cfg.checkpoint.every_steps)
-    times = choose(data, opened.tests)
-    measured = rehearse(cfg, folder, model, data)
-    settings = {
-        "begin": begin,
-        "val_every": every[0],
-        "save_every": every[1],
-        "accumulate": cfg.trainer.accumulate_grad_batches,
-        "period": model.period,
-        "times": times,
-        "samples": data.batch_size,
-        "workers": getattr(data, "num_workers", 0),
-        "processes": place.world,
-    }
-    ahead = forecast(measured.wall, lengths, before=before, **settings)
-    alone = forecast(measured.alone, lengths, before=before_alone, **settings)
-    busy = forecast(measured.processor, lengths, before=before_busy, **settings)
-    uncached = inspection.uncached_bytes(data, opened)
-    findings += inspection.trial(model, data, measured, folder / "checkpoints" / "last.ckpt")
-    findings += inspection.outlook(
-        ahead, measured, alone, lengths, uncached, begin=begin, processes=place.world, here=place.local_world
-    )
-    return findings, inspection.facts(
-        ahead, alone, busy, measured, inspection.memory_needed(measured, uncached, place.local_world)
-    )
-
-
-def _check_settings(cfg: DictConfig) -> None:
-    if cfg.check.steps < 1 or (cfg.check.files is not None and cfg.check.files < 2):
-        raise UserError(
-            f"check.steps is {cfg.check.steps} and check.files is {cfg.check.files}, expected at least 1 step, and at "
-            "least 2 files or null for all"
-        )
-    if cfg.check.output is not None:
-        files.refuse_unwritable(Path(cfg.check.output).resolve().parent)
-
-
-def _step_to_go_on_from(cfg: DictConfig, folder: Path, model: Any, resume: Path, of_run: Path) -> int:
-    """The step a resumed run begins at, or what ``fit`` says of the checkpoint."""
-    from restore.training.train import begin_at
-    from restore.training.trainer import make_trainer
-
-    is_new_run = resume.parent != of_run / "checkpoints"
-    trainer, timer = make_trainer(cfg, folder, model, is_new_run=is_new_run)
-    return begin_at(model, trainer, timer, resume)
-
-
-def _refuse_as_fit_does(cfg: DictConfig, given: Path) -> tuple[Place, Path | None]:
-    """What ``fit`` looks at before it starts anything; gives where its processes stand, and its checkpoint."""
-    here = own_place()
-    if here.world > 1:
-        raise ValueError(
-            f"check tries one process of a run, but {here.world} were started; start it without torchrun, and in a "
-            "Slurm job with srun --ntasks=1"
-        )
-    place = _place_of_job(here)
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
-    del config["check"]
-    checkpoint = resume_point(_folder_of_run(cfg, given), config, cfg.resume)
-    count = wanted_processes(config["trainer"])
-    check_processes(config, place, count)
-    if cfg.seed < 0:
-        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
-    return place if place.world > 1 else Place(0, count, count, "nothing"), checkpoint
-
-
-def _place_of_job(here: Place) -> Place:
-    """Where a Slurm job's tasks will stand, of which ``srun --ntasks=1`` has started this one on purpose."""
-    own = os.environ
-    if "SLURM_STEP_ID" not in own or "SLURM_NTASKS_PER_NODE" not in own:
-        return here
-    nodes = own.get("SLURM_JOB_NUM_NODES", own.get("SLURM_NNODES", "1"))
-    own["SLURM_NNODES"] = nodes  # which trainer=slurm reads; srun told its one task of one node
-    tasks = int(own["SLURM_NTASKS_PER_NODE"])
-    return Place(0, tasks * int(nodes), tasks, "srun") if tasks * int(nodes) > 1 else here
-
-
-def _folder_of_run(cfg: DictConfig, given: Path) -> Path:
-    """Where ``fit`` would work: in what Hydra was given, else in its default, not in that of conf/check.yaml."""
+def _run_folder(cfg: DictConfig, given: Path) -> Path:
+    """The run folder of ``fit``: what Hydra was given, or the default of conf/fit.yaml, not that of conf/check.yaml."""
     if not given.name.startswith("restore_check_"):
         return given
     pattern = files.read_mapping(Path(conf_dir()) / "fit.yaml")["hydra"]["run"]["dir"]
     return Path(OmegaConf.create({"name": cfg.name, "run_id": cfg.run_id, "dir": pattern}).dir).absolute()
 
 
-def _one_process(cfg: DictConfig, count: int, folder: Path) -> None:
-    """Turn a run of several processes into what each of them does, and keep it in the trial's folder."""
-    if count > 1:
-        cfg.data.batch_size //= count
-    # not the strategy: it is looked at as fit does, and one process has none
-    OmegaConf.update(cfg, "trainer.devices", 1)
-    OmegaConf.update(cfg, "trainer.num_nodes", 1)
-    # dashboards are not told of a trial; whether they could be of the run has been asked before
-    cfg.checkpoint.artifacts = False
-    cfg.logger = {key: node for key, node in (cfg.logger or {}).items() if key == "csv"}
-    if cfg.logger.get("csv") is not None:
-        cfg.logger.csv.folder = str(folder)
-    if cfg.callbacks is not None and "progress" in cfg.callbacks:
-        cfg.callbacks.progress = None
-
-
-def _show(findings: list["Finding"]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("", "look at", "found", box=None)
-    signs = {"good": "[green]ok[/]", "warning": "[yellow]note[/]", "bad": "[red]BAD[/]"}
-    for finding in findings:
-        table.add_row(signs[finding.verdict], escape(finding.what), escape(finding.found))
-    Console().print(table)
+def _refuse_as_fit_does(cfg: DictConfig, run_folder: Path) -> tuple[ProcessInfo, Path | None]:
+    """What ``fit`` checks before it starts processes; gives the first of these, and the checkpoint to resume from."""
+    started = process_info().world_size
+    if started > 1:
+        raise ValueError(
+            f"check tries one process of a run, but {started} were started; start it without torchrun, and in a Slurm "
+            "job with srun --ntasks=1"
+        )
+    planned = planned_slurm_tasks()  # before the configuration is resolved, which may read variables that it sets
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    del config["check"]
+    checkpoint = resume_point(run_folder, config, cfg.resume)
+    count = processes_to_start(config["trainer"])
+    check_processes(config, planned, count)
+    return planned if planned.world_size > 1 else ProcessInfo(0, count, count, "none"), checkpoint
 
 
 main = command(check, "check")

@@ -307,7 +307,7 @@ def test_what_cannot_be_resumed_is_refused(cli: Cli, tmp_path: Path) -> None:
     source = run_folder(tmp_path, "a") / "checkpoints" / "last.ckpt"
     there = cli("fit", *FAST, "run_id=b", "trainer.max_steps=2", f"resume={source}")
     assert there.status == 1
-    assert "is at step 2, trainer.max_steps is 2; set it higher" in there.err
+    assert "trainer.max_steps is 2" in there.err
     for change in ("model.channels=8", "model.attention=self"):
         other = cli("fit", *FAST, "run_id=c", change, f"resume={source}")
         assert other.status == 1

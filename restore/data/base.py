@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -27,6 +27,7 @@ class PairedData(LightningDataModule):
     """Training crops and whole validation images. A subclass finds the pairs, and may read them in its own way.
 
     Attributes:
+        kind: what a model's ``data_kind`` asks for.
         train_pairs: crops are cut from these.
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
         smallest_whole: the shortest side of a whole image.
@@ -37,6 +38,7 @@ class PairedData(LightningDataModule):
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
     """
 
+    kind: ClassVar[str] = "image_pairs"
     train_pairs: list[Pair]
     validation_sets: dict[str, list[Pair]]
     test_sets: dict[str, list[Pair]]

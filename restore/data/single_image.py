@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -45,6 +45,7 @@ class SingleImageData(LightningDataModule):
         SettingError: a setting out of its bounds, or a file that is not an image.
     """
 
+    kind: ClassVar[str] = "single_image"  # see PairedData
     label_settings = None  # see PairedData
 
     def __init__(

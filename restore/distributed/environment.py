@@ -1,28 +1,39 @@
-"""Where this process stands in its job: alone, or one of several that srun, torchrun or submitit have started."""
+"""The environment of a process: alone, or one of several that torchrun, srun, submitit or ``fit`` itself started."""
 
 import os
 import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from restore.io.errors import SettingError
 
 
-class Place(NamedTuple):
-    """Where a process stands in its job.
+class ProcessInfo(NamedTuple):
+    """A process among those of its job.
 
     Attributes:
-        rank: its number over all machines. world: how many there are.
-        local_world: how many there are on this machine.
-        by: what started them: ``nothing`` for a job of one process, ``environment`` or ``srun``.
+        rank: its number over all nodes, from 0. world_size: number of processes.
+        local_world_size: number of processes on this node.
+        launcher: what started them: ``none`` for a job of one process, ``srun``, or ``torchrun``, whose environment
+            variables :mod:`restore.training.launcher` sets as well.
     """
 
     rank: int
-    world: int
-    local_world: int
-    by: str
+    world_size: int
+    local_world_size: int
+    launcher: Literal["none", "torchrun", "srun"]
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes."""
+        return self.world_size // self.local_world_size
 
 
-def own_place() -> Place:
-    """Where this process stands, by its environment.
+ALONE = ProcessInfo(0, 1, 1, "none")
+
+
+def process_info() -> ProcessInfo:
+    """This process, by its environment variables.
 
     Raises:
         ValueError: the environment is that of one of several processes, but incomplete, or of uneven nodes.
@@ -36,23 +47,23 @@ def own_place() -> Place:
                 f"LOCAL_RANK is {own['LOCAL_RANK']}, which says that this is one of several processes, but "
                 f"{', '.join(missing)} is not set; start them with torchrun, or unset LOCAL_RANK"
             )
-        return Place(int(own["RANK"]), int(own["WORLD_SIZE"]), int(own["LOCAL_WORLD_SIZE"]), "environment")
+        return ProcessInfo(int(own["RANK"]), int(own["WORLD_SIZE"]), int(own["LOCAL_WORLD_SIZE"]), "torchrun")
     # in a batch script, before srun, the number of tasks is set as well, but this is the only process
     tasks = int(own.get("SLURM_STEP_NUM_TASKS", "1")) if "SLURM_STEP_ID" in own else 1
-    return Place(0, 1, 1, "nothing") if tasks == 1 else _place_of_task(tasks, int(own["SLURM_STEP_NUM_NODES"]))
+    return ALONE if tasks == 1 else _slurm_task(tasks, int(own["SLURM_STEP_NUM_NODES"]))
 
 
-def _place_of_task(tasks: int, nodes: int) -> Place:
+def _slurm_task(tasks: int, nodes: int) -> ProcessInfo:
     if tasks % nodes or "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise ValueError(
-            f"srun started {tasks} tasks on {nodes} nodes, expected a number for each node; set --ntasks-per-node in "
-            "the job, and not --ntasks"
+            f"srun started {tasks} tasks on {nodes} nodes, expected the same number on each node; set "
+            "--ntasks-per-node in the job, and not --ntasks"
         )
-    return Place(int(os.environ["SLURM_PROCID"]), tasks, tasks // nodes, "srun")
+    return ProcessInfo(int(os.environ["SLURM_PROCID"]), tasks, tasks // nodes, "srun")
 
 
 def _adopt_submitit() -> None:
-    """Tasks of submitit's local executor carry names of their own; give them those that everybody knows."""
+    """Give tasks of submitit's local executor torchrun's variables in addition to submitit's own."""
     own = os.environ
     if int(own.get("SUBMITIT_LOCAL_NTASKS", "1")) < 2 or "LOCAL_RANK" in own:
         return
@@ -62,41 +73,57 @@ def _adopt_submitit() -> None:
     own.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
 
 
-def wanted_processes(trainer: Mapping[str, Any]) -> int:
-    """How many processes a job of one machine is to have.
+def planned_slurm_tasks() -> ProcessInfo:
+    """The first of the tasks that a Slurm job's ``srun`` will start, asked in a step of one task of this job.
+
+    Without ``--ntasks-per-node`` the number of tasks is unknown, and this process is the only one.
+    """
+    own = os.environ
+    if "SLURM_STEP_ID" not in own or "SLURM_NTASKS_PER_NODE" not in own:
+        return ALONE
+    nodes = int(own.get("SLURM_JOB_NUM_NODES", own.get("SLURM_NNODES", "1")))
+    own["SLURM_NNODES"] = str(nodes)  # trainer=slurm reads it, and srun has set it to the one node of this step
+    tasks = int(own["SLURM_NTASKS_PER_NODE"])
+    return ProcessInfo(0, tasks * nodes, tasks, "srun") if tasks * nodes > 1 else ALONE
+
+
+def processes_to_start(trainer: Mapping[str, Any]) -> int:
+    """Number of processes that a job on one machine is to have.
 
     Args:
         trainer: its settings.
 
     Raises:
-        ValueError: a number that cannot be, or more than there are GPUs.
+        SettingError: no such number, or more than there are GPUs.
     """
     devices, nodes = trainer["devices"], trainer["num_nodes"]
     if not isinstance(nodes, int) or isinstance(nodes, bool) or nodes < 1:
-        raise ValueError(f"trainer.num_nodes is {nodes}, expected a whole number, at least 1")
+        raise SettingError("trainer.num_nodes", nodes, "a whole number, at least 1")
     if devices != "auto" and (not isinstance(devices, int) or isinstance(devices, bool) or devices < 1):
-        raise ValueError(f"trainer.devices is {devices}, expected a number of processes, at least 1, or auto")
+        raise SettingError("trainer.devices", devices, "a number of processes, at least 1, or auto")
     if devices == 1 or (devices == "auto" and trainer["accelerator"] == "cpu"):
         return 1
     gpus = 0 if trainer["accelerator"] == "cpu" else _gpus()
     if devices == "auto":
         return max(1, gpus)
     if gpus < devices and (gpus or trainer["accelerator"] in ("gpu", "cuda")):
-        raise ValueError(
-            f"trainer.devices is {devices}, but this machine has {gpus} GPUs; set trainer.devices=auto, or "
-            "trainer=ddp_cpu for processes on the CPU"
+        raise SettingError(
+            "trainer.devices",
+            devices,
+            f"at most the {gpus} GPUs of this machine",
+            "set trainer.devices=auto, or trainer=ddp_cpu for processes on the CPU",
         )
     return int(devices)
 
 
 def refuse_missing_srun(count: int) -> None:
-    """Raise where a batch script of several tasks started one process that would have to be them all.
+    """Refuse a batch script of several tasks that started one process without ``srun``.
 
     Args:
-        count: of the processes the job is to have.
+        count: number of processes that the job is to have.
 
     Raises:
-        ValueError: so it is.
+        ValueError: the job has several tasks, and this process is the only one.
     """
     tasks = int(os.environ.get("SLURM_NTASKS", "1"))
     if count > 1 and tasks > 1 and "SLURM_STEP_ID" not in os.environ:
@@ -112,30 +139,38 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-def check_processes(config: dict[str, Any], place: Place, count: int) -> None:
-    """What can be said of the number of processes before anything is started."""
-    trainer, here = config["trainer"], place.local_world
-    if place.world > 1 and trainer["devices"] not in (here, "auto"):
-        raise ValueError(
-            f"trainer.devices is {trainer['devices']}, but {here} processes were started on this machine; "
-            f"set trainer.devices={here}"
+def check_processes(config: Mapping[str, Any], process: ProcessInfo, count: int) -> None:
+    """Compare the settings of a run with the processes that were started, before any other is started.
+
+    Args:
+        config: of the run, resolved.
+        process: this process, or the first of those to be.
+        count: number of processes that a job of one machine is to have, see :func:`processes_to_start`.
+
+    Raises:
+        SettingError: they differ. ValueError: see :func:`refuse_missing_srun`.
+    """
+    trainer, here = config["trainer"], process.local_world_size
+    if process.world_size > 1 and trainer["devices"] not in (here, "auto"):
+        raise SettingError(
+            "trainer.devices",
+            trainer["devices"],
+            f"{here}, the number of processes that were started on this machine",
+            f"set trainer.devices={here}",
         )
-    nodes = place.world // here
-    if trainer["num_nodes"] != nodes:
-        raise ValueError(
-            f"trainer.num_nodes is {trainer['num_nodes']}, but the processes that were started are on {nodes}; start "
-            "the command with torchrun on every machine, or with srun, or set the same number"
+    if trainer["num_nodes"] != process.nodes:
+        raise SettingError(
+            "trainer.num_nodes",
+            trainer["num_nodes"],
+            f"{process.nodes}, the number of machines on which processes were started",
+            "start the command with torchrun on every machine, or with srun, or set the same number",
         )
     refuse_missing_srun(count)
-    world = count if place.world == 1 else place.world
-    if world > 1 and config["model"]["_target_"].startswith("restore.models.zero_shot.model."):
-        raise ValueError(
-            f"trainer.devices is {trainer['devices']}, but model=zero_shot trains on one picture, which one process "
-            "does; set trainer.devices=1, or restore a folder with `restore predict devices=...`, one picture each"
-        )
-    size = config["data"].get("batch_size")
-    if world > 1 and size is not None and (not isinstance(size, int) or size % world):
-        raise ValueError(
-            f"data.batch_size is {size}, expected a multiple of the {world} processes; it counts the samples of all "
-            "processes together"
+    size, world_size = config["data"].get("batch_size"), max(count, process.world_size)
+    if isinstance(size, int) and size % world_size:
+        raise SettingError(
+            "data.batch_size",
+            size,
+            f"a multiple of the {world_size} processes, because it counts the samples of all processes together",
+            "change it, or set trainer.devices=1",
         )

@@ -31,6 +31,8 @@ class RestorationModel(LightningModule):
             the facts that inference needs; ``scale``, ``multiple_of`` and others are passed on from there.
         monitor: the column of the protocol that chooses the best checkpoint.
         smaller_is_better: of the monitored column.
+        data_kind: the kind of data that it trains on, see :class:`restore.data.base.PairedData`.
+        max_processes: number of processes that can share a training; None for any number.
         is_averaged: whether a moving average of the weights makes sense for it.
         has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
         period: steps after which a training has done once all that it does from time to time beside its steps.
@@ -41,6 +43,8 @@ class RestorationModel(LightningModule):
     training_settings: ClassVar[tuple[str, ...]]
     monitor: ClassVar[str] = "psnr_y"
     smaller_is_better: ClassVar[bool] = False
+    data_kind: ClassVar[str] = "image_pairs"
+    max_processes: ClassVar[int | None] = None
     is_averaged: ClassVar[bool] = True
     has_idle_parameters: ClassVar[bool] = False
     network: RestorationNetwork

@@ -1,273 +1,212 @@
-"""A short training, validation and test, with a stopwatch: what ``restore check`` forecasts a whole run from."""
+"""A short training, validation, save and test, timed: what ``restore check`` forecasts a whole run from."""
 
 import contextlib
+import copy
 import io
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import timeit
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.profilers import SimpleProfiler
 
 from restore.callbacks.dashboards import Dashboard
 from restore.callbacks.graceful_stop import GracefulStop
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
+from restore.callbacks.run_timer import RunTimer
 from restore.data.base import PairedData
 from restore.models import loading
-from restore.preflight import clocks, memory
-from restore.preflight.clocks import Clock
-from restore.training.trainer import make_trainer
+from restore.models.base import RestorationModel
+from restore.preflight import memory
+from restore.training.train import Data
+from restore.training.trainer import check_settings, make_trainer, run_callbacks
 
-WARM_UP = 2  # steps that take longer, because caches fill and memory is taken
+WARM_UP = 2  # steps that take longer, because caches are filled and memory is allocated
 SAMPLES = 8  # of the training data, timed one by one
-PICTURES = 3  # of each set that is validated on
+IMAGES = 3  # of each set that is validated on
+LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or save and resume
 
 
-class Lap(NamedTuple):
-    """One batch, from the end of the one before: seconds in all, and of these waiting for the data."""
+class Batch(NamedTuple):
+    """Seconds of a batch, and of these waiting for data."""
 
-    total: float
+    seconds: float
     wait: float
 
 
-class Whole(NamedTuple):
-    """A validation or a test: seconds in all, and of these for its pictures."""
+class Evaluation(NamedTuple):
+    """Seconds of a validation or test for its images, and for what is done once, like drawing curves."""
 
-    total: float
-    pictures: float
+    images: float
+    once: float
 
 
-class Times(NamedTuple):
-    """What a stopwatch measured, in its seconds.
+class Stage(NamedTuple):
+    """A stage of the training: its batches, and its last validation."""
 
-    Attributes:
-        start: from the call of the trainer to the first batch.
-        laps: of each batch, by stage.
-        validations: by stage, two of each.
-        test: of the chosen pictures.
-        save: of a checkpoint.
-        sample: of making one training sample in one process.
-    """
-
-    start: float
-    laps: dict[str, list[Lap]]
-    validations: dict[str, list[Whole]]
-    test: Whole
-    save: float
-    sample: float
+    batches: list[Batch]
+    validation: Evaluation
 
 
 class Measured(NamedTuple):
-    """What a rehearsal found.
+    """What a dry run measured, in seconds and bytes.
 
     Attributes:
-        wall: by the clock on the wall. alone: less what others had the cores for. processor: by how long this process
-            had a core, all its threads added up.
-        checkpoint_bytes: size of a checkpoint.
-        peak_bytes: of memory, so far, of this process or on its accelerator.
-        loss: the last one.
+        start: in the trainer, before the first batch. stages: by name. test: of the chosen images.
+        save, checkpoint_bytes: of a checkpoint. sample: one training sample, made in one process.
+        device: its type. peak_bytes: of memory so far, on an accelerator or of this process.
+        loss: of the last step.
     """
 
-    wall: Times
-    alone: Times
-    processor: Times
+    start: float
+    stages: dict[str, Stage]
+    test: Evaluation
+    save: float
     checkpoint_bytes: int
+    sample: float
+    device: str
     peak_bytes: int
     loss: float
 
 
-class Stopwatch(Checkpoint):
-    """Notes when what happened. Lightning runs callbacks of this class last, so each hook has been done.
+class Profiler(SimpleProfiler):
+    """Lightning's own times of its actions."""
 
-    Args:
-        clock: what it looks at. saves: name of the checkpoint it writes at the end, to see how long that takes.
-    """
+    def stop(self, action_name: str) -> None:
+        """As Lightning's, after a GPU has finished what the action has started."""
+        if action_name.endswith(("run_training_batch", "validation_step", "test_step")) and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        super().stop(action_name)
 
-    def __init__(self, clock: Clock, saves: str) -> None:
-        self.clock, self.saves = clock, saves
-        self.laps: list[Lap] = []
-        self.wholes: list[Whole] = []
-        self.save = self.pictures = self._validated = self._begun = 0.0
-        self.started = self.newest = clock()
-        self.first: float | None = None
+    def summary(self) -> str:
+        """Nothing to print."""
+        return ""
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """The wait is over."""
-        self._begun = self.clock()
-        if self.first is None:
-            self.first = self.newest = self._begun
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """The work is done."""
-        now = self.clock()
-        total, wait = now - self.newest - self._validated, self._begun - self.newest - self._validated
-        self.laps.append(Lap(total, wait))
-        self.newest, self._validated = now, 0.0
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to time."""
-        self._begin = self.picture_ended = self.clock()
-        self.pictures = 0.0
-
-    def on_validation_batch_end(self, *_: Any) -> None:
-        """All is done for a picture, also what is drawn of it."""
-        self.picture_ended = self.clock()
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End of it."""
-        seconds = self.clock() - self._begin
-        self.wholes.append(Whole(seconds, self.pictures))
-        self._validated = seconds
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """As of a validation."""
-        self.on_validation_start(trainer, pl_module)
-
-    def on_test_batch_end(self, *_: Any) -> None:
-        """As of a validation."""
-        self.on_validation_batch_end()
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """As of a validation."""
-        self.on_validation_end(trainer, pl_module)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save as a run does."""
-        started = self.clock()
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / "checkpoints" / self.saves)
-        self.save = self.clock() - started
-
-    def times(self, stages: Sequence[str], batches: int, sample: float) -> Times:
-        """Sort what was noted.
+    def parts(self, count: int, *actions: str) -> list[float]:
+        """Seconds of some actions, all together, in each of ``count`` equal parts of the run.
 
         Args:
-            stages: names. batches: of each. sample: seconds.
+            actions: how their names end, for example ``.on_train_batch_end``, which each callback has.
         """
-        *validations, test = self.wholes
-        return Times(
-            start=(self.first or 0.0) - self.started,
-            laps={name: self.laps[k * batches : (k + 1) * batches] for k, name in enumerate(stages)},
-            validations={name: validations[2 * k : 2 * k + 2] for k, name in enumerate(stages)},
-            test=test,
-            save=self.save,
-            sample=sample,
-        )
+        found = [times for name, times in self.recorded_durations.items() if name.endswith(actions)]
+        sizes = [len(times) // count for times in found]
+        return [sum(sum(t[k * n : (k + 1) * n]) for t, n in zip(found, sizes, strict=True)) for k in range(count)]
+
+    def batches(self, count: int) -> list[Batch]:
+        """Each of ``count`` training batches, without validations."""
+        fetch = ".train_dataloader_next"
+        step = (fetch, ".on_train_batch_start", "run_training_batch", ".on_train_batch_end")
+        return list(map(Batch, self.parts(count, *step), self.parts(count, fetch)))
+
+    def evaluations(self, count: int, loop: str, prefix: str) -> list[Evaluation]:
+        """Each of ``count`` validations or tests.
+
+        Args:
+            loop, prefix: Lightning's names: ``validation`` and ``val``, ``test`` and ``test``.
+        """
+        images = self.parts(count, f".{prefix}_next", f".{loop}_step")
+        hooks = (f"{name}_{when}" for name in ("", "_epoch", "_batch") for when in ("start", "end"))
+        return list(map(Evaluation, images, self.parts(count, *(f".on_{loop}{hook}" for hook in hooks))))
 
 
-class PictureWatch(Callback):
-    """Runs first, and so notes when a picture is scored, before anything is drawn of it."""
-
-    def __init__(self, watch: Stopwatch) -> None:
-        self.watch = watch
-
-    def on_validation_batch_end(self, *_: Any) -> None:
-        """Before a panel is made."""
-        self.watch.pictures += self.watch.clock() - self.watch.picture_ended
-
-    def on_test_batch_end(self, *_: Any) -> None:
-        """As of a validation."""
-        self.on_validation_batch_end()
-
-
-def batches_of_stage(model: Any, steps: int, accumulate: int) -> int:
-    """Batches of each stage of a rehearsal: an even number of steps, so that two validations fit, and a few blocks."""
-    least = max(steps, WARM_UP + 2 * model.period + 2)
-    return int((least + least % 2) * accumulate)
-
-
-def rehearse(cfg: Any, folder: Path, model: Any, data: Any) -> Measured:
-    """Train ``model`` for a few steps in each of its stages, and validate, save and test as ``fit`` does.
+def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Measured:
+    """Train for a few steps in each stage of ``model``, and validate, save and test as ``fit`` does.
 
     Args:
-        cfg: the root of ``restore fit`` with ``check.steps``; changed here to what is tried.
-        folder: for what a run leaves.
-        data: checked; its sets are cut to :func:`choose`'s pictures.
+        cfg: the root of ``restore check``, for one process.
+        folder: for what a run leaves; afterwards its ``checkpoints/best.ckpt`` holds the model.
+        data: prepared; its sets are those of :func:`limit_images`.
 
     Raises:
         ValueError: the accelerator's memory does not suffice; what a training raises.
     """
-    make_trainer(cfg, folder, model, is_new_run=True)  # refuses now what is replaced below
-    accumulate = cfg.trainer.accumulate_grad_batches
+    check_settings(cfg)  # before some are replaced
     names = list(model.stage_lengths(cfg.trainer.max_steps))
-    batches = batches_of_stage(model, cfg.check.steps, accumulate)
-    steps = batches // accumulate
+    steps = steps_of_stage(model, cfg.check.steps)
     model.shorten_stages()
-    cfg.trainer.max_steps, cfg.val_every_steps = steps * len(names), steps // 2
-    trainer, _ = make_trainer(cfg, folder, model, is_new_run=True)
+    short = copy.deepcopy(cfg)
+    short.trainer.max_steps, short.val_every_steps = steps * len(names), steps // 2
+    callbacks = run_callbacks(short, RunTimer(is_new_run=True), is_new_run=True)
+    kept, profiler = [each for each in callbacks if not isinstance(each, LEFT_OUT)], Profiler()
+    trainer = make_trainer(short, folder, model, kept, profiler)
     best = folder / "checkpoints" / "best.ckpt"
-    watches = [
-        Stopwatch(clock, name)
-        for clock, name in ((clocks.wall, best.name), (clocks.alone, "last.ckpt"), (time.process_time, "last.ckpt"))
-    ]
-    # the stopwatches save; the others tell of a described folder, or would save and go on another time
-    left_out = RunCheckpoint, RunReport, Dashboard, GracefulStop
-    kept = [each for each in trainer.callbacks if not isinstance(each, left_out)]  # type: ignore[attr-defined]
-    trainer.callbacks = [*map(PictureWatch, watches), *kept, *watches]  # type: ignore[attr-defined]
-    for callback in kept:
-        if hasattr(callback, "check"):  # as fit does
-            callback.check(model)
-    with quiet():
-        for watch in watches:
-            watch.started = watch.clock()
-        try:
-            trainer.fit(model, datamodule=data)
-            trainer.test(loading.load_model(best), datamodule=data, verbose=False)
-        except torch.OutOfMemoryError as error:
-            raise ValueError(f"memory: this run does not fit the accelerator ({str(error).splitlines()[0]})") from error
-        except SystemExit as end:
-            if end.code == 1:  # what Lightning makes of Ctrl-C
-                raise KeyboardInterrupt("nothing is kept of a trial") from None
-            raise
-    on_wall, alone, of_processor = (
-        watch.times(names, batches, _seconds_of_sample(data, watch.clock)) for watch in watches
-    )
+    with quiet(), _explained():
+        started = time.perf_counter()
+        trainer.fit(model, datamodule=data)
+        in_trainer = time.perf_counter() - started
+        trainer.save_checkpoint(best)
+        trainer.test(loading.load_model(best), datamodule=data, verbose=False)
+    size = steps * cfg.trainer.accumulate_grad_batches
+    batches = profiler.batches(size * len(names))
+    validations = profiler.evaluations(2 * len(names), "validation", "val")
     return Measured(
-        wall=on_wall,
-        alone=alone,
-        processor=of_processor,
+        start=in_trainer - sum(profiler.recorded_durations["run_training_epoch"]),
+        stages={
+            name: Stage(batches[k * size : (k + 1) * size], validations[2 * k + 1]) for k, name in enumerate(names)
+        },
+        test=profiler.evaluations(1, "test", "test")[0],
+        save=profiler.recorded_durations["save_checkpoint"][-1],
         checkpoint_bytes=best.stat().st_size,
+        sample=_seconds_of_sample(data.train_dataloader().dataset),
+        device=trainer.strategy.root_device.type,
         peak_bytes=memory.peak_bytes(trainer.strategy.root_device.type),
         loss=float(model.train_values["train/loss"]),
     )
 
 
-def _seconds_of_sample(data: Any, clock: Clock) -> float:
-    dataset = data.train_dataloader().dataset
-    started = clock()
-    for number in range(SAMPLES):
-        dataset[number]
-    return (clock() - started) / SAMPLES
+def steps_of_stage(model: RestorationModel, steps: int) -> int:
+    """Steps of each stage of a dry run: even, so that two validations fit, and at least two of the model's periods."""
+    least = max(steps, WARM_UP + 2 * model.period + 2)
+    return least + least % 2
 
 
-def choose(data: Any, counts: Mapping[str, int]) -> tuple[float, float]:
-    """Cut the sets to a few pictures, the largest first.
+def _seconds_of_sample(samples: Any) -> float:
+    return timeit.timeit(lambda: [samples[k] for k in range(SAMPLES)], number=1) / SAMPLES
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What Lightning and PyTorch raise, as errors of a user."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"this run does not fit the accelerator's memory ({str(error).splitlines()[0]}); lower data.batch_size or "
+            "data.patch_size"
+        ) from error
+    except SystemExit as end:
+        if end.code == 1:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt("a dry run keeps nothing") from None
+        raise
+
+
+def limit_images(data: Data, counts: Mapping[str, int]) -> tuple[float, float]:
+    """Cut the validation and test sets to a few images each, the largest among them.
 
     Args:
-        counts: pictures of each test set, some of which may have been left out before.
+        counts: images of each whole test set, of which ``data`` may hold a part.
 
     Returns:
-        How many times the pixels of those chosen the validation sets have, and the test sets.
+        How many times the pixels of the chosen images the whole sets have: validation, test.
     """
     if not isinstance(data, PairedData):
         return 1.0, 1.0
-    pixels = {name: [h * w for h, w in data.checked[name].sizes] for name in data.test_sets}
-    totals = {name: sum(each) * counts[name] / len(each) for name, each in pixels.items()}
-    tried = {}
+    totals, chosen = {}, {}
     for name, pairs in data.test_sets.items():
-        order = sorted(range(len(pixels[name])), key=lambda k: -pixels[name][k])
-        chosen = order[:: max(1, (len(order) - 1) // (PICTURES - 1))][:PICTURES]
-        data.test_sets[name] = [pairs[k] for k in chosen]
-        tried[name] = sum(pixels[name][k] for k in chosen)
+        pixels = [height * width for height, width in data.checked[name].sizes]
+        totals[name] = sum(pixels) * counts[name] / len(pixels)
+        order = sorted(range(len(pixels)), key=lambda k: -pixels[k])
+        kept = order[:: max(1, (len(order) - 1) // (IMAGES - 1))][:IMAGES]
+        data.test_sets[name] = [pairs[k] for k in kept]
+        chosen[name] = sum(pixels[k] for k in kept)
     data.validation_sets = {name: data.test_sets[name] for name in data.validation_sets}
     validation, test = (
-        sum(totals[name] for name in sets) / sum(tried[name] for name in sets)
+        sum(totals[name] for name in sets) / sum(chosen[name] for name in sets)
         for sets in (data.validation_sets, data.test_sets)
     )
     return validation, test
@@ -275,7 +214,7 @@ def choose(data: Any, counts: Mapping[str, int]) -> tuple[float, float]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A rehearsal's scores, warnings and plans say nothing about the run."""
+    """Without output: a dry run's scores and warnings say nothing about the run."""
     logger = logging.getLogger("restore")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,12 +1,16 @@
-"""What ``restore check`` says about data, a trial and its forecast, a sentence each."""
+"""What ``restore check`` found, a sentence each, shown as soon as it is found."""
 
 import math
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from restore.config.inference import Inference
 from restore.data.base import PairedData
@@ -15,22 +19,44 @@ from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair
 from restore.inference.load import open_restorer
 from restore.models import loading
+from restore.models.base import RestorationModel
 from restore.preflight import memory
 from restore.preflight.dry_run import Measured, quiet
-from restore.preflight.forecast import Forecast, steps_left
+from restore.preflight.forecast import Forecast, Plan
+from restore.training.train import Data
 
 GIB = 2**30
-TIGHT = 0.9  # of the memory there is
-SHARED = 1.3  # times the seconds alone, from which others are at work on the machine
-SHARE_OF_DATA = 0.2  # of a step spent waiting, from which the data are the bottleneck
+TIGHT = 0.9  # of the available memory
+SHARE_OF_DATA = 0.2  # of a step spent waiting for data, above which data is the bottleneck
+SIGNS = {"good": ("ok", "green"), "warning": ("note", "yellow"), "bad": ("BAD", "red"), "doing": ("...", "dim")}
 
 
 class Finding(NamedTuple):
-    """A row of the table; ``bad`` is what the run would fail by."""
+    """A row of the table; the run would fail by what is ``bad``."""
 
     what: str
     found: str
     verdict: Literal["good", "warning", "bad"] = "good"
+
+
+class Report(list[Finding]):
+    """All findings; each is shown when it is added."""
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Keep and show them."""
+        for finding in findings:
+            self.append(finding)
+            _show(finding.verdict, finding.what, finding.found)
+
+    def doing(self, what: str, how: str) -> None:
+        """Show what is looked at next, and takes a while."""
+        _show("doing", what, how)
+
+
+def _show(verdict: str, what: str, found: str) -> None:
+    row = Table.grid(Column(width=4), Column(width=22, overflow="fold"), Column(overflow="fold"), padding=(0, 1))
+    row.add_row(Text(*SIGNS[verdict]), Text(what), Text(found))
+    Console().print(row)
 
 
 class Opened(NamedTuple):
@@ -41,10 +67,8 @@ class Opened(NamedTuple):
     tests: dict[str, int]
 
 
-def read(data: Any, limit: int | None) -> Opened:
-    """Open every file, or those of so many pairs of each set, spread evenly.
-
-    Test sets are cut to what was opened.
+def open_files(data: Data, limit: int | None) -> Opened:
+    """Open every file, or those of ``limit`` pairs of each set, evenly spread, to which test sets are then cut.
 
     Raises:
         DataProblem: with all bad files.
@@ -56,48 +80,50 @@ def read(data: Any, limit: int | None) -> Opened:
     if limit is not None:
         data.train_pairs = _spread(train, limit)
         data.test_sets = {name: _spread(pairs, limit) for name, pairs in tests.items()}
-    with quiet():  # what it warns of becomes a row
+    with quiet():  # its warnings become findings
         data.prepare()
     opened = len(data.train_pairs) + sum(map(len, data.test_sets.values()))
     data.train_pairs = train
     if limit is not None:
-        data.warnings = data.compare_sets(data.checked)  # of the whole set, not of a few of its pictures
+        data.warnings = data.compare_sets(data.checked)  # now of the whole training set
     return Opened(opened, len(train) + sum(map(len, tests.values())), {name: len(each) for name, each in tests.items()})
 
 
-def _spread(pairs: list[Any], limit: int) -> list[Any]:
+def _spread(pairs: list[Pair], limit: int) -> list[Pair]:
     return [pairs[k * (len(pairs) - 1) // (limit - 1)] for k in range(limit)] if len(pairs) > limit else pairs
 
 
-def data(data: Any, opened: Opened, *, known_counts: bool) -> list[Finding]:
-    """A row for each set, and one for each thing that is odd about them."""
+def of_data(data: Data, opened: Opened, *, known_counts: bool) -> Iterable[Finding]:
+    """One for each set, and one for each oddity of them."""
     if not isinstance(data, PairedData):
         height, width = data.image.shape[1:]
-        return [Finding("data", f"{data.stem}, {width}x{height} px")]
-    counts = {"training": len(data.train_pairs), **opened.tests}
+        yield Finding("data", f"{data.stem}, {width}x{height} px")
+        return
     sets = {"training": data.train_pairs, **data.test_sets}
-    rows = [Finding(f"data: {name}", _set(data.checked[name], sets[name], count)) for name, count in counts.items()]
-    wrong = miscounted(pair for pairs in sets.values() for pair in pairs)
+    for name, count in {"training": len(data.train_pairs), **opened.tests}.items():
+        yield Finding(f"data: {name}", _set(data.checked[name], sets[name], count))
     remedy = "; complete it, or set check.known_counts=false if it is a part on purpose" if known_counts else ""
-    rows += [Finding("data", text + remedy, "bad" if known_counts else "warning") for text in wrong]
-    return rows + [Finding("data", text, "warning") for text in data.warnings]
+    for text in miscounted(pair for pairs in sets.values() for pair in pairs):
+        yield Finding("data", text + remedy, "bad" if known_counts else "warning")
+    for text in data.warnings:
+        yield Finding("data", text, "warning")
 
 
 def _set(checked: Checked, pairs: list[Pair], count: int) -> str:
     sizes = sorted(checked.sizes, key=math.prod)
-    (h, w), (height, width) = sizes[0], sizes[-1]
-    size = f"{w}x{h}" if (h, w) == (height, width) else f"{w}x{h} to {width}x{height}"
+    smallest, largest = (f"{width}x{height}" for height, width in (sizes[0], sizes[-1]))
+    size = smallest if smallest == largest else f"{smallest} to {largest}"
     prepared = sum(pair.lq is not None for pair in pairs)
-    made = "pairs" if prepared == len(pairs) else "pictures whose input is made" if not prepared else "pairs and photos"
-    if count == 1:
-        made = {"pairs": "pair", "pictures whose input is made": "picture whose input is made"}.get(made, made)
+    plural = "" if count == 1 else "s"
+    made = f"image{plural} whose input is made" if not prepared else f"pair{plural}"
     kinds = ", ".join(f"{number} {kind}" for kind, number in checked.kinds.items())
     opened = "" if len(sizes) == count else f"; {len(sizes)} of them opened"
-    return f"{count} {made}, {size} px; files: {kinds}{opened}"
+    mixed = " and images" if 0 < prepared < len(pairs) else ""
+    return f"{count} {made}{mixed}, {size} px; files: {kinds}{opened}"
 
 
-def uncached_bytes(data: Any, opened: Opened) -> int:
-    """Memory that decoded training pictures will take beyond those of a sample."""
+def uncached_bytes(data: Data, opened: Opened) -> int:
+    """Memory that decoded training images will take beyond those that were opened."""
     if not isinstance(data, PairedData) or opened.opened == opened.total:
         return 0
     kept = data.cache.kept_bytes
@@ -105,68 +131,39 @@ def uncached_bytes(data: Any, opened: Opened) -> int:
     return int(min(whole, kept + data.cache.room) - kept)
 
 
-def trial(model: Any, data: Any, measured: Measured, file: Path) -> list[Finding]:
-    """What became of the pieces that were tried."""
-    rows = [Finding("data path", f"{1e3 * measured.wall.sample:.1f} ms a training sample, in one process")]
-    loss = measured.loss
-    if not math.isfinite(loss):
-        rows.append(Finding("training", f"the loss is {loss}; lower model.lr, or look at the data", "bad"))
-    rows.append(_round_trip(model, data, measured, file))
-    restorer = open_restorer(str(file), inference=Inference(device="cpu"))
+def of_checkpoint(model: RestorationModel, data: Data, measured: Measured, file: Path) -> Iterable[Finding]:
+    """Whether the loss is finite, whether the checkpoint gives the same output, and what ``predict`` makes of it."""
+    yield Finding("data path", f"{1e3 * measured.sample:.1f} ms a training sample, in one process")
+    if not math.isfinite(measured.loss):
+        yield Finding("training", f"the loss is {measured.loss}; lower model.lr, or look at the data", "bad")
     lq = _largest(data)
-    size = f"{lq.shape[2]}x{lq.shape[1]}"
-    pred = restorer.restore(lq)
-    shape = f"{pred.shape[2]}x{pred.shape[1]}"
-    is_finite = bool(torch.isfinite(pred).all())
-    rows.append(Finding("predict", f"{size} px became {shape} px", "good" if is_finite else "bad"))
-    return rows
+    part, own, opened = lq[None, :, :64, :64], model.cpu().eval(), loading.load_model(file, "raw")
+    with torch.inference_mode():
+        same = torch.equal(own.restore_whole(part), opened.restore_whole(part))
+    if same:
+        text = f"{_bytes(measured.checkpoint_bytes)}, saved in {measured.save:.2f} s; loaded again it gives the same"
+        yield Finding("checkpoint", f"{text} output")
+    else:
+        yield Finding("checkpoint", "loaded again it gives another output; please report this", "bad")
+    pred = open_restorer(str(file), inference=Inference(device="cpu")).restore(lq)
+    text = f"{lq.shape[2]}x{lq.shape[1]} px became {pred.shape[2]}x{pred.shape[1]} px"
+    yield Finding("predict", text, "good" if bool(torch.isfinite(pred).all()) else "bad")
 
 
-def _largest(data: Any) -> torch.Tensor:
-    """The input of the first picture validated on, which is the largest."""
-    loaders = data.val_dataloader()
-    loader = loaders[0] if isinstance(loaders, list) else loaders
-    lq: torch.Tensor = loader.dataset[0]["lq"]
+def _largest(data: Data) -> torch.Tensor:
+    """The first image validated on, which is the largest: (C, H, W)."""
+    loaders: Any = data.val_dataloader()
+    lq: torch.Tensor = (loaders[0] if isinstance(loaders, list) else loaders).dataset[0]["lq"]
     return lq
 
 
-def _round_trip(model: Any, data: Any, measured: Measured, file: Path) -> Finding:
-    """Whether what was saved gives the same picture, to the last bit."""
-    opened = loading.load_model(file, "raw")
-    lq = _largest(data)[None, :, :64, :64]
-    own = model.cpu().eval()
-    with torch.inference_mode():
-        same = torch.equal(own.restore_whole(lq), opened.restore_whole(lq))
-    size, seconds = _bytes(measured.checkpoint_bytes), measured.wall.save
-    if not same:
-        return Finding("checkpoint", "opened again it gives another picture; please report this", "bad")
-    return Finding("checkpoint", f"{size}, saved in {seconds:.2f} s; opened again it gives the same picture")
-
-
-def outlook(
-    ahead: Forecast,
-    measured: Measured,
-    alone: Forecast,
-    lengths: Mapping[str, int],
-    uncached: int,
-    *,
-    begin: int,
-    processes: int,
-    here: int,
-) -> list[Finding]:
-    """Time, memory, disk space, and what takes the time; of so many processes, and of those on one machine.
-
-    Args:
-        ahead: by the clock on the wall. alone: without what others had the cores for.
-    """
-    rows = []
-    left = steps_left(lengths, begin)
+def of_forecast(ahead: Forecast, plan: Plan) -> Iterable[Finding]:
+    """Time of each stage, time of the whole run and its parts, and what to change first to make it faster."""
     for name, step in ahead.step.items():
-        steps = f"{left[name]} of {lengths[name]}" if begin else lengths[name]
+        steps = f"{plan.steps_left[name]} of {plan.stages[name]}" if plan.begin else plan.stages[name]
         share = step.wait / step.seconds
         text = f"{1e3 * step.seconds:.0f} ms a step, {share:.0%} of it waiting for data; {steps} steps"
-        rows.append(Finding(f"stage: {name}", text))
-    rows += [_memory(memory_needed(measured, uncached, here), here), _disk(measured.checkpoint_bytes)]
+        yield Finding(f"stage: {name}", text)
     parts = {
         "start": ahead.before + ahead.start,
         "training": ahead.steps + ahead.change,
@@ -175,73 +172,55 @@ def outlook(
         "test": ahead.test,
     }
     text = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
-    of = f" for each of {processes} processes, without what they say to one another" if processes > 1 else ""
-    rows.append(Finding("time", f"about {duration(ahead.total)}{of}: {text}"))
-    if ahead.training > SHARED * alone.training:
-        text = f"others had the cores for {1 - alone.training / ahead.training:.0%} of the trial's time; alone on the "
-        rows.append(Finding("machine", f"{text}machine the run would take about {duration(alone.total)}", "warning"))
-    return [*rows, bottleneck(ahead)]
+    of = f" for each of {plan.processes} processes, without their communication" if plan.processes > 1 else ""
+    yield Finding("time", f"about {duration(ahead.total)}{of}: {text}")
+    yield bottleneck(ahead)
 
 
 def bottleneck(ahead: Forecast) -> Finding:
-    """What to change first if the run is to be faster."""
+    """What to change first to make the run faster."""
     if ahead.validations > 0.5 * ahead.total:
-        share = ahead.validations / ahead.total
-        return Finding(
-            "bottleneck", f"validation, {share:.0%} of the run; raise val_every_steps, or set data.val_limit", "warning"
-        )
+        text = f"validation, {ahead.validations / ahead.total:.0%} of the run; raise val_every_steps, or set "
+        return Finding("bottleneck", f"{text}data.val_limit", "warning")
     if ahead.waiting > SHARE_OF_DATA:
-        text = f"data, {ahead.waiting:.0%} of a step waits for them; raise data.num_workers or data.cache_gb"
+        text = f"data, {ahead.waiting:.0%} of a step waits for it; raise data.num_workers or data.cache_gb"
         return Finding("bottleneck", text, "warning")
     return Finding("bottleneck", f"compute, {1 - ahead.waiting:.0%} of a step")
 
 
-def _kind() -> str:
-    return "cuda" if torch.cuda.is_available() and torch.cuda.is_initialized() else "cpu"
+def of_load(load: float) -> Iterable[Finding]:
+    """Whether other programs use the machine.
+
+    Args:
+        load: average number of running processes before the dry run.
+    """
+    cores = os.cpu_count() or 1
+    if load > cores:
+        text = f"load average {load:.1f} on {cores} cores: other programs slow the run down, and the forecast with it"
+        yield Finding("machine", text, "warning")
 
 
-def memory_needed(measured: Measured, uncached: int, here: int) -> int:
-    """Bytes on this machine for all its processes, or on an accelerator, of which each process has its own."""
-    return measured.peak_bytes if _kind() == "cuda" else (measured.peak_bytes + uncached) * here
+def of_memory(needed: int, device: str, processes: int) -> Finding:
+    """Whether the memory suffices.
 
-
-def _memory(needed: int, here: int) -> Finding:
-    kind = _kind()
-    there = memory.available_bytes(kind)
-    where = "the accelerator" if kind == "cuda" else "this machine"
-    of = f" for {here} processes" if here > 1 and kind == "cpu" else ""
-    text = f"{_bytes(needed)} at the peak{of}"
-    if there is None:
+    Args:
+        needed: bytes on this machine for all its ``processes``, or on the accelerator that each process has.
+    """
+    available, is_gpu = memory.available_bytes(device), device == "cuda"
+    text = f"{_bytes(needed)} at the peak" + (f" for {processes} processes" if processes > 1 and not is_gpu else "")
+    if available is None:
         return Finding("memory", text)
-    text += f", {where} has {_bytes(there)} to give"
-    if needed > there:
+    text += f", {'the accelerator' if is_gpu else 'this machine'} has {_bytes(available)} available"
+    if needed > available:
         return Finding("memory", f"{text}; lower data.batch_size, data.patch_size or data.cache_gb", "bad")
-    return Finding("memory", text, "warning" if needed > TIGHT * there else "good")
+    return Finding("memory", text, "warning" if needed > TIGHT * available else "good")
 
 
-def _disk(checkpoint_bytes: int) -> Finding:
-    """``last.ckpt``, the one before it, ``best.ckpt``, and the one being written."""
-    needed, there = 4 * checkpoint_bytes, shutil.disk_usage(Path.cwd()).free
-    text = f"{_bytes(needed)} for checkpoints, {_bytes(there)} free here"
-    return Finding("disk", text, "bad" if needed > there else "good")
-
-
-def facts(ahead: Forecast, alone: Forecast, busy: Forecast, measured: Measured, needed: int) -> dict[str, Any]:
-    """The forecast for programs: seconds and bytes."""
-    return {
-        "seconds": _parts(ahead),
-        "seconds_alone": _parts(alone),
-        "processor_seconds": _parts(busy),
-        "seconds_per_step": {name: step.seconds for name, step in ahead.step.items()},
-        "waiting_share": ahead.waiting,
-        "peak_bytes": needed,
-        "checkpoint_bytes": measured.checkpoint_bytes,
-    }
-
-
-def _parts(ahead: Forecast) -> dict[str, float]:
-    names = ("before", "start", "steps", "change", "validations", "saves", "test", "training", "total")
-    return {name: float(getattr(ahead, name)) for name in names}
+def of_disk(checkpoint_bytes: int) -> Finding:
+    """Whether ``last.ckpt``, the one before it, ``best.ckpt`` and the one being written have room."""
+    needed, free = 4 * checkpoint_bytes, shutil.disk_usage(Path.cwd()).free
+    text = f"{_bytes(needed)} for checkpoints, {_bytes(free)} free here"
+    return Finding("disk", text, "bad" if needed > free else "good")
 
 
 def duration(seconds: float) -> str:

@@ -1,9 +1,9 @@
-"""A job on fresh processes: how they are started and watched.
+"""Starts the processes of a training, and watches them.
 
-The process that Hydra started never becomes one of them: it writes the job into the run folder, starts the others
-without Hydra (:mod:`restore.training.worker`), hands signals on and waits. So a sweep's process joins no process group,
-its next job begins clean, and it outlives a point that is killed. Where srun, torchrun or submitit have started several
-processes already, nothing more is started.
+The process that Hydra started is none of them: it writes the job into the run folder, starts the others without Hydra
+(:mod:`restore.training.worker`), forwards signals to them and waits. So a sweep's process joins no process group, its
+next job starts in new processes, and it survives a point that is killed. Where srun, torchrun or submitit have started
+several processes already, no more are started.
 """
 
 import json
@@ -21,26 +21,26 @@ from typing import Any
 from restore.distributed.signals import ASKING, StopRequested, handled
 from restore.io.files import read_mapping, write_text
 
-LOOK_EVERY = 0.1  # seconds between two looks at the processes
-AFTER_FAILURE = 10.0  # seconds that the others get to end by themselves once one has failed
-AFTER_SIGNAL = 110.0  # seconds that all get to end once a signal was handed on
-STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a fresh process is part of our group and no other
+POLL_EVERY = 0.1  # seconds between two polls of the processes
+AFTER_FAILURE = 10.0  # seconds until the others are killed once one has failed
+AFTER_SIGNAL = 110.0  # seconds until all are killed once a signal was forwarded
+STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a new process belongs to our group and no other
 
 
 class Failed(ChildProcessError):
-    """One of the processes failed; the message is its own sentence."""
+    """One of the processes failed; the message is that process's."""
 
 
-def run(job: Mapping[str, Any], folder: Path, count: int, told_to_end: Callable[[], int] = lambda: 0) -> None:
-    """Do a job on ``count`` fresh processes, and wait for them.
+def run(job: Mapping[str, Any], folder: Path, count: int, requested_stop: Callable[[], int] = lambda: 0) -> None:
+    """Do a job in ``count`` new processes, and wait for them.
 
     Args:
-        job: what :mod:`restore.training.worker` is to do, in JSON's types.
-        folder: of the run; ``ranks/`` in it holds the job and the reports of failures meanwhile.
-        told_to_end: asked often; a signal's number, which is handed on as if this process had got it, or 0.
+        job: for :mod:`restore.training.worker`, in JSON's types.
+        folder: of the run; until the end ``ranks/`` in it holds the job and the reports of failures.
+        requested_stop: polled; number of a signal that is forwarded as if this process had received it, or 0.
 
     Raises:
-        Failed: the first process that failed says why.
+        Failed: with the sentence of the first process that failed.
         StopRequested: a signal ended them.
     """
     work = folder / "ranks"
@@ -49,14 +49,14 @@ def run(job: Mapping[str, Any], folder: Path, count: int, told_to_end: Callable[
     port, group = _free_port(), _Group()
     command = [sys.executable, "-m", "restore.training.worker", str(work), str(os.getpid())]
     try:
-        with handled(group.hand_on, ASKING):
-            if told_to_end():
-                group.hand_on(told_to_end())
+        with handled(group.forward, ASKING):
+            if requested_stop():
+                group.forward(requested_stop())
             for rank in range(0 if group.signalled else count):
-                # a session of its own: Ctrl-C comes from here, and once
+                # in a session of its own, else the terminal would send Ctrl-C to it as well
                 group.append(subprocess.Popen(command, env=_environment(rank, count, port), start_new_session=True))
-            dead = _wait(group, told_to_end)
-        # Lightning may end a process with status 0 on a signal; a result says more
+            dead = _wait(group, requested_stop)
+        # Lightning may end a process with status 0 on a signal, so the result decides
         if group.signalled:
             if (folder / "result.json").exists():
                 return
@@ -77,13 +77,13 @@ class _Group(list[subprocess.Popen[bytes]]):
     """The processes.
 
     Attributes:
-        signalled: number of the signal that was handed on to them, or 0.
+        signalled: number of the signal that was forwarded to them, or 0.
     """
 
     signalled = 0
 
-    def hand_on(self, number: int, frame: Any = None) -> None:
-        """Hand a signal on; a second one ends them at once."""
+    def forward(self, number: int, frame: Any = None) -> None:
+        """Forward a signal; a second one kills them."""
         for process in self:
             process.send_signal(signal.SIGKILL if self.signalled else number)
         self.signalled = number
@@ -110,23 +110,23 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(group: _Group, told_to_end: Callable[[], int]) -> dict[int, int]:
-    """Wait for all; once one has failed, or a signal was handed on, not for ever.
+def _wait(group: _Group, requested_stop: Callable[[], int]) -> dict[int, int]:
+    """Wait for all; kill them some time after one has failed or a signal was forwarded.
 
     Returns:
-        The exit statuses of those that were the first to fail, by rank.
+        Exit statuses of those that failed first, by rank.
     """
     first: dict[int, int] = {}
     deadline: float | None = None
     while any(process.poll() is None for process in group):
-        if not group.signalled and told_to_end():
-            group.hand_on(told_to_end())
+        if not group.signalled and requested_stop():
+            group.forward(requested_stop())
         if deadline is None and group.signalled:
             deadline = time.monotonic() + AFTER_SIGNAL
         if not first:
             first = _failures(group)
             if first and all(status - 128 in ASKING for status in first.values()):
-                deadline = time.monotonic() + AFTER_SIGNAL  # one got a signal, and all have agreed to end
+                deadline = time.monotonic() + AFTER_SIGNAL  # one got a signal, and all have agreed to stop
             elif first and not group.signalled:
                 deadline = time.monotonic() + AFTER_FAILURE
                 for process in group:
@@ -134,7 +134,7 @@ def _wait(group: _Group, told_to_end: Callable[[], int]) -> dict[int, int]:
         if deadline is not None and time.monotonic() > deadline:
             for process in group:
                 process.kill()
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_EVERY)
     return first or _failures(group)
 
 
@@ -143,21 +143,21 @@ def _failures(group: list[subprocess.Popen[bytes]]) -> dict[int, int]:
 
 
 def _common_signal(group: list[subprocess.Popen[bytes]]) -> int:
-    """The signal that one of them got and all ended by, which each says by 128 + number; or 0."""
+    """The signal that one of them got and all agreed to stop on, from their exit statuses 128 + number; or 0."""
     statuses = {process.returncode for process in group}
     status = statuses.pop()
     return status - 128 if not statuses and status - 128 in ASKING else 0
 
 
 def _reason(work: Path, dead: Mapping[int, int], count: int) -> str:
-    """The sentence of the first failure: the others only lost their partner."""
+    """The message of the first failure; later ones follow from it."""
     for rank, status in dead.items():
         if status < 0:
             who, name = f"process {rank} of {count}" if count > 1 else "the training", signal.Signals(-status).name
-            return f"{who} was killed by {name}; if nobody did, it may have been short of memory"
+            return f"{who} was killed by {name}; if nobody killed it, the machine may have run out of memory"
     reports = [read_mapping(path) for path in work.glob("failure_*.json")]
     if not reports:
-        return f"process {next(iter(dead))} of {count} ended with status {next(iter(dead.values()))} and no word"
+        return f"process {next(iter(dead))} of {count} ended with status {next(iter(dead.values()))} and no message"
     report = min(reports, key=lambda each: float(each["time"]))
     if report["traceback"]:
         sys.stderr.write(report["traceback"])

@@ -1,26 +1,35 @@
-"""One training, in this process: model and data that fit each other, and a run folder that describes itself."""
+"""One training in this process: builds model, data and trainer, and describes the run in its folder."""
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Trainer, seed_everything
 
 from restore.callbacks.metrics_csv import MetricsCSV
+from restore.callbacks.run_timer import RunTimer
 from restore.checkpoints import reader
 from restore.config.build import build
 from restore.config.log_filters import quieten
+from restore.data.base import PairedData
+from restore.data.single_image import SingleImageData
 from restore.distributed import collectives
+from restore.distributed.environment import process_info
 from restore.io import files
+from restore.io.errors import SettingError
 from restore.models import loading
+from restore.models.base import RestorationModel
 from restore.runs import folder as run_folder
 from restore.runs.report import write_report
 from restore.runs.resume import damage, set_aside
-from restore.training.trainer import finishing, make_trainer
+from restore.training.trainer import logging_runs, make_trainer, run_callbacks
 
 log = logging.getLogger(__name__)
+
+Data = PairedData | SingleImageData
 
 
 def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None) -> dict[str, Any]:
@@ -28,144 +37,178 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
 
     Args:
         cfg: the root of ``restore fit``. config: the same, resolved and plain.
-        overrides: of the command line. folder: of the run. resume: the checkpoint to go on from.
+        overrides: of the command line. folder: of the run. resume: the checkpoint to resume from.
 
     Returns:
-        The result, which the first process has written.
-    """
-    if cfg.seed < 0:
-        raise ValueError(f"seed is {cfg.seed}, expected a whole number, at least 0")
+        The result, which the first process has written to ``result.json``.
 
+    Raises:
+        ValueError: a setting that cannot be, alone or with others. StopRequested: the run was asked to stop.
+    """
     quieten()
-    prepare(cfg)
+    set_threads_and_seed(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
-    model, data = model_and_data(cfg, is_resumed=resume is not None)
-    trainer, timer = make_trainer(cfg, folder, model, is_new_run=is_new_run)
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if hasattr(callback, "check"):  # ours that need a certain network, asked before the folder is described
-            callback.check(model)
-    begin = 0 if resume is None else begin_at(model, trainer, timer, resume)
-    damaged = {} if resume is None or is_new_run else damage(folder, resume)
-    _describe(config, overrides, folder, model, trainer, data, warnings=list(damaged.values()))
-    set_aside(damaged)
-    if is_new_run and trainer.is_global_zero:  # only now that settings and data were found sound
-        run_folder.clear(folder)
-    for logger in trainer.loggers:
-        if isinstance(logger, MetricsCSV):
-            logger.begin_at(begin)
+    model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
+    timer = RunTimer(is_new_run=is_new_run)
+    trainer = make_trainer(cfg, folder, model, run_callbacks(cfg, timer, is_new_run=is_new_run))
+    begin = 0
     if resume is not None:
-        log.info("resumed at step %d", begin)
-    with finishing(trainer):
+        stored = resumable(resume, model, cfg.trainer, is_new_run=is_new_run)
+        begin = int(stored["global_step"])
+        if not is_new_run:
+            timer.load_state_dict(stored["callbacks"][timer.state_key])
+            model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
+    damaged = {} if resume is None or is_new_run else damage(folder, resume)
+    for warning in damaged.values():
+        log.warning(warning)
+    fingerprints = data.prepare()
+    if trainer.is_global_zero:
+        facts = _facts(trainer, fingerprints, [*data.warnings, *damaged.values()])
+        run_folder.describe(folder, config, overrides, facts)
+    set_aside(damaged)
+    if is_new_run and trainer.is_global_zero:  # only after settings and data were found valid
+        run_folder.clear(folder)
+    _log_start(model, trainer, begin, is_resumed=resume is not None)
+    with logging_runs(trainer):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
-        best = folder / "checkpoints" / "best.ckpt"
-        if not collectives.broadcast(best.exists(), 0):
-            raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
-        scores = trainer.test(loading.load_model(best), datamodule=data, verbose=False)
-    result = _result(folder, model, trainer, timer, data, done, scores)
+        scores = _test_best(trainer, data, folder)
+    result = _result(folder, model, trainer, timer, data.batch_size, done, scores)
     if trainer.is_global_zero:
         files.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
         write_report(folder, f"finished after {done} steps")
     return result
 
 
-def _result(
-    folder: Path, model: Any, trainer: Any, timer: Any, data: Any, done: int, scores: list[Any]
-) -> dict[str, Any]:
-    return {
-        "monitor": f"best/{model.monitor}",
-        "value": model.best,
-        "protocol": model.protocol,
-        "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},
-        "steps": done,
-        "seconds": round(timer.seconds_before + timer.seconds, 1),
-        "steps_run": timer.batches // trainer.accumulate_grad_batches,
-        "seconds_run": round(timer.seconds, 1),
-        "samples_per_s": round(timer.batches * data.batch_size / timer.seconds, 2) if timer.batches else None,
-        "processes": trainer.world_size,
-        "warnings": run_folder.warnings(folder),
-    } | ({"training": model.record} if model.record else {})
+def set_threads_and_seed(cfg: Any) -> None:
+    """Set this process's number of threads, and the seed of all random numbers.
 
-
-def begin_at(model: Any, trainer: Any, timer: Any, resume: Path) -> int:
-    """The step a resumed run begins at; its score and its seconds so far go on."""
-    stored = loading.resumable(resume, model, trainer.accumulate_grad_batches)
-    begin, last = int(stored["global_step"]), trainer.max_steps
-    if begin >= last and timer.is_new_run:
-        raise ValueError(f"resume: {resume} is at step {begin}, trainer.max_steps is {last}; set it higher")
-    if not timer.is_new_run:
-        timer.load_state_dict(stored["callbacks"][timer.state_key])
-        model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
-    return begin
-
-
-def _describe(
-    config: dict[str, Any],
-    overrides: list[str],
-    folder: Path,
-    model: Any,
-    trainer: Any,
-    data: Any,
-    *,
-    warnings: list[str],
-) -> None:
-    for warning in warnings:
-        log.warning(warning)
-    device = str(trainer.strategy.root_device)
-    fingerprints = data.prepare()  # in every process: it keeps decoded images
-    facts = {
-        "device": device,
-        "processes": trainer.world_size,
-        "threads": torch.get_num_threads(),
-        "data": fingerprints,
-        "warnings": [*data.warnings, *warnings],
-    }
-    if trainer.is_global_zero:
-        run_folder.describe(folder, config, overrides, facts)
-    parameters = sum(p.numel() for p in model.network.parameters())
-    log.info("%s: %.3f M parameters, %d steps on %s", model.method, parameters / 1e6, trainer.max_steps, device)
-
-
-def prepare(cfg: Any) -> None:
-    """Set the process's threads and the seed of everything that draws."""
+    Raises:
+        SettingError: ``threads`` below 1, ``seed`` below 0.
+    """
+    if cfg.seed < 0:
+        raise SettingError("seed", cfg.seed, "a whole number, at least 0")
     if cfg.threads is not None:
         if cfg.threads < 1:
-            raise ValueError(f"threads is {cfg.threads}, expected at least 1, or null for as many as torch takes")
+            raise SettingError("threads", cfg.threads, "at least 1, or null for PyTorch's default")
         torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed, verbose=False)
 
 
-def model_and_data(cfg: Any, *, is_resumed: bool) -> tuple[Any, Any]:
-    """The model and its data, which fit each other."""
-    model = build(cfg.model, "model")
-    data = build(cfg.data, "data", seed=cfg.seed)
-    _refuse_other_kind(model.method, str(cfg.data._target_))
-    if data.scale != model.scale:
-        raise ValueError(f"data.scale is {data.scale}, model.scale is {model.scale}; leave data.scale out")
-    if data.patch_size // data.scale % model.multiple_of:
-        raise ValueError(
-            f"data.patch_size is {data.patch_size}, expected a multiple of {model.multiple_of * data.scale}, "
-            f"because {model.method} halves its input on the way"
+def model_and_data(cfg: Any, *, is_resumed: bool, world_size: int) -> tuple[RestorationModel, Data]:
+    """Build the model, with the weights of ``init_from``, and its data.
+
+    Args:
+        cfg: the root of ``restore fit``.
+        is_resumed: the weights come from a checkpoint to resume from, so ``init_from`` is not read.
+        world_size: number of processes of the run.
+
+    Raises:
+        SettingError: settings that do not fit each other.
+    """
+    model: RestorationModel = build(cfg.model, "model")
+    if model.max_processes is not None and world_size > model.max_processes:
+        raise SettingError(
+            "trainer.devices",
+            cfg.trainer.devices,
+            f"{model.max_processes}, because model={model.method} trains on one image, in one process",
+            "set trainer.devices=1, or restore a folder with `restore predict devices=...`, one image each",
         )
-    if data.patch_size // data.scale < model.min_size:
-        raise ValueError(
-            f"data.patch_size is {data.patch_size}, expected at least {model.min_size * data.scale}, "
-            f"because {model.method} halves its input on the way"
-        )
+    data: Data = build(cfg.data, "data", seed=cfg.seed)
+    _check_data(model, data)
     if cfg.init_from is not None and not is_resumed:
         weights = reader.network_weights(reader.read(cfg.init_from, setting="init_from"), "ema")
-        report = model.network.init_from(weights)
-        for key, names in report.items():
+        for key, names in model.network.init_from(weights).items():
             if names:
                 log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
     return model, data
 
 
-def _refuse_other_kind(method: str, target: str) -> None:
-    """One method makes its pairs from one picture while it trains, which no other reads, and it reads no others."""
-    is_zero_shot, is_single = method == "zero_shot", target.endswith(".SingleImageData")
-    if is_zero_shot and not is_single:
-        raise ValueError("data is one of many pictures, but model=zero_shot trains on one; set data=single_image")
-    if is_single and not is_zero_shot:
-        raise ValueError(f"data is one picture, which only model=zero_shot trains on; {method} needs another data=...")
+def _check_data(model: RestorationModel, data: Data) -> None:
+    if data.kind != model.data_kind:
+        raise SettingError(
+            "data", data.kind, f"{model.data_kind}, because of model={model.method}", "choose another data=..."
+        )
+    if data.scale != model.scale:
+        raise SettingError("data.scale", data.scale, f"model.scale, which is {model.scale}", "leave data.scale out")
+    side, why = data.patch_size // data.scale, f"because {model.method} downsamples its input"
+    if side % model.multiple_of:
+        expected = f"a multiple of {model.multiple_of * data.scale}, {why}"
+        raise SettingError("data.patch_size", data.patch_size, expected)
+    if side < model.min_size:
+        raise SettingError("data.patch_size", data.patch_size, f"at least {model.min_size * data.scale}, {why}")
+
+
+def resumable(resume: Path, model: RestorationModel, trainer: Any, *, is_new_run: bool) -> dict[str, Any]:
+    """Read the checkpoint that a run resumes from.
+
+    Args:
+        trainer: the trainer's settings.
+        is_new_run: false when it is the run's own; a run that was killed after its last step has no step left.
+
+    Raises:
+        SettingError: no step is left. ValueError: see :func:`restore.models.loading.resumable`.
+    """
+    stored = loading.resumable(resume, model, trainer.accumulate_grad_batches)
+    begin = int(stored["global_step"])
+    if is_new_run and begin >= trainer.max_steps:
+        raise SettingError(
+            "trainer.max_steps", trainer.max_steps, f"more than {begin}, the step of resume={resume}", "set it higher"
+        )
+    return stored
+
+
+def _facts(trainer: Trainer, fingerprints: Mapping[str, str], warnings: Sequence[str]) -> dict[str, Any]:
+    """What ``environment.json`` says of this start, besides versions and machine."""
+    return {
+        "device": str(trainer.strategy.root_device),
+        "processes": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "data": fingerprints,
+        "warnings": warnings,
+    }
+
+
+def _log_start(model: RestorationModel, trainer: Trainer, begin: int, *, is_resumed: bool) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsCSV):
+            logger.begin_at(begin)
+    millions = sum(p.numel() for p in model.network.parameters()) / 1e6
+    device = trainer.strategy.root_device
+    log.info("%s: %.3f M parameters, %d steps on %s", model.method, millions, trainer.max_steps, device)
+    if is_resumed:
+        log.info("resumed at step %d", begin)
+
+
+def _test_best(trainer: Trainer, data: Data, folder: Path) -> Sequence[Mapping[str, float]]:
+    """Scores of ``best.ckpt`` on all test sets, a mapping for each."""
+    best = folder / "checkpoints" / "best.ckpt"
+    if not collectives.broadcast(best.exists(), 0):
+        raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
+    return trainer.test(loading.load_model(best), datamodule=data, verbose=False)
+
+
+def _result(
+    folder: Path,
+    model: RestorationModel,
+    trainer: Trainer,
+    timer: RunTimer,
+    batch_size: int,
+    steps: int,
+    scores: Sequence[Mapping[str, float]],
+) -> dict[str, Any]:
+    """What ``result.json`` holds."""
+    return {
+        "monitor": f"best/{model.monitor}",
+        "value": model.best,
+        "protocol": model.protocol,
+        "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},
+        "steps": steps,
+        "seconds": round(timer.seconds_before + timer.seconds, 1),
+        "steps_run": timer.batches // trainer.accumulate_grad_batches,
+        "seconds_run": round(timer.seconds, 1),
+        "samples_per_s": round(timer.batches * batch_size / timer.seconds, 2) if timer.batches else None,
+        "processes": trainer.world_size,
+        "warnings": run_folder.warnings(folder),
+    } | ({"training": model.record} if model.record else {})

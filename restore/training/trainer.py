@@ -1,7 +1,6 @@
-"""Builds the Trainer of a run: with it the run is one epoch that can be cut anywhere and goes on exactly."""
+"""Builds the Trainer of a run: the whole run is one epoch, which can be interrupted and resumed at any step."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from restore.callbacks.curves import Curves
@@ -27,52 +27,52 @@ from restore.callbacks.stage_report import StageReport
 from restore.callbacks.step_log import StepLog
 from restore.checkpoints.atomic_io import AtomicCheckpointIO
 from restore.config.build import build
-from restore.distributed.environment import Place, own_place
+from restore.distributed.environment import ProcessInfo, process_info
 from restore.distributed.signals import StopRequested
+from restore.io.errors import SettingError
 from restore.models.base import RestorationModel
-
-log = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run: bool) -> tuple[Trainer, RunTimer]:
-    """The Trainer, with what makes a run resumable, and the callback that counts.
+def make_trainer(
+    cfg: Any,
+    folder: Path,
+    model: RestorationModel,
+    callbacks: Sequence[Callback],
+    profiler: Profiler | None = None,
+) -> Trainer:
+    """The Trainer of a run.
 
     Args:
         cfg: the root of ``restore fit``.
         folder: of the run.
         model: to be trained.
-        is_new_run: false when the run goes on from its own checkpoint.
+        callbacks: those that follow the ones of the configuration, see :func:`run_callbacks`.
+        profiler: in place of the one of the configuration.
 
     Raises:
-        ValueError: a setting out of its bounds.
+        ValueError: a setting outside its bounds, or one that does not fit the model.
     """
-    settings, place = cfg.trainer, own_place()
-    _check_settings(cfg)
-    timer = RunTimer(is_new_run=is_new_run)
-    callbacks = {
+    check_settings(cfg)
+    settings, process = cfg.trainer, process_info()
+    configured = {
         key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
     }
-    wanted = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
-    refuse_unusable(wanted, artifacts=cfg.checkpoint.artifacts)
-    loggers = [build(node, f"logger.{key}") for key, node in wanted.items()]
-    trainer = build(
+    for callback in configured.values():
+        if hasattr(callback, "check"):  # ours that need a certain network
+            callback.check(model)
+    trainer: Trainer = build(
         settings,
         "trainer",
         precision=_precision(settings.precision),
         default_root_dir=str(folder),
-        logger=loggers,
-        callbacks=[
-            *callbacks.values(),
-            SeedSteps(seed=cfg.seed),
-            timer,
-            *_own_callbacks(cfg.checkpoint, is_new_run=is_new_run),
-        ],
-        devices=settings.devices if place.by == "nothing" else place.local_world,
-        strategy=_strategy(settings.strategy, place, model, has_average=bool(callbacks.get("ema"))),
-        plugins=[AtomicCheckpointIO(), _cluster_environment(place)],
+        logger=[build(node, f"logger.{key}") for key, node in wanted_loggers(cfg).items()],
+        callbacks=[*configured.values(), *callbacks],
+        devices=settings.devices if process.launcher == "none" else process.local_world_size,
+        strategy=_strategy(settings.strategy, process, model, has_average="ema" in configured),
+        plugins=[AtomicCheckpointIO(), _cluster_environment(process)],
         # the whole run is one epoch, so that a position in it is one number
         max_epochs=1,
         use_distributed_sampler=False,
@@ -80,76 +80,121 @@ def make_trainer(cfg: Any, folder: Path, model: RestorationModel, *, is_new_run:
         val_check_interval=cfg.val_every_steps * settings.accumulate_grad_batches,
         num_sanity_val_steps=0,
         enable_model_summary=False,
-        enable_progress_bar="progress" in callbacks,
+        enable_progress_bar="progress" in configured,
+        **({} if profiler is None else {"profiler": profiler}),
     )
-    return trainer, timer
+    return trainer
 
 
-def _own_callbacks(checkpoint: Any, *, is_new_run: bool) -> list[Callback]:
-    """What every run has, beside what ``callbacks`` of the configuration adds."""
+def run_callbacks(cfg: Any, timer: RunTimer, *, is_new_run: bool) -> list[Callback]:
+    """The callbacks of every run, in addition to those of the configuration.
+
+    Args:
+        cfg: the root of ``restore fit``.
+        timer: of this start.
+        is_new_run: false when the run resumes from its own checkpoint.
+    """
+    every_steps = cfg.checkpoint.every_steps
     return [
-        StopOnNonFinite(every_steps=checkpoint.every_steps),
+        SeedSteps(seed=cfg.seed),
+        timer,
+        StopOnNonFinite(every_steps=every_steps),
         StepLog(),
         StageReport(),
         Curves(),
-        Dashboard(artifacts=checkpoint.artifacts),
+        Dashboard(artifacts=cfg.checkpoint.artifacts),
         ImageScores(),
         RunReport(),
-        RunCheckpoint(every_steps=checkpoint.every_steps, is_new_run=is_new_run),
+        RunCheckpoint(every_steps=every_steps, is_new_run=is_new_run),
         GracefulStop(),
     ]
 
 
-def _check_settings(cfg: Any) -> None:
-    """Bounds of what Lightning would take, or refuse in its own words."""
-    for key in ("max_steps", "accumulate_grad_batches", "log_every_n_steps", "val_every_steps"):
-        place, value = (key, cfg[key]) if key in cfg else (f"trainer.{key}", cfg.trainer[key])
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{place} is {value}, expected a whole number, at least 1")
+def wanted_loggers(cfg: Any) -> dict[str, Any]:
+    """Configurations of the loggers.
+
+    Raises:
+        ValueError: one of them cannot be used here.
+    """
+    wanted = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
+    refuse_unusable(wanted, artifacts=cfg.checkpoint.artifacts)
+    return wanted
+
+
+def check_settings(cfg: Any) -> None:
+    """Bounds of settings that Lightning would accept, or refuse without the setting's name.
+
+    Args:
+        cfg: the root of ``restore fit``.
+
+    Raises:
+        SettingError: a setting outside its bounds.
+    """
     trainer = cfg.trainer
-    if trainer.strategy not in STRATEGIES:
-        raise ValueError(f"trainer.strategy is {trainer.strategy}, expected one of {', '.join(STRATEGIES)}")
-    if trainer.precision not in PRECISIONS:
-        raise ValueError(f"trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
+    for key, value in {
+        "trainer.max_steps": trainer.max_steps,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "trainer.log_every_n_steps": trainer.log_every_n_steps,
+        "val_every_steps": cfg.val_every_steps,
+    }.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SettingError(key, value, "a whole number, at least 1")
+    for key, value, known in (
+        ("trainer.strategy", trainer.strategy, STRATEGIES),
+        ("trainer.precision", trainer.precision, PRECISIONS),
+    ):
+        if value not in known:
+            raise SettingError(key, value, f"one of {', '.join(known)}")
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     if trainer.accelerator in ("gpu", "cuda") and not has_gpu:
-        raise ValueError(
-            f"trainer.accelerator is {trainer.accelerator}, but torch finds no GPU on this machine; set trainer=cpu, "
-            "or install the torch that is made for its driver"
+        raise SettingError(
+            "trainer.accelerator",
+            trainer.accelerator,
+            "cpu, because torch finds no GPU on this machine",
+            "set trainer=cpu, or install the torch that is made for its driver",
         )
     clip = trainer.gradient_clip_val
     if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
-        raise ValueError(f"trainer.gradient_clip_val is {clip}, expected a number above 0, or null")
+        raise SettingError("trainer.gradient_clip_val", clip, "a number above 0, or null")
 
 
-def _cluster_environment(place: Place) -> ClusterEnvironment:
+def _cluster_environment(process: ProcessInfo) -> ClusterEnvironment:
     """How the processes find each other."""
-    if place.by == "environment":
+    if process.launcher == "torchrun":
         return TorchElasticEnvironment()
-    # not auto_requeue, nor Slurm's where it runs one task: Lightning would save and requeue in its own way, in mid-step
-    return SLURMEnvironment(auto_requeue=False) if place.by == "srun" else LightningEnvironment()
+    # without auto_requeue, with which Lightning would save and requeue by itself, in the middle of a step; Lightning's
+    # for one process too where Slurm runs one task, for the same reason
+    return SLURMEnvironment(auto_requeue=False) if process.launcher == "srun" else LightningEnvironment()
 
 
-def _strategy(wanted: str, place: Place, model: RestorationModel, *, has_average: bool) -> Strategy | str:
+def _strategy(wanted: str, process: ProcessInfo, model: RestorationModel, *, has_average: bool) -> Strategy | str:
     """How the processes share a training."""
     if wanted == "ddp" and model.has_idle_parameters:
-        raise ValueError(f"trainer.strategy is ddp, but parts of {model.method} rest meanwhile; set ddp_find_unused")
-    if wanted == "fsdp" and (has_average or model.has_idle_parameters):
-        raise ValueError(
-            "trainer.strategy is fsdp, which cuts the weights into pieces; expected callbacks.ema=null and a model "
-            "other than translation; set these, or trainer.strategy=auto"
+        raise SettingError(
+            "trainer.strategy",
+            wanted,
+            f"ddp_find_unused, because some parameters of {model.method} get no gradient in some steps",
+            "set trainer.strategy=ddp_find_unused",
         )
-    if place.world == 1:
+    if wanted == "fsdp" and (has_average or model.has_idle_parameters):
+        raise SettingError(
+            "trainer.strategy",
+            wanted,
+            "another one: fsdp shards the weights, for which a moving average and parameters without a gradient have "
+            "no place",
+            "set callbacks.ema=null and a model other than translation, or trainer.strategy=auto",
+        )
+    if process.world_size == 1:
         return "auto"
     if wanted == "fsdp":
         return FSDPStrategy()
-    idle = model.has_idle_parameters or wanted == "ddp_find_unused"
+    find_unused = model.has_idle_parameters or wanted == "ddp_find_unused"
     # buffers are constants here, or the same function of the same weights in every process
-    return _DDP(find_unused_parameters=idle, broadcast_buffers=False)
+    return _DDP(find_unused_parameters=find_unused, broadcast_buffers=False)
 
 
 class _DDP(DDPStrategy):
-    """Lightning's, without its seeding anew, which would give what is drawn after it other values than alone."""
+    """Lightning's, without its new seed, after which random draws would differ from those of a single process."""
 
     def setup_distributed(self) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -163,8 +208,11 @@ def _precision(wanted: str) -> str:
 
 
 @contextmanager
-def finishing(trainer: Trainer) -> Iterator[None]:
-    """Begin the loggers' runs, and end them however it ends: at Weights & Biases the next job is another."""
+def logging_runs(trainer: Trainer) -> Iterator[None]:
+    """Start the loggers' runs, and finish them however the block ends: else Weights & Biases goes on in the same run.
+
+    A run that was asked to stop is marked as preempted.
+    """
     if trainer.is_global_zero:
         connect(trainer.loggers)
     status = 1

@@ -25,14 +25,14 @@ def main(work: Path, parent: int) -> None:
     """Do the part of the job that the environment names.
 
     Args:
-        work: holds ``job.json``; a failure is reported there. parent: process id of who started this one.
+        work: folder with ``job.json``; a failure is reported there. parent: id of the process that started this one.
     """
     _die_with(parent)
     rank = int(os.environ["RANK"])
     sys.excepthook = functools.partial(_report, work, rank)
     job = read_mapping(work / "job.json")
     if rank:
-        logging.basicConfig(level=logging.ERROR)  # the first speaks for all
+        logging.basicConfig(level=logging.ERROR)  # only the first process logs
     else:
         logging.config.dictConfig(job["logging"])
 
@@ -54,20 +54,20 @@ def main(work: Path, parent: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """End when the process that started this one does, also when it is killed."""
+    """End when the process that started this one ends or is killed."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # <linux/prctl.h>
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     else:
         threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it was gone before
+    if os.getppid() != parent:  # it ended before that
         os._exit(1)
 
 
 def _report(
     work: Path, rank: int, kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Instead of printing it: several processes fail where one does, and only the first says why."""
+    """Write an error to a file instead of printing it: after one process all fail, and only the first knows why."""
     from restore.config.errors import USER_ERRORS, sentence
 
     is_users = isinstance(error, USER_ERRORS)

@@ -49,6 +49,8 @@ class ZeroShotSuperResolution(RestorationModel):
     """
 
     method = "zero_shot"
+    data_kind = "single_image"
+    max_processes = 1
     period = ERROR_EVERY
     is_averaged = False  # it keeps the weights of the least reconstruction error
     training_settings = (
