@@ -164,3 +164,13 @@ def blurred_pair(
     (folder / folders[0]).mkdir(exist_ok=True)
     with Image.open(sharp) as file:
         file.filter(ImageFilter.BoxBlur(1)).save(folder / folders[0] / f"{name}.png")
+
+
+def gopro(root: Path, train: int = 2, test: int = 1, frames: int = 3) -> Path:
+    """A small GoPro: every frame another image."""
+    for part, count in (("train", train), ("test", test)):
+        for s in range(count):
+            for k in range(frames):
+                seed = 100 * s + k + (5000 if part == "test" else 0)
+                blurred_pair(root / part / f"{part}{s}", f"{k:06d}", seed=seed)
+    return root

@@ -108,9 +108,12 @@ class Labels:
         Raises:
             FileNotFoundError, ValueError: an unreadable file, an index without a class, colours far from the palette.
         """
-        if self.palette is not None and indices.is_colour(path):
+        try:
+            labels = indices.read_labels(path)
+        except indices.ColourLabels:
+            if self.palette is None:
+                raise
             return self.snap(reading.read_rgb8(path), path)
-        labels = indices.read_labels(path)
         highest = int(labels.max())
         if highest >= self.count:
             raise ValueError(

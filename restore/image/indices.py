@@ -13,28 +13,25 @@ from restore.image.formats import DECODER_ERRORS, PILLOW_NAMES
 _INDEX_MODES = ("P", "L", "1")
 
 
+class ColourLabels(ValueError):
+    """The labels of the file are colours, not indices."""
+
+
 def read_labels(path: str | Path) -> Tensor:
     """Read a label map: uint8, (1, H, W), the palette indices or grey levels, as stored.
 
     Raises:
-        ValueError: for a colour image, whose labels are colours and not indices, and for a JPEG, whose levels are no
-            longer the indices that were saved.
+        FileNotFoundError: no such file.
+        ColourLabels: a colour image.
+        ValueError: damaged, or a JPEG, whose levels are no longer the indices that were saved.
     """
     mode, kind, labels = _read_indices(Path(path))
     if mode not in _INDEX_MODES:
-        raise ValueError(f"{path}: label map has mode {mode}, expected a palette, black-and-white or 8-bit grey image")
+        expected = "a palette, black-and-white or 8-bit grey image"
+        raise ColourLabels(f"{path}: label map has mode {mode}, expected {expected}")
     if kind == "JPEG":
         raise ValueError(f"{path}: label map is a grey JPEG, whose levels are no longer classes; save it as PNG")
     return torch.from_numpy(labels)[None]
-
-
-def is_colour(path: str | Path) -> bool:
-    """Whether the image has colours, and not palette indices, grey levels or black and white.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`read_labels`.
-    """
-    return _read_indices(Path(path))[0] not in _INDEX_MODES
 
 
 def _read_indices(path: Path) -> tuple[str, str | None, Pixels]:

@@ -1,35 +1,22 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from restore.config.build import build
 from restore.config.command import conf_dir
 from restore.data import blur_sharp_folders
 from restore.data.checks import check_pairs, sharpness
-from restore.data.datasets import TrainingCrops, WholeImages
+from restore.data.datasets import TrainingCrops
 from restore.data.deblur import DeblurData
-from restore.data.pairs import DataProblem, Pair, find_pairs
+from restore.data.pairs import DataProblem
 from restore.degradations.motion_blur import MotionBlur
 from restore.image.reading import read_rgb8
 from restore.io.errors import SettingError
-from tests.conftest import blurred_pair, photo
-
-
-def gopro(root: Path, train: int = 2, test: int = 1, frames: int = 3) -> Path:
-    """A small GoPro: every frame another image."""
-    for part, count in (("train", train), ("test", test)):
-        for s in range(count):
-            for k in range(frames):
-                seed = 100 * s + k + (5000 if part == "test" else 0)
-                blurred_pair(root / part / f"{part}{s}", f"{k:06d}", seed=seed)
-    return root
+from tests.conftest import blurred_pair, gopro, photo
 
 
 def data(folder: Path, **settings: Any) -> DeblurData:
@@ -38,22 +25,6 @@ def data(folder: Path, **settings: Any) -> DeblurData:
 
 
 # --- layouts ---
-
-
-def test_a_root_a_split_and_a_sequence_of_gopro_are_understood(tmp_path: Path) -> None:
-    gopro(tmp_path / "g")
-    found = blur_sharp_folders.find_sequences(
-        blur_sharp_folders.split_folder(str(tmp_path / "g"), ("train",)), setting="data.root"
-    )
-    assert [pair.name for pair in found] == [f"train{s}/{k:06d}" for s in range(2) for k in range(3)]
-    assert found[0].lq == tmp_path / "g" / "train" / "train0" / "blur" / "000000.png"
-    assert found[0].gt == tmp_path / "g" / "train" / "train0" / "sharp" / "000000.png"
-    assert {pair.sequence for pair in found} == {"train0", "train1"}
-    one = blur_sharp_folders.find_sequences(tmp_path / "g" / "train" / "train1", setting="data.root")
-    assert [pair.name for pair in one] == ["000000", "000001", "000002"]
-    assert {pair.sequence for pair in one} == {"train1"}
-    assert blur_sharp_folders.set_name(f"{tmp_path}/g/test/") == "g_test"
-    assert blur_sharp_folders.set_name(f"{tmp_path}/g") == "g"
 
 
 def test_input_and_target_folders_are_understood_and_count_as_one_sequence(tmp_path: Path) -> None:
@@ -67,13 +38,6 @@ def test_input_and_target_folders_are_understood_and_count_as_one_sequence(tmp_p
     with pytest.raises(SettingError) as error:
         data(tmp_path / "d")
     assert (error.value.key, error.value.got) == ("data.validation", 1)
-
-
-def test_partners_may_have_another_format(tmp_path: Path) -> None:
-    blurred_pair(tmp_path / "s", "a")
-    (tmp_path / "s" / "blur" / "a.png").rename(tmp_path / "s" / "blur" / "a.PNG")
-    (pair,) = blur_sharp_folders.find_sequences(tmp_path / "s", setting="data.root")
-    assert pair.files == [tmp_path / "s" / "sharp" / "a.png", tmp_path / "s" / "blur" / "a.PNG"]
 
 
 def test_frames_and_sequences_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -97,19 +61,6 @@ def test_folders_that_are_no_sequence_are_named_and_hidden_or_empty_ones_are_not
     assert [line.split(" holds no pairs")[0] for line in named] == [
         f"{tmp_path}/g/train/{name}" for name in ("bare", "loose", "other")
     ]
-
-
-def test_folders_beside_those_of_one_sequence_are_left_alone(tmp_path: Path) -> None:
-    blurred_pair(tmp_path / "s", "a")
-    photo(tmp_path / "s" / "blur_gamma" / "a.png")
-    assert [pair.name for pair in blur_sharp_folders.find_sequences(tmp_path / "s", setting="data.root")] == ["a"]
-
-
-def test_two_frames_of_one_name_in_one_sequence_are_refused(tmp_path: Path) -> None:
-    blurred_pair(tmp_path / "g" / "s", "a")
-    blurred_pair(tmp_path / "g" / "s", "a", seed=1, folders=("input", "target"))
-    with pytest.raises(DataProblem, match=r"s/target/a\.png: has the name of .*s/sharp/a\.png"):
-        blur_sharp_folders.find_sequences(tmp_path / "g", setting="data.root")
 
 
 # --- splits ---
@@ -190,24 +141,6 @@ def test_one_frame_sequences_are_held_out_whole_or_not_at_all(tmp_path: Path) ->
     assert (error.value.key, error.value.got) == ("data.validation", "last_frames")
 
 
-@given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), count=st.integers(-1, 7))
-def test_a_split_loses_no_frame_and_cuts_no_sequence(sizes: list[int], count: int) -> None:
-    pairs = [Pair(f"s{s}/{k}", Path(f"s{s}/{k}"), None, f"s{s}") for s, size in enumerate(sizes) for k in range(size)]
-    if not 1 <= count < len(sizes):
-        with pytest.raises(SettingError) as error:
-            blur_sharp_folders.hold_out_sequences(pairs, count)
-        assert (error.value.key, error.value.got) == ("data.validation", count)
-    else:
-        train, held_out = blur_sharp_folders.hold_out_sequences(pairs, count)
-        assert train + held_out == pairs
-        assert len({p.sequence for p in train}) == len(sizes) - count
-        assert not {p.sequence for p in train} & {p.sequence for p in held_out}
-    if max(sizes) > 1:
-        train, held_out = blur_sharp_folders.hold_out_frames(pairs)
-        assert sorted(train + held_out, key=pairs.index) == pairs
-        assert {p.sequence for p in train} == {p.sequence for p in pairs}
-
-
 def test_a_sequence_name_in_two_splits_is_a_warning(tmp_path: Path) -> None:
     gopro(tmp_path / "g")
     (tmp_path / "g" / "test" / "test0").rename(tmp_path / "g" / "test" / "train1")
@@ -285,14 +218,6 @@ def test_a_copy_of_the_sharp_image_is_warned_of_and_a_slight_blur_is_not(tmp_pat
     assert str(folder / "blur" / "000001.png") in copied.warnings[0]
 
 
-def test_a_blurred_image_is_less_sharp_and_one_pixel_is_neither(tmp_path: Path) -> None:
-    source = read_rgb8(photo(tmp_path / "a.png"))
-    with Image.open(tmp_path / "a.png") as file:
-        file.filter(ImageFilter.BoxBlur(2)).save(tmp_path / "b.png")
-    assert sharpness(read_rgb8(tmp_path / "b.png")) < sharpness(source)
-    assert np.isnan(sharpness(source[:, :1]))
-
-
 @pytest.mark.parametrize(("height", "width"), [(1, 30), (30, 1), (10, 40)])
 def test_images_too_small_to_be_scored_are_refused(tmp_path: Path, height: int, width: int) -> None:
     gopro(tmp_path / "g")
@@ -300,20 +225,6 @@ def test_images_too_small_to_be_scored_are_refused(tmp_path: Path, height: int, 
         photo(tmp_path / "g" / "test" / "test0" / part / "000000.png", height, width)
     with pytest.raises(DataProblem, match=rf"{width}x{height} px, expected sides of at least 11 px \(SSIM's window\)"):
         data(tmp_path / "g", validation=str(tmp_path / "g")).prepare()
-
-
-def test_grey_pairs_and_odd_sizes_are_read(tmp_path: Path) -> None:
-    blurred_pair(tmp_path / "s", "a", height=33, width=47)
-    for part in ("blur", "sharp"):
-        with Image.open(tmp_path / "s" / part / "a.png") as file:
-            file.convert("L").save(tmp_path / "s" / part / "a.png")
-    pairs = blur_sharp_folders.find_sequences(tmp_path / "s", setting="data.root")
-    check_pairs(pairs, 1, setting="data.root")
-    sample = WholeImages(pairs, scale=1)[0]
-    assert sample["lq"].shape == (3, 33, 47)
-    assert sample["gt"].shape == (1, 33, 47)
-    crop = TrainingCrops(pairs, scale=1, patch_size=16, count=1, seed=0)[0]
-    assert crop["lq"].shape == crop["gt"].shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -362,16 +273,6 @@ def test_a_folder_without_pairs_is_told_what_it_needs(tmp_path: Path) -> None:
 # --- crops ---
 
 
-def test_crops_of_a_pair_show_the_same_place_whole_and_unchanged(tmp_path: Path) -> None:
-    gopro(tmp_path / "g", train=1)
-    pairs = blur_sharp_folders.find_sequences(tmp_path / "g" / "train", setting="data.root")
-    twins = [Pair(pair.name, pair.gt, pair.gt, pair.sequence) for pair in pairs]
-    for i in range(10):
-        sample = TrainingCrops(twins, scale=1, patch_size=20, count=10, seed=3)[i]
-        assert torch.equal(sample["lq"], sample["gt"])
-        assert sample["degradation"] == "prepared"
-
-
 def test_sharp_photos_are_blurred_alike_for_the_same_seed_and_number(tmp_path: Path) -> None:
     photos = [photo(tmp_path / "p" / f"{k}.png", 60, 70, seed=k) for k in range(3)]
     synthetic = data(tmp_path / "p", degradations=[MotionBlur()], validation=1)
@@ -407,31 +308,6 @@ def test_pairs_and_photos_can_be_mixed(tmp_path: Path) -> None:
     mixed = DeblurData(root=roots, patch_size=16, degradations=[MotionBlur()], validation=str(tmp_path / "g"))
     assert [pair.lq is None for pair in mixed.train_pairs] == [False] * 6 + [True]
     mixed.prepare()
-
-
-def test_a_degradation_sees_around_the_crop_what_it_asks_for(tmp_path: Path) -> None:
-    photo(tmp_path / "a.png", 60, 50)
-    seen: list[tuple[int, ...]] = []
-
-    class Shift:
-        margin = 8
-
-        def __call__(self, lq: torch.Tensor, random: np.random.Generator) -> tuple[torch.Tensor, str]:
-            seen.append(tuple(lq.shape[1:]))
-            return lq.roll(8, -1), "shift"
-
-    def crop(patch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        pairs = find_pairs(str(tmp_path), 1)
-        sample = TrainingCrops(pairs, scale=1, patch_size=patch_size, count=1, seed=0, degradations=[Shift()])[0]
-        return sample["lq"], sample["gt"]
-
-    lq, gt = crop(20)
-    assert seen.pop() == (36, 36)
-    assert torch.equal(lq[:, :, 8:], gt[:, :, :-8])
-    crop(47)
-    assert seen.pop() == (49, 49)
-    crop(50)
-    assert seen.pop() == (50, 50)
 
 
 def test_the_frames_at_hand_are_pairs_of_one_scene(shared_data: Path) -> None:

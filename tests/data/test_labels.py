@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from restore.data.labels import Labels
-from restore.data.pair_reader import labels_to_side
 from restore.io.errors import SettingError
 
 Array = NDArray[Any]
@@ -118,17 +117,6 @@ def test_one_hot_is_a_partition_and_colours_are_the_palettes() -> None:
     assert torch.equal(planes.argmax(0), classes[0].long())
     shown = Labels(palette=PALETTE).encode(classes)
     assert np.array_equal((shown * 255).round().permute(1, 2, 0).numpy(), colours(classes[0].numpy()))
-
-
-@settings(max_examples=60, deadline=None)
-@given(height=st.integers(1, 40), width=st.integers(1, 40), side=st.integers(1, 60))
-def test_labels_are_resized_without_new_classes_and_as_images_are(height: int, width: int, side: int) -> None:
-    classes = torch.from_numpy(np.random.default_rng(0).integers(0, 7, (1, height, width), dtype=np.uint8))
-    resized = labels_to_side(classes, side)
-    assert min(resized.shape[1:]) == side
-    assert set(resized.flatten().tolist()) <= set(classes.flatten().tolist())
-    if side >= min(height, width):  # enlarging loses none
-        assert set(resized.flatten().tolist()) == set(classes.flatten().tolist())
 
 
 def test_an_index_beyond_the_classes_is_counted(tmp_path: Path) -> None:

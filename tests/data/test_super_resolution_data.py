@@ -1,30 +1,13 @@
 import contextlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from restore.data.checks import check_pairs
-from restore.data.datasets import TrainingCrops, WholeImages
-from restore.data.pairs import DataProblem, Pair, find_pairs, set_name
-from restore.data.photos import EMBEDDED, embedded
+from restore.data.pairs import DataProblem, find_pairs
 from restore.data.super_resolution import SuperResolutionData
 from restore.image.reading import read_rgb8
-from restore.ops.resize import resize_8bit
 from tests.conftest import photo
-
-
-def crops(pairs: list[Pair], **changes: object) -> TrainingCrops:
-    arguments: dict[str, object] = {"scale": 2, "patch_size": 16, "count": 100, "seed": 0} | changes
-    return TrainingCrops(pairs, **arguments)  # type: ignore[arg-type]
-
-
-def test_embedded_photos_are_files_of_the_installed_library() -> None:
-    assert not set(EMBEDDED["photos_train"]) & set(EMBEDDED["photos_held_out"])
-    for name in EMBEDDED:
-        assert all(file.is_file() for file in embedded(name))
 
 
 def test_a_flat_folder_an_hr_folder_and_a_div2k_root_are_understood(tmp_path: Path) -> None:
@@ -56,52 +39,6 @@ def test_several_roots_are_one_set_and_some_images_can_be_held_out(tmp_path: Pat
     assert [p.name for p in data.validation_sets["one_held_out"]] == ["1"]
 
 
-def test_set_names_are_folder_names(tmp_path: Path) -> None:
-    assert set_name(f"{tmp_path}/Set5/") == "Set5"
-    assert set_name("photos_held_out") == "photos_held_out"
-
-
-def test_a_sample_depends_on_seed_and_number_alone(tmp_path: Path) -> None:
-    pairs = [Pair(f"{k}", photo(tmp_path / f"{k}.png", seed=k)) for k in range(2)]
-    one, again, other = crops(pairs), crops(pairs, count=7), crops(pairs, seed=1)
-    for i in (5, 0, 3):
-        assert torch.equal(one[i]["lq"], again[i]["lq"])
-        assert one[i]["name"] == again[i]["name"]
-    assert any(not torch.equal(one[i]["gt"], other[i]["gt"]) for i in range(4))
-    of_one_image = [one[i]["gt"] for i in range(20) if one[i]["name"] == "0"]
-    assert len({crop.numpy().tobytes() for crop in of_one_image}) > 5
-
-
-def test_lq_is_the_eight_bit_shrink_of_the_crop(tmp_path: Path) -> None:
-    sample = crops([Pair("a", photo(tmp_path / "a.png"))])[0]
-    assert sample["gt"].shape == (3, 16, 16)
-    shrunk = resize_8bit((sample["gt"] * 255).round().to(torch.uint8), 0.5)
-    assert torch.equal(sample["lq"], shrunk / 255)
-
-
-def test_prepared_crops_show_the_same_place(tmp_path: Path) -> None:
-    gt = photo(tmp_path / "gt.png", 64, 80)
-    # every small pixel is the mean of its 2x2 block: wherever the crop lies, averaging gt's crop gives lq's
-    pixels = np.array(Image.open(gt)).astype(float)
-    small = pixels.reshape(32, 2, 40, 2, 3).mean((1, 3)).round().astype(np.uint8)
-    Image.fromarray(small).save(tmp_path / "lq.png")
-    dataset = crops([Pair("a", gt, tmp_path / "lq.png")])
-    for i in range(30):
-        sample = dataset[i]
-        means = torch.nn.functional.avg_pool2d(sample["gt"][None], 2)[0]
-        assert (means - sample["lq"]).abs().max() < 0.6 / 255 + 1e-6
-
-
-def test_whole_images_are_cut_to_the_scale_and_grey_keeps_one_channel(tmp_path: Path) -> None:
-    colour = photo(tmp_path / "c.png", 41, 50)
-    Image.open(photo(tmp_path / "t.png", 20, 20)).convert("L").save(tmp_path / "g.png")
-    images = WholeImages([Pair("c", colour), Pair("g", tmp_path / "g.png")], scale=4)
-    assert images[0]["gt"].shape == (3, 40, 48)
-    assert images[0]["lq"].shape == (3, 10, 12)
-    assert images[1]["gt"].shape == (1, 20, 20)
-    assert images[1]["lq"].shape == (3, 5, 5)
-
-
 def test_prepare_keeps_training_images_while_they_fit(tmp_path: Path) -> None:
     for k in range(4):
         photo(tmp_path / "s" / f"{k}.png", 30, 30, seed=k)
@@ -124,34 +61,6 @@ def test_prepare_keeps_training_images_while_they_fit(tmp_path: Path) -> None:
             assert torch.equal(data.cache.get(path, read_rgb8), pixels)
             there += 1
     assert there == 2
-
-
-def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for k in range(3):
-        photo(tmp_path / f"{k}.png", seed=k)
-    opened: list[Path] = []
-    read = Path.read_bytes
-
-    def counted(path: Path) -> bytes:
-        opened.append(path)
-        return read(path)
-
-    monkeypatch.setattr(Path, "read_bytes", counted)
-    check_pairs(find_pairs(str(tmp_path), 2), 2, setting="data.root")
-    assert sorted(opened) == [tmp_path / f"{k}.png" for k in range(3)]
-
-
-def test_a_fingerprint_follows_content_and_names(tmp_path: Path) -> None:
-    def fingerprint() -> str:
-        return check_pairs(find_pairs(str(tmp_path / "s"), 2), 2, setting="data.root").fingerprint
-
-    photo(tmp_path / "s" / "a.png")
-    first = fingerprint()
-    assert fingerprint() == first
-    (tmp_path / "s" / "a.png").rename(tmp_path / "s" / "b.png")
-    renamed = fingerprint()
-    photo(tmp_path / "s" / "b.png", seed=1)
-    assert len({first, renamed, fingerprint()}) == 3
 
 
 def test_all_problems_of_a_set_come_in_one_error(tmp_path: Path) -> None:

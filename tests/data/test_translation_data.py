@@ -1,4 +1,3 @@
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from restore.data.ab_folders import Layout
-from restore.data.pair_reader import DecodedPair, to_side
+from restore.data.pair_reader import DecodedPair
 from restore.data.pairs import DataProblem, Pair
 from restore.data.sampling import RunSampler
 from restore.data.translation import TranslationData
@@ -104,12 +103,6 @@ def test_side_by_side_is_cut_in_halves(tmp_path: Path, width: int) -> None:
         expected = (left, right) if direction == "a_to_b" else (right, left)
         assert torch.equal(sample["lq"], expected[0])
         assert torch.equal(sample["gt"], expected[1])
-
-
-def test_an_odd_middle_column_belongs_to_no_half() -> None:
-    whole = torch.arange(7).expand(1, 1, 7)
-    gt, lq = Pair("a", Path("a"), Path("a"), lq_half="left").split([whole])
-    assert (lq.flatten().tolist(), gt.flatten().tolist()) == ([0, 1, 2], [4, 5, 6])
 
 
 def test_photos_alone_become_contours_and_photos(tmp_path: Path) -> None:
@@ -252,17 +245,6 @@ def test_sizes_load_then_crop_and_validation_at_the_crops_size(tmp_path: Path) -
     assert jitter.images(jitter.validation_sets["s_val"])[0]["gt"].shape == (3, 16, 24)
     plain = data(root)
     assert plain.images(plain.validation_sets["s_val"])[0]["gt"].shape == (3, 40, 61)
-
-
-@settings(max_examples=40, deadline=None)
-@given(height=st.integers(1, 50), width=st.integers(1, 50), side=st.integers(1, 70), level=st.integers(0, 255))
-def test_the_shorter_side_is_what_was_asked_for(height: int, width: int, side: int, level: int) -> None:
-    flat = torch.full((3, height, width), level, dtype=torch.uint8)
-    resized = to_side(flat, side)
-    assert min(resized.shape[1:]) == side
-    assert abs(max(resized.shape[1:]) - max(height, width) * side / min(height, width)) <= 1
-    assert (resized == level).all()
-    assert to_side(flat, None) is flat
 
 
 def test_random_degradations_are_drawn_anew_and_fixed_ones_once(tmp_path: Path) -> None:
@@ -426,14 +408,6 @@ def test_an_empty_folder_is_told_what_it_needs(tmp_path: Path, degradations: lis
     assert error.value.key == "data.root"
     assert "holds no images" in error.value.problems[0]
     assert part in error.value.problems[0]
-
-
-def test_problems_of_data_come_out_of_other_processes_as_they_are() -> None:
-    problem = DataProblem("data", [f"{k}.png: damaged" for k in range(25)])
-    again = pickle.loads(pickle.dumps(problem))
-    assert (str(again), again.key, again.problems) == (str(problem), "data", problem.problems)
-    assert str(problem).splitlines()[0] == "data: 25 problems with the data; mend or remove the files:"
-    assert str(problem).splitlines()[-1] == "  ... and 5 more"
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
