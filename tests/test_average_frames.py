@@ -38,11 +38,11 @@ def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -
     [
         (["frames=4"], ["frames is 4", "odd"]),
         (["frames=1"], ["frames is 1", "at least 3"]),
-        (["frames=9"], ["holds 6 pictures", "frames=9"]),
-        (["input=gone"], ["gone", "not a folder"]),
-        (["input=clip/f000.png"], ["f000.png", "not a folder"]),
-        (["output=clip/pairs"], ["into the input"]),
-        (["output=."], ["into the input"]),
+        (["frames=9"], ["input is ", "frames=9", "holds 6"]),
+        (["input=gone"], ["input is ", "gone", "a folder with the frames"]),
+        (["input=clip/f000.png"], ["input is ", "f000.png"]),
+        (["output=clip/pairs"], ["output is ", "outside the input"]),
+        (["output=."], ["output is ", "outside the input"]),
         (["input=mixed", "frames=3"], ["input: 2 problems", "f004.png has 8x20 px, expected 16x20 px", "f005.png"]),
         (["output=plain/x", "frames=3"], ["output is ", "plain/x/clip", "Not a directory"]),
     ],
@@ -78,7 +78,8 @@ def test_pairs_of_another_call_are_neither_mixed_with_nor_replaced(cli: Cli, tmp
     for settings in (["input=clip", "frames=3"], ["input=other/clip", "frames=5"]):
         outcome = cli("average_frames", *settings, "output=set")
         assert outcome.status == 1
-        assert "set/clip/blur already holds files; name another output, or remove" in outcome.err
+        assert "output is " in outcome.err
+        assert "set/clip/blur, expected a folder without files" in outcome.err
     assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.png")} == before
 
 
