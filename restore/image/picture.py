@@ -6,7 +6,7 @@ to write a file of the same kind.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class Picture:
     def rgb8(self) -> Tensor:
         """uint8, (3, H, W); 16 bit is rounded to 8, grey is repeated three times."""
         pixels = quantise(to_float(self.pixels), 255) if self.peak > 255 else self.pixels
-        return torch.as_tensor(pixels).expand(3, -1, -1)
+        return pixels.expand(3, -1, -1)
 
     def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None) -> "Picture":
         """An image of the same kind (bit depth, greyness, profile, metadata) from other pixels.
@@ -84,7 +84,11 @@ def to_float(pixels: Tensor) -> Tensor:
     return pixels.to(torch.float32) / (65535 if pixels.dtype == torch.uint16 else 255)
 
 
-def quantise(image: Any, peak: int) -> Any:
+@overload
+def quantise(image: Tensor, peak: int) -> Tensor: ...
+@overload
+def quantise(image: None, peak: int) -> None: ...
+def quantise(image: Tensor | None, peak: int) -> Tensor | None:
     """Float (C, H, W) to uint8 or uint16 with white at ``peak``, 255 or 65535; clamped and rounded; None stays None."""
     if image is None:
         return None

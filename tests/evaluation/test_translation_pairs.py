@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from restore.data.labels import Labels
 from restore.evaluation.translation_pairs import labels_as_trained, source_of
-from restore.inference.restorer import Identity
+from restore.inference.baselines import Identity
 from restore.io.errors import SettingError
 
 TRAINED = {
