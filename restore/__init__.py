@@ -16,11 +16,11 @@ def load(ckpt_path: str, *, scale: float | None = None, zero_shot: Any = None, *
 
     Args:
         scale: needed by ``zero_shot`` and ``bicubic``.
-        zero_shot: how ``zero_shot`` trains, a dict of :class:`restore.config.inference.Adaptation`'s settings.
+        zero_shot: how ``zero_shot`` trains, a dict of :class:`restore.config.inference.ZeroShotTraining`'s settings.
         settings: those of :class:`restore.config.inference.Inference`.
     """
-    from restore.config.inference import Adaptation, Inference
+    from restore.config.inference import Inference, ZeroShotTraining
     from restore.inference.load import open_restorer
 
-    adaptation = Adaptation(**(zero_shot or {}))
-    return open_restorer(ckpt_path, scale=scale, inference=Inference(**settings), adaptation=adaptation)
+    training = ZeroShotTraining(**(zero_shot or {}))
+    return open_restorer(ckpt_path, scale=scale, inference=Inference(**settings), zero_shot=training)

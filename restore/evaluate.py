@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
-from restore.config.inference_settings import inference_settings
+from restore.config.inference import inference_settings
 from restore.distributed.signals import stopping
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable

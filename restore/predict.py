@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
 from restore.config.errors import UserError
-from restore.config.inference_settings import inference_settings
+from restore.config.inference import inference_settings
 from restore.distributed.signals import stopping
 from restore.inference.output_paths import plan
 from restore.io.errors import SettingError

@@ -108,7 +108,7 @@ def test_kinds_of_pictures_are_kept(cli: Cli, tmp_path: Path) -> None:
         (["input=in/*", "output=one.png"], ["one.png", "both"]),
         (["input=same"], ["both become"]),
         (["input=in/a.png", "scale=null"], ["scale", "not given"]),
-        (["input=in/a.png", "ckpt_path=in/a.png"], ["in/a.png", "damaged or not a checkpoint"]),
+        (["input=in/a.png", "ckpt_path=in/a.png"], ["ckpt_path is in/a.png", "a sound checkpoint"]),
         (["input=in", "output=in/a.png/x"], ["output is in/a.png/x", "Not a directory"]),
         (["input=in/a.png", "memory_gb=0"], ["memory_gb", "above 0"]),
         (["input=in/a.png", "scale=0"], ["scale", "0", "at least 1"]),
@@ -276,7 +276,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(cli: Cli, tmp_path: Path
     from restore.inference import load
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(load._OPENERS, "bicubic", lambda scale, inference, adaptation: Looking(2))
+        patch.setitem(load._OPENERS, "bicubic", lambda scale, inference, training: Looking(2))
         assert cli("predict", *BICUBIC, "input=in").status == 0
     assert len(resident) == 60
     frame = 200 * 300 * 3 * 5  # a picture and its result, 8 bit

@@ -164,15 +164,15 @@ def test_cancelling_leaves_the_best_so_far(number: int, status: int, devices: in
     ("overrides", "words"),
     [
         (["scale=1"], "model.scale is 1"),
-        ([], "scale is not given, and ckpt_path=zero_shot has none of its own"),
+        ([], "scale is not given, expected a number, because ckpt_path=zero_shot has none of its own"),
         (["scale=2", "zero_shot.max_steps=0"], "zero_shot.max_steps is 0"),
         (["scale=2", "max_seconds=0"], "max_seconds is 0"),
         (["scale=2", "zero_shot.model.width=wide"], "zero_shot.model.width is 'wide'"),
         (["scale=2", "zero_shot.model.depht=3"], "did you mean zero_shot.model.depth"),
         (["scale=2", "zero_shot.data.patch_size=0"], "data.patch_size is 0"),
         (["scale=2", "zero_shot.model.lr=0.0"], "model.lr is 0"),
-        (["scale=2", "zero_shot.data.image=in.png"], "the picture comes from input or benchmarks"),
-        (["scale=2", "zero_shot.model.scale=3.0"], "set scale instead"),
+        (["scale=2", "zero_shot.data.image=in.png"], "zero_shot.data.image is in.png"),
+        (["scale=2", "zero_shot.model.scale=3.0"], "zero_shot.model.scale is 3.0"),
         (["scale=8", "zero_shot.model.kernel=estimate"], "scale is 8, expected 2, 3 or 4"),
         (["scale=2", "pool_window=48"], "pool_window is 48, expected null, because zero_shot takes no mean"),
         (["scale=2", "devices=0"], "devices is 0"),
@@ -193,7 +193,7 @@ def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], 
         (["output=out.jpg"], "output is out.jpg, expected a format that holds the image's transparency"),
         (["output=in.png/out.png"], "in.png"),
         (["memory_gb=0.0001"], "memory_gb=0.0001 holds no tile"),
-        (["memory_gb=0.0005", "scale=8", "tile=16"], "but zero-shot holds its result of 96x72 px whole"),
+        (["memory_gb=0.0005", "scale=8", "tile=16"], "because zero-shot holds its result of 96x72 px whole"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_training(
@@ -201,7 +201,7 @@ def test_what_cannot_be_written_is_said_before_the_training(
 ) -> None:
     Image.fromarray(ramp(9, 12, 4)).save("in.png")
     trained = list[Any]()
-    monkeypatch.setattr("restore.inference.zero_shot.Trainer.fit", lambda *given, **named: trained.append(given))
+    monkeypatch.setattr("restore.inference.single_image_training.Trainer.fit", lambda *given, **named: trained.append(given))
     outcome = cli("predict", *TINY, "input=in.png", "scale=2", *overrides)
     assert outcome.status == 1
     assert words in " ".join(outcome.err.split())

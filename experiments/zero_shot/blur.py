@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import track
 from torch import Tensor
 
-from restore.config.inference import Adaptation, Inference
+from restore.config.inference import Inference, ZeroShotTraining
 from restore.image import reading
 from restore.inference.load import open_restorer
 from restore.metrics.protocols import protocol
@@ -62,10 +62,10 @@ def compared(k: int, name: str) -> dict[str, str]:
 
 def enlarged(lq: Tensor, steps: int, model: dict[str, Any], data: dict[str, Any] | None = None) -> Tensor:
     """By zero-shot super-resolution, in bfloat16."""
-    adaptation = Adaptation(max_steps=steps, model=model, data=data or {})
-    return open_restorer(
-        "zero_shot", scale=SCALE, adaptation=adaptation, inference=Inference(precision="bf16")
-    ).restore(lq)
+    training = ZeroShotTraining(max_steps=steps, model=model, data=data or {})
+    return open_restorer("zero_shot", scale=SCALE, zero_shot=training, inference=Inference(precision="bf16")).restore(
+        lq
+    )
 
 
 def middle(photo: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from experiments.zero_shot import listing
-from restore.config.inference import Adaptation, Inference
+from restore.config.inference import Inference, ZeroShotTraining
 from restore.image import reading
 from restore.inference.load import open_restorer
 from restore.metrics.protocols import protocol
@@ -69,8 +69,8 @@ def ours(name: str) -> Iterator[dict[str, str]]:
     """One training per budget, in bfloat16."""
     lq, gt = pair(name)
     for steps in STEPS:
-        inference, adaptation = Inference(precision="bf16"), Adaptation(max_steps=steps)
-        restorer = open_restorer("zero_shot", scale=SCALE, inference=inference, adaptation=adaptation)
+        inference, training = Inference(precision="bf16"), ZeroShotTraining(max_steps=steps)
+        restorer = open_restorer("zero_shot", scale=SCALE, inference=inference, zero_shot=training)
         started = time.process_time()
         pred = restorer.restore(lq)
         yield row(name, "restore", steps, time.process_time() - started, score(pred, gt))

@@ -4,7 +4,7 @@ import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +13,6 @@ from restore.checkpoints import model_card
 from restore.checkpoints.checksum import is_sound
 from restore.checkpoints.model_card import FORMAT, NotOurs
 from restore.io.errors import SettingError
-
-Weights = Literal["ema", "raw"]
 
 # what torch.load, and a look into its result, were seen to raise on other files and on flipped or missing bytes
 LOADING_ERRORS = (
@@ -106,7 +104,7 @@ def content(path: Path, *, setting: str) -> Any:
         raise SettingError(setting, path, f"{expected}, {reason}", "use another") from error
 
 
-def network_weights(checkpoint: Mapping[str, Any], weights: Weights) -> dict[str, Tensor]:
+def network_weights(checkpoint: Mapping[str, Any], weights: str) -> dict[str, Tensor]:
     """The network's state: the moving average where there is one, unless ``raw`` is asked for.
 
     Raises:

@@ -14,6 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from restore.checkpoints.renames import current_target
+from restore.config.signatures import check_types
 
 ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
 
@@ -106,21 +107,10 @@ def _targets(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
 
 
 def _check_types(target: Any, node: DictConfig, path: str) -> None:
-    """Hold plain values against the constructor's annotations."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    function = target.__init__ if inspect.isclass(target) else target
-    for key, parameter in inspect.signature(function).parameters.items():
-        hint = parameter.annotation
-        if key not in node or hint is inspect.Parameter.empty or isinstance(hint, str) or _holds_targets(node[key]):
-            continue
-        value = OmegaConf.to_container(node[key], resolve=True) if OmegaConf.is_config(node[key]) else node[key]
-        try:
-            TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True)).validate_python(value)
-        except ValidationError as error:
-            # one for each type of a union; which of them was meant nobody knows
-            details = dict.fromkeys(each["msg"][0].lower() + each["msg"][1:] for each in error.errors())
-            raise ValueError(f"{path}.{key} is {value!r}: {', or '.join(details)}") from error
+    """Compare plain values with the constructor's annotations."""
+    values: Any = {key: node[key] for key in node if not _holds_targets(node[key])}
+    plain = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in values.items()}
+    check_types(target, plain, path)
 
 
 def _holds_targets(value: Any) -> bool:

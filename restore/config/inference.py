@@ -1,11 +1,27 @@
-"""Settings of a restoration: how a network is run, and how zero-shot super-resolution trains."""
+"""Settings of inference: how a network is run, how zero-shot super-resolution trains, and both from a configuration.
+
+The dataclasses are the schemas of the commands as well (:mod:`restore.config.schemas`), so each setting and its default
+stand here alone. Imports neither Hydra nor torch.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from restore.io.errors import SettingError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_CHOICES = {
+    "weights": ("ema", "raw"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+    "precision": ("32", "bf16"),
+    "self_ensemble": ("auto", "true", "false"),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)  # not frozen: OmegaConf makes settings of a frozen class read-only
 class Inference:
     """How a network is run.
 
@@ -16,62 +32,56 @@ class Inference:
         tile: ``auto`` (the largest that fits ``memory_gb``; the whole image when it does), ``none``, or lq pixels.
         tile_overlap: lq pixels around a tile, blended with the neighbours, for a network whose output depends on
             the whole image; one with a finite receptive radius gets exactly that instead.
-        memory_gb: budget in GiB.
+        memory_gb: budget in GiB, of ``tile=auto``.
         pool_window: lq pixels; a network that takes means over the whole image takes them over so many pixels around
             each position instead, best over the side of its training crops. None: the whole image.
-        self_ensemble: ``true`` averages over 8 flips and turns, ``false`` does not; ``auto`` is the method's habit,
-            which is to do so for zero-shot alone.
+        self_ensemble: ``true`` averages over 8 flips and turns, ``false`` does not; ``auto``: zero-shot alone does so,
+            by the median.
+
+    Raises:
+        SettingError: a value outside these.
     """
 
-    weights: Literal["ema", "raw"] = "ema"
+    weights: str = "ema"
     device: str = "auto"
     precision: str = "32"
-    tile: str | int = "auto"
+    tile: str = "auto"
     tile_overlap: int = 32
     memory_gb: float = 4.0
     pool_window: int | None = None
-    self_ensemble: bool | str = "auto"
+    self_ensemble: str = "auto"
 
     def __post_init__(self) -> None:
-        choices = {
-            "device": ("auto", "cpu", "cuda", "mps"),
-            "precision": ("32", "bf16"),
-            "self_ensemble": ("auto", "true", "false"),
-            "weights": ("ema", "raw"),
-        }
-        for name, known in choices.items():
-            value = getattr(self, name)
-            # a boolean arrives as such from Python, and as "True" from YAML
-            if (str(value).lower() if name == "self_ensemble" else value) not in known:
-                raise ValueError(f"{name} is {value}, expected {', '.join(known)}")
-        if self.tile not in ("auto", "none") and (not str(self.tile).isdigit() or int(self.tile) < 1):
-            raise ValueError(f"tile is {self.tile}, expected auto, none or a side in lq pixels")
-        if self.tile_overlap < 0 or not self.memory_gb > 0:
-            raise ValueError(
-                f"tile_overlap is {self.tile_overlap} and memory_gb is {self.memory_gb}, "
-                "expected at least 0 and above 0"
-            )
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """Names of the settings."""
-        return [field.name for field in fields(cls)]
+        # Python gives a number and a boolean, YAML "96" and "True"
+        self.tile, self.self_ensemble = str(self.tile), str(self.self_ensemble).lower()
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise SettingError(name, getattr(self, name), ", ".join(known))
+        if self.tile not in ("auto", "none") and (not self.tile.isdigit() or int(self.tile) < 1):
+            raise SettingError("tile", self.tile, "auto, none or a side in lq pixels")
+        if self.tile_overlap < 0:
+            raise SettingError("tile_overlap", self.tile_overlap, "at least 0 lq pixels")
+        if not self.memory_gb > 0:
+            raise SettingError("memory_gb", self.memory_gb, "above 0 GiB")
 
     def ensemble(self, *, default: bool) -> bool:
-        """Whether to average over flips and turns; ``default`` is the method's habit."""
-        return default if self.self_ensemble == "auto" else str(self.self_ensemble).lower() == "true"
+        """Whether to average over flips and turns; ``default`` is what ``auto`` means for the method."""
+        return default if self.self_ensemble == "auto" else self.self_ensemble == "true"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adaptation:
-    """How zero-shot super-resolution trains on a picture.
+class ZeroShotTraining:
+    """How zero-shot super-resolution trains on an image.
 
     Attributes:
         max_steps: optimiser steps of each scale step, at most.
-        max_seconds: for training and enlarging one picture; None for no limit.
+        max_seconds: for training and enlarging one image; None for no limit.
         seed: of initial weights and crops.
         model: arguments of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, without ``scale``.
         data: arguments of :class:`restore.data.single_image.SingleImageData`, without ``image``, ``scale``, ``seed``.
+
+    Raises:
+        SettingError: a value out of bounds; ``model`` and ``data`` are checked where they are used.
     """
 
     max_steps: int = 1500
@@ -81,9 +91,48 @@ class Adaptation:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.max_steps < 1 or self.seed < 0:
-            raise ValueError(
-                f"zero_shot.max_steps is {self.max_steps} and seed is {self.seed}, expected at least 1 and at least 0"
-            )
+        if self.max_steps < 1:
+            raise SettingError("zero_shot.max_steps", self.max_steps, "at least 1")
+        if self.seed < 0:
+            raise SettingError("seed", self.seed, "at least 0")
         if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds is {self.max_seconds}, expected a number above 0, or null")
+            raise SettingError("max_seconds", self.max_seconds, "a number above 0, or null")
+
+
+# what zero-shot is made of; its settings can be changed, but not what they are settings of
+_ZERO_SHOT = {
+    "model": "restore.models.zero_shot.model.ZeroShotSuperResolution",
+    "data": "restore.data.single_image.SingleImageData",
+}
+
+
+def inference_settings(cfg: "DictConfig") -> dict[str, Any]:
+    """The arguments of ``open_restorer`` beside ``ckpt_path``.
+
+    Args:
+        cfg: of ``evaluate``, ``predict`` or ``serve``.
+
+    Raises:
+        SettingError: a value outside its range, or one that says again, under ``zero_shot``, what stands above it.
+    """
+    from omegaconf import OmegaConf
+
+    for name in ("devices", "threads"):
+        if cfg[name] is not None and cfg[name] < 1:
+            raise SettingError(name, cfg[name], "at least 1")
+    zero_shot: Any = OmegaConf.to_container(cfg.zero_shot, resolve=True)
+    for part, expected in _ZERO_SHOT.items():
+        given = zero_shot[part].pop("_target_")
+        if given != expected:
+            raise SettingError(f"zero_shot.{part}", given, expected, f"leave {part}@zero_shot.{part} out")
+        if zero_shot[part].pop("scale") != cfg.scale:
+            expected = f"{cfg.scale}, what scale is"
+            raise SettingError(f"zero_shot.{part}.scale", cfg.zero_shot[part].scale, expected, "set scale alone")
+    if zero_shot["data"].pop("image") is not None:
+        expected = "null, because the image comes from input or benchmarks"
+        raise SettingError("zero_shot.data.image", cfg.zero_shot.data.image, expected, "leave it out")
+    return {
+        "scale": cfg.scale,
+        "inference": Inference(**{each.name: cfg[each.name] for each in fields(Inference)}),
+        "zero_shot": ZeroShotTraining(max_seconds=cfg.max_seconds, seed=cfg.seed, **zero_shot),
+    }

@@ -1,7 +1,7 @@
 """What the root of each command's configuration must look like: keys, types, defaults.
 
 Hydra finds a schema by its name, as in the first line of ``defaults`` in ``conf/fit.yaml``. Groups below the root are
-held against the signatures of what they build, see :mod:`restore.config.build`.
+compared with the signatures of what they build, see :mod:`restore.config.build`.
 """
 
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -9,6 +9,8 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
+
+from restore.config.inference import Inference, ZeroShotTraining
 
 
 @dataclass
@@ -61,24 +63,35 @@ CheckConfig = make_dataclass(
 
 
 @dataclass
-class InferenceConfig:
-    """What ``evaluate`` and ``predict`` share."""
+class ZeroShotConfig:
+    """How ``ckpt_path=zero_shot`` trains; ``model`` and ``data`` as in ``restore fit model=zero_shot``."""
+
+    max_steps: int = ZeroShotTraining.max_steps
+    model: Any = MISSING
+    data: Any = MISSING
+
+
+@dataclass
+class InferenceConfig(Inference):
+    """What ``evaluate``, ``predict`` and ``serve`` share.
+
+    Attributes:
+        ckpt_path: a checkpoint file, shipped weights by name, other people's weights, ``zero_shot``, ``bicubic`` or
+            ``identity``.
+        scale: None: the checkpoint's; ``zero_shot`` and ``bicubic`` need one.
+        seed: of ``zero_shot``.
+        max_seconds: for one image, with ``zero_shot``: the best so far is the result.
+        devices: processes that share the images; with GPUs each takes one.
+        threads: of each process; None: the cores shared out. The same bytes need the same number.
+    """
 
     ckpt_path: str = "zero_shot"
     scale: float | None = None
-    weights: str = "ema"
-    device: str = "auto"
-    precision: str = "32"
-    tile: str = "auto"
-    tile_overlap: int = 32
-    memory_gb: float = 4.0
-    pool_window: int | None = None
-    self_ensemble: str = "auto"
-    seed: int = 0
-    max_seconds: float | None = None
+    seed: int = ZeroShotTraining.seed
+    max_seconds: float | None = ZeroShotTraining.max_seconds
     devices: int = 1
     threads: int | None = None
-    zero_shot: Any = MISSING
+    zero_shot: ZeroShotConfig = field(default_factory=ZeroShotConfig)
 
 
 @dataclass

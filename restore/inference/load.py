@@ -7,7 +7,7 @@ from typing import Any
 
 from restore.checkpoints import model_card
 from restore.checkpoints.model_card import NotOurs
-from restore.config.inference import Adaptation, Inference
+from restore.config.inference import Inference, ZeroShotTraining
 from restore.inference.baselines import Bicubic, Identity
 from restore.inference.network import NetworkRestorer
 from restore.inference.restorer import Restorer
@@ -19,11 +19,11 @@ from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.networks.contract import RestorationNetwork
 
 
-def _open_zero_shot(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
-    return ZeroShotRestorer(_given(scale, "zero_shot"), inference, adaptation)
+def _open_zero_shot(scale: float | None, inference: Inference, training: ZeroShotTraining) -> Restorer:
+    return ZeroShotRestorer(_given(scale, "zero_shot"), inference, training)
 
 
-def _open_bicubic(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
+def _open_bicubic(scale: float | None, inference: Inference, training: ZeroShotTraining) -> Restorer:
     return Bicubic(_given(scale, "bicubic"))
 
 
@@ -39,13 +39,13 @@ def _given(scale: float | None, ckpt_path: str) -> float:
     return scale
 
 
-def _open_identity(scale: float | None, inference: Inference, adaptation: Adaptation) -> Restorer:
+def _open_identity(scale: float | None, inference: Inference, training: ZeroShotTraining) -> Restorer:
     if scale not in (None, 1):
         raise SettingError("scale", f"{scale:g}", "1, because ckpt_path=identity changes nothing", "leave scale out")
     return Identity()
 
 
-_OPENERS: dict[str, Callable[[float | None, Inference, Adaptation], Restorer]] = {
+_OPENERS: dict[str, Callable[[float | None, Inference, ZeroShotTraining], Restorer]] = {
     "zero_shot": _open_zero_shot,
     "bicubic": _open_bicubic,
     "identity": _open_identity,
@@ -62,7 +62,7 @@ def open_restorer(
     *,
     scale: float | None = None,
     inference: Inference | None = None,
-    adaptation: Adaptation | None = None,
+    zero_shot: ZeroShotTraining | None = None,
 ) -> Restorer:
     """Open a checkpoint file, or what has a name: shipped weights, ``zero_shot``, ``bicubic``, ``identity``.
 
@@ -70,7 +70,7 @@ def open_restorer(
 
     Args:
         scale: needed by ``zero_shot`` and ``bicubic``; for a checkpoint it must be the trained one, or None.
-        inference: how a network is run. adaptation: how ``zero_shot`` trains.
+        inference: how a network is run. zero_shot: how ``zero_shot`` trains.
 
     Raises:
         ValueError, FileNotFoundError: what was given cannot restore, or not at that scale.
@@ -83,7 +83,7 @@ def open_restorer(
         if inference.pool_window is not None:
             expected = f"null, because {ckpt_path} takes no mean over the image"
             raise SettingError("pool_window", inference.pool_window, expected, "leave it out")
-        return _OPENERS[ckpt_path](scale, inference, adaptation or Adaptation())
+        return _OPENERS[ckpt_path](scale, inference, zero_shot or ZeroShotTraining())
     try:
         network = load_network(ckpt_path, inference.weights)
     except NotOurs as unknown:

@@ -13,29 +13,36 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from restore.config.inference import Adaptation
+from restore.config.inference import ZeroShotTraining
 from restore.config.log_filters import quieten
+from restore.config.signatures import check_names, check_types
 from restore.data.single_image import SingleImageData
 from restore.inference.restorer import Progress
 from restore.models.zero_shot.model import ZeroShotSuperResolution
 
 
-def untrained(scale: float, adaptation: Adaptation) -> ZeroShotSuperResolution:
+def untrained(scale: float, training: ZeroShotTraining) -> ZeroShotSuperResolution:
     """The model as its training begins.
 
     Raises:
-        ValueError: ``adaptation`` holds bad settings, of the model or of its data.
+        ValueError: ``training`` holds bad settings, of the model or of its data.
     """
-    SingleImageData(image=torch.zeros(3, 8, 8), **adaptation.data)
+    for target, values, path in (
+        (ZeroShotSuperResolution, training.model, "zero_shot.model"),
+        (SingleImageData, training.data, "zero_shot.data"),
+    ):
+        check_names(target, values, path)
+        check_types(target, values, path)
+    SingleImageData(image=torch.zeros(3, 8, 8), **training.data)
     with torch.random.fork_rng():
-        torch.manual_seed(adaptation.seed)
-        return ZeroShotSuperResolution(scale=scale, **adaptation.model)
+        torch.manual_seed(training.seed)
+        return ZeroShotSuperResolution(scale=scale, **training.model)
 
 
 def train(
     model: ZeroShotSuperResolution,
     lq: Tensor,
-    adaptation: Adaptation,
+    training: ZeroShotTraining,
     device: torch.device,
     *,
     use_bf16: bool,
@@ -47,12 +54,12 @@ def train(
         lq: float, (3, H, W), [0, 1].
     """
     quieten()
-    data = SingleImageData(image=lq.float(), scale=model.scale, seed=adaptation.seed, **adaptation.data)
+    data = SingleImageData(image=lq.float(), scale=model.scale, seed=training.seed, **training.data)
     trainer = Trainer(
         accelerator=device.type,
         devices=1,
         precision="bf16-mixed" if use_bf16 else "32-true",
-        max_steps=adaptation.max_steps * len(model.network.factors),
+        max_steps=training.max_steps * len(model.network.factors),
         max_epochs=1,
         logger=False,
         callbacks=[watch],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from restore.config.inference import Adaptation, Inference
+from restore.config.inference import Inference, ZeroShotTraining
 from restore.inference.baselines import Bicubic
 from restore.inference.restorer import Progress, Restorer, as_lq, pick_device, reporter
 from restore.io.errors import SettingError
@@ -91,7 +91,7 @@ class ZeroShotRestorer(Restorer):
 
     Args:
         scale: above 1, whole or not.
-        inference: how to run the network. adaptation: how to train it.
+        inference: how to run the network. training: how it is trained.
 
     Attributes:
         notes: what a result file should say about the image last restored.
@@ -99,13 +99,13 @@ class ZeroShotRestorer(Restorer):
 
     name = "zero_shot"
 
-    def __init__(self, scale: float, inference: Inference, adaptation: Adaptation) -> None:
+    def __init__(self, scale: float, inference: Inference, training: ZeroShotTraining) -> None:
         from restore.inference.single_image_training import untrained
 
-        self.scale, self.inference, self.adaptation = scale, inference, adaptation
+        self.scale, self.inference, self.training = scale, inference, training
         self.device = pick_device(inference.device)
         self.ensemble = inference.ensemble(default=True)
-        self.halo = untrained(scale, adaptation).network.halo  # so that bad settings are named before the first image
+        self.halo = untrained(scale, training).network.halo  # so that bad settings are named before the first image
 
     def bands(
         self,
@@ -132,15 +132,15 @@ class ZeroShotRestorer(Restorer):
             log.warning("an image of %dx%d px is too small to learn from; bicubic is used", *lq.shape[1:])
             self.notes = {BICUBIC: "throughout, the image is too small to learn from"}
             return Bicubic(self.scale).restore(lq)
-        if self.adaptation.max_seconds is not None:
-            deadline = min(deadline or float("inf"), time.monotonic() + self.adaptation.max_seconds)
+        if self.training.max_seconds is not None:
+            deadline = min(deadline or float("inf"), time.monotonic() + self.training.max_seconds)
         self.phase = "training"
-        model = untrained(self.scale, self.adaptation)
+        model = untrained(self.scale, self.training)
         model.steps.deadline, model.steps.cancel = deadline, cancel
         model.steps.tile = lambda size: tile_of(model.network, self.inference, size)
         self._refuse_too_large(lq, model.steps.tile)
         use_bf16 = self.inference.precision == "bf16"
-        train(model, lq, self.adaptation, self.device, use_bf16=use_bf16, watch=Watch(progress, deadline))
+        train(model, lq, self.training, self.device, use_bf16=use_bf16, watch=Watch(progress, deadline))
         if not model.steps.has_time:
             self.notes = {BICUBIC: "throughout, no time was left to enlarge"}
             return Bicubic(self.scale).restore(lq)

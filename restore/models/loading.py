@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 
 from restore.checkpoints import reader
-from restore.checkpoints.reader import LOADING_ERRORS, Weights
+from restore.checkpoints.reader import LOADING_ERRORS
 from restore.io.errors import SettingError
 from restore.networks.contract import RestorationNetwork
 
@@ -45,7 +45,7 @@ METHODS = {
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "generator.")  # of parallel, compiling and other wrappers
 
 
-def load_network(path: str | Path, weights: Weights = "ema") -> RestorationNetwork:
+def load_network(path: str | Path, weights: str = "ema") -> RestorationNetwork:
     """Rebuild the network of a checkpoint, in evaluation mode, on the CPU. Imports nothing of the training stack.
 
     Raises:
@@ -64,7 +64,7 @@ def load_network(path: str | Path, weights: Weights = "ema") -> RestorationNetwo
     return network.eval()
 
 
-def load_model(path: str | Path, weights: Weights = "ema") -> "RestorationModel":
+def load_model(path: str | Path, weights: str = "ema") -> "RestorationModel":
     """Rebuild the LightningModule of a checkpoint, in evaluation mode, on the CPU.
 
     Raises:

@@ -237,7 +237,7 @@ def tiles(workload: Workload) -> Iterator[Line]:
     image = reading.read(embedded("photos_held_out")[1]).rgb()
     whole = open_restorer(workload.ckpt_path, inference=Inference(tile="none")).restore(image)
     for tile in TILES:
-        pred = open_restorer(workload.ckpt_path, inference=Inference(tile=tile)).restore(image)
+        pred = open_restorer(workload.ckpt_path, inference=Inference(tile=str(tile))).restore(image)
         largest = 255 * float((pred - whole).abs().max())
         agreement = psnr(to_8bit(pred), to_8bit(whole))
         figures = f"largest deviation {largest:.2f} levels, {agreement:.1f} dB to the whole"

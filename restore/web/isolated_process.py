@@ -13,6 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+PRELOADED = ["restore.config.inference", "restore.inference.load", "restore.web.worker"]  # before a task is known
 POLL_EVERY = 0.1  # seconds between two checks of what ends a task
 MAX_BYTES = 10_000_000  # of a message; enough for the cards of some hundred checkpoints
 
@@ -48,9 +49,7 @@ def context() -> Any:
     known = multiprocessing.get_all_start_methods()
     chosen = multiprocessing.get_context("forkserver" if "forkserver" in known else "spawn")
     if "forkserver" in known:
-        chosen.set_forkserver_preload(
-            ["restore.config.inference_settings", "restore.inference.load", "restore.web.worker"]
-        )
+        chosen.set_forkserver_preload(PRELOADED)
     return chosen
 
 

@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore.config.inference_settings import inference_settings
+from restore.config.inference import inference_settings
 from restore.distributed.process_pool import assign_resources
 from restore.io.errors import SettingError
 from restore.web.isolated_process import ReportProgress, TaskError
@@ -129,10 +129,10 @@ def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int)
         picture = _read(source, job)
     part = None
     settings = inference_settings(cfg)
-    adaptation = dataclasses.replace(settings["adaptation"], max_seconds=job.seconds, seed=job.seed)
+    zero_shot = dataclasses.replace(settings["zero_shot"], max_seconds=job.seconds, seed=job.seed)
     if job.steps is not None:
-        adaptation = dataclasses.replace(adaptation, max_steps=job.steps)
-    restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], adaptation=adaptation)
+        zero_shot = dataclasses.replace(zero_shot, max_steps=job.steps)
+    restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], zero_shot=zero_shot)
     given = picture if restorer.input_kind == "rgb" else restorer.read(source)  # a label map: its pixels are classes
     if job.part_side is not None:
         (picture, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (picture, given))

@@ -397,11 +397,10 @@ def test_in_use_the_highest_trained_output_counts_and_travels_with_the_weights()
         assert torch.equal(other(picture), pred)
 
 
-@pytest.mark.parametrize("tile", [64, "64"])
-def test_tiles_are_refused_with_the_reason(tile: int | str) -> None:
+def test_tiles_are_refused_with_the_reason() -> None:
     with pytest.raises(SettingError, match="because instance norm takes its means") as error:
-        NetworkRestorer("tiny", tiny(2).network, Inference(tile=tile, device="cpu"))
-    assert (error.value.key, error.value.got) == ("tile", tile)
+        NetworkRestorer("tiny", tiny(2).network, Inference(tile="64", device="cpu"))
+    assert (error.value.key, error.value.got) == ("tile", "64")
 
 
 def test_a_picture_is_restored_whole_or_refused_when_it_does_not_fit() -> None:

@@ -1,0 +1,58 @@
+"""Inference needs torch alone: what it loads in a fresh process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import photo
+
+TRAINING = ("lightning", "torchmetrics", "kornia", "matplotlib")
+
+COMMAND = """
+import sys
+from restore.{command} import main
+for options in {runs}:
+    sys.argv = ["{command}", *options]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
+"""
+
+LOAD = """
+import restore, torch
+for name in ("super_resolution_x2", "deblur_narrow", "bicubic"):
+    restore.load(name, scale=2 if name == "bicubic" else None).restore(torch.rand(3, 8, 8))
+"""
+
+SERVE = """
+import importlib
+from restore.web.isolated_process import PRELOADED
+for name in PRELOADED:
+    importlib.import_module(name)
+"""
+
+PREDICT = [["input=a.png", "ckpt_path=bicubic", "scale=2"], ["input=a.png", "ckpt_path=super_resolution_x2"]]
+EVALUATE = [["benchmarks=[set]", "ckpt_path=super_resolution_x2"]]
+EXPORT = [["ckpt_path=deblur_narrow", "format=safetensors", "output=mine.safetensors"]]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(COMMAND.format(command="predict", runs=PREDICT), id="predict"),
+        pytest.param(COMMAND.format(command="evaluate", runs=EVALUATE), id="evaluate"),
+        pytest.param(COMMAND.format(command="export", runs=EXPORT), id="export"),
+        pytest.param(LOAD, id="restore.load"),
+        pytest.param(SERVE, id="serve"),
+    ],
+)
+def test_nothing_of_the_training_is_loaded(code: str, tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 8, 9)
+    photo(tmp_path / "set" / "HR" / "b.png", 24, 26)
+    code += f"\nimport sys\nprint('loaded', *(name for name in {TRAINING!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded"
