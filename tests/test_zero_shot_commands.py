@@ -201,7 +201,9 @@ def test_what_cannot_be_written_is_said_before_the_training(
 ) -> None:
     Image.fromarray(ramp(9, 12, 4)).save("in.png")
     trained = list[Any]()
-    monkeypatch.setattr("restore.inference.single_image_training.Trainer.fit", lambda *given, **named: trained.append(given))
+    monkeypatch.setattr(
+        "restore.inference.single_image_training.Trainer.fit", lambda *given, **named: trained.append(given)
+    )
     outcome = cli("predict", *TINY, "input=in.png", "scale=2", *overrides)
     assert outcome.status == 1
     assert words in " ".join(outcome.err.split())
