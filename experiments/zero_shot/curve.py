@@ -33,7 +33,7 @@ STEPS = (25, 50, 100, 200, 400, 800, 1500)
 def main() -> None:
     """Measure, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="pictures of Set5; none: draw curve.csv again")
+    parser.add_argument("names", nargs="*", help="images of Set5; none: draw curve.csv again")
     names = parser.parse_args().names
     if not names:
         with (HERE / "curve.csv").open() as file:
@@ -77,7 +77,7 @@ def ours(name: str) -> Iterator[dict[str, str]]:
 
 
 def theirs(name: str) -> Iterator[dict[str, str]]:
-    """One training, looked at on its way."""
+    """One training, measured as it goes on."""
     lq, gt = pair(name)
     for network, step, seconds in listing.training(lq, SCALE, STEPS[-1], seed=0):
         if step not in STEPS:
@@ -89,14 +89,14 @@ def theirs(name: str) -> Iterator[dict[str, str]]:
 
 
 def complete(rows: list[dict[str, str]]) -> dict[int, list[dict[str, str]]]:
-    """By number of steps, where every picture has them: a training ends when its learning rate has run down."""
+    """By number of steps, where every image has them: a training ends when its learning rate has run down."""
     count = len({row["image"] for row in rows})
     by_step = {step: [row for row in rows if int(row["steps"]) == step] for step in STEPS}
     return {step: own for step, own in by_step.items() if len(own) == count}
 
 
 def draw(rows: list[dict[str, str]]) -> None:
-    """Means over the pictures."""
+    """Means over the images."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for who, style in {"restore": "o-", "listing": "s--"}.items():
