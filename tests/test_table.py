@@ -19,7 +19,6 @@ import pytest
 import yaml
 from scipy import stats
 
-from restore.io.tables import Table, comma_separated, latex, markdown
 from restore.runs.comparison import compare, differing, find, read
 from restore.table import parse, versus
 from tests.conftest import Cli, subprocess_cli
@@ -188,13 +187,6 @@ def test_a_folder_that_looks_like_a_setting(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     run_folder(tmp_path / "seed=1")
     assert parse(["seed=1", "x/format=1", "runs=[a,'b,c']", "runs=d"]).runs == ["seed=1", "x/format=1", "a", "b,c", "d"]
-
-
-def test_formats_by_hand() -> None:
-    table = Table("A_b", ["run", "psnr_y"], [["_x_", "1 & 2"]])
-    assert markdown(table) == "A_b\n\n| run | psnr_y |\n|---|---|\n| \\_x\\_ | 1 \\& 2 |\n"
-    assert comma_separated(table) == "run,psnr_y\n_x_,1 & 2\n"
-    assert latex(table).splitlines()[3:7] == [r"\toprule", r"run & psnr\_y \\", r"\midrule", r"\_x\_ & 1 \& 2 \\"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean
 
 from experiments.readme import command
+from restore.io.tables import markdown_rows
 from restore.runs.results import paired
 
 HERE = Path(__file__).parent
@@ -21,21 +22,21 @@ def scores() -> str:
     rows = read("ablation.csv")
     seeds, benchmarks = unique(rows, "seed"), unique(rows, "benchmark")
     header = [f"{benchmark}, seed {seed}" for benchmark in benchmarks for seed in seeds]
-    lines = [f"| attention | {' | '.join(header)} |", "|---|" + "---|" * len(header)]
+    lines = [["attention", *header]]
     for kind in KINDS:
         cells = []
         for benchmark in benchmarks:
             for seed in seeds:
                 own = select(rows, attention=kind, seed=seed, benchmark=benchmark)
                 cells.append(f"{average(own, 'psnr_y'):.3f} / {average(own, 'ssim_y'):.4f}")
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([kind, *cells])
+    return markdown_rows(lines)
 
 
 def differences() -> str:
     """Gain compared with the others, image by image, averaged over seeds."""
     rows = read("ablation.csv")
-    lines = ["| gain minus | benchmark | dB | 95 % interval over images | images won | each seed |", "|" + "---|" * 6]
+    lines = [["gain minus", "benchmark", "dB", "95 % interval over images", "images won", "each seed"]]
     for kind in KINDS[1:]:
         for benchmark in unique(rows, "benchmark"):
             by_seed = [differences_of(rows, kind, benchmark, seed) for seed in unique(rows, "seed")]
@@ -43,33 +44,33 @@ def differences() -> str:
             found = paired(per_image)
             each = ", ".join(f"{mean(values):+.3f}" for values in by_seed)
             interval = f"{found.low:+.3f} to {found.high:+.3f}"
-            lines.append(f"| {kind} | {benchmark} | {found.mean:+.3f} | {interval} | {found.wins:.0%} | {each} |")
-    return "\n".join(lines)
+            lines.append([kind, benchmark, f"{found.mean:+.3f}", interval, f"{found.wins:.0%}", each])
+    return markdown_rows(lines)
 
 
 def entropies() -> str:
     """Bits of the feature maps, head first, averaged over seeds."""
     rows = read("entropy.csv")
     depths = unique(rows, "depth")
-    lines = [f"| attention | head | {' | '.join(f'group {d}' for d in depths[1:])} |", "|---|" + "---|" * len(depths)]
+    lines = [["attention", "head", *(f"group {d}" for d in depths[1:])]]
     for kind in KINDS:
         cells = [f"{average(select(rows, attention=kind, depth=depth), 'bits'):.2f}" for depth in depths]
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([kind, *cells])
+    return markdown_rows(lines)
 
 
 def weights() -> str:
     """What the shipped weights reach."""
     rows = read("weights.csv")
     benchmarks = unique(rows, "benchmark")
-    lines = [f"| weights | self-ensemble | {' | '.join(benchmarks)} |", "|---|---|" + "---|" * len(benchmarks)]
+    lines = [["weights", "self-ensemble", *benchmarks]]
     for name in unique(rows, "weights"):
         for ensemble in ("False", "True"):
             own = select(rows, weights=name, self_ensemble=ensemble)
             by_set = [select(own, benchmark=benchmark) for benchmark in benchmarks]
             cells = [f"{average(each, 'psnr_y'):.3f} / {average(each, 'ssim_y'):.4f}" for each in by_set]
-            lines.append(f"| `{name}` | {'yes' if ensemble == 'True' else 'no'} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lines.append([f"`{name}`", "yes" if ensemble == "True" else "no", *cells])
+    return markdown_rows(lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {

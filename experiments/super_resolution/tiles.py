@@ -20,6 +20,7 @@ from restore.data.pairs import find_pairs
 from restore.image import reading
 from restore.inference.load import open_restorer
 from restore.inference.restorer import Restorer
+from restore.io.tables import markdown_rows
 from restore.metrics.protocols import protocol
 from restore.ops.resize import resize_8bit
 
@@ -42,13 +43,13 @@ def main() -> None:
     }
     restorers = {way: open_restorer(given.ckpt_path, inference=each) for way, each in settings.items()}
     scale = int(restorers["whole"].scale)
-    print(f"| tiles of {given.tile} px, windows of {given.window} px | images | psnr_y | largest deviation |")
-    print("|---|---|---|---|")
+    rows = [[f"tiles of {given.tile} px, windows of {given.window} px", "images", "psnr_y", "largest deviation"]]
     for name, images in {"Set14": list(benchmark("Set14", scale)), "large photo": [large(scale)]}.items():
         for way, restorer in restorers.items():
             whole = restorers[way.replace("tiles", "whole")]
             scores, deviations = zip(*(measure(restorer, whole, lq, gt) for lq, gt in images), strict=True)
-            print(f"| {way} | {name} | {mean(scores):.3f} | {max(deviations):.3f} |")
+            rows.append([way, name, f"{mean(scores):.3f}", f"{max(deviations):.3f}"])
+    print(markdown_rows(rows))
 
 
 def measure(restorer: Restorer, whole: Restorer, lq: Tensor, gt: Tensor) -> tuple[float, float]:

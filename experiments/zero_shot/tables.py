@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 from experiments.readme import command
+from restore.io.tables import markdown_rows
 
 HERE = Path(__file__).parent
 # Shocher, Cohen, Irani, CVPR 2018, table 1
@@ -25,10 +26,7 @@ PUBLISHED = {
 def benchmarks() -> str:
     """Means, the published numbers, and the image that gained least."""
     rows = read("benchmarks.csv")
-    lines = [
-        "| benchmark | bicubic | zero-shot | published | least gain over bicubic | seconds per image |",
-        "|" + "---|" * 6,
-    ]
+    lines = [["benchmark", "bicubic", "zero-shot", "published", "least gain over bicubic", "seconds per image"]]
     for (benchmark, scale), published in PUBLISHED.items():
         ours, bicubic = (
             {
@@ -41,11 +39,9 @@ def benchmarks() -> str:
         gains = {name: float(ours[name]["psnr_y"]) - float(bicubic[name]["psnr_y"]) for name in ours}
         least = min(gains, key=lambda name: gains[name])
         seconds = mean(float(row["seconds"]) for row in ours.values())
-        lines.append(
-            f"| {benchmark} x{scale} | {means(bicubic)} | {means(ours)} | {published} | "
-            f"{gains[least]:+.2f} ({least}) | {seconds:.0f} |"
-        )
-    return "\n".join(lines)
+        scores = [f"{benchmark} x{scale}", means(bicubic), means(ours), published]
+        lines.append([*scores, f"{gains[least]:+.2f} ({least})", f"{seconds:.0f}"])
+    return markdown_rows(lines)
 
 
 def means(rows: dict[str, dict[str, str]]) -> str:
@@ -59,14 +55,14 @@ def curve() -> str:
     rows = read("curve.csv")
     steps = sorted({int(row["steps"]) for row in rows})
     count = len({row["image"] for row in rows})
-    lines = [f"| steps | {' | '.join(map(str, steps))} |", "|---|" + "---|" * len(steps)]
+    lines = [["steps", *map(str, steps)]]
     for who in dict.fromkeys(row["who"] for row in rows):
         by_step = [[row for row in rows if row["who"] == who and int(row["steps"]) == step] for step in steps]
         by_step = [each if len(each) == count else [] for each in by_step]  # a training may end before
         for column, digits in {"seconds": 0, "psnr_y": 2}.items():
             cells = [f"{mean(float(row[column]) for row in each):.{digits}f}" if each else "" for each in by_step]
-            lines.append(f"| {who}, {column} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lines.append([f"{who}, {column}", *cells])
+    return markdown_rows(lines)
 
 
 def blur() -> str:
@@ -74,20 +70,19 @@ def blur() -> str:
     rows = read("blur.csv")
     who = {"interpolated": "bicubic", "bicubic": "zero-shot", "estimate": "estimated", "generator": "with generator"}
     who["true"] = "true kernel"
-    lines = [f"| photo | deviations, px | {' | '.join(who.values())} |", "|---|---|" + "---|" * len(who)]
+    lines = [["photo", "deviations, px", *who.values()]]
     for row in rows:
-        lines.append(f"| {row['image']} | {row['long']}, {row['short']} | {' | '.join(row[key] for key in who)} |")
+        lines.append([row["image"], f"{row['long']}, {row['short']}", *(row[key] for key in who)])
     averages = {key: mean(float(row[key]) for row in rows) for key in who}
-    lines.append(f"| mean | | {' | '.join(f'{value:.3f}' for value in averages.values())} |")
+    lines.append(["mean", "", *(f"{value:.3f}" for value in averages.values())])
     gains = [f"{averages[key] - averages['bicubic']:+.3f}" for key in ("estimate", "generator", "true")]
-    lines.append(f"| over zero-shot | | | | {' | '.join(gains)} |")
-    return "\n".join(lines)
+    lines.append(["over zero-shot", "", "", "", *gains])
+    return markdown_rows(lines)
 
 
 def hard() -> str:
     """The made hard case."""
-    lines = ["| enlarged by | PSNR-Y |", "|---|---|"]
-    return "\n".join(lines + [f"| {row['who']} | {row['psnr_y']} |" for row in read("hard.csv")])
+    return markdown_rows([["enlarged by", "PSNR-Y"], *([row["who"], row["psnr_y"]] for row in read("hard.csv"))])
 
 
 def read(name: str) -> list[dict[str, str]]:

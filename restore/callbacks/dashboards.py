@@ -18,6 +18,7 @@ from torch import Tensor
 from restore.checkpoints.file_names import BEST, LAST
 from restore.io.errors import SettingError
 from restore.io.files import read_mapping
+from restore.io.tables import markdown_rows
 
 CLOUD = "https://api.wandb.ai"
 # by logger: what it imports when it first writes, and the remedy when that fails
@@ -160,5 +161,4 @@ def show_table(loggers: Sequence[Logger], key: str, columns: list[str], rows: li
         if isinstance(logger, WandbLogger):
             logger.log_table(key=key, columns=columns, data=rows)
         elif isinstance(logger, TensorBoardLogger):
-            lines = [columns, ["---"] * len(columns), *rows]
-            logger.experiment.add_text(key, "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
+            logger.experiment.add_text(key, markdown_rows([columns, *rows]))

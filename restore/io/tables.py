@@ -18,13 +18,21 @@ class Table(NamedTuple):
 
 def markdown(table: Table) -> str:
     """As GitHub reads it."""
-    lines = [_line(table.header), f"|{'---|' * len(table.header)}", *map(_line, table.rows)]
+    rows = [[_plain_markdown(cell) for cell in row] for row in (table.header, *table.rows)]
     caption = f"{_plain_markdown(table.caption)}\n\n" if table.caption else ""
-    return caption + "\n".join(lines) + "\n"
+    return caption + markdown_rows(rows) + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_plain_markdown, cells))} |"
+def markdown_rows(rows: Sequence[Sequence[object]]) -> str:
+    """A table of cells that are Markdown already; the first row is the header.
+
+    >>> print(markdown_rows([["a", "b"], [1, "`c`"]]))
+    | a | b |
+    |---|---|
+    | 1 | `c` |
+    """
+    header, *others = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([header, f"|{'---|' * len(rows[0])}", *others])
 
 
 def _plain_markdown(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from restore.io.tables import markdown_rows
 from restore.models.translation.stages import Stage, stage_at
 
 if TYPE_CHECKING:  # it imports this file
@@ -91,10 +92,7 @@ def plan_table(
         parameters: for each stage the numbers trained, of the generator and of the discriminators.
         seconds_per_step: measured, for each stage.
     """
-    lines = [
-        "| stage | trains | steps | level sizes | lr | trained parameters (+ discriminators) | about |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = [["stage", "trains", "steps", "level sizes", "lr", "trained parameters (+ discriminators)", "about"]]
     total = 0.0
     for stage, (own, discriminators), each in zip(stages, parameters, seconds_per_step, strict=True):
         sizes = ", ".join(str(side >> level) for level in range(stage.top, stage.levels))
@@ -103,9 +101,9 @@ def plan_table(
         rate += ", falling to 0" if stage.falls else ""
         count = f"{own / 1e6:.3f} M (+ {discriminators / 1e6:.3f} M)"
         steps = f"{stage.begin + 1} to {stage.end}"
-        lines.append(f"| {stage.number} | {stage.name} | {steps} | {sizes} | {rate} | {count} | {seconds:.0f} s |")
-    lines.append(
-        f"\nAbout {total:.0f} s in all on this machine: one measured step of each stage, without loading, updates and "
-        "validation."
+        rows.append([str(stage.number), stage.name, steps, sizes, rate, count, f"{seconds:.0f} s"])
+    return (
+        f"{markdown_rows(rows)}\n\n"
+        f"About {total:.0f} s in all on this machine: one measured step of each stage, without loading, updates and "
+        "validation.\n"
     )
-    return "\n".join(lines) + "\n"
