@@ -178,7 +178,7 @@ class MultiResTranslation(RestorationNetwork):
         """What a level's stage trains: the level, with what it adds to the next lower one, and the lowest the trunk."""
         return [self.levels[level], *([self.trunk] if level == len(self.levels) - 1 else [])]
 
-    def features(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
+    def decoder_features(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
         """Decoder features of the levels ``top`` and below, the highest first; arguments as of :meth:`outputs`."""
         encoded: list[Tensor] = []
         above: Tensor | None = None
@@ -203,12 +203,12 @@ class MultiResTranslation(RestorationNetwork):
         Returns:
             (N, 3, H / 2**r, W / 2**r) in [0, 1] for r = top ... levels - 1.
         """
-        features = self.features(inputs, top)
+        features = self.decoder_features(inputs, top)
         return [level.picture(x) for level, x in zip(self._from(top), features, strict=True)]
 
     def highest(self, inputs: Sequence[Tensor], top: int = 0) -> Tensor:
         """The first of :meth:`outputs` alone, which is all that inference needs."""
-        return self._from(top)[0].picture(self.features(inputs, top)[0])
+        return self._from(top)[0].picture(self.decoder_features(inputs, top)[0])
 
     def _from(self, top: int) -> list[Level]:
         return [level for level in self.levels if isinstance(level, Level)][top:]

@@ -125,6 +125,21 @@ class Criterion(nn.Module):
             self.style_weights[place] = calibrated_style_weight(terms, self.weights.l1)
         return self.style_weights[place]
 
+    def refuse_others(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse a checkpoint with other discriminators.
+
+        Args:
+            state: of this module, as the checkpoint holds it.
+
+        Raises:
+            ValueError: its names or shapes are not this module's.
+        """
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in self.state_dict().items()}:
+            raise ValueError(
+                "resume: the checkpoint holds other discriminators; set data.patch_size and model.adversarial_weight "
+                "as there, or use init_from to take the generator alone"
+            )
+
     def record(self) -> dict[str, Any]:
         """For the result of a run: which style network was used, and the weights it got."""
         if self.style is None:

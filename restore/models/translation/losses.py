@@ -15,6 +15,19 @@ from restore.losses.diff_augment import POLICIES, Policy, diff_augment
 from restore.losses.style import StyleLoss
 from restore.models.optimization import check_weight
 
+# arguments of the model that say how its outputs are compared
+SETTINGS = (
+    "l1_weight",
+    "adversarial",
+    "adversarial_weight",
+    "r1_weight",
+    "style_weight",
+    "style_features",
+    "feature_matching_weight",
+    "frequency_weight",
+    "level_weights",
+    "augment",
+)
 STYLE_SHARE = 0.5  # of L1's, at the start of a stage
 
 

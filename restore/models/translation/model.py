@@ -14,11 +14,12 @@ from restore.losses.diff_augment import Policy
 from restore.losses.pixel import at_least_float32
 from restore.models import optimization
 from restore.models.base import RestorationModel
+from restore.models.translation import losses
 from restore.models.translation.criterion import Criterion
 from restore.models.translation.losses import DiscriminatorSettings, LossWeights
 from restore.models.translation.network import Pyramid, TranslationNetwork
 from restore.models.translation.plan import measured_plan
-from restore.models.translation.stages import Stage, make_stages, stage_at
+from restore.models.translation.stages import Stage, make_stages, stage_at, with_equal_shares
 from restore.networks.contract import InputKind
 from restore.ops.resize import Interpolation
 
@@ -26,10 +27,9 @@ from restore.ops.resize import Interpolation
 class Translation(RestorationModel):
     """Turns a contour drawing, a segmentation or a photo into a photo, from coarse to fine.
 
-    After a patent of UniDT (Huayuan Computing); see :class:`MultiResTranslation` for its kin. Input and reference are
-    made into pyramids of N resolutions; at each a discriminator, L1 and a style loss judge the network's output there.
-    The levels are trained from low to high one after another, then all together
-    (:mod:`restore.models.translation.stages`).
+    After a patent of UniDT (Huayuan Computing); see :class:`MultiResTranslation` for related papers. Input and
+    reference are made into pyramids of N resolutions; a discriminator, L1 and a style loss compare the outputs of each.
+    The levels are trained from low to high one after another, then all together; see :func:`make_stages`.
 
     Lightning takes the generator's steps, so accumulation, gradient clipping and precision are the trainer's, and a
     ``step`` is one update of the generator. The discriminators' optimiser is the model's own.
@@ -56,21 +56,7 @@ class Translation(RestorationModel):
     smaller_is_better = True
     has_idle_parameters = True  # those of other stages
     average_from = 0  # see CoarseToFine
-    training_settings = (
-        "stages",
-        "l1_weight",
-        "adversarial",
-        "adversarial_weight",
-        "r1_weight",
-        "style_weight",
-        "style_features",
-        "feature_matching_weight",
-        "frequency_weight",
-        "level_weights",
-        "augment",
-        "lr",
-        "betas",
-    )
+    training_settings = ("stages", *losses.SETTINGS, "lr", "betas")
     network: TranslationNetwork
 
     def __init__(
@@ -139,8 +125,7 @@ class Translation(RestorationModel):
         if self.trainer.precision == "16-mixed":
             reason = "another precision, because 16-mixed cannot train a discriminator"
             raise SettingError("trainer.precision", "16-mixed", reason, "set trainer.precision=bf16-mixed")
-        settings, steps = self.hparams["stages"], self.trainer.max_steps
-        self.stages = make_stages(settings, levels=self.hparams["levels"], max_steps=steps)
+        self.stages = self._make_stages(self.trainer.max_steps)
         self.criterion = self.make_criterion(self.datamodule.patch_size)
         # not the strategy's: their gradients come from a backward pass of their own, and are averaged after it
         named = (self.criterion.named_parameters, self.criterion.named_buffers)
@@ -148,13 +133,8 @@ class Translation(RestorationModel):
 
     def make_criterion(self, side: int) -> Criterion:
         """The losses, with new discriminators, for training crops of ``side`` pixels."""
-        return Criterion(
-            self.loss_weights,
-            self.discriminator_settings,
-            style_features=self.hparams["style_features"],
-            in_channels=self.in_channels,
-            side=side,
-        )
+        weights, settings, style = self.loss_weights, self.discriminator_settings, self.hparams["style_features"]
+        return Criterion(weights, settings, style_features=style, in_channels=self.in_channels, side=side)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam for the generator, which Lightning steps, and one for the discriminators, which the model steps."""
@@ -170,15 +150,14 @@ class Translation(RestorationModel):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Enter the step's stage, with fresh optimisers at its start, and set the learning rate."""
         step = self.trainer.global_step
-        stage, optimizers = stage_at(self.stages, step), [*self.trainer.optimizers]
-        if self.opt_d is not None:
-            optimizers.append(self.opt_d)
+        stage, own = stage_at(self.stages, step), [] if self.opt_d is None else [self.opt_d]
+        optimizers = [*self.trainer.optimizers, *own]
         if stage != self.stage:
             self.enter(stage)
             if step == stage.begin:
                 self._begin(stage, optimizers)
         lr = self.hparams["lr"] * stage.lr_factor(step)
-        for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group.update(lr=lr, betas=tuple(self.hparams["betas"]))
 
     def _begin(self, stage: Stage, optimizers: list[torch.optim.Optimizer]) -> None:
@@ -193,11 +172,7 @@ class Translation(RestorationModel):
     def enter(self, stage: Stage) -> None:
         """Let only the stage's modules learn."""
         self.stage, self.average_from = stage, stage.begin
-        self.network.requires_grad_(False)
-        for level in stage.trained:
-            for module in self.network.modules_of(level):
-                module.requires_grad_(True)
-        self.network.top.fill_(stage.top)
+        self.network.train_levels(stage.trained, top=stage.top)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: ``lq`` (N, in_channels, h, w) and ``gt`` (N, 3, h, w), float in [0, 1]."""
@@ -234,27 +209,26 @@ class Translation(RestorationModel):
         outputs = network.outputs(inputs, stage.top)
         return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}
 
-    # --- the plan; see CoarseToFine in restore.callbacks.contract ---
+    # --- stages: the protocols Staged and CoarseToFine of restore.callbacks.contract ---
 
     def level_outputs(self, lq: Tensor) -> list[Tensor | None]:
         """See :meth:`TranslationNetwork.level_outputs`."""
         return self.network.level_outputs(lq)
 
     def stage_lengths(self, max_steps: int) -> dict[str, int]:
-        """See the base class."""
-        stages = make_stages(self.hparams["stages"], levels=self.hparams["levels"], max_steps=max_steps)
-        return {stage.name: stage.end - stage.begin for stage in stages}
+        """See the protocol."""
+        return {stage.name: stage.end - stage.begin for stage in self._make_stages(max_steps)}
+
+    def _make_stages(self, max_steps: int) -> list[Stage]:
+        return make_stages(self.hparams["stages"], levels=self.hparams["levels"], max_steps=max_steps)
 
     def shorten_stages(self) -> None:
-        """See the base class."""
-        given = self.hparams["stages"]
-        if given:  # null stands for equal shares already, and nothing for a single stage
-            self.hparams["stages"] = [{**each, "share": 1 / len(given)} for each in given]
+        """See the protocol."""
+        self.hparams["stages"] = with_equal_shares(self.hparams["stages"])
 
     def stage_ending_at(self, step: int) -> str | None:
-        """Name of the stage whose last update was number ``step``, counted from 1."""
-        found = (f"stage_{each.number}_{each.name.replace(' ', '_')}" for each in self.stages if each.end == step)
-        return next(found, None)
+        """See the protocol."""
+        return next((stage.file_name for stage in self.stages if stage.end == step), None)
 
     def plan(self) -> str:
         """What is trained when, in Markdown; one step of each stage is measured."""
@@ -278,13 +252,8 @@ class Translation(RestorationModel):
         assert self.criterion is not None
         super().on_load_checkpoint(checkpoint)
         # in the first checkpoints the attribute ``criterion`` was called ``judges``
-        state = {re.sub("^judges[.]", "criterion.", name): value for name, value in checkpoint["state_dict"].items()}
-        checkpoint["state_dict"] = state
-        own = {name: value.shape for name, value in self.criterion.state_dict(prefix="criterion.").items()}
-        if own != {name: value.shape for name, value in state.items() if name.startswith("criterion.")}:
-            raise ValueError(
-                "resume: the checkpoint holds other discriminators; set data.patch_size and "
-                "model.adversarial_weight as there, or use init_from to take the generator alone"
-            )
+        state = {re.sub(r"^judges\.", "criterion.", name): value for name, value in checkpoint["state_dict"].items()}
+        checkpoint["state_dict"], prefix = state, "criterion."
+        self.criterion.refuse_others({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         self._stored_opt_d = checkpoint["translation"]["optimizer"]
         self.criterion.style_weights = dict(checkpoint["translation"]["style_weights"])

@@ -1,5 +1,6 @@
 """The translation network as inference runs it: pyramids of the input, and the highest level that is trained."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import get_args
 
@@ -45,6 +46,14 @@ class TranslationNetwork(MultiResTranslation):
                 raise SettingError(f"model.{name}", value, " or ".join(get_args(known)))
         super().__init__(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
         self.input_kind, self.interpolation = input_kind, interpolation
+
+    def train_levels(self, levels: Sequence[int], *, top: int) -> None:
+        """Let only the modules of these levels learn; ``top`` is the highest level in use."""
+        self.requires_grad_(False)
+        for level in levels:
+            for module in self.modules_of(level):
+                module.requires_grad_(True)
+        self.top.fill_(top)
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, in_channels, H, W) in [0, 1] -> (N, 3, H, W) in [0, 1]; sides multiples of ``multiple_of``.

@@ -46,6 +46,11 @@ class Stage:
         """For logs and tables."""
         return "joint" if self.level == "joint" else f"level {self.level}"
 
+    @property
+    def file_name(self) -> str:
+        """For the name of a file, for example ``stage_1_level_2``."""
+        return f"stage_{self.number}_{self.name.replace(' ', '_')}"
+
     def lr_factor(self, step: int) -> float:
         """Of the learning rate, for the update number ``step``, counted from 0."""
         return self.lr * (1 - (step - self.begin) / (self.end - self.begin)) if self.falls else self.lr
@@ -90,6 +95,13 @@ def make_stages(
 def stage_at(stages: Sequence[Stage], step: int) -> Stage:
     """The stage of the update number ``step``, counted from 0; after the end, the last one."""
     return next((stage for stage in stages if step < stage.end), stages[-1])
+
+
+def with_equal_shares(stages: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """``model.stages`` with the same number of steps for each stage."""
+    if not stages:  # None already stands for equal shares, and none for a single stage
+        return None if stages is None else []
+    return [{**each, "share": 1 / len(stages)} for each in stages]
 
 
 def _check(stages: Sequence[Mapping[str, Any]], levels: int) -> None:

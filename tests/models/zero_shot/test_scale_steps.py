@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from restore.models.zero_shot import lr_policy
+from restore.models.zero_shot.lr_policy import ScaleStep
 from restore.models.zero_shot.model import ZeroShotSuperResolution
-from restore.models.zero_shot.scale_steps import ScaleStep, ScaleSteps
+from restore.models.zero_shot.scale_steps import ScaleSteps
 from restore.models.zero_shot.settings import equal_steps
 
 Judge = Callable[..., bool]
@@ -25,7 +26,7 @@ def drops(series: Callable[[int], float], judge: Judge = lr_policy.has_flattened
     trainer: Any = SimpleNamespace(global_step=0, max_steps=10_000, should_stop=False, accumulate_grad_batches=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lr_policy, "has_flattened", judge)
-        patch.setattr(ScaleSteps, "_look", lambda self, trainer, record: _look(record, trainer.global_step, series))
+        patch.setattr(ScaleSteps, "_measure", lambda self, trainer, record: _look(record, trainer.global_step, series))
         patch.setattr(ScaleSteps, "_end", lambda self, trainer, record, batch_idx: None)
         for step in range(1, 1501):
             trainer.global_step, before = step, steps.records[0].drops

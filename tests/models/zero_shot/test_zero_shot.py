@@ -302,8 +302,8 @@ def test_cancelled_in_an_enlargement_between_scale_steps_the_best_so_far_remains
 def test_one_scale_step_can_fall_back_and_the_other_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     before = ScaleSteps._add
 
-    def biased(self: ScaleSteps, trainer: Any, k: int, record: Any) -> None:
-        before(self, trainer, k, record)
+    def biased(self: ScaleSteps, k: int, record: Any) -> None:
+        before(self, k, record)
         record.bicubic = float(k)  # nothing beats the first, anything the second
 
     monkeypatch.setattr(ScaleSteps, "_add", biased)
