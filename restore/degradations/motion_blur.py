@@ -1,7 +1,7 @@
-"""Motion blur made from sharp photos: camera shake that differs from place to place, and objects moving on their own.
+"""Motion blur synthesised from sharp photos: spatially varying camera shake, and objects moving on their own.
 
-Light adds up on the sensor before the camera's gamma, so pictures are averaged in linear light. Blurred and sharp
-picture stay aligned, because each path has its centre of mass at the origin.
+Light adds up on the sensor before the camera's gamma, so images are averaged in linear light. The blurred and the sharp
+image stay aligned, because each path has its centre of mass at the origin.
 """
 
 import math
@@ -14,29 +14,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.degradations.basic import check_range, check_value
+from restore.io.errors import SettingError
 
 GAMMA = 2.2
-SAMPLES = 96  # points of a path; more than any path has pixels
+SAMPLES = 96  # points of a path, more than its length in pixels
 
 
 class MotionBlur:
     """Spatially varying motion blur with noise.
 
     A camera shake is drawn: straight, curved or a random walk of the direction (after Boracchi and Foi, IEEE TIP
-    21(8), 2012). ``kernels`` turned and shortened versions of it are blended by smooth masks, as a camera that also
-    rotates does it. Then up to ``objects`` soft regions move in ways of their own in front of it.
+    21(8), 2012). ``kernels`` rotated and shortened versions of it are blended with smooth masks, as from a camera that
+    also rotates. Then up to ``objects`` regions with soft edges move along paths of their own in the foreground.
 
     Args:
-        low, high: length of the longest path, drawn evenly, in pixels.
-        kernels: of the camera's shake.
-        objects: at most so many.
+        low, high: length of the longest path, drawn uniformly, in pixels.
+        kernels: number of kernels of the camera shake.
+        objects: largest number of them.
         noise: the standard deviation of white noise is drawn between 0 and this, in the range [0, 1].
 
     Attributes:
         margin: pixels around a crop whose light can reach it.
 
     Raises:
-        ValueError: for a value outside 1 to 200 pixels, or counts and noise below what makes sense.
+        SettingError: lengths outside 1 to 200 pixels, noise outside [0, 1], or too few kernels or objects.
     """
 
     def __init__(
@@ -44,8 +45,9 @@ class MotionBlur:
     ) -> None:
         check_range(low, high, 1, 200)
         check_value("noise", noise, 0, 1)
-        if kernels < 1 or objects < 0:
-            raise ValueError(f"kernels is {kernels} and objects is {objects}, expected at least 1 and 0")
+        for key, value, least in (("kernels", kernels, 1), ("objects", objects, 0)):
+            if value < least:
+                raise SettingError(key, value, f"at least {least}")
         self.low, self.high, self.kernels, self.objects, self.noise = low, high, kernels, objects, noise
         self.margin = _radius(high)
 
@@ -64,7 +66,7 @@ class MotionBlur:
 
 
 def shake(linear: Tensor, length: float, kernels: int, random: np.random.Generator) -> Tensor:
-    """Blur by versions of one path, each strongest somewhere else; (3, H, W) -> (3, H, W)."""
+    """Blur with versions of one path, each of them with its own weight map; (3, H, W) -> (3, H, W)."""
     path = draw_path(length, random)
     paths = [_turned(path, random.uniform(-0.4, 0.4), random.uniform(0.2, 1)) for _ in range(kernels)]
     filters = torch.stack([draw_kernel(each, _radius(length)) for each in paths])
@@ -73,15 +75,14 @@ def shake(linear: Tensor, length: float, kernels: int, random: np.random.Generat
     return (each * weights[:, None]).sum(0)
 
 
-def move_object(behind: Tensor, linear: Tensor, length: float, random: np.random.Generator) -> Tensor:
-    """Put a region of the sharp picture, moved along its own path, in front of ``behind``.
+def move_object(background: Tensor, linear: Tensor, length: float, random: np.random.Generator) -> Tensor:
+    """Draw a region of the sharp image, blurred along its own path, over ``background``.
 
-    What moves is the region together with its outline, so at its edge the background shines through for a part of
-    the exposure.
+    The region moves together with its mask, so that at its edge the background is seen for a part of the exposure.
 
     Args:
-        behind, linear: float, (3, H, W), linear light: what is seen around the region, and the sharp picture.
-        length: of the path at most, px.
+        background, linear: float, (3, H, W), linear light; ``linear`` is the sharp image.
+        length: of the longest path, px.
 
     Returns:
         float, (3, H, W).
@@ -91,13 +92,14 @@ def move_object(behind: Tensor, linear: Tensor, length: float, random: np.random
     kernel = draw_kernel(draw_path(length, random), _radius(length))[None]
     layers = torch.cat([linear * region, region])[None]
     moved = kornia.filters.filter2d(layers, kernel, border_type="replicate")[0]
-    return moved[:3] + (1 - moved[3:]) * behind
+    return moved[:3] + (1 - moved[3:]) * background
 
 
 def draw_path(length: float, random: np.random.Generator) -> NDArray[np.float64]:
-    """Points (row, column) of a path of at most that length in pixels around its centre of mass: (SAMPLES, 2).
+    """Points (row, column) of a path around its centre of mass, in pixels: (SAMPLES, 2).
 
-    Where it lingers at one end it is shortened, so that no point is farther than half the length from the centre.
+    Of at most ``length`` pixels; shortened where the motion is slow at one end, so that no point is farther than half
+    the length from the centre.
     """
     time = np.linspace(0, 1, SAMPLES)
     straight, curved = np.zeros(SAMPLES), random.uniform(-np.pi, np.pi) * time
@@ -117,12 +119,12 @@ def _turned(path: NDArray[np.float64], angle: float, factor: float) -> NDArray[n
 
 
 def _radius(length: float) -> int:
-    """Half the longest way across a path, and one more to draw it."""
+    """Half the largest extent of a path, and one pixel for interpolation."""
     return math.ceil(length / 2) + 1
 
 
 def draw_kernel(path: NDArray[np.float64], radius: int) -> Tensor:
-    """The share of time spent in each pixel, spread over the four nearest: float32, (2 radius + 1,) * 2, sums to 1."""
+    """The share of time in each pixel, with bilinear weights: float32, (2 radius + 1, 2 radius + 1), sums to 1."""
     side = 2 * radius + 1
     kernel = np.zeros((side, side))
     corner = np.floor(path).astype(int)
@@ -135,13 +137,13 @@ def draw_kernel(path: NDArray[np.float64], radius: int) -> Tensor:
 
 
 def smooth_fields(count: int, size: tuple[int, int], random: np.random.Generator) -> Tensor:
-    """Fields that change slowly over the picture: float32, (count, H, W), values around 0."""
+    """Fields that change slowly over the image: float32, (count, H, W), values around 0."""
     coarse = torch.from_numpy(random.standard_normal((1, count, 4, 4), dtype=np.float32))
     return F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)[0]
 
 
 def _ellipse(size: tuple[int, int], random: np.random.Generator) -> Tensor:
-    """A soft-edged, uneven ellipse somewhere in the picture: float32, (1, H, W), [0, 1]."""
+    """Mask of a distorted ellipse with a soft edge: float32, (1, H, W), [0, 1]."""
     rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     shorter = min(size)
     (row, column), (high, wide) = random.uniform(0, 1, 2) * size, random.uniform(0.15, 0.4, 2) * shorter

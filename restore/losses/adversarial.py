@@ -1,4 +1,4 @@
-"""Adversarial losses and what goes with them; pure functions of logits, features and pictures."""
+"""Adversarial losses, R1 and feature matching; pure functions of logits, features and images."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,10 +13,10 @@ Adversarial = Literal["least_squares", "hinge", "non_saturating"]
 
 
 def generator_loss(fake: Tensor, kind: Adversarial) -> Tensor:
-    """What the generator lowers so that the discriminator takes its pictures for real.
+    """Loss of the generator: low where the discriminator takes its images for real.
 
     Args:
-        fake: logits of generated pictures, any shape.
+        fake: logits of generated images, any shape.
         kind: ``least_squares`` (Mao et al., ICCV 2017), ``hinge`` (Lim and Ye, 2017; Miyato et al., ICLR 2018) or
             ``non_saturating`` (Goodfellow et al., NeurIPS 2014).
     """
@@ -26,12 +26,12 @@ def generator_loss(fake: Tensor, kind: Adversarial) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: Adversarial) -> Tensor:
-    """What the discriminator lowers to tell real from generated: the sum of both sides, for least squares half of it.
+    """Loss of the discriminator: the sum over real and generated images, for least squares half of it.
 
-    The sides are weighted as in the papers named above.
+    Weights as in the papers named above.
 
     Args:
-        real, fake: logits of real and of generated pictures. kind: as of :func:`generator_loss`.
+        real, fake: logits of real and of generated images. kind: as of :func:`generator_loss`.
     """
     if kind == "least_squares":
         return ((real - 1).square().mean() + fake.square().mean()) / 2
@@ -40,19 +40,19 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: Adversarial) -> Tensor:
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def r1(real: Tensor, pictures: Tensor) -> Tensor:
-    """Half the squared gradient of a logit by the real pictures (Mescheder et al., ICML 2018, eq. 9).
+def r1(real: Tensor, images: Tensor) -> Tensor:
+    """Half the squared gradient of a logit by the real images (Mescheder et al., ICML 2018, eq. 9).
 
-    With a logit for each patch it is the mean over patches, as the adversarial loss is, as far as patches do not
-    overlap; so its share does not grow with the picture.
+    With a logit for each patch it is the mean over patches, like the adversarial loss, as far as patches do not
+    overlap; so its share does not grow with the image.
 
     Args:
-        real: (N, ...) logits of ``pictures``, which must require a gradient: (N, C, H, W).
+        real: (N, ...) logits of ``images``, which must require a gradient: (N, C, H, W).
 
     Returns:
-        Mean over the N pictures; it can be differentiated again.
+        Mean over the N images; it can be differentiated again.
     """
-    (gradient,) = torch.autograd.grad(at_least_float32(real).sum(), pictures, create_graph=True)
+    (gradient,) = torch.autograd.grad(at_least_float32(real).sum(), images, create_graph=True)
     return gradient.square().sum() / (2 * real.numel())
 
 

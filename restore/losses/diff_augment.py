@@ -1,7 +1,7 @@
-"""Augmentation of what the discriminator sees, so that a small set is not learnt by heart.
+"""Augmentation of the discriminator's inputs, against overfitting to a small training set.
 
 Zhao, Liu, Lin, Zhu, Han, "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020. Real and
-generated pictures are changed alike, and gradients pass through to the generator. What is drawn comes from torch's
+generated images are augmented alike, and gradients reach the generator. Random numbers come from torch's global
 generator, which a run seeds at every step.
 """
 
@@ -17,20 +17,20 @@ Policy = Literal["color", "translation", "cutout"]
 POLICIES = get_args(Policy)
 
 
-def diff_augment(condition: Tensor, picture: Tensor, policies: Sequence[Policy]) -> tuple[Tensor, Tensor]:
-    """Change each picture of a batch by chance; what moves or hides, does so with the condition too.
+def diff_augment(condition: Tensor, image: Tensor, policies: Sequence[Policy]) -> tuple[Tensor, Tensor]:
+    """Augment each image of a batch at random; geometric changes apply to the condition as well.
 
     Args:
-        condition: (N, C, H, W) in [0, 1]. picture: (N, 3, H, W) in [0, 1].
-        policies: ``color`` (brightness, saturation, contrast; of the picture alone), ``translation`` (by at most an
-            eighth of a side, grey comes in), ``cutout`` (a hole of half the sides, grey).
+        condition: (N, C, H, W) in [0, 1]. image: (N, 3, H, W) in [0, 1].
+        policies: ``color`` (brightness, saturation, contrast; of the image alone), ``translation`` (by at most an
+            eighth of a side, filled with grey), ``cutout`` (a grey rectangle of half the sides).
 
     Returns:
         Both, of the same shapes; colours may leave [0, 1].
     """
     if "color" in policies:
-        picture = _color(picture)
-    both = torch.cat([condition, picture], 1)
+        image = _color(image)
+    both = torch.cat([condition, image], 1)
     if "translation" in policies:
         both = _translated(both)
     if "cutout" in policies:
@@ -39,13 +39,13 @@ def diff_augment(condition: Tensor, picture: Tensor, policies: Sequence[Policy])
 
 
 def _drawn(x: Tensor) -> Tensor:
-    """One number in [0, 1) for each picture: (N, 1, 1, 1); the picture's own however many processes share a batch."""
+    """One number in [0, 1) for each image: (N, 1, 1, 1); the same however many processes share the global batch."""
     numbers = torch.rand(len(x) * collectives.world_size(), 1, 1, 1, device=x.device, dtype=x.dtype)
     return collectives.share_of_batch(numbers)
 
 
 def _color(x: Tensor) -> Tensor:
-    x = x + (_drawn(x) - 0.5) / 2  # by a quarter of the range, as there, where it is 2
+    x = x + (_drawn(x) - 0.5) / 2  # by up to a quarter of the range, as in the paper, where the range is 2
     grey = x.mean(1, keepdim=True)
     x = grey + (x - grey) * (2 * _drawn(x))
     mean = x.mean((1, 2, 3), keepdim=True)

@@ -1,11 +1,11 @@
-"""Small losses, no configuration: each compares (pred, gt), float (N, C, H, W) in [0, 1], and returns a scalar."""
+"""Losses that compare (pred, gt), float (N, C, H, W) in [0, 1]; each returns a scalar."""
 
 import torch
 from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """The same, of any shape, in float32 where it is in half precision."""
+    """The same values, of any shape; half precision becomes float32."""
     return x if x.dtype == torch.float64 else x.float()
 
 
@@ -25,7 +25,7 @@ def charbonnier(pred: Tensor, gt: Tensor, *, epsilon: float = 1e-3) -> Tensor:
 def mse_gradient(pred: Tensor, gt: Tensor, *, weight: float = 2.5) -> Tensor:
     """Mean squared error, plus ``weight`` times that of the grey image's horizontal and vertical differences.
 
-    What the deblurring network was trained with (Xu et al., CVIU 205, 2021). Grey is ITU-R BT.601 luma; both sides
+    The loss of the published deblurring network (Xu et al., CVIU 205, 2021). Grey is ITU-R BT.601 luma; both sides
     at least 2 pixels, 3 channels.
     """
     error = pred - gt
@@ -36,7 +36,7 @@ def mse_gradient(pred: Tensor, gt: Tensor, *, weight: float = 2.5) -> Tensor:
 def frequency_l1(pred: Tensor, gt: Tensor) -> Tensor:
     """Mean absolute difference of the two-dimensional spectra (Cho et al., MIMO-UNet, ICCV 2021, eq. 4).
 
-    The orthonormal transform keeps the value comparable between patch sizes.
+    The orthonormal transform makes the values of different patch sizes comparable.
     """
     difference: Tensor = torch.fft.rfft2(at_least_float32(pred - gt), norm="ortho")
     return difference.abs().mean()

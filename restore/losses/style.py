@@ -9,7 +9,7 @@ from restore.checkpoints.reader import LOADING_ERRORS
 from restore.losses.pixel import at_least_float32
 from restore.networks.vgg import VGG19Features, layers_for
 
-LARGEST = 512  # px; of a larger picture a crop is compared
+LARGEST = 512  # px; of a larger image a crop is compared
 RANDOM_SEED = 0
 
 
@@ -25,11 +25,11 @@ class StyleLoss:
     Not a module of the model, so that the frozen network is neither trained, averaged nor stored.
 
     Args:
-        features: ``vgg19`` (torchvision's weights, where they are on this machine already), ``download`` (torchvision
-            may fetch them, 550 MB, once), ``random`` (drawn with a fixed seed) or a file with torchvision's weights.
+        features: ``vgg19`` (torchvision's weights, which must be on this machine already), ``download`` (torchvision
+            may download them, 550 MB, once), ``random`` (with a fixed seed) or a file with torchvision's weights.
 
     Attributes:
-        source: what was used, for the run's record.
+        source: which weights were used, for the run's record.
 
     Raises:
         ValueError, FileNotFoundError: the weights are not there, or not VGG19's, with the remedies.
@@ -47,15 +47,15 @@ class StyleLoss:
         self.network.eval()
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Follow the model."""
+        """Move the frozen network."""
         self.network.to(device, dtype)
 
     def __call__(self, pred: Tensor, gt: Tensor) -> Tensor:
-        """Compare pictures.
+        """Compare images.
 
         Args:
             pred, gt: float, (N, 3, H, W), [0, 1]; sides of at least 8. Only ``pred`` gets a gradient. Layers whose
-                map is smaller than 4 px are left out, and of pictures above 512 px a random crop is compared.
+                map is smaller than 4 px are left out, and of images above 512 px a random crop is compared.
 
         Returns:
             A scalar, the mean over the layers.
@@ -67,7 +67,7 @@ class StyleLoss:
                 f"model.style_weight: a level of {min(pred.shape[-2:])} px is too small for the style loss, expected "
                 "at least 8; set a larger data.patch_size, fewer model.levels or model.style_weight=0"
             )
-        with torch.autocast(pred.device.type, enabled=False):  # half precision has no room for Gram matrices
+        with torch.autocast(pred.device.type, enabled=False):  # Gram matrices overflow half precision
             with torch.no_grad():
                 wanted = [gram(maps) for maps in self.network(at_least_float32(gt), layers)]
             found = [gram(maps) for maps in self.network(at_least_float32(pred), layers)]
@@ -77,7 +77,7 @@ class StyleLoss:
 
 def _cropped(pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
     height, width = pred.shape[-2:]
-    # drawn on the CPU, so that no accelerator is waited for
+    # drawn on the CPU, so that the host does not wait for an accelerator
     top, left = (int(torch.randint(max(1, length - LARGEST + 1), ())) for length in (height, width))
     place = (..., slice(top, top + LARGEST), slice(left, left + LARGEST))
     return pred[place], gt[place]
@@ -95,7 +95,7 @@ def _find(features: str) -> Path:
 
 
 def _cached() -> Path:
-    """Where torchvision keeps the weights once it has them."""
+    """Where torchvision stores downloaded weights."""
     from torchvision.models import VGG19_Weights
 
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG19_Weights.IMAGENET1K_V1.url).name

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 class RestorationModel(LightningModule):
     """A method: network, losses, optimisers, schedule and metrics.
 
+    A method that trains in stages is also :class:`restore.callbacks.contract.Staged`.
+
     Attributes:
         method: the stem shared by ``conf/model/<method>.yaml`` and ``restore/models/<method>.py``.
         training_settings: arguments that say how to train, not what the network is; they may change when a new
@@ -35,7 +37,6 @@ class RestorationModel(LightningModule):
         max_processes: number of processes that can share a training; None for any number.
         is_averaged: whether a moving average of the weights makes sense for it.
         has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
-        period: steps after which a training has done once all that it does from time to time beside its steps.
         record: what the result of a training should say beside the scores.
     """
 
@@ -48,7 +49,6 @@ class RestorationModel(LightningModule):
     is_averaged: ClassVar[bool] = True
     has_idle_parameters: ClassVar[bool] = False
     network: RestorationNetwork
-    period: int = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,13 +108,6 @@ class RestorationModel(LightningModule):
     def weights_dtype(self) -> torch.dtype:
         """Of the weights: float32 also where steps are computed in half precision."""
         return next(self.network.parameters()).dtype
-
-    def stage_lengths(self, max_steps: int) -> dict[str, int]:
-        """Steps of each stage of a training, by the stage's name."""
-        return {"training": max_steps}
-
-    def shorten_stages(self) -> None:
-        """Before a short training that is to see all stages: give each the same number of steps."""
 
     @property
     def worst(self) -> float:

@@ -21,14 +21,14 @@ LOSSES = {"mse_gradient": pixel.mse_gradient, "charbonnier": pixel.charbonnier, 
 
 
 class Deblur(RestorationModel):
-    """Takes motion blur (or defocus) from a photo with the attention network.
+    """Removes motion blur (or defocus) from a photo with the attention network.
 
     Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", CVIU 205, 2021.
 
     Args:
         width, modules, attention, global_residual: see :class:`AttentionUNet`.
         loss: ``mse_gradient`` (the authors'), ``charbonnier`` or ``l1``.
-        frequency_weight: of the spectrum's L1 on top, 0 as published, 0.1 to try.
+        frequency_weight: of the additional L1 between the spectra, 0 as published, 0.1 to try.
         lr, betas, weight_decay: of AdamW; published 1e-4, (0.9, 0.999) and 0, which makes it Adam.
         schedule: ``cosine`` (the modern recipe, with weight decay) falls to zero at the last step, ``polynomial``
             (as published, with Adam) too, as (1 - step / last) to the power 0.3.

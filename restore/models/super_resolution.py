@@ -29,7 +29,7 @@ class SuperResolution(RestorationModel):
         schedule: ``cosine`` falls to zero at the last step, ``halving`` halves every ``halve_every`` steps.
         warmup_steps: the learning rate rises linearly over so many steps.
         halve_every: steps, published 200 000.
-        frequency_weight: of the spectrum's L1, 0 as published.
+        frequency_weight: of the L1 between the spectra, 0 as published.
         compile: compile the network in place (``torch.compile``); pays on long GPU runs.
 
     Raises:

@@ -39,8 +39,10 @@ class VGG19Features(nn.Module):
         """Random weights (He et al., ICCV 2015, eq. 10), the same for the same seed everywhere."""
         generator = torch.Generator().manual_seed(seed)
         for conv in self.features.values():
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)  # type: ignore[arg-type]
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(conv.bias)
 
     def forward(self, picture: Tensor, layers: Sequence[str]) -> list[Tensor]:
         """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, in the order of depth; deeper ones are not computed."""

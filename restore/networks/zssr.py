@@ -44,7 +44,8 @@ class ZSSRNetwork(nn.Module):
         convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d)]
         for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
         with torch.no_grad():
             convolutions[-1].weight.mul_(0.1)
 
@@ -52,8 +53,9 @@ class ZSSRNetwork(nn.Module):
         """Add nothing from now on."""
         output = self.layers[-1]
         assert isinstance(output, nn.Conv2d)
+        assert output.bias is not None
         nn.init.zeros_(output.weight)
-        nn.init.zeros_(output.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(output.bias)
 
     def forward(self, enlarged: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), not clamped."""

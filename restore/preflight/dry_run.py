@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch.profilers import SimpleProfiler
 
+from restore.callbacks.contract import Staged
 from restore.callbacks.dashboards import Dashboard
 from restore.callbacks.graceful_stop import GracefulStop
 from restore.callbacks.run_checkpoint import RunCheckpoint
@@ -126,9 +127,10 @@ def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Meas
         ValueError: the accelerator's memory does not suffice; what a training raises.
     """
     check_settings(cfg)  # before some are replaced
-    names = list(model.stage_lengths(cfg.trainer.max_steps))
+    names = list(stage_lengths(model, cfg.trainer.max_steps))
     steps = steps_of_stage(model, cfg.check.steps)
-    model.shorten_stages()
+    if isinstance(model, Staged):
+        model.shorten_stages()
     short = copy.deepcopy(cfg)
     short.trainer.max_steps, short.val_every_steps = steps * len(names), steps // 2
     callbacks = run_callbacks(short, RunTimer(is_new_run=True), is_new_run=True)
@@ -159,9 +161,19 @@ def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Meas
     )
 
 
+def stage_lengths(model: RestorationModel, max_steps: int) -> dict[str, int]:
+    """Steps of each stage of a training, by the stage's name; a model that is not staged has one stage."""
+    return model.stage_lengths(max_steps) if isinstance(model, Staged) else {"training": max_steps}
+
+
+def period(model: RestorationModel) -> int:
+    """See :class:`Staged`; 1 for other models."""
+    return model.period if isinstance(model, Staged) else 1
+
+
 def steps_of_stage(model: RestorationModel, steps: int) -> int:
     """Steps of each stage of a dry run: even, so that two validations fit, and at least two of the model's periods."""
-    least = max(steps, WARM_UP + 2 * model.period + 2)
+    least = max(steps, WARM_UP + 2 * period(model) + 2)
     return least + least % 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from restore.config.log_filters import quieten
 from restore.distributed.environment import ProcessInfo
 from restore.preflight import findings
-from restore.preflight.dry_run import dry_run, limit_images
+from restore.preflight.dry_run import dry_run, limit_images, period, stage_lengths
 from restore.preflight.findings import Report
 from restore.preflight.forecast import Forecast, Plan, forecast
 from restore.training.train import model_and_data, resumable, set_threads_and_seed
@@ -49,13 +49,13 @@ def examine(
     read = time.perf_counter()
     report.add(findings.of_data(data, opened, known_counts=cfg.check.known_counts))
     plan = Plan(
-        stages=model.stage_lengths(cfg.trainer.max_steps),
+        stages=stage_lengths(model, cfg.trainer.max_steps),
         val_every=cfg.val_every_steps,
         save_every=cfg.checkpoint.every_steps,
         batch_size=data.batch_size,
         begin=begin,
         accumulate=cfg.trainer.accumulate_grad_batches,
-        period=model.period,
+        period=period(model),
         workers=getattr(data, "num_workers", 0),
         processes=process.world_size,
         pixels=limit_images(data, opened.tests),

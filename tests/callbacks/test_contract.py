@@ -1,6 +1,6 @@
 import pytest
 
-from restore.callbacks.contract import CoarseToFine, HasFeatures, TrainedModel
+from restore.callbacks.contract import CoarseToFine, HasFeatures, Staged, TrainedModel
 from restore.models.base import RestorationModel
 from restore.models.deblur import Deblur
 from restore.models.super_resolution import SuperResolution
@@ -25,11 +25,18 @@ def as_it_is_trained(model: Translation) -> CoarseToFine:
     return model
 
 
+def as_it_is_enlarged(model: ZeroShotSuperResolution) -> Staged:
+    """As above."""
+    return model
+
+
 @pytest.mark.parametrize(("kind", "is_coarse_to_fine"), MODELS.items())
 def test_callbacks_know_which_models_are_trained_from_coarse_to_fine(
     kind: type[RestorationModel], is_coarse_to_fine: bool
 ) -> None:
-    assert isinstance(as_callbacks_see_it(kind()), CoarseToFine) is is_coarse_to_fine
+    model = kind()
+    assert isinstance(as_callbacks_see_it(model), CoarseToFine) is is_coarse_to_fine
+    assert isinstance(model, Staged) is (is_coarse_to_fine or kind is ZeroShotSuperResolution)
 
 
 def test_one_network_gives_its_feature_maps() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from restore.data.sampling import generator_of_sample
 from restore.degradations.motion_blur import MotionBlur, draw_kernel, draw_path, move_object, shake, smooth_fields
+from restore.io.errors import SettingError
 
 
 def random(seed: int = 0) -> np.random.Generator:
@@ -140,15 +141,16 @@ def test_any_size_is_kept_within_the_range_and_the_input_is_left_alone(size: tup
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "key", "got"),
     [
-        ({"low": 0.5}, "low is 0.5 and high is 24"),
-        ({"high": 300}, "low is 2 and high is 300"),
-        ({"noise": -1}, "noise is -1, expected"),
-        ({"kernels": 0}, "kernels is 0"),
-        ({"objects": -1}, "objects is -1"),
+        ({"low": 0.5}, "low", "0.5 and high is 24"),
+        ({"high": 300}, "low", "2 and high is 300"),
+        ({"noise": -1}, "noise", -1),
+        ({"kernels": 0}, "kernels", 0),
+        ({"objects": -1}, "objects", -1),
     ],
 )
-def test_bad_values_are_refused(arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_bad_values_are_refused(arguments: dict[str, Any], key: str, got: object) -> None:
+    with pytest.raises(SettingError) as error:
         MotionBlur(**arguments)
+    assert (error.value.key, error.value.got) == (key, got)

@@ -55,7 +55,7 @@ class Translation(RestorationModel):
     monitor = "l1"
     smaller_is_better = True
     has_idle_parameters = True  # those of other stages
-    average_from = 0  # see CoarseToFine
+    period, average_from = 1, 0  # see CoarseToFine
     training_settings = ("stages", *losses.SETTINGS, "lr", "betas")
     network: TranslationNetwork
 

@@ -51,7 +51,7 @@ class ZeroShotSuperResolution(RestorationModel):
     method = "zero_shot"
     data_kind = "single_image"
     max_processes = 1
-    period = ERROR_EVERY
+    period = ERROR_EVERY  # see Staged
     is_averaged = False  # it keeps the weights of the least reconstruction error
     training_settings = (
         "lr",
@@ -101,6 +101,9 @@ class ZeroShotSuperResolution(RestorationModel):
             kernel=kernel,
         )
         self.steps = ScaleSteps(self)
+
+    def shorten_stages(self) -> None:
+        """Scale steps are equally long already."""
 
     def stage_lengths(self, max_steps: int) -> dict[str, int]:
         """At most; a scale step ends sooner where the learning rate has run down."""

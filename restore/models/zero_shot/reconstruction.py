@@ -1,4 +1,4 @@
-"""The image that a zero-shot network is trained on, shrunk, enlarged and held against itself."""
+"""The reconstruction error of zero-shot training: the image, shrunk and enlarged again, compared with itself."""
 
 import time
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from torch import Tensor
 from restore.ops.resize import resize
 from restore.ops.tiling import Forward
 
-CHECKED_SIDE = 512  # the error of a larger image is that of its middle
+CHECKED_SIDE = 512  # pixels; of a larger image the error of its middle is measured
 
 
 class Reconstruction:
-    """What a network makes of the image's son, against the image (Shocher et al., CVPR 2018, section 3.2).
+    """Compares the image with its son, enlarged by a network (Shocher et al., CVPR 2018, section 3.2).
 
     Args:
         image: float, (3, H, W), [0, 1].
         factor: of the scale step.
         shrink: makes sons, (image, factor) -> son.
-        noise: standard deviation of what is added to sons, in [0, 1].
+        noise: standard deviation of the noise on sons, in [0, 1].
         device: of the network.
 
     Attributes:
@@ -35,12 +35,12 @@ class Reconstruction:
         noise: float,
         device: torch.device,
     ) -> None:
-        # the son has another phase than those trained on, so knowing them by heart does not help
+        # the son has another phase than those trained on, so that learning them by heart does not help
         corner = (max(0, length - CHECKED_SIDE) // 2 for length in image.shape[1:])
         top, left = (length - length % round(factor) + 1 for length in corner)
         part = image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
         son = shrink(part, factor)
-        if noise:  # as on the sons trained on, or a network that takes noise away would look bad
+        if noise:  # as on the sons trained on, or a network that removes noise would have a large error
             son = son + noise * torch.randn(son.shape, generator=torch.Generator().manual_seed(0))
         enlarged = resize(son, factor, size=(part.shape[-2], part.shape[-1]))
         self.bicubic = float((enlarged - part).square().mean())
@@ -53,7 +53,7 @@ class Reconstruction:
             return float((network(self._enlarged) - self._gt).square().mean())
 
     def seconds_of_a_pixel(self, network: Forward) -> float:
-        """How long the network takes, measured once, for a pixel of an enlarged image."""
+        """Seconds that the network takes for a pixel of an enlarged image, measured once."""
         started = self._clock()
         with torch.no_grad():
             network(self._enlarged)
