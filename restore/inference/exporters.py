@@ -63,7 +63,7 @@ def trace(network: RestorationNetwork) -> ExportedProgram:
     least = smallest_side(network)
     free = {0: Dim("batch", min=1), 2: Dim("height", min=least), 3: Dim("width", min=least)}
     # as torch.onnx does: a map inside that may have one row is no reason for a graph of its own
-    with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # has no types
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # this module of torch has no types
         return torch.export.export(Portable(network).eval(), (example,), dynamic_shapes={"lq": free}, strict=False)
 
 

@@ -105,7 +105,7 @@ class _Peak(TorchDispatchMode):
     """Bytes of the tensors that were made and alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # of torch
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch, without types
         self.now = self.most = 0
         self._known: set[int] = set()
 
