@@ -44,7 +44,9 @@ class Layout:
             raise SettingError("data.direction", self.direction, "a_to_b or b_to_a")
         if not self.folder_a or not self.folder_b or self.folder_a == self.folder_b:
             raise SettingError(
-                "data.folder_a", repr(self.folder_a), f"another folder name than data.folder_b, {self.folder_b!r}"
+                "data.folder_a",
+                repr(self.folder_a),
+                f"two different folder names, but data.folder_b is {self.folder_b!r}",
             )
 
     def find(self, root: str, splits: Sequence[str], *, setting: str) -> tuple[str, list[Pair]]:

@@ -27,7 +27,7 @@ class PairedData(LightningDataModule):
     """Training crops and whole validation images. A subclass finds the pairs, and may read them in its own way.
 
     Attributes:
-        kind: what a model's ``data_kind`` asks for.
+        kind: must be the ``data_kind`` of the model.
         train_pairs: crops are cut from these.
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
         smallest_whole: the shortest side of a whole image.
@@ -92,7 +92,7 @@ class PairedData(LightningDataModule):
         """
         if name in self.test_sets:
             raise SettingError(
-                "data.benchmarks", folder, f"a folder with another name than {name}, another set's", "rename one"
+                "data.benchmarks", folder, f"a folder with another name, because {name} is a set already", "rename one"
             )
 
     @property

@@ -20,8 +20,8 @@ Item = TypeVar("Item", bound=HasBytes)
 class ImageCache(Generic[Key, Item]):
     """Keeps decoded images until the first one that does not fit; later ones are decoded each time they are asked for.
 
-    Filled before the loader's workers start, so that they share one copy. What :meth:`get` gives is not copied and must
-    not be changed in place.
+    Filled before the loader's workers start, so that they share one copy. The items of :meth:`get` are not copied and
+    must not be changed in place.
 
     Args:
         cache_gb: room in GiB.
@@ -50,6 +50,6 @@ class ImageCache(Generic[Key, Item]):
                 self._kept[key] = item
 
     def get(self, key: Key, decode: Callable[[Key], Item]) -> Item:
-        """The item from memory, else what ``decode`` makes of its key, which is not kept."""
+        """The item from memory, or decoded from its key and not kept."""
         kept = self._kept.get(key)
         return decode(key) if kept is None else kept

@@ -30,7 +30,7 @@ def smallest_scored(crop_border: int = 0) -> SmallestSide:
 
 
 class Checked(NamedTuple):
-    """What the files of a set hold.
+    """The contents of a set's files.
 
     Attributes:
         fingerprint: SHA-256 over names and contents.

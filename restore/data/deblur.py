@@ -85,7 +85,10 @@ class DeblurData(PairedData):
             name, found = self._find(folder, ("test",), "data.benchmarks")
             if found[:1] == self.test_sets.get(name, [])[:1]:
                 raise SettingError(
-                    "data.benchmarks", folder, f"folders not scored yet, as this is as {name}", "leave it out"
+                    "data.benchmarks",
+                    folder,
+                    f"folders that are not scored already, as this is under the name {name}",
+                    "leave it out",
                 )
             self.refuse_same_name(name, folder)
             self.test_sets[name] = found

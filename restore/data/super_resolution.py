@@ -95,7 +95,7 @@ class SuperResolutionData(PairedData):
                 "data.root",
                 f"{','.join(roots)}, which holds one image",
                 "at least two images, one of them to hold out",
-                "or set data.validation to a folder, such as photos_held_out",
+                "set data.validation to a folder or to photos_held_out",
             )
         if not 1 <= validation < len(pairs):
             raise SettingError(

@@ -98,7 +98,7 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["data.root=[]"], ["data.root", "empty"]),
         (["data.scale=3", "data.patch_size=33"], ["data.scale", "3", "model.scale is 2"]),
         (["data.degradations=[blur]"], ["data.degradations", "blur"]),
-        (["data.benchmarks=[photos_held_out]"], ["data.benchmarks", "photos_held_out", "rename"]),
+        (["data.benchmarks=[photos_held_out]"], ["data.benchmarks is photos_held_out", "rename"]),
         (["logger=null"], ["~logger"]),
         (["run_id=a/../b"], ["run_id", "without slashes"]),
         (["data.root=a b(c"], ["quote"]),
