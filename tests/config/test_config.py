@@ -96,7 +96,7 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val", "-1", "above 0"]),
         (["model.betas=[0.9]"], ["model.betas", "[0.9]", "two numbers"]),
         (["data.root=[]"], ["data.root", "empty"]),
-        (["data.scale=3", "data.patch_size=33"], ["data.scale", "3", "model.scale is 2"]),
+        (["data.scale=3", "data.patch_size=33"], ["data.scale is 3", "expected model.scale"]),
         (["data.degradations=[blur]"], ["data.degradations", "blur"]),
         (["data.benchmarks=[photos_held_out]"], ["data.benchmarks is photos_held_out", "rename"]),
         (["logger=null"], ["~logger"]),
