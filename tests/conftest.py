@@ -3,10 +3,10 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -107,14 +107,36 @@ class Outcome(NamedTuple):
 Cli = Callable[..., Outcome]
 
 
+def one_pixel(rows: object, target: Path) -> None:
+    """Stands in for ``draw_curves``, which takes a quarter of the time of a small training."""
+    Image.new("L", (1, 1)).save(target)
+
+
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def real_curves() -> None:
+    """For tests in which ``curves.png`` is to be the real one."""
+
+
+@pytest.fixture
+def cli(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Cli]:
     """Runs a command in this process, in an empty folder; saves the seconds of importing torch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    draws = "real_curves" in request.fixturenames
 
     def run(command: str, *overrides: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", [command, *overrides])
+        if command == "fit" and not draws:
+            from restore.callbacks import curves
+
+            monkeypatch.setattr(curves, "draw_curves", one_pixel)
+        # without an option Hydra composes twice, first to find out whether it is a sweep
+        is_plain = command != "table" and not any(word.startswith(("-", "hydra.mode=")) for word in overrides)
+        monkeypatch.setattr(sys, "argv", [command, *(["--run"] if is_plain else []), *overrides])
         status = 0
         try:
             importlib.import_module(f"restore.{command}").main()
@@ -131,6 +153,26 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
             if isinstance(handler, logging.FileHandler):
                 handler.close()
                 logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture
+def points_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points of a sweep train in this process: for tests of something else than the fresh process each gets."""
+    from omegaconf import OmegaConf
+
+    from restore.training import launcher
+    from restore.training.train import train
+
+    start = launcher.run
+
+    def run(job: Mapping[str, Any], folder: Path, count: int, *told_to_end: Callable[[], int]) -> None:
+        if count > 1:
+            start(job, folder, count, *told_to_end)
+            return
+        resume = None if job["resume"] is None else Path(job["resume"])
+        train(OmegaConf.create(job["config"]), job["config"], job["overrides"], folder, resume)
+
+    monkeypatch.setattr(launcher, "run", run)
 
 
 def subprocess_cli(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:

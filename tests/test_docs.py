@@ -32,7 +32,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from restore.__main__ import COMMANDS
-from restore.callbacks import curves
 from restore.checkpoints import model_card
 from restore.config import schemas
 from restore.config.command import conf_dir
@@ -136,11 +135,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 @pytest.fixture
-def world(files: Files, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def world(files: Files, cli: Cli, points_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as the reader of a page has it, behind `make demo`."""
     for name, photos in files.embedded.items():
         monkeypatch.setitem(EMBEDDED, name, photos)
-    monkeypatch.setattr(curves, "draw_curves", lambda *_: None)  # a third of a training of four steps
     if not (files.template / "outputs").exists():
         commands = [["fit", "name=demo", "run_id=demo"]]
         commands += [
@@ -175,7 +173,7 @@ def studied(world: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     def run(argv: list[str], **options: Any) -> "subprocess.CompletedProcess[Any]":
         if argv[:2] != [sys.executable, "-m"] or not argv[2].startswith("restore."):
             return start(argv, **options)
-        outcome = cli(argv[2].removeprefix("restore."), "--run", *argv[3:])
+        outcome = cli(argv[2].removeprefix("restore."), *argv[3:])
         assert outcome.status == 0, f"{argv}: {outcome.err}"
         return subprocess.CompletedProcess(argv, 0)
 
@@ -236,9 +234,7 @@ def _command_problem(line: Line, words: list[str], cli: Cli, done: set[tuple[str
     known = ("" if is_nameless else line.place.partition(":")[0], *small)
     if known in done:
         return None
-    # without an option Hydra composes twice, first to find out whether it is a sweep
-    is_plain = is_composed(small[0]) and not any(word.startswith("-") for word in small)
-    outcome = cli(small[0], *(["--run"] if is_plain else []), *small[1:])
+    outcome = cli(*small)
     if line.refusal is None:
         is_fine = outcome.status == 0
     else:  # a table may have broken the sentence

@@ -66,6 +66,7 @@ def same_weights(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return all(torch.equal(a[key][name], b[key][name]) for key in ("state_dict", "ema") for name in a.get(key, ()))
 
 
+@pytest.mark.usefixtures("real_curves")
 def test_a_run_folder_describes_itself(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("fit", *TINY, "run_id=a", "val_every_steps=2", "trainer.max_steps=5")
     assert outcome.status == 0, outcome.err
@@ -291,6 +292,7 @@ def test_broken_weights_never_reach_a_checkpoint(cli: Cli, tmp_path: Path) -> No
     assert not list((run_folder(tmp_path, "a") / "checkpoints").glob("*"))
 
 
+@pytest.mark.usefixtures("points_here")
 def test_a_sweep_trains_every_point_in_its_own_folder(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("fit", "-m", *FAST, "seed=1,2", "logger=wandb", "logger.wandb.offline=true")
     assert outcome.status == 0, outcome.err

@@ -179,6 +179,7 @@ def page(folder: Path) -> Page:
     return read
 
 
+@pytest.mark.usefixtures("real_curves")
 def test_the_report_is_one_page_that_needs_nothing_else(cli: Cli, tmp_path: Path) -> None:
     assert cli("fit", *SMALL, "run_id=x").status == 0
     folder = run_folder(tmp_path, "x")

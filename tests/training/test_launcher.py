@@ -235,6 +235,7 @@ def test_a_sweep_of_trainings_on_two_processes(tmp_path: Path) -> None:
     assert len(counted.read_text().split()) == 3 * 8
 
 
+@pytest.mark.usefixtures("points_here")
 def test_a_sweep_goes_on_behind_a_failed_point_and_resumes_the_broken_one(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +251,7 @@ def test_a_sweep_goes_on_behind_a_failed_point_and_resumes_the_broken_one(
     assert good.status == 0, good.err  # of this start, none has failed
 
 
+@pytest.mark.usefixtures("points_here")
 def test_a_search_takes_a_failed_point_for_a_failed_trial(cli: Cli, tmp_path: Path) -> None:
     search = ["experiment=search_lr_width", *TINY, *PLAIN, "trainer.max_steps=1", "name=s"]
     points = ["hydra.sweeper.n_trials=3", "model.channels=16", "model.lr=choice(0.001,-1)"]  # its seed draws both
