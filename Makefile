@@ -3,7 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: help setup demo test test-slow lint format docs bench wheel clean
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: help setup demo test test-slow test-all coverage lint format docs bench wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -13,7 +15,7 @@ setup: $(VENV)/.done ## make .venv and install the package with its developer to
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "restore needs Python 3.10 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: setup ## train on the embedded photos, compare with bicubic, enlarge one photo: about 5 minutes
@@ -28,10 +30,16 @@ demo: setup ## train on the embedded photos, compare with bicubic, enlarge one p
 	@echo 'to go on yourself:  . $(BIN)/activate'
 
 test: setup ## run the quick tests, in two processes
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: setup ## run the slow ones: real trainings, kills, browser, Slurm, the documents' commands
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(PYTEST) -m slow
+
+test-all: setup ## run all tests
+	$(PYTEST)
+
+coverage: setup ## run all tests and show which lines of restore/ none of them reaches
+	$(PYTEST) --cov=restore --cov-report=term-missing:skip-covered
 
 lint: setup ## check format, style, types and who imports whom
 	$(BIN)/ruff format --check .

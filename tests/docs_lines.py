@@ -51,9 +51,13 @@ ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
     r"restore fit .*hydra/launcher=slurm": (POINTS,),
     r"restore fit -m .*trainer=ddp_cpu": (PAIRS_SWEPT,),
     r"make bench$": (InFile("Makefile", r"\t\$\(BIN\)/python -m restore\.benchmark$"),),  # a line that is run
+    r"make (?:test|test-slow|coverage)$": (
+        InFile("Makefile", r"\t\$\(PYTEST\)$"),  # what test-all runs, a part of it or with figures
+        InFile(".ci/run", r"make test-all$"),
+    ),
     r"make ([\w -]+)$": (InFile(".ci/run", r"make (.+ )?{0}( |$)"),),  # each of its targets
     r"pip install -c constraints\.txt \.$": (
-        InFile(".ci/run", r'"\$clean/venv/bin/pip" install .*-c constraints\.txt \.$'),
+        InFile("Makefile", r"\t\$\(BIN\)/python -m pip install .*-c constraints\.txt -e '\.\[dev\]'$"),  # with more
     ),
     r"pip install (?:-c constraints\.txt )?'\.\[(\w+)\]'$": (
         InFile("Makefile", r"\t\$\(BIN\)/python -m pip install .*-c constraints\.txt -e '\.\[dev\]'$"),
