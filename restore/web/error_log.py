@@ -25,13 +25,13 @@ class ErrorLog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._logged: dict[tuple[object, ...], tuple[float, int]] = {}  # place -> (time, how many since)
+        self._logged: dict[tuple[object, ...], tuple[float | None, int]] = {}  # place -> (time, how many since)
 
     def record(self, error: Exception) -> None:
         """Log it, or count it."""
         now, place = self.clock(), _place(error)
-        when, silent = self._logged.get(place, (now - REPEAT_AFTER, 0))
-        if now < when + REPEAT_AFTER:
+        when, silent = self._logged.get(place, (None, 0))
+        if when is not None and now < when + REPEAT_AFTER:
             self._logged[place] = (when, silent + 1)
             return
         self._logged[place] = (now, 0)

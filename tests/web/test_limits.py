@@ -240,6 +240,16 @@ def test_an_error_is_answered_without_details_and_logged_once(caplog: pytest.Log
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ArithmeticError, LookupError]
 
 
+@pytest.mark.parametrize("now", [0.0, 46.663, 139.987, 3600.0, 1e9])
+def test_an_error_is_logged_at_once_whatever_the_clock_shows(caplog: pytest.LogCaptureFixture, now: float) -> None:
+    """Also on a machine that was just started: 46.663 - 3600 + 3600 is rounded to more than 46.663."""
+    try:
+        int("x")
+    except ValueError as error:
+        ErrorLog(lambda: now).record(error)
+    assert len(caplog.messages) == 1
+
+
 def test_an_error_is_logged_again_after_an_hour_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
     now = 100.0
     errors = ErrorLog(lambda: now)
