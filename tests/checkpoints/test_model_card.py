@@ -104,6 +104,8 @@ def test_a_card_says_where_its_weights_come_from(name: str) -> None:
 def test_shipped_weights_reach_what_their_card_says(name: str, shared_data: Path, cli: Cli) -> None:
     facts = json.loads(model_card.shipped()[name].with_suffix(".json").read_text())
     for k, result in enumerate(facts["results"]):
+        if result["self_ensemble"] and name != "super_resolution_x4":
+            continue  # eight times the work: once for all
         benchmark, scores = next(iter(result["means"].items()))  # one will do: Set5 takes seconds, Set14 a minute
         folder = shared_data / {"gopro_test": "gopro"}.get(benchmark, f"benchmarks/{benchmark}")
         ensemble = f"self_ensemble={str(result['self_ensemble']).lower()}"

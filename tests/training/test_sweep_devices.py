@@ -25,7 +25,7 @@ if sys.orig_argv[1:2] == ["-m"]:
 def test_a_sweep_over_the_number_of_processes(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(COUNTER)
-    counted, root = tmp_path / "counted", Path(__file__).parent.parent
+    counted, root = tmp_path / "counted", Path(__file__).parents[2]
     environment = {"COUNTED": str(counted), "PYTHONPATH": f"{tmp_path / 'site'}:{root}", "WANDB_MODE": "offline"}
     options = [*TINY, *PLAIN, "trainer=ddp_cpu", "trainer.max_steps=1", "logger=wandb", "name=s"]
     sweep = start(tmp_path, "-m", *options, "trainer.devices=2,1", "data.batch_size=2,3", **environment)

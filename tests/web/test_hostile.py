@@ -31,7 +31,7 @@ from tests.web.test_limits import chunk, encoded, png_that_claims
 pytestmark = pytest.mark.slow
 
 ATTACKER = "127.0.0.2"  # the visitor is 127.0.0.1
-ROUNDS = 6
+ROUNDS = 3  # a content type each
 
 
 class Payload:
@@ -215,7 +215,7 @@ def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], b
     yield "the page's own upload", lambda server: send(server, request(body, kind, path="/gradio_api/upload"))
     yield "a long head", lambda server: send(server, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 30_000)
     yield "no HTTP", lambda server: send(server, bytes(range(256)) * 10)
-    if k % 4 == 0:
+    if k == 0:
         yield "a body of 20 MB", lambda server: send(server, request(bytes(20_000_000), kind))
         yield "a slow body", lambda server: slowly(server, request(body, kind), 500)
         yield "a slow head", lambda server: slowly(server, b"POST /api/restore HTTP/1.1\r\nHost: localhost\r\n", 5)
@@ -236,7 +236,7 @@ def hammer(server: Server, times: int) -> Counter[int]:
     return statuses
 
 
-def test_two_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
+def test_a_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
     picture = photo(tmp_path / "a.png").read_bytes()
     assert server.restore(picture).status == 200
     assert wait_until(lambda: not any("/jobs/" in name for name in server.files()))  # of tests before this one
@@ -271,7 +271,7 @@ def test_two_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
         visitor.join()
     assert (tiny[429], tiny[404] >= 600) == (1, True), tiny
     assert len(counts) >= 12
-    assert counts.total() >= 200
+    assert counts.total() >= 100
     assert set(visits) == {200}, visits
     assert not Path("/tmp/restore-was-here").exists()
     assert wait_until(lambda: server.files() == files, 30), server.files() - files
