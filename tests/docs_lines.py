@@ -38,6 +38,9 @@ DRAWN = ByTest("tests/test_docs.py::test_the_pictures_of_the_documents_are_drawn
 REQUESTS = ByTest("tests/test_docs.py::test_requests_to_the_page_are_answered")
 BATCH = ByTest("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
 POINTS = ByTest("tests/test_slurm.py::test_points_of_a_sweep_are_jobs")
+LAUNCHED = ByTest(
+    "tests/training/test_sweep.py::test_a_killed_point_is_a_failed_trial_and_a_sweep_that_is_ended_saves_its_points"
+)
 PAIRS_SWEPT = ByTest("tests/training/test_launcher.py::test_a_sweep_of_trainings_on_two_processes")
 
 # lines that the run of their page leaves to somebody else; a test looks whether that one really does it
@@ -49,6 +52,7 @@ ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
     r"(curl|printf) ": (REQUESTS,),
     r"sbatch ": (BATCH,),
     r"restore fit .*hydra/launcher=slurm": (POINTS,),
+    r"restore fit -m .*hydra/launcher=(?!slurm)": (LAUNCHED,),
     r"restore fit -m .*trainer=ddp_cpu": (PAIRS_SWEPT,),
     r"make bench$": (InFile("Makefile", r"\t\$\(BIN\)/python -m restore\.benchmark$"),),  # a line that is run
     r"make (?:test|test-slow|coverage)$": (

@@ -14,11 +14,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY, Cli
+from tests.docs_lines import lines_for
 
 pytestmark = pytest.mark.slow
 
 OPTIONS = (*TINY, "callbacks.panels=null", "val_every_steps=1000", "data.num_workers=0", "checkpoint.every_steps=5")
-LAUNCHERS = ("basic", "two_jobs", "local_tasks")
+DOCUMENTED = lines_for(
+    "tests/training/test_sweep.py::test_a_killed_point_is_a_failed_trial_and_a_sweep_that_is_ended_saves_its_points"
+)
+LAUNCHERS = [
+    "hydra/launcher=basic",
+    *(word for line in DOCUMENTED for word in line.restore or () if "launcher=" in word),
+]
 PATIENCE = 200.0  # seconds; other tests run beside this one
 
 
@@ -26,7 +33,7 @@ class Sweep:
     """A sweep over seeds in a folder, under way."""
 
     def __init__(self, folder: Path, launcher: str, seeds: str, steps: int) -> None:
-        words = [*OPTIONS, f"hydra/launcher={launcher}", f"seed={seeds}", f"trainer.max_steps={steps}", "name=s"]
+        words = [*OPTIONS, launcher, f"seed={seeds}", f"trainer.max_steps={steps}", "name=s"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "restore.fit", "-m", *words],
             cwd=folder,
