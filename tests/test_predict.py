@@ -310,12 +310,12 @@ def test_a_25_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_res
     torch.save({"restore": facts, "state_dict": state}, tmp_path / "tiny.ckpt")
     noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8)
     Image.fromarray(noise).resize((5000, 5000)).save(tmp_path / "photo.jpg", quality=90)
-    settings = ("ckpt_path=tiny.ckpt", "input=photo.jpg", "output=out.bmp", "memory_gb=2", "device=cpu", "threads=1")
+    settings = ("ckpt_path=tiny.ckpt", "input=photo.jpg", "output=out.bmp", "memory_gb=3", "device=cpu", "threads=1")
     argv = [sys.executable, "-c", LARGE, *settings]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
     peak = int(re.findall(r"peak (\d+) KiB", done.stderr)[0])
-    assert peak < 2 * 2**20
+    assert peak < 3 * 2**20
     lq, out = reading.read(tmp_path / "photo.jpg").pixels, reading.read(tmp_path / "out.bmp").pixels
     assert model.halo is not None
     margin = tiling.round_up(model.halo, 4)
