@@ -61,6 +61,7 @@ def _format(cfg: DictConfig) -> "Format":
 
 
 def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
+    from restore.checkpoints.model_card import is_card
     from restore.checkpoints.reader import locate
 
     if path.suffix != kind.suffix:
@@ -68,18 +69,9 @@ def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
     if path.resolve() == locate(ckpt_path).resolve():
         raise SettingError("output", path, "another file than ckpt_path reads", "name another")
     card = path.with_suffix(".json")
-    if kind.suffix == ".safetensors" and card.exists() and not {"format", "method", "arguments"} <= _keys(card):
+    if kind.suffix == ".safetensors" and card.exists() and not is_card(card):
         expected = f"a name whose card replaces no other file, but {card} is there and is no card"
         raise SettingError("output", path, expected, "name another file")
-
-
-def _keys(path: Path) -> set[str]:
-    """The keys of a JSON file; none where it holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return set()
-    return set(content) if isinstance(content, dict) else set()
 
 
 def _ours(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":

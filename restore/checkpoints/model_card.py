@@ -36,6 +36,15 @@ def rebuilding(method: str, arguments: Mapping[str, Any], weights: str) -> dict[
     return {"format": FORMAT, "method": method, "arguments": dict(arguments), "weights": weights}
 
 
+def is_card(path: Path) -> bool:
+    """Whether a JSON file is a card."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and {"format", "method", "arguments"} <= content.keys()
+
+
 def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
     """What a safetensors file holds, by name.
 

@@ -202,7 +202,7 @@ def _name_sizes(graph: Any) -> None:
 
 
 class TorchExport(Format):
-    """A program of ``torch.export``, for who has torch and not this package; the facts travel inside."""
+    """A program of ``torch.export``, which needs torch and not this package; the facts are inside."""
 
     suffix = ".pt2"
 

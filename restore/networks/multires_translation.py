@@ -87,7 +87,7 @@ class Level(nn.Module):
     """One resolution: its input module, its half of the fusion, its decoder block and its output.
 
     Args:
-        inputs: channels of the picture that comes in.
+        inputs: channels of its input image.
         channels: of its features.
         below: channels of the decoder's features one resolution lower.
         lower: channels of the next lower level's features, or None in the lowest.
@@ -104,9 +104,9 @@ class Level(nn.Module):
         self.refine = nn.Sequential(_block(2 * channels, channels), _block(channels, channels))
         self.head = nn.Conv2d(channels, 3, 7, padding=3)
 
-    def encode(self, picture: Tensor, above: Tensor | None) -> Tensor:
+    def encode(self, image: Tensor, above: Tensor | None) -> Tensor:
         """(N, inputs, H, W) in [-1, 1], and what comes in from above, (N, channels, H, W), to (N, channels, H, W)."""
-        features = self.fuse(self.own(picture))
+        features = self.fuse(self.own(image))
         out: Tensor = self.settle(features if above is None else features + above)
         return out
 
@@ -115,7 +115,7 @@ class Level(nn.Module):
         out: Tensor = self.refine(torch.cat([self.up(_twice(x)), encoded], 1))
         return out
 
-    def picture(self, features: Tensor) -> Tensor:
+    def image(self, features: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 3, H, W) in [0, 1]."""
         return (torch.tanh(self.head(features)) + 1) / 2
 
@@ -144,7 +144,7 @@ class MultiResTranslation(RestorationNetwork):
     protocol = "translation_rgb"
     scale = 1
     why_no_tiles = (
-        "instance norm takes its means over the whole picture, so every tile would get colours and contrasts of its own"
+        "instance norm takes its means over the whole image, so every tile would get colours and contrasts of its own"
     )
     keeps_kind = False
     top: Tensor
@@ -182,8 +182,8 @@ class MultiResTranslation(RestorationNetwork):
         """Decoder features of the levels ``top`` and below, the highest first; arguments as of :meth:`outputs`."""
         encoded: list[Tensor] = []
         above: Tensor | None = None
-        for level, picture in zip(self._from(top), inputs[top:], strict=True):
-            encoded.append(level.encode(2 * picture - 1, above))
+        for level, image in zip(self._from(top), inputs[top:], strict=True):
+            encoded.append(level.encode(2 * image - 1, above))
             above = None if level.incoming is None else level.incoming(encoded[-1])
         x = self.trunk(encoded[-1])
         found: list[Tensor] = []
@@ -204,11 +204,11 @@ class MultiResTranslation(RestorationNetwork):
             (N, 3, H / 2**r, W / 2**r) in [0, 1] for r = top ... levels - 1.
         """
         features = self.decoder_features(inputs, top)
-        return [level.picture(x) for level, x in zip(self._from(top), features, strict=True)]
+        return [level.image(x) for level, x in zip(self._from(top), features, strict=True)]
 
     def highest(self, inputs: Sequence[Tensor], top: int = 0) -> Tensor:
         """The first of :meth:`outputs` alone, which is all that inference needs."""
-        return self._from(top)[0].picture(self.decoder_features(inputs, top)[0])
+        return self._from(top)[0].image(self.decoder_features(inputs, top)[0])
 
     def _from(self, top: int) -> list[Level]:
         return [level for level in self.levels if isinstance(level, Level)][top:]

@@ -1,4 +1,4 @@
-"""Discriminator that judges patches, conditional on the input (Isola et al., "pix2pix", CVPR 2017, section 3.2.2)."""
+"""Discriminator of patches, conditional on the input (Isola et al., "pix2pix", CVPR 2017, section 3.2.2)."""
 
 import math
 
@@ -8,10 +8,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 def strided_layers(side: int) -> int:
-    """How many of its convolutions halve: three, which see 70x70 pixels, fewer for pictures too small for that.
+    """How many of its convolutions halve: three, which see 70x70 pixels, fewer for images too small for that.
 
     Args:
-        side: the smaller one of the pictures judged, in pixels.
+        side: the smaller one of the images that it sees, in pixels.
     """
     return max(1, min(3, int(math.log2(side)) - 3))
 
@@ -22,7 +22,7 @@ class PatchDiscriminator(nn.Module):
     Instance norm but in the first and the last (Ulyanov et al., 2016).
 
     Args:
-        in_channels: of the condition; the picture has 3 more.
+        in_channels: of the condition; the image has 3 more.
         width: channels after the first convolution, doubled by each, at most 8 times.
         layers: strided convolutions; 3 see patches of 70x70 pixels, 2 of 34x34, 1 of 16x16.
         spectral: spectral norm of every convolution (Miyato et al., ICLR 2018), in place of instance norm.
@@ -39,17 +39,17 @@ class PatchDiscriminator(nn.Module):
             self.blocks.append(nn.Sequential(_normed(conv, spectral), norm, nn.LeakyReLU(0.2, inplace=True)))
         self.last = _normed(nn.Conv2d(sizes[-1], 1, 4, padding=1), spectral)
 
-    def forward(self, condition: Tensor, picture: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Judge pictures.
+    def forward(self, condition: Tensor, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """A logit for each patch.
 
         Args:
             condition: (N, in_channels, H, W) in [0, 1].
-            picture: (N, 3, H, W) in [0, 1], real or generated; H and W at least 8.
+            image: (N, 3, H, W) in [0, 1], real or generated; H and W at least 8.
 
         Returns:
             Logits (N, 1, h, w), large for real, and the features of every block, for feature matching.
         """
-        x = 2 * torch.cat([condition, picture], 1) - 1
+        x = 2 * torch.cat([condition, image], 1) - 1
         features = []
         for block in self.blocks:
             x = block(x)

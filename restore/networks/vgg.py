@@ -18,7 +18,7 @@ SMALLEST_MAP = 4  # pixels; a smaller one has no statistics to speak of
 
 
 def layers_for(side: int) -> list[str]:
-    """Names of the layers whose map of a picture with this smaller side has at least 4 pixels a side."""
+    """Names of the layers whose map of an image with this smaller side has at least 4 pixels a side."""
     return [name for name, halvings in _HALVINGS.items() if side >> halvings >= SMALLEST_MAP]
 
 
@@ -44,9 +44,9 @@ class VGG19Features(nn.Module):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
             nn.init.zeros_(conv.bias)
 
-    def forward(self, picture: Tensor, layers: Sequence[str]) -> list[Tensor]:
+    def forward(self, image: Tensor, layers: Sequence[str]) -> list[Tensor]:
         """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, in the order of depth; deeper ones are not computed."""
-        x, wanted, found = (picture - self.mean) / self.std, [LAYERS[name] for name in layers], []
+        x, wanted, found = (image - self.mean) / self.std, [LAYERS[name] for name in layers], []
         for place in _CONVS:
             if place > max(wanted):
                 break
