@@ -1,26 +1,26 @@
-"""``restore table``: compares runs. No Hydra here, because what it is given are folders, whose names hold anything."""
+"""``restore table``: compares runs. Without Hydra, because the names of folders on its command line hold anything."""
 
 import difflib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import yaml
 
+from restore.io.errors import SettingError
 from restore.io.files import write_text
 from restore.io.tables import FORMATS, Table, draw
-from restore.runs.comparison import Comparison, Run, compare, differing, find, read
-from restore.runs.results import DIGITS
+from restore.runs import comparison, reader
 
 HELP = """usage: restore table <folder> ... [key=value ...]
 
 Compares runs and evaluations: what differs in their settings, final scores, steps, seconds; then every
-further one against the first, picture by picture. A folder is one of a run, of an evaluation, or a parent
+further one with the first, image by image. A folder is one of a run, of an evaluation, or a parent
 of such.
 
-  runs=[a,b]     folders, if you prefer it to naming them plainly
+  runs=[a,b]     folders, in place of naming them plainly
   format=        markdown, csv or latex; left out: drawn in a terminal, else markdown
   output=        a file, in place of the screen; as CSV the second table goes to <file>_paired.csv
 
@@ -38,23 +38,24 @@ class Settings:
 
 
 def tables(settings: Settings) -> list[Table]:
-    """What there is to compare: the runs, and every further one against the first.
+    """The runs, and the comparison of every further one with the first.
 
     Raises:
-        ValueError, FileNotFoundError: a setting or a folder that cannot be.
+        ValueError, FileNotFoundError: a wrong setting or folder.
     """
     if settings.format is not None and settings.format not in FORMATS:
-        raise ValueError(f"format is {settings.format}, expected one of {', '.join(FORMATS)}")
+        raise SettingError("format", settings.format, f"one of {', '.join(FORMATS)}")
     if not settings.runs:
-        raise ValueError("no folder is named, expected run folders: restore table outputs/demo/demo multirun/sweep")
-    runs, common = _shortened([read(folder) for folder in find(settings.runs)])
+        raise SettingError("runs", [], "run folders", "name some: restore table outputs/demo/demo multirun/sweep")
+    runs, common = comparison.shortened([reader.read(folder) for folder in reader.find(settings.runs)])
     for note in dict.fromkeys(note for run in runs for note in run.notes):
         sys.stderr.write(f"table: {note}\n")
-    return [each for each in (overview(runs, common), *([versus(runs)] if len(runs) > 1 else [])) if each.rows]
+    found = [comparison.overview(runs, common), *([comparison.versus(runs)] if len(runs) > 1 else [])]
+    return [each for each in found if each.rows]
 
 
-def give(found: Sequence[Table], settings: Settings) -> None:
-    """Write them to ``output``, or show them: drawn where somebody looks and names no format, else as text."""
+def show(found: Sequence[Table], settings: Settings) -> None:
+    """Write tables to ``output``; else draw them on a terminal where no format is named, or print them as text."""
     if settings.output is None and settings.format is None and sys.stdout.isatty():
         for each in found:
             draw(each)
@@ -69,80 +70,8 @@ def give(found: Sequence[Table], settings: Settings) -> None:
     write_text(file, "\n".join(texts))
 
 
-def _shortened(runs: list[Run]) -> tuple[list[Run], str]:
-    """Runs named by what their folders do not share, and what they do share."""
-    names = [Path(run.name) for run in runs]
-    if len({name.is_absolute() for name in names}) > 1 or len(runs) < 2:
-        return runs, ""
-    common = Path(os.path.commonpath(names))
-    if common == Path() or not common.name:
-        return runs, ""
-    return [replace(run, name=str(name.relative_to(common))) for run, name in zip(runs, names, strict=True)], str(
-        common
-    )
-
-
-def overview(runs: Sequence[Run], common: str = "") -> Table:
-    """A row for each run; ``common`` is the folder that all of them are in."""
-    keys = differing(runs)
-    metrics = list(dict.fromkeys(metric for run in runs for metric in run.metrics))
-    scored = [f"{what} ({protocol})" for protocol, what in metrics]
-    rows = [
-        [
-            run.name,
-            run.state,
-            *("" if key not in run.config else str(run.config[key]) for key in keys),
-            *(_score(what, run.metrics.get((protocol, what))) for protocol, what in metrics),
-            "" if run.steps is None else str(run.steps),
-            "" if run.seconds is None else f"{run.seconds:.1f}",
-        ]
-        for run in runs
-    ]
-    return Table(common and f"Runs in {common}.", ["run", "state", *keys, *scored, "steps", "seconds"], rows)
-
-
-def _score(what: str, value: float | None) -> str:
-    return "" if value is None else f"{value:.{DIGITS.get(what.rpartition('/')[2], 3)}f}"
-
-
-def versus(runs: Sequence[Run]) -> Table:
-    """Every further run against the first, on the pictures that both have."""
-    first, *others = runs
-    caption = (
-        f"Gain over {first.name}, picture by picture: mean difference (positive is better), its 95 % interval by 10000 "
-        "bootstrap resamples with seed 0, and on how many pictures the run is better."
-    )
-    header = [
-        "run",
-        "benchmark",
-        "protocol",
-        "scale",
-        "score",
-        "gain",
-        "95 % interval",
-        "better on",
-        "pictures",
-        "not compared",
-    ]
-    return Table(caption, header, [_cells(other, each) for other in others for each in compare(first, other)])
-
-
-def _cells(run: Run, found: Comparison) -> list[str]:
-    digits = DIGITS.get(found.column, 3)
-    gain, low, high = (f"{value:+.{digits}f}" for value in (found.gain, found.low, found.high))
-    left_out = {
-        "only the first has": found.only_first,
-        "only this one has": found.only_second,
-        "infinite": found.infinite,
-    }
-    words = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
-    where = [run.name, found.benchmark, found.protocol, found.scale, found.column]
-    interval = f"{low} to {high}" if found.images > 1 else ""  # one picture says nothing of how pictures differ
-    return [*where, gain, interval, f"{found.wins:.0%}", str(found.images), words]
-
-
 def parse(arguments: Sequence[str]) -> Settings:
-    """Plain folders and ``key=value`` in any order.
+    """Folders and ``key=value`` in any order.
 
     Raises:
         ValueError: a key that is no setting and no folder.
@@ -157,17 +86,15 @@ def parse(arguments: Sequence[str]) -> Settings:
             setattr(settings, key, value)
         elif sign and "/" not in key and not Path(argument).exists():
             close = difflib.get_close_matches(key, known, 1)
-            raise ValueError(
-                f"{key} is not a setting; "
-                + (f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}")
-            )
+            remedy = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            raise ValueError(f"{key} is not a setting; {remedy}")
         else:
             settings.runs.append(argument)
     return settings
 
 
 def main() -> None:
-    """Read the command line, print, and end with 0 or 1."""
+    """Read the command line, print the tables, and exit with 0 or 1."""
     arguments = sys.argv[1:]
     if "--help" in arguments or "-h" in arguments:
         sys.stdout.write(HELP)
@@ -177,7 +104,7 @@ def main() -> None:
             sys.stdout.write(yaml.safe_dump(vars(parse(arguments[2:])), sort_keys=False))
             return
         settings = parse(arguments)
-        give(tables(settings), settings)
+        show(tables(settings), settings)
     except (ValueError, OSError, yaml.YAMLError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise

@@ -127,8 +127,8 @@ def test_a_damaged_checkpoint_is_stepped_over(cli: Cli, tmp_path: Path, stopped:
     result = json.loads((stopped.parent / "result.json").read_text())
     assert result["steps_run"] == 6
     last, best = result["warnings"]
-    assert last.startswith("last.ckpt was damaged, so the run went on from last.prev.ckpt; the damaged file is kept")
-    assert best.startswith("best.ckpt was damaged, so the best was chosen anew")
+    assert last.startswith("last.ckpt was damaged, so the run resumed from last.prev.ckpt; the damaged file is kept")
+    assert best.startswith("best.ckpt was damaged, so the best is chosen")
     assert (stopped / "last.damaged.ckpt").read_bytes() == damaged
     whole = reader.read(run_folder(tmp_path, "whole") / "checkpoints" / "last.ckpt")
     assert same_weights(whole, reader.read(stopped / "last.ckpt"))
@@ -139,7 +139,7 @@ def test_a_run_without_a_sound_checkpoint_is_refused_and_nothing_is_lost(cli: Cl
     before = [damage(stopped / "last.ckpt"), damage(stopped / "last.prev.ckpt"), (stopped / "best.ckpt").read_bytes()]
     outcome = cli("fit", *SMALL, "trainer.max_steps=14", "run_id=x")
     assert outcome.status == 1
-    assert "resume: last.ckpt and last.prev.ckpt in" in outcome.err
+    assert "resume is auto, and last.ckpt and last.prev.ckpt in" in outcome.err
     assert f"resume={stopped / 'best.ckpt'} with another run_id" in outcome.err.replace("\n", "")
     assert "Traceback" not in outcome.err
     assert [(stopped / f"{name}.ckpt").read_bytes() for name in ("last", "last.prev", "best")] == before

@@ -19,8 +19,9 @@ import pytest
 import yaml
 from scipy import stats
 
-from restore.runs.comparison import compare, differing, find, read
-from restore.table import parse, versus
+from restore.runs.comparison import compare, differing, versus
+from restore.runs.reader import find, read
+from restore.table import parse
 from tests.conftest import Cli, subprocess_cli
 
 Scores = dict[str, float]
@@ -192,7 +193,7 @@ def test_a_folder_that_looks_like_a_setting(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "no folder is named"),
+        ((), "runs is []"),
         (("nowhere",), "nowhere is not a folder"),
         (("empty",), "holds no run"),
         (("empty", "format=html"), "expected one of markdown, csv, latex"),

@@ -1,7 +1,7 @@
-"""Builds objects from the configuration: the only place that does.
+"""Builds objects from the configuration; no other module does.
 
-Only what lies under ``ALLOWED_TARGETS``, and with values that fit the annotations of the constructor, which is the
-schema.
+Only targets under ``ALLOWED_TARGETS`` are built, and only with values that match the annotations of the constructor,
+which is the schema.
 """
 
 import copy
@@ -15,37 +15,42 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.checkpoints.renames import current_target
 from restore.config.signatures import check_types
+from restore.io.errors import SettingError
 
 ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
 
 
 def build(node: Any, path: str, **extra: Any) -> Any:
-    """Instantiate a part of the configuration: the only place that does.
+    """Instantiate a part of the configuration.
 
     Args:
         node: a config with ``_target_`` (or a dict or list of such).
-        path: its dotted place, named in errors.
+        path: its dotted key, for errors.
         extra: further constructor arguments.
 
     Raises:
-        ValueError: a target outside ``ALLOWED_TARGETS``, a value of the wrong type; what the constructor raises.
+        SettingError: a target outside ``ALLOWED_TARGETS``. ValueError: a value of the wrong type; what the constructor
+            raises.
     """
     node = _renamed(node, path)
-    for place, target in _targets(node, path):
+    for key, target in _targets(node, path):
         name = str(target["_target_"])
         if not name.startswith(ALLOWED_TARGETS):
-            raise ValueError(f"{place}._target_ is {name}, expected something under {' or '.join(ALLOWED_TARGETS)}")
+            raise SettingError(f"{key}._target_", name, f"a name under {' or '.join(ALLOWED_TARGETS)}")
         if name.startswith("restore."):
-            _check_types(hydra.utils.get_object(name), target, place)
+            _check_types(hydra.utils.get_object(name), target, key)
     try:
         return hydra.utils.instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
         cause = error.__cause__
         inner = _part_that_fails(node, path)
-        if isinstance(cause, ValueError) and inner is not None:  # a part of a part does not know its place
+        # an inner part names its own argument, without the path to it
+        if isinstance(cause, SettingError) and inner is not None:
+            raise SettingError(f"{inner}.{cause.key}", cause.got, cause.expected, cause.remedy) from None
+        if isinstance(cause, ValueError) and inner is not None:
             raise ValueError(f"{inner}.{cause}") from None
         if isinstance(cause, ValueError | OSError | ImportError):
-            raise cause from None  # "from error" would close a circle of causes
+            raise cause from None  # "from error" would make a circle of causes
         raise ValueError(f"{path}: {str(cause or error).splitlines()[0]}") from error
 
 
@@ -70,7 +75,7 @@ def arguments(
 
 
 def _renamed(node: Any, path: str) -> Any:
-    """The same configuration, with the present name of each target that an older version called otherwise."""
+    """The same configuration, with the present name of each target that has been renamed."""
     old = [
         each["_target_"]
         for _, each in _targets(node, path)
@@ -85,13 +90,13 @@ def _renamed(node: Any, path: str) -> Any:
 
 
 def _part_that_fails(node: Any, path: str) -> str | None:
-    """The dotted place of what cannot be built inside a part of the configuration; Hydra's own name drops dots."""
-    for place, target in reversed(list(_targets(node, path))):
+    """The dotted key of the inner part that cannot be built; the key in Hydra's message has no dots."""
+    for key, target in reversed(list(_targets(node, path))):
         try:
-            if place != path:
+            if key != path:
                 hydra.utils.instantiate(target, _convert_="all")
         except InstantiationException:
-            return place
+            return key
     return None
 
 

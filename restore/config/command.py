@@ -1,6 +1,6 @@
-"""Turns a function of a configuration into a command: composed by Hydra, ended in one sentence where it fails.
+"""Turns a function of a configuration into a command: composed by Hydra, with one sentence for each error.
 
-It imports nothing heavy, so that ``--help`` and ``--cfg job`` answer at once.
+It does not import torch, so that ``--help`` and ``--cfg job`` answer at once.
 """
 
 import functools
@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from restore.config import resolvers, schemas
 from restore.config.errors import USER_ERRORS, UserError, sentence
 
-# at import, because a launcher that does a sweep's points in other processes imports this file and calls nothing of it
+# at import, because a launcher that runs a sweep's points in other processes imports this file alone
 schemas.register()
 resolvers.register()
 
@@ -48,10 +48,11 @@ def command(
     """Turn a function of a composed configuration into a command.
 
     Args:
-        task: the function. config_name: of its primary file. around: entered around all of it, a sweep's points too.
+        task: the function. config_name: of its primary file.
+        around: a context that is entered around the whole command, with all points of a sweep.
 
-    Anything a user can get wrong ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the
-    traceback as well, which is said where the sentence is a library's and may not be enough.
+    A user's error ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the traceback as well;
+    where the message is a library's, a hint says so.
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -63,20 +64,20 @@ def command(
     def job(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except (*USER_ERRORS, OmegaConfBaseException) as error:  # the last: a setting that is missing, named when read
+        except (*USER_ERRORS, OmegaConfBaseException) as error:  # the last: a missing setting, named when it is read
             if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            fail(error)  # from here, because Hydra would first print all overrides
+            fail(error)  # here, because Hydra would first print all overrides
 
     def main() -> None:
-        # Hydra then hands its exceptions to us instead of printing them
+        # Hydra then raises its exceptions instead of printing them
         with _changed_environment(HYDRA_FULL_ERROR="1"):
             try:
                 with around():
                     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
-                sys.stdout.flush()  # here, and not when Python ends
-            except BrokenPipeError:  # who reads has seen enough, as `| head` has
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python says so at its end
+                sys.stdout.flush()  # else at exit, where a broken pipe cannot be caught
+            except BrokenPipeError:  # the reader has closed it, as `| head` does
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it again at exit
             except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
                 if full_error:
                     raise
@@ -89,7 +90,7 @@ def command(
 
 
 def _hint(error: BaseException) -> str:
-    """How to see more, where the words are not ours."""
+    """How to see the traceback, where the message is a library's."""
     raised = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
     is_ours = isinstance(error, UserError | HydraException | OmegaConfBaseException)
     if is_ours or raised[-1].is_relative_to(Path(__file__).parent.parent):

@@ -1,4 +1,4 @@
-"""What a user can get wrong, and the one sentence that says so."""
+"""Errors that a user can cause, and the sentence for each."""
 
 import difflib
 import errno
@@ -12,15 +12,15 @@ from restore.io.files import encodable
 
 
 class UserError(Exception):
-    """Ends a command with its message and exit status 1."""
+    """Ends a command with its message and exit status 1; for what is no wrong setting (see ``SettingError``)."""
 
 
-# what a user can cause; anything else is a defect of ours and shows its traceback
+# what a user can cause; anything else is a defect of this package and shows its traceback
 USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, without the traceback, and where possible with the setting that was meant; fit for any file."""
+    """The error without its traceback, with the name of the setting where possible; without unencodable characters."""
     return encodable(_words(error))
 
 
@@ -40,7 +40,7 @@ def _words(error: BaseException) -> str:
     if isinstance(inner, OSError) and inner.errno in (errno.ENOSPC, errno.EDQUOT):
         file = f"{inner.filename} " if inner.filename else "a file "
         return (
-            f"{file}could not be written ({inner.strerror}); what was finished before is untouched: make room, then "
+            f"{file}could not be written ({inner.strerror}); finished files are untouched: make room, then "
             "start the same command again"
         )
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
@@ -56,7 +56,7 @@ def _words(error: BaseException) -> str:
 
 
 def _unreadable(word: str) -> str:
-    """An override that Hydra cannot parse, with the slip that is behind it most often."""
+    """An override that Hydra cannot parse, with the most frequent cause."""
     if "=" not in word:
         return (
             f"{word} has no = in it, expected key=value, without blanks around the =; quote a value that holds blanks"

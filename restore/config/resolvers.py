@@ -1,4 +1,4 @@
-"""What ``${...}`` may call in ``conf/``: names and folders that are reckoned, not written down."""
+"""Functions that ``${...}`` calls in ``conf/``: computed names and folders."""
 
 import functools
 import hashlib
@@ -11,6 +11,8 @@ from pathlib import Path
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from restore.io.errors import SettingError
+
 
 def _run_id(given: str | None) -> str:
     """The given id, else the cluster job's, else the time of start."""
@@ -18,9 +20,9 @@ def _run_id(given: str | None) -> str:
 
 
 def _plain(setting: str, given: str) -> str:
-    """A name that becomes a folder, as it is: it must not lead elsewhere."""
+    """A name that becomes a folder; slashes would lead to another one."""
     if Path(given).name != given or given == "..":
-        raise ValueError(f"{setting} is {given}, expected a plain name without slashes")
+        raise SettingError(setting, given, "a plain name without slashes")
     return given
 
 
@@ -30,7 +32,7 @@ def _method(target: str) -> str:
 
 
 def _folder_name(overrides: str) -> str:
-    """The folder of a sweep's point: its overrides, made one short name."""
+    """The folder of a sweep's point: its overrides, shortened."""
     name = overrides.replace("/", "_") or "point"
     if len(name.encode()) <= 100:
         return name
@@ -38,7 +40,7 @@ def _folder_name(overrides: str) -> str:
 
 
 def _check_folder() -> str:
-    """Where a check tries things, in place of a run folder; only named here, made and removed by the command."""
+    """A folder for ``restore check``, in place of a run folder; the command creates and removes it."""
     return str(Path(tempfile.gettempdir()) / f"restore_check_{os.getpid()}_{time.time_ns()}")
 
 
@@ -46,8 +48,8 @@ def _composed_groups(choices: Mapping[str, str | None]) -> str:
     """A line for each group that a command composes, with its options: what ``--help`` lists.
 
     Args:
-        choices: the chosen option of each ``group`` or ``group@place``. What has a place of its own is part of the
-            command, with no other option.
+        choices: the chosen option of each ``group`` or ``group@package``. A group with a package is part of the command
+            and has no other option.
     """
     known = GlobalHydra.instance().config_loader()
     options = {
@@ -59,8 +61,8 @@ def _composed_groups(choices: Mapping[str, str | None]) -> str:
 
 
 def register() -> None:
-    """Make each known to OmegaConf; once more changes nothing."""
-    # cached: every interpolation of one process must see the same time
+    """Register each with OmegaConf; may be called again."""
+    # cached: all interpolations of a process must give the same time
     OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("plain_name", functools.partial(_plain, "name"), replace=True)
     OmegaConf.register_new_resolver("method", _method, replace=True)

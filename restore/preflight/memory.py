@@ -1,4 +1,4 @@
-"""Memory of this process and of its machine."""
+"""Memory that this process has used, and memory that is available to it."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import torch
 
 
 def peak_bytes(device_type: str) -> int:
-    """The most memory so far: what PyTorch took on an accelerator, else what this process had in the machine's."""
+    """Peak memory so far: what PyTorch reserved on a GPU, else the resident memory of this process."""
     if device_type == "cuda":
         return int(torch.cuda.max_memory_reserved())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -19,7 +19,7 @@ def peak_bytes(device_type: str) -> int:
 
 
 def available_bytes(device_type: str) -> int | None:
-    """What a process of its own may take there; None where nothing says so."""
+    """Memory available to a process like this one; None where the system does not tell."""
     if device_type == "cuda":
         return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
     limits = [limit for limit in (_free(), _control_group(), _slurm()) if limit is not None]
@@ -27,7 +27,7 @@ def available_bytes(device_type: str) -> int | None:
 
 
 def _free() -> int | None:
-    """What the machine can give, this process's own included."""
+    """Free memory of the machine, with what this process has already."""
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -37,16 +37,16 @@ def _free() -> int | None:
 
 
 def _control_group(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """The least limit of this process's groups: those of a container, a service or a cluster's job.
+    """The smallest limit of this process's control groups, for example of a container, a service or a cluster job.
 
     Args:
-        root: where groups of version 2 are. own: the file that names this process's.
+        root: of control groups version 2. own: the file that names those of this process.
     """
     try:
         named = [line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/")]
     except FileNotFoundError:  # not Linux
         return None
-    # a step's group is that of srun --ntasks=1, which has a part of what the job's processes will have
+    # the group of this step (srun --ntasks=1) has a part of the memory that the job's processes will have
     parts = takewhile(lambda part: not part.startswith("step_"), Path(*named).parts)
     groups = list(accumulate(parts, Path.joinpath, initial=root))
     limits = [(group / "memory.max").read_text().strip() for group in groups if (group / "memory.max").is_file()]
@@ -54,11 +54,11 @@ def _control_group(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/
 
 
 def _slurm() -> int | None:
-    """What the job was given on this machine, in MiB, or in MiB for each of its cores."""
+    """Memory that Slurm gave the job on this machine: in MiB, or in MiB for each core."""
     own = os.environ
     node, core = (own.get(f"SLURM_MEM_PER_{each}", "") for each in ("NODE", "CPU"))
     if node.isdecimal() and int(node):
         return int(node) * 2**20
-    # as 16(x2),8: the first machine's; what srun gave this one task is in SLURM_CPUS_ON_NODE
+    # as in 16(x2),8: of the first machine; SLURM_CPUS_ON_NODE holds only those of this one task
     cores = re.match(r"\d+", own.get("SLURM_JOB_CPUS_PER_NODE", ""))
     return int(core) * int(cores[0]) * 2**20 if cores and core.isdecimal() and int(core) else None

@@ -1,4 +1,4 @@
-"""The folder of a run: what it holds, when it may be resumed, and when it is finished.
+"""The run folder: its files, its description, its result.
 
 ``outputs/<name>/<run_id>/`` holds config.yaml, overrides.yaml, environment.json, metrics.csv, checkpoints/, panels/,
 curves.png, train.log and result.json.
@@ -27,30 +27,30 @@ _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "ko
 
 
 def discard_unused(folder: Path) -> None:
-    """Remove the folder of a run that ended, on a wrong setting for example, before it was described."""
+    """Remove the folder of a run that ended before it was described, for example on a wrong setting."""
     described = ("config.yaml", "environment.json", "metrics.csv", "result.json", "checkpoints")
     if any((folder / name).exists() for name in described):
         return
     for name in ("train.log", "run_token", "lock"):
         (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):  # somebody else's files stay
+    with suppress(OSError):  # other files stay
         folder.rmdir()
 
 
 def clear(folder: Path) -> None:
-    """Remove what an earlier start, killed before its first ``last.ckpt``, left for a run that begins anew."""
+    """Remove, before a new run, the files of an earlier start that was killed before its first ``last.ckpt``."""
     for name in ("checkpoints/best.ckpt", "metrics.csv", "non_finite.pt"):
         (folder / name).unlink(missing_ok=True)
 
 
 def warnings(folder: Path) -> list[str]:
-    """What the starts of a run warned of, each sentence once."""
+    """Warnings of all starts of a run, without repetitions."""
     starts = read_mapping(folder / "environment.json", ("starts",))["starts"]
     return list(dict.fromkeys(warning for start in starts for warning in start.get("warnings", [])))
 
 
 def result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run."""
+    """The result of a finished run; None where it is not finished."""
     path = folder / "result.json"
     return read_mapping(path, ("monitor", "value", "steps")) if path.exists() else None
 
@@ -68,7 +68,7 @@ def finished(folder: Path) -> dict[str, Any]:
 
 
 def remedy(folder: Path, *, is_point: bool) -> str:
-    """How an interrupted run goes on; a point of a sweep with the whole sweep."""
+    """How to resume an interrupted run; a point of a sweep is resumed by the whole sweep."""
     with_id = "" if is_point else f" with run_id={folder.name}"
     if not (folder / "checkpoints" / LAST).exists():
         return "Nothing was trained yet; start the same command again"
@@ -95,7 +95,7 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     starts = read_mapping(path, ("starts",))["starts"] if path.exists() else []
     for key in ("processes", "threads", "data"):
         if starts and starts[-1].get(key, facts.get(key)) != facts.get(key):
-            log.warning("%s changed since the last start: the run goes on, but not bit for bit the same", key)
+            log.warning("%s changed since the last start: the run resumes, but not bit for bit", key)
     start = {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "python": sys.version.split()[0],

@@ -1,4 +1,4 @@
-"""``report.html``: a run folder on one page that needs nothing else, for who has no dashboard."""
+"""``report.html``: a run folder on one self-contained page, for runs without a dashboard."""
 
 import base64
 import csv
@@ -13,21 +13,21 @@ from jinja2 import Environment, PackageLoader
 from restore.io.files import read_mapping, write_text
 from restore.runs.folder import warnings
 
-SHOWN = 200  # pictures in the table of scores; results.csv has them all
+SHOWN = 200  # images in the table of scores; results.csv has all
 
 
 def write_report(folder: Path, state: str) -> None:
-    """Write ``report.html`` from what the run folder holds; parts that are not there yet are left out.
+    """Write ``report.html`` from the files of a run folder; parts that do not exist yet are left out.
 
     Args:
-        folder: of the run, already described.
+        folder: of the run, with ``config.yaml`` and ``environment.json``.
         state: how far the run is, in words.
     """
     config = read_mapping(folder / "config.yaml")
     start = read_mapping(folder / "environment.json", ("starts",))["starts"][-1]
     done = folder / "result.json"
     rows = _rows(folder / "results.csv")
-    # everything that comes from outside is escaped
+    # escaped: names and settings come from outside
     page = Environment(autoescape=True, loader=PackageLoader("restore.runs", "."), trim_blocks=True, lstrip_blocks=True)
     text = page.get_template("report.html.jinja").render(
         title=f"{config.get('name')}, {folder.name}",
@@ -46,7 +46,7 @@ def write_report(folder: Path, state: str) -> None:
 
 
 def newest_panels(folder: Path) -> list[tuple[str, int, Path]]:
-    """Of every picture that panels were drawn of: its name, the last step, the file."""
+    """Name, last step and file of the newest panel of each image."""
     newest: dict[str, tuple[int, Path]] = {}
     for file in sorted(folder.rglob("*.png")):
         found = re.fullmatch(r"(.+)_(\d{7,})", file.relative_to(folder).with_suffix("").as_posix())
@@ -63,5 +63,5 @@ def _rows(table: Path) -> list[dict[str, Any]]:
 
 
 def _inline(file: Path) -> str | None:
-    """A PNG file as an address that holds it; None where there is none."""
+    """A PNG file as a data URI; None where there is none."""
     return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}" if file.exists() else None

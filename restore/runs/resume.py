@@ -1,4 +1,4 @@
-"""Which checkpoint a start of a run goes on from, what may differ then, and what is done about damaged ones."""
+"""Which checkpoint a run resumes from, which settings may differ then, and what becomes of damaged checkpoints."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,9 +9,10 @@ from typing import Any
 from restore.checkpoints.checksum import is_sound
 from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
 from restore.checkpoints.renames import with_current_targets
+from restore.io.errors import SettingError
 from restore.io.files import read_mapping
 
-# settings that change neither what is learned nor what is measured, and so may differ when a run goes on
+# settings that change neither the training nor its scores, and so may differ when a run resumes
 FREE = (
     "resume",
     "run_id",
@@ -32,15 +33,15 @@ FREE = (
 
 
 def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:
-    """Which checkpoint this start goes on from, or None for a fresh run and for one that is finished.
+    """The checkpoint that this start resumes from; None for a new run and for one that is finished.
 
     Args:
         config: resolved, plain.
-        resume: ``auto`` goes on from the folder's ``last.ckpt`` when there is one, or from the one before it where
-            that is damaged; a path starts a new run from it.
+        resume: ``auto``: the folder's ``last.ckpt`` if it exists, or the one before it if that is damaged; or the path
+            of a checkpoint, from which a new run starts.
 
     Raises:
-        ValueError: the folder holds a run with another configuration, or all its checkpoints are damaged.
+        SettingError: the folder holds a run with another configuration, or all its checkpoints are damaged.
         FileNotFoundError: no such checkpoint.
     """
     last, previous = (folder / "checkpoints" / name for name in (LAST, PREVIOUS))
@@ -50,9 +51,11 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
         changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
         if changed:
             shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
-            raise ValueError(
-                f"run_id: {folder} holds a run with other settings ({shown}); use another run_id, "
-                f"or resume={last} under another run_id to start from it"
+            raise SettingError(
+                "run_id",
+                f"{folder.name}, and {folder} holds a run with other settings ({shown})",
+                "the same settings",
+                f"use another run_id, with resume={last} to start from that run",
             )
         return None if is_finished else _newest_sound([last, previous])
     if resume == "auto":
@@ -70,31 +73,33 @@ def _newest_sound(candidates: list[Path]) -> Path:
     names, folder = " and ".join(path.name for path in found), found[0].parent
     best = folder / BEST
     other = f"resume={best} with another run_id" if best.exists() and is_sound(best) else "another run_id"
-    raise ValueError(
-        f"resume: {names} in {folder} {'are' if len(found) > 1 else 'is'} damaged, expected one that can be gone on "
-        f"from; nothing was changed. Put a copy back if you have one, or start with {other}"
+    raise SettingError(
+        "resume",
+        f"auto, and {names} in {folder} {'are' if len(found) > 1 else 'is'} damaged",
+        "a sound checkpoint",
+        f"restore a copy if you have one, or start with {other}; nothing was changed",
     )
 
 
 def damage(folder: Path, resume: Path) -> dict[Path, str]:
-    """Damaged checkpoints of a run that goes on all the same, and what is to be said about each.
+    """Damaged checkpoints of a run that resumes nevertheless, and a sentence about each.
 
     Args:
-        resume: the run's own checkpoint that it goes on from.
+        resume: the run's own checkpoint that it resumes from.
     """
     last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
     sentences = {
-        last: f"{LAST} was damaged, so the run went on from {resume.name}",
-        best: f"{BEST} was damaged, so the best was chosen anew among the validations behind {resume.name}",
+        last: f"{LAST} was damaged, so the run resumed from {resume.name}",
+        best: f"{BEST} was damaged, so the best is chosen among the validations after {resume.name}",
     }
     found = {path: sentence for path, sentence in sentences.items() if path.exists() and not is_sound(path)}
     return {path: f"{sentence}; the damaged file is kept as {_aside(path).name}" for path, sentence in found.items()}
 
 
 def set_aside(damaged: Iterable[Path]) -> None:
-    """Rename damaged checkpoints: else the next save would keep a damaged ``last.ckpt`` as the sound previous one."""
+    """Rename damaged checkpoints: else the next save would keep a damaged ``last.ckpt`` as the previous one."""
     for path in damaged:
-        with suppress(FileNotFoundError):  # another process of the same run was first
+        with suppress(FileNotFoundError):  # another process of the same run has done it
             os.replace(path, _aside(path))
 
 
