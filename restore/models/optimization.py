@@ -19,11 +19,23 @@ def check_adam(*, lr: float, betas: Sequence[float], weight_decay: float = 0.0) 
     Raises:
         SettingError: a value outside its bounds.
     """
-    if not 0 < lr < math.inf:
-        raise SettingError("model.lr", lr, "a number above 0")
+    check_positive("lr", lr)
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise SettingError("model.betas", list(betas), "two numbers, at least 0 and below 1")
     check_weight("weight_decay", weight_decay)
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuse a number that is not above 0, or infinite.
+
+    Args:
+        name: of the setting, without ``model.``.
+
+    Raises:
+        SettingError: so is ``value``.
+    """
+    if not 0 < value < math.inf:
+        raise SettingError(f"model.{name}", value, "a number above 0")
 
 
 def check_weight(name: str, value: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from restore.losses.pixel import at_least_float32
 from restore.losses.style import StyleLoss
 from restore.models.translation.losses import (
     DiscriminatorSettings,
@@ -15,7 +16,7 @@ from restore.models.translation.losses import (
     discriminator_terms,
     generator_terms,
 )
-from restore.models.translation.network import Pyramid
+from restore.models.translation.network import Pyramid, TranslationNetwork
 from restore.models.translation.stages import Stage
 from restore.networks.patch_gan import PatchDiscriminator, strided_layers
 
@@ -146,6 +147,23 @@ class Criterion(nn.Module):
             return {}
         weights = {f"stage {key}": float(weight) for key, weight in self.style_weights.items()}
         return {"style_features": self.style.source, "style_weights": weights}
+
+
+def pyramids(
+    network: TranslationNetwork, batch: Mapping[str, Tensor], stage: Stage
+) -> tuple[Pyramid, Pyramid, dict[int, Tensor]]:
+    """What the losses of a step compare.
+
+    Args:
+        batch: ``lq`` (N, C, h, w) and ``gt`` (N, 3, h, w), float in [0, 1].
+
+    Returns:
+        Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the outputs
+        (N, 3, h, w) of those trained in this stage, float32; all in [0, 1].
+    """
+    inputs, targets = network.input_pyramid(batch["lq"]), network.pyramid(batch["gt"], network.interpolation)
+    outputs = network.outputs(inputs, stage.top)
+    return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}
 
 
 @contextmanager

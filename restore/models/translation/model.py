@@ -11,13 +11,12 @@ from restore.distributed import collectives
 from restore.io.errors import SettingError
 from restore.losses.adversarial import Adversarial
 from restore.losses.diff_augment import Policy
-from restore.losses.pixel import at_least_float32
 from restore.models import optimization
 from restore.models.base import RestorationModel
 from restore.models.translation import losses
-from restore.models.translation.criterion import Criterion
+from restore.models.translation.criterion import Criterion, pyramids
 from restore.models.translation.losses import DiscriminatorSettings, LossWeights
-from restore.models.translation.network import Pyramid, TranslationNetwork
+from restore.models.translation.network import TranslationNetwork
 from restore.models.translation.plan import measured_plan
 from restore.models.translation.stages import Stage, make_stages, stage_at, with_equal_shares
 from restore.networks.contract import InputKind
@@ -179,7 +178,7 @@ class Translation(RestorationModel):
         stage, criterion, accumulate = self.stage, self.criterion, self.trainer.accumulate_grad_batches
         assert stage is not None
         assert criterion is not None
-        inputs, targets, fakes = self.pyramids(batch, stage)
+        inputs, targets, fakes = pyramids(self.network, batch, stage)
 
         # discriminator step: no gradient reaches the generator
         terms_d: dict[str, Tensor] = {}
@@ -196,18 +195,6 @@ class Translation(RestorationModel):
         loss, terms = criterion.generator_loss(inputs, targets, fakes, stage)
         self.log_training(loss, terms | terms_d)
         return loss
-
-    def pyramids(self, batch: dict[str, Any], stage: Stage) -> tuple[Pyramid, Pyramid, dict[int, Tensor]]:
-        """What the losses of a step compare.
-
-        Returns:
-            Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the
-            outputs (N, 3, h, w) of those trained in this stage, float32; all in [0, 1].
-        """
-        network = self.network
-        inputs, targets = network.input_pyramid(batch["lq"]), network.pyramid(batch["gt"], network.interpolation)
-        outputs = network.outputs(inputs, stage.top)
-        return inputs, targets, {level: at_least_float32(outputs[level - stage.top]) for level in stage.trained}
 
     # --- stages: the protocols Staged and CoarseToFine of restore.callbacks.contract ---
 
@@ -232,8 +219,17 @@ class Translation(RestorationModel):
 
     def plan(self) -> str:
         """What is trained when, in Markdown; one step of each stage is measured."""
+        assert self.criterion is not None
         data = self.datamodule
-        return measured_plan(self, side=data.patch_size, count=data.batch_size // self.trainer.world_size)
+        return measured_plan(
+            self.network,
+            self.criterion,
+            self.stages,
+            self.trainer,
+            side=data.patch_size,
+            count=data.batch_size // self.trainer.world_size,
+            lr=self.hparams["lr"],
+        )
 
     # --- checkpoints ---
 

@@ -2,45 +2,54 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from restore.io.tables import markdown_rows
-from restore.models.translation.stages import Stage, stage_at
+from restore.models.translation.criterion import Criterion, pyramids
+from restore.models.translation.network import TranslationNetwork
+from restore.models.translation.stages import Stage
 
-if TYPE_CHECKING:  # it imports this file
-    from restore.models.translation.model import Translation
 
-
-def measured_plan(model: "Translation", *, side: int, count: int) -> str:
+def measured_plan(
+    network: TranslationNetwork,
+    criterion: Criterion,
+    stages: Sequence[Stage],
+    trainer: Trainer,
+    *,
+    side: int,
+    count: int,
+    lr: float,
+) -> str:
     """The plan in Markdown, see :func:`plan_table`; one step of each stage is measured, on random images.
 
-    Leaves the model as it was, so that a resumed run is the same.
+    Leaves network and criterion as they were, so that a resumed run is the same.
 
     Args:
-        model: attached to its trainer, with its stages and criterion.
-        side: of a training crop at full resolution, in pixels.
-        count: images of a batch.
+        network, criterion, stages: of the model. trainer: that trains it.
+        side: of a training crop at full resolution, in pixels. count: crops of a batch. lr: see :func:`plan_table`.
     """
-    stages = model.stages
-    like: Any = {"device": model.device, "dtype": model.weights_dtype}
-    lq, gt = torch.rand(count, model.in_channels, side, side, **like), torch.rand(count, 3, side, side, **like)
-    batch = {"lq": lq, "gt": gt}
-    _seconds(model, stages[-1], batch)  # the first time of every size takes longer
-    seconds = [_seconds(model, stage, batch) * model.trainer.accumulate_grad_batches for stage in stages]
-    model.enter(stage_at(stages, model.trainer.global_step))
-    model.stage = None  # so that the first step enters it
-    parameters = [trained_parameters(model, stage) for stage in stages]
-    return plan_table(stages, side=side, lr=model.hparams["lr"], parameters=parameters, seconds_per_step=seconds)
+    top = int(network.top)
+    batch = _random_batch(network, side, count)
+    _seconds(network, criterion, trainer, stages[-1], batch)  # the first step of every size takes longer
+    seconds = [_seconds(network, criterion, trainer, stage, batch) for stage in stages]
+    network.top.fill_(top)
+    parameters = [trained_parameters(network, criterion, stage) for stage in stages]
+    return plan_table(stages, side=side, lr=lr, parameters=parameters, seconds_per_step=seconds)
 
 
-def trained_parameters(model: "Translation", stage: Stage) -> tuple[int, int]:
+def _random_batch(network: TranslationNetwork, side: int, count: int) -> dict[str, Tensor]:
+    weight = next(network.parameters())
+    channels = {"lq": network.in_channels, "gt": 3}
+    return {key: torch.rand(count, each, side, side).to(weight) for key, each in channels.items()}
+
+
+def trained_parameters(network: TranslationNetwork, criterion: Criterion, stage: Stage) -> tuple[int, int]:
     """Numbers of parameters that are trained in a stage: of the generator, of the discriminators."""
-    assert model.criterion is not None
-    discriminators = list(model.criterion.discriminators)
-    own = [module for level in stage.trained for module in model.network.modules_of(level)]
+    discriminators = list(criterion.discriminators)
+    own = [module for level in stage.trained for module in network.modules_of(level)]
     return _count(own), _count([discriminators[level] for level in stage.trained] if discriminators else [])
 
 
@@ -48,26 +57,26 @@ def _count(modules: list[nn.Module]) -> int:
     return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
-def _seconds(model: "Translation", stage: Stage, batch: dict[str, Any]) -> float:
+def _seconds(
+    network: TranslationNetwork, criterion: Criterion, trainer: Trainer, stage: Stage, batch: dict[str, Tensor]
+) -> float:
     """Of one step without its updates."""
-    criterion = model.criterion
-    assert criterion is not None
-    model.enter(stage)
+    network.train_levels(stage.trained, top=stage.top)
     criterion.eval()  # else spectral norm would change its state
     known = dict(criterion.style_weights)
     started = time.perf_counter()
-    with model.trainer.precision_plugin.train_step_context():
-        pyramids = model.pyramids(batch, stage)
-        if model.opt_d is not None:
-            _differentiate(criterion.discriminator_loss(*pyramids, stage)[0], criterion.discriminators)
-        loss, _ = criterion.generator_loss(*pyramids, stage)
-    _differentiate(loss, model.network)
-    if model.device.type == "cuda":
+    with trainer.precision_plugin.train_step_context():
+        compared = pyramids(network, batch, stage)
+        if len(criterion.discriminators):
+            _differentiate(criterion.discriminator_loss(*compared, stage)[0], criterion.discriminators)
+        loss, _ = criterion.generator_loss(*compared, stage)
+    _differentiate(loss, network)
+    if loss.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
     criterion.train()
     criterion.style_weights = known
-    return seconds
+    return seconds * trainer.accumulate_grad_batches
 
 
 def _differentiate(loss: Tensor, module: nn.Module) -> None:

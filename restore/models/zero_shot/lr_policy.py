@@ -7,7 +7,51 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from restore.io.errors import SettingError
+from restore.models import optimization
+
 BETWEEN_DROPS = 256  # least number of steps at one learning rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LRPolicy:
+    """Settings of the learning rate.
+
+    Attributes:
+        lr: at the start of every scale step. decay: factor of a drop. stop: a scale step ends at this learning rate.
+        ratio: see :func:`has_flattened`. window: steps whose errors count. every: steps between two checks.
+        anneal: share of the budget, at its end, over which the learning rate falls linearly to zero.
+
+    Raises:
+        SettingError: a value outside its bounds.
+    """
+
+    lr: float
+    decay: float
+    stop: float
+    ratio: float
+    window: int
+    every: int
+    anneal: float
+
+    def __post_init__(self) -> None:
+        optimization.check_positive("lr", self.lr)
+        optimization.check_positive("lr_stop", self.stop)
+        optimization.check_positive("lr_decay_ratio", self.ratio)
+        optimization.check_steps("lr_decay_range", self.window, least=150)  # three errors to fit a line to
+        optimization.check_steps("lr_decay_step", self.every, least=1)
+        if not 0 < self.decay < 1:
+            raise SettingError("model.lr_decay", self.decay, "a number between 0 and 1")
+        if not 0 <= self.anneal <= 1:
+            raise SettingError("model.anneal", self.anneal, "a number from 0 to 1")
+
+    def lr_after(self, drops: int) -> float:
+        """The learning rate before annealing."""
+        return float(self.lr * self.decay**drops)
+
+    def is_at_stop(self, drops: int) -> bool:
+        """Whether the learning rate has fallen to ``stop``."""
+        return self.lr_after(drops) <= self.stop * (1 + 1e-9)
 
 
 @dataclass
@@ -42,16 +86,12 @@ class ScaleStep:
         """Infinite before the first measurement."""
         return min(self.errors, default=math.inf)
 
-    def should_drop(self, step: int, *, window: int, ratio: float) -> bool:
-        """Whether the learning rate should fall after optimiser step ``step``.
-
-        Args:
-            window: steps whose errors count. ratio: see :func:`has_flattened`.
-        """
-        recent = [k for k, at in enumerate(self.steps) if at > step - window]
-        if step - self.dropped < BETWEEN_DROPS or len(recent) < 3:
+    def should_drop(self, step: int, policy: LRPolicy) -> bool:
+        """Whether the learning rate should fall after optimiser step ``step``."""
+        recent = [k for k, at in enumerate(self.steps) if at > step - policy.window]
+        if (step - self.begin) % policy.every or step - self.dropped < BETWEEN_DROPS or len(recent) < 3:
             return False
-        return has_flattened([self.steps[k] for k in recent], [self.errors[k] for k in recent], ratio=ratio)
+        return has_flattened([self.steps[k] for k in recent], [self.errors[k] for k in recent], ratio=policy.ratio)
 
 
 def has_flattened(steps: Sequence[float], errors: Sequence[float], *, ratio: float) -> bool:

@@ -8,12 +8,14 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from restore.data.single_image import SingleImageData
 from restore.losses import pixel
+from restore.models import optimization
 from restore.models.base import RestorationModel
 from restore.models.zero_shot.kernel_estimation import estimate_kernel
+from restore.models.zero_shot.lr_policy import LRPolicy
 from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.models.zero_shot.scale_steps import ERROR_EVERY, ScaleSteps
-from restore.models.zero_shot.settings import check_training
 from restore.ops import blur_kernels
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ class ZeroShotSuperResolution(RestorationModel):
         lr_decay: the learning rate is multiplied by this when the reconstruction error has flattened.
         lr_decay_ratio: flattened means -ratio * slope < standard error of the slope.
         lr_decay_range: the slope is fitted to the errors of the last so many steps.
-        lr_decay_step: steps between two such looks.
+        lr_decay_step: steps between two such checks.
         lr_stop: a scale step ends when the learning rate has fallen to this.
         anneal: share of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
         back_projection: rounds on each result, see :class:`ZeroShotNetwork`; null: 8, or 0 when the data say that the
@@ -89,7 +91,16 @@ class ZeroShotSuperResolution(RestorationModel):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        check_training(self.hparams)
+        optimization.check_steps("kernel_steps", kernel_steps, least=0)
+        policy = LRPolicy(
+            lr=lr,
+            decay=lr_decay,
+            stop=lr_stop,
+            ratio=lr_decay_ratio,
+            window=lr_decay_range,
+            every=lr_decay_step,
+            anneal=anneal,
+        )
         self.network = ZeroShotNetwork(
             scale=scale,
             scale_steps=scale_steps,
@@ -100,7 +111,7 @@ class ZeroShotSuperResolution(RestorationModel):
             back_projection=back_projection,
             kernel=kernel,
         )
-        self.steps = ScaleSteps(self)
+        self.steps = ScaleSteps(self.network, policy)
 
     def shorten_stages(self) -> None:
         """Scale steps are equally long already."""
@@ -127,6 +138,13 @@ class ZeroShotSuperResolution(RestorationModel):
             self.network.kernel = kernel
 
     # --- training ---
+
+    def on_fit_start(self) -> None:
+        """Adapt the network to the image, and the data to the network."""
+        data = self.datamodule
+        assert isinstance(data, SingleImageData)
+        self.look_at(data.image, is_noisy=data.noise > 0)
+        data.shrink_whole, self.steps.data = self.network.shrink, data
 
     def configure_callbacks(self) -> list[Callback]:
         """What changes between steps happens before the checkpoint of the step."""

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,12 +13,10 @@ from torch import Tensor
 
 from restore.data.single_image import SingleImageData
 from restore.io.errors import SettingError
-from restore.models.zero_shot.lr_policy import ScaleStep
+from restore.models.zero_shot.lr_policy import LRPolicy, ScaleStep
+from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.models.zero_shot.reconstruction import Reconstruction
 from restore.ops import tiling
-
-if TYPE_CHECKING:
-    from restore.models.zero_shot.model import ZeroShotSuperResolution
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +36,10 @@ class ScaleSteps(Callback):
     weights with the least error are kept, and interpolation replaces a network that does not clearly beat it.
 
     Args:
-        model: whose networks are trained.
+        network: with a network for each scale step. policy: of the learning rate.
 
     Attributes:
+        data: set by the model before the training starts.
         deadline: on the clock ``time.monotonic``; training ends early enough to leave time for enlarging.
         cancel: called before every step and between the tiles of an enlargement; true ends all scale steps.
         halt: whether they were ended.
@@ -48,12 +47,14 @@ class ScaleSteps(Callback):
         has_time_for_ensemble, has_time: whether time is left for eight views of the whole image, for one.
     """
 
-    def __init__(self, model: "ZeroShotSuperResolution") -> None:
-        self.model, self.records = model, list[ScaleStep]()
+    data: SingleImageData
+
+    def __init__(self, network: ZeroShotNetwork, policy: LRPolicy) -> None:
+        self.network, self.policy, self.records = network, policy, list[ScaleStep]()
         self.deadline: float | None = None
         self.cancel: Callable[[], bool] | None = None
         self.halt = False
-        self.tile: Callable[[tuple[int, int]], int | None] = model.network.tile_within
+        self.tile: Callable[[tuple[int, int]], int | None] = network.tile_within
         self.has_time_for_ensemble = self.has_time = True
         self._reconstruction: Reconstruction | None = None  # of this scale step
         self._began, self._seconds = 0.0, math.inf  # of this scale step: its start, and how long it may take
@@ -83,9 +84,6 @@ class ScaleSteps(Callback):
         if trainer.max_steps < len(self._factors):
             reason = f"at least one for each of the {len(self._factors)} scale steps"
             raise SettingError("trainer.max_steps", trainer.max_steps, reason)
-        data = self._data
-        self.model.look_at(data.image, is_noisy=data.noise > 0)
-        data.shrink_whole = self.model.network.shrink
         self._refuse_prolonging(trainer)
         if not self.records:
             self._begin(trainer, 0, None, from_batch=0)
@@ -104,7 +102,7 @@ class ScaleSteps(Callback):
         """Set the learning rate, after ``cancel``: a step that begins can still end its scale step."""
         self.halt = self.halt or (self.cancel is not None and self.cancel())
         left = max(0.0, self._left(trainer))  # time may run out between the end of a step and the next
-        lr = self._lr(self.records[-1]) * min(1.0, left / max(self._setting("anneal"), 1e-9))
+        lr = self.policy.lr_after(self.records[-1].drops) * min(1.0, left / max(self.policy.anneal, 1e-9))
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = lr
 
@@ -118,18 +116,13 @@ class ScaleSteps(Callback):
         done, over = step - record.begin, self._is_over(trainer)
         if done % ERROR_EVERY == 0 or over:
             self._measure(trainer, record)
-        window, ratio = self._setting("lr_decay_range"), self._setting("lr_decay_ratio")
-        if done % self._setting("lr_decay_step") == 0 and record.should_drop(step, window=window, ratio=ratio):
+        if record.should_drop(step, self.policy):
             record.drops, record.dropped = record.drops + 1, step
-            over = over or self._lr(record) <= self._setting("lr_stop") * (1 + 1e-9)
+            over = over or self.policy.is_at_stop(record.drops)
         if over:
             self._end(trainer, record, batch_idx)
 
-    # --- the policy ---
-
-    def _lr(self, record: ScaleStep) -> float:
-        """By the policy, before annealing."""
-        return float(self._setting("lr") * self._setting("lr_decay") ** record.drops)
+    # --- budgets ---
 
     def _left(self, trainer: Trainer) -> float:
         """Share of this scale step's budget, of steps or of time, that is left."""
@@ -161,7 +154,7 @@ class ScaleSteps(Callback):
         assert self.deadline is not None
         assert self._reconstruction is not None
         self._began = time.monotonic()
-        seconds_of_a_pixel = self._reconstruction.seconds_of_a_pixel(self.model.network.steps[k])
+        seconds_of_a_pixel = self._reconstruction.seconds_of_a_pixel(self.network.steps[k])
         one_view = seconds_of_a_pixel * self._pixels_to_enlarge(k)
         left = self.deadline - self._began
         self.has_time_for_ensemble, self.has_time = 8 * one_view < left / 2, one_view < left
@@ -173,7 +166,7 @@ class ScaleSteps(Callback):
 
     def _pixels_to_enlarge(self, k: int) -> float:
         """Of all enlargements to come: each starts with the image and goes through all its scale steps."""
-        data, factors = self._data, self._factors
+        data, factors = self.data, self._factors
         squares = [math.prod(factors[: j + 1]) ** 2 for j in range(len(factors))]
         pixels = data.image[0].numel() * sum(squares)
         for j in range(k, len(factors) - 1):
@@ -182,17 +175,17 @@ class ScaleSteps(Callback):
 
     def _add(self, k: int, record: ScaleStep) -> None:
         """Give the fathers of scale step ``k`` to the data, and prepare its reconstruction error."""
-        factor, data = self._factors[k], self._data
+        factor, data = self._factors[k], self.data
         found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
-        data.add(found, lambda image: self.model.network.shrink(image, factor), factor, from_batch=record.from_batch)
+        data.add(found, lambda image: self.network.shrink(image, factor), factor, from_batch=record.from_batch)
         self._reconstruction = Reconstruction(
-            data.image, factor, shrink=self.model.network.shrink, noise=data.noise, device=self.model.device
+            data.image, factor, shrink=self.network.shrink, noise=data.noise, device=self._device
         )
         record.bicubic = self._reconstruction.bicubic
 
     def _measure(self, trainer: Trainer, record: ScaleStep) -> None:
         assert self._reconstruction is not None
-        network = self.model.network.steps[self.stage]
+        network = self.network.steps[self.stage]
         error = self._reconstruction.error(network)
         if error < record.least_error:
             record.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
@@ -200,7 +193,7 @@ class ScaleSteps(Callback):
         record.errors.append(error)
 
     def _end(self, trainer: Trainer, record: ScaleStep, batch_idx: int) -> None:
-        k, network = self.stage, self.model.network.steps[self.stage]
+        k, network = self.stage, self.network.steps[self.stage]
         network.load_state_dict(record.best or network.state_dict())
         record.fell_back = not record.least_error < (1 - CLEAR_GAIN) * record.bicubic
         record.ended = True
@@ -211,21 +204,21 @@ class ScaleSteps(Callback):
             log.warning("scale step %d of %d: %s %s", k + 1, len(self._factors), steps, words)
             network.interpolate_only()
         if self._is_finished or not record.fell_back:
-            self.model.network.hand_on(k)
+            self.network.hand_on(k)
         if self._is_finished:
             trainer.should_stop = True
             return
         father = self._enlarged(k)
         if father is None:
             self.halt = trainer.should_stop = True
-            self.model.network.hand_on(k)
+            self.network.hand_on(k)
             return
         # the loader reads one batch ahead
         self._begin(trainer, k + 1, father, from_batch=batch_idx + 2)
 
     def _enlarged(self, k: int) -> Tensor | None:
         """The result so far, float (3, h, w), or its middle where it is large; None when cancelled."""
-        image, network = self._data.middle(math.prod(self._factors[: k + 1])), self.model.network
+        image, network = self.data.middle(math.prod(self._factors[: k + 1])), self.network
 
         def run(step: tiling.Forward, enlarged: Tensor) -> Tensor:
             return network.run(step, enlarged, tile=self.tile((enlarged.shape[-2], enlarged.shape[-1])), report=ask)
@@ -235,22 +228,17 @@ class ScaleSteps(Callback):
                 raise _Cancelled
 
         try:
-            with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
-                batch = image[None].to(self.model.device)
+            with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
+                batch = image[None].to(self._device)
                 pred = network.enlarge(batch, run=run, ensemble=self.has_time_for_ensemble, stages=k + 1)
                 return pred[0].cpu()
         except _Cancelled:
             return None
 
     @property
-    def _data(self) -> SingleImageData:
-        data = self.model.datamodule
-        assert isinstance(data, SingleImageData)
-        return data
+    def _factors(self) -> list[float]:
+        return self.network.factors
 
     @property
-    def _factors(self) -> list[float]:
-        return self.model.network.factors
-
-    def _setting(self, name: str) -> Any:
-        return self.model.hparams[name]
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device

@@ -1,8 +1,6 @@
 """What zero-shot's settings may be, and the scale steps that they mean."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from restore.io.errors import SettingError
 
@@ -54,26 +52,3 @@ def check_network(scale: float, steps: list[float] | None, in_channels: int, bac
         raise SettingError("model.scale_steps", steps, f"factors above 1 with the product scale={scale:g}")
     if back_projection is not None and back_projection < 0:
         raise SettingError("model.back_projection", back_projection, "at least 0")
-
-
-def check_training(given: Mapping[str, Any]) -> None:
-    """Refuse values that cannot be trained with.
-
-    Args:
-        given: settings of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, by name.
-
-    Raises:
-        SettingError: for a value outside its range.
-    """
-    for name in ("lr", "lr_stop", "lr_decay_ratio"):
-        if not 0 < given[name] < math.inf:
-            raise SettingError(f"model.{name}", given[name], "a number above 0")
-    for name, least in {"lr_decay_range": 150, "lr_decay_step": 1}.items():  # 150: three errors to fit a line to
-        if given[name] < least:
-            raise SettingError(f"model.{name}", given[name], f"at least {least} steps")
-    if given["kernel_steps"] < 0:
-        raise SettingError("model.kernel_steps", given["kernel_steps"], "at least 0")
-    if not 0 < given["lr_decay"] < 1:
-        raise SettingError("model.lr_decay", given["lr_decay"], "between 0 and 1")
-    if not 0 <= given["anneal"] <= 1:
-        raise SettingError("model.anneal", given["anneal"], "0 to 1")

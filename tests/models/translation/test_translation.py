@@ -13,7 +13,7 @@ from restore.config.inference import Inference
 from restore.inference.network import NetworkRestorer
 from restore.io.errors import SettingError
 from restore.models import loading
-from restore.models.translation.criterion import Criterion
+from restore.models.translation.criterion import Criterion, pyramids
 from restore.models.translation.model import Translation
 from restore.models.translation.stages import Stage, make_stages, stage_at
 from restore.networks.multires_translation import Level
@@ -221,8 +221,8 @@ def test_one_accumulated_step_is_one_step_of_a_larger_batch() -> None:
         criterion = model.criterion = model.make_criterion(SIDE)
         model.enter(stage)
         for part in parts:
-            pyramids = model.pyramids({key: pair[key][part].double() for key in ("lq", "gt")}, stage)
-            (criterion.generator_loss(*pyramids, stage)[0] / len(parts)).backward()
+            compared = pyramids(model.network, {key: pair[key][part].double() for key in ("lq", "gt")}, stage)
+            (criterion.generator_loss(*compared, stage)[0] / len(parts)).backward()
     for one, other in zip(*(model.network.parameters() for model in models), strict=True):
         assert one.grad is not None
         assert other.grad is not None
@@ -260,7 +260,7 @@ def judged(**settings: Any) -> tuple[Translation, Criterion, Given]:
     model.criterion = model.make_criterion(SIDE)
     (stage,) = make_stages([], levels=3, max_steps=1)
     model.enter(stage)
-    return model, model.criterion, (*model.pyramids(batch(), stage), stage)
+    return model, model.criterion, (*pyramids(model.network, batch(), stage), stage)
 
 
 ALL = {"feature_matching_weight": 10.0, "frequency_weight": 0.1}
@@ -369,7 +369,7 @@ def test_output_size_is_input_size(levels: int, size: tuple[int, int]) -> None:
 def test_every_interpolation_makes_the_pyramids(interpolation: Interpolation) -> None:
     model = tiny(3, interpolation=interpolation)
     (stage,) = make_stages([], levels=3, max_steps=1)
-    inputs, targets, fakes = model.pyramids(batch(), stage)
+    inputs, targets, fakes = pyramids(model.network, batch(), stage)
     assert [each.shape[-1] for each in inputs] == [each.shape[-1] for each in targets] == [32, 16, 8]
     assert sorted(fakes) == [0, 1, 2]
     assert all(each.min() >= 0 and each.max() <= 1 for each in [*inputs, *targets])

@@ -248,8 +248,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Change attributes of the scale steps of every model made from now on."""
     before = ScaleSteps.__init__
 
-    def changed(self: ScaleSteps, model: ZeroShotSuperResolution) -> None:
-        before(self, model)
+    def changed(self: ScaleSteps, *args: Any) -> None:
+        before(self, *args)
         for name, value in changes.items():
             setattr(self, name, value)
 
