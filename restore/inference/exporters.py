@@ -53,7 +53,7 @@ class Portable(nn.Module):
         grown: Any = (
             (torch.sym_max(length, self.min_size) + self.multiple_of - 1) // self.multiple_of * self.multiple_of
         )
-        return image.index_select(dim, tiling.border(length, grown))
+        return image.index_select(dim, tiling.padded_rows(length, grown))
 
 
 def trace(network: RestorationNetwork) -> ExportedProgram:

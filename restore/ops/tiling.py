@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Forward = Callable[[Tensor], Tensor]
@@ -22,38 +21,30 @@ def round_up(value: int, multiple_of: int) -> int:
 
 
 def pad(image: Tensor, *, multiple_of: int = 1, min_size: int = 1) -> Tensor:
-    """Grow (N, C, H, W) at the bottom and right to a size the network takes.
+    """Grow (N, C, H, W) at the bottom and right to a size the network takes, by :func:`padded_rows`.
 
-    Reflected as far as there are pixels to reflect, the rest repeats the last row or column.
+    Args:
+        image: float, or the levels of a file with 8 or 16 bit.
     """
-    height, width = image.shape[-2:]
-    bottom = round_up(max(height, min_size), multiple_of) - height
-    right = round_up(max(width, min_size), multiple_of) - width
-    mirrored_bottom, mirrored_right = min(bottom, height - 1), min(right, width - 1)
-    if mirrored_bottom or mirrored_right:
-        image = F.pad(image, (0, mirrored_right, 0, mirrored_bottom), mode="reflect")
-    if bottom > mirrored_bottom or right > mirrored_right:
-        image = F.pad(image, (0, right - mirrored_right, 0, bottom - mirrored_bottom), mode="replicate")
-    return image
-
-
-def border(length: int, grown_length: int) -> Tensor:
-    """Which rows make an axis of ``grown_length``: the same as :func:`pad`'s, by number."""
-    last = length - 1
-    return (last - (torch.arange(grown_length) - last).abs()).clamp(min=0)
-
-
-def grown(image: Tensor, *, multiple_of: int, min_size: int) -> Tensor:
-    """:func:`pad` for levels of 8 and 16 bit as well, (N, C, H, W)."""
-    if image.is_floating_point():
-        return pad(image, multiple_of=multiple_of, min_size=min_size)
     dtype = image.dtype
     image = image.view(torch.int16) if dtype == torch.uint16 else image  # torch picks no rows of uint16
-    for dim in (-2, -1):
-        length = round_up(max(image.shape[dim], min_size), multiple_of)
-        if length > image.shape[dim]:
-            image = image.index_select(dim, border(image.shape[dim], length))
+    for dim in (2, 3):
+        length = image.shape[dim]
+        padded = round_up(max(length, min_size), multiple_of)
+        if padded > length:
+            rows = padded_rows(length, padded)[length:].to(image.device)
+            image = torch.cat([image, image[:, :, rows] if dim == 2 else image[..., rows]], dim)
     return image.view(dtype)
+
+
+def padded_rows(length: int, padded_length: int) -> Tensor:
+    """Which rows make a longer axis: all, then reflected as far as there are rows to reflect, then the first repeated.
+
+    >>> padded_rows(3, 8).tolist()
+    [0, 1, 2, 1, 0, 0, 0, 0]
+    """
+    last = length - 1
+    return (last - (torch.arange(padded_length) - last).abs()).clamp(min=0)
 
 
 class Piece(NamedTuple):
@@ -118,7 +109,7 @@ def bands(
         float, (N, C', h, scale W), from top to bottom, scale H rows in all; on the device of ``forward``'s results.
     """
     height, width = image.shape[-2:]
-    image = grown(image, multiple_of=multiple_of, min_size=min_size)
+    image = pad(image, multiple_of=multiple_of, min_size=min_size)
     tile, halo = round_up(tile, multiple_of), round_up(halo, multiple_of)
     rows = pieces(image.shape[-2], tile=tile, halo=halo, scale=scale, blend=blend)
     columns = pieces(image.shape[-1], tile=tile, halo=halo, scale=scale, blend=blend)

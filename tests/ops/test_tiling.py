@@ -62,6 +62,24 @@ def test_padding_reflects_then_repeats(row: list[float], expected: list[float]) 
     assert tiling.pad(image.transpose(2, 3), min_size=8)[0, 0].tolist() == [[level] * 8 for level in expected]
 
 
+@settings(max_examples=50, deadline=None)
+@given(height=SIZE, width=SIZE, bottom=st.integers(0, 30), right=st.integers(0, 30))
+def test_padding_is_torchs_where_torch_reflects(height: int, width: int, bottom: int, right: int) -> None:
+    image = counting(height, width)
+    bottom, right = min(bottom, height - 1), min(right, width - 1)
+    rows, columns = tiling.padded_rows(height, height + bottom), tiling.padded_rows(width, width + right)
+    expected = F.pad(image, (0, right, 0, bottom), mode="reflect")
+    assert torch.equal(image[:, :, rows][..., columns], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_levels_of_a_file_are_padded_as_floats_are(dtype: torch.dtype) -> None:
+    image = counting(5, 3)
+    padded = tiling.pad(image.to(dtype), multiple_of=4, min_size=8)
+    assert padded.dtype == dtype
+    assert torch.equal(padded.float(), tiling.pad(image, multiple_of=4, min_size=8))
+
+
 def test_an_image_that_fits_is_not_touched() -> None:
     image = counting(8, 12)
     assert torch.equal(tiling.pad(image, multiple_of=4, min_size=8), image)
