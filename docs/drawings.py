@@ -1,7 +1,7 @@
 """Draws the networks of the four methods as boxes: docs/methods/<method>.png.
 
-Sizes and counts are those of the built networks, run on pictures without content; they are also kept in the file
-itself, where a test holds them against the networks.
+Sizes and counts are those of the built networks, run on the meta device; they are also written into the file itself,
+where a test compares them with the networks.
 
     python docs/drawings.py [folder in place of docs/methods]
 """
@@ -225,7 +225,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
 
 
 def made(method: str) -> Drawing:
-    """The drawing of a method; its network has shapes and no content, so it costs nothing."""
+    """The drawing of a method; its network has shapes and no content, so drawing costs nothing."""
     with torch.device("meta"), torch.no_grad():
         return DRAWINGS[method]()
 

@@ -23,7 +23,7 @@ if __name__ == "__main__":
         page.locator("#restore-download").wait_for(timeout=120_000)
         page.wait_for_function("[...document.querySelectorAll('#restore-slider img')].every(e => e.naturalWidth)")
         page.evaluate("scrollTo(0, 0)")
-        page.wait_for_timeout(1000)  # for what glides
+        page.wait_for_timeout(1000)  # until animations have ended
         shot = Image.open(io.BytesIO(page.screenshot()))
     file = sys.argv[2] if sys.argv[2:] else Path(__file__).with_name("serve.png")
     small = shot.convert("RGB").resize((960, 600), Image.Resampling.LANCZOS)

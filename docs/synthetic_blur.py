@@ -1,6 +1,6 @@
 """Draws docs/synthetic_blur.png: 24 random examples of data=synthetic_blur, each sharp above and blurred below.
 
-The first that show something, whatever becomes of them.
+The first whose crop shows something, however the blur turns out.
 
     python docs/synthetic_blur.py [another file]
 """

@@ -42,7 +42,7 @@ def _plain_markdown(text: str) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Without the caption, which the format has no place for."""
+    """Without the caption: the format has none."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([table.header, *table.rows])
     return buffer.getvalue()
@@ -65,7 +65,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
-    "[": "{[}",  # behind a line's end it would be its height
+    "[": "{[}",  # after a line's end it would be read as its height
     "]": "{]}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
 }
@@ -105,7 +105,7 @@ def draw(table: Table) -> None:
 
 
 def put(table: Table, plain: str) -> None:
-    """Draw it where somebody looks; write ``plain`` where a file or a program takes it, with lines of any length."""
+    """Draw it on a terminal; write ``plain``, whose lines have any length, to a file or a pipe."""
     if sys.stdout.isatty():
         draw(table)
     else:

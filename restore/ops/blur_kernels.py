@@ -1,8 +1,8 @@
 """Known blur kernels: read from files, centred, applied while shrinking.
 
 A kernel is float64, (k, k'), sums to 1 and is *correlated* with the image, as the field's files expect (Bell-Kligler,
-Shocher, Irani, NeurIPS 2019). Where its centre of mass lies says nothing about the blur, but displaces the result
-against the image; so it is moved to the middle first. Lengths are pixels of the image before shrinking.
+Shocher, Irani, NeurIPS 2019). A centre of mass away from the middle does not change the blur but displaces the result;
+so it is moved to the middle first. Lengths are pixels of the image before shrinking.
 """
 
 import math
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from restore.ops.matfile import matrices
 
-# what numpy's reader raises on damaged files, found by changing bytes
+# what numpy's reader was seen to raise on files with changed bytes
 DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, OSError, SyntaxError, TokenError)
-LARGEST = 101  # px; a larger array is rather an image than a kernel
+LARGEST = 101  # px; a larger array is an image rather than a kernel
 
 
 def read_kernel(path: str | Path, *, setting: str = "kernel") -> Tensor:
-    """Read a kernel from a ``.npy`` file, or a ``.mat`` file that names it ``Kernel`` or holds no other matrix.
+    """Read a kernel from a ``.npy`` file, or a ``.mat`` file that names it ``Kernel`` or holds exactly one matrix.
 
     Args:
         path: the file; pickled objects in it are never loaded.
@@ -103,7 +103,7 @@ def centre_of_mass(kernel: Tensor) -> tuple[float, float]:
 
 
 def widths(kernel: Tensor) -> tuple[float, float]:
-    """Standard deviations of a kernel (k, k') along its long and its short axis, in the large picture's pixels."""
+    """Standard deviations of a kernel (k, k') along its long and its short axis; pixels before shrinking."""
     kernel = _checked(kernel).cpu()
     rows, columns = (torch.arange(side, dtype=torch.float64) for side in kernel.shape)
     row, column = centre_of_mass(kernel)
@@ -169,7 +169,7 @@ def shrink(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
     """Blur with a kernel and keep every ``scale``-th sample, on the grid of :func:`restore.ops.resize.resize`.
 
     Output sample j lies at (j + 0.5) * scale - 0.5, between two samples where ``scale`` is even: there the kernel is
-    moved by half a pixel, once. Edges are mirrored. Differentiable with respect to the image.
+    moved by half a pixel, once. Edges are mirrored. Differentiable in the image.
 
     Args:
         image: float, (..., C, H, W), any range.

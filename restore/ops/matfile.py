@@ -1,7 +1,7 @@
-"""Matrices of numbers out of MATLAB's .mat files (level 5: what MATLAB saves with -v6 and -v7), and nothing else.
+"""Reads the numeric matrices of MATLAB's .mat files (level 5: what MATLAB saves with -v6 and -v7), and nothing else.
 
-Written after MathWorks, "MAT-File Format", 2019. A reader of our own, because scipy's crashes the process on some
-damaged files, and a kernel may come from anywhere.
+MathWorks, "MAT-File Format", 2019. A reader of our own, because scipy's ends the process on some damaged files, and a
+kernel may come from anywhere.
 """
 
 import math
@@ -21,7 +21,7 @@ Order = Literal["little", "big"]
 
 
 def matrices(data: bytes) -> dict[str, NDArray[Any]]:
-    """The file's arrays of numbers by name, real or complex, any number of dimensions; other variables are left out.
+    """The file's arrays of numbers by name, real or complex, any number of dimensions; other variables are skipped.
 
     Raises:
         ValueError: for what is no such file, or a damaged one; half a sentence saying why.

@@ -184,7 +184,7 @@ def largest_tile(
         size: (height, width).
         bytes_per_pixel: what one lq pixel costs at the peak of an inference.
         memory_gb: the budget in GiB.
-        held: bytes of it that the picture itself takes beside its tiles.
+        held: bytes of the budget that the image itself takes beside its tiles.
 
     Raises:
         ValueError: when not even the smallest tile fits, with the budget that would do.

@@ -1,14 +1,15 @@
 """The kernel an image was shrunk with, estimated from the image alone.
 
 A scene looks alike at every scale, so an image shrunk with the right kernel looks like the image itself. That is used
-twice. First in the spectrum: without a blur it falls as a power of the frequency, the same at every scale and in every
-direction's own strength, so what falls faster is the blur; a Gaussian is fitted to it. Then, after Bell-Kligler,
-Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019 (KernelGAN), in patches:
-a deep linear generator, started at that Gaussian, shrinks the image until a discriminator cannot tell the patches.
+twice. First in the spectrum: without blur, power falls with a power of the frequency, the same at every scale, with a
+strength that depends on the direction; a faster fall is the blur, and a Gaussian is fitted to it. Then in patches,
+after Bell-Kligler, Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019
+(KernelGAN): a deep linear generator, which starts at that Gaussian, shrinks the image until a discriminator cannot tell
+its patches from the image's own.
 
-Where this departs from the paper, because measured kernels came out too narrow (less than half the variance): the
-image's own patches are blurred a little first, because the shrunk ones have been blurred twice; and the kernel's rim
-and small values are held to the first estimate instead of to 0.
+Departures from the paper, because measured kernels came out too narrow (less than half the variance): the image's own
+patches are blurred a little first, because the shrunk ones have been blurred twice; and the kernel's border and small
+values are drawn towards the first estimate instead of 0.
 """
 
 import math
@@ -18,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from restore.io.errors import SettingError
 from restore.networks.kernel_gan import TAPS, KernelDiscriminator, LinearGenerator
 from restore.ops.blur_kernels import centred, shrink
 
@@ -27,7 +29,7 @@ WINDOW = 256  # px, side of the pieces whose spectra are averaged
 FALL = 2.1  # power falls as frequency to this power
 LENS = 0.15  # px^2, variance of the blur that sharp photos have of themselves
 PATCHES = 32  # px, side of the crops that the discriminator compares
-HOLD = 0.1  # weight of the distance from the first estimate
+HOLD = 0.1  # weight of the distance to the first estimate
 AVERAGE = 0.98  # of the kernel over the steps: a GAN circles around its aim
 
 
@@ -48,7 +50,7 @@ def estimate_kernel(
         image's device.
 
     Raises:
-        ValueError: for another kind of image or scale, or an image without any detail.
+        SettingError: another scale, a smaller image, or one without any detail. ValueError: another kind of image.
     """
     _check(image, scale, steps)
     # the caller may be predicting, and nothing made under inference_mode can be trained
@@ -62,9 +64,9 @@ def estimate_kernel(
 
 
 def check_scale(scale: int) -> None:
-    """Raise ValueError for a scale at which a kernel cannot be told."""
+    """Raise SettingError for a scale at which a kernel cannot be estimated."""
     if scale not in (2, 3, 4):
-        raise ValueError(f"kernel=estimate: scale is {scale}, expected 2, 3 or 4; enlarge in several steps")
+        raise SettingError("scale", scale, "2, 3 or 4 with kernel=estimate", "enlarge in several steps")
 
 
 def _check(image: Tensor, scale: int, steps: int) -> None:
@@ -75,12 +77,11 @@ def _check(image: Tensor, scale: int, steps: int) -> None:
         got = f"{image.dtype} {tuple(image.shape)}"
         raise ValueError(f"kernel=estimate: got {got}, expected a float image of shape (1 or 3, height, width)")
     if min(image.shape[1:]) < SMALLEST:
-        raise ValueError(
-            f"kernel=estimate: the image is {image.shape[2]}x{image.shape[1]}, expected at least {SMALLEST} px "
-            "each way, because less does not show its blur; leave kernel out"
-        )
+        got = f"{image.shape[2]}x{image.shape[1]}"
+        expected = f"an image of at least {SMALLEST} px each way, because less does not show its blur, and it has {got}"
+        raise SettingError("kernel", "estimate", expected, "leave kernel out")
     if not float(image.mean(0).std()) > 1e-3:
-        raise ValueError("kernel=estimate: the image has no detail to estimate a blur from; leave kernel out")
+        raise SettingError("kernel", "estimate", "an image with detail to estimate a blur from", "leave kernel out")
 
 
 # --- the first estimate: the spectrum ----------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def _spectrum(image: Tensor) -> tuple[Tensor, Tensor]:
     power = torch.fft.fft2(pieces).abs().square().mean(0) / taper.square().sum()
     axes = [2 * math.pi * torch.fft.fftfreq(side, dtype=torch.float64) for side in sides]
     frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-    # half of the plane says all; what is below is the taper's and the light's doing
+    # half of the plane says all; the lowest frequencies come from the taper and the light
     used = (frequency.norm(dim=0) > 0.1) & (frequency[0] >= 0)
     return power.flatten()[used], frequency[:, used]
 
@@ -170,7 +171,7 @@ def _refine(image: Tensor, start: Tensor, scale: int, steps: int, report: Callab
     discriminator = KernelDiscriminator(in_channels=len(image)).to(image.device)
     middle = (len(start) - TAPS) // 2
     _imitate(generator, start[middle : middle + TAPS, middle : middle + TAPS])
-    rest = start - F.pad(generator.kernel().detach(), [middle] * 4)  # what 13 x 13 samples and so few steps left out
+    rest = start - F.pad(generator.kernel().detach(), [middle] * 4)  # what 13 x 13 samples and 100 steps leave out
     crops = _Crops(image, _own_patches(image, start, scale), len(start) + scale * (PATCHES - 1))
     opt_g = torch.optim.Adam(generator.parameters(), 2e-4, betas=(0.5, 0.999))
     opt_d = torch.optim.Adam(discriminator.parameters(), 2e-4, betas=(0.5, 0.999))
@@ -203,7 +204,7 @@ def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def _own_patches(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
-    """The image blurred as little as makes its blur, at its own scale, that of the image shrunk with ``kernel``.
+    """The image, blurred just enough that its blur, at its own scale, is that of the image shrunk with ``kernel``.
 
     With the image's blur k, the shrunk image's is k and k at 1 / scale of its size, in the shrunk image's pixels.
     """

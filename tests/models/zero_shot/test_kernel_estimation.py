@@ -107,16 +107,21 @@ def test_noise_and_hard_edges_give_a_kernel_too() -> None:
     ("image", "scale", "steps", "words"),
     [
         (torch.rand(3, 64, 64), 5, 1, "scale is 5, expected 2, 3 or 4"),
-        (torch.rand(3, 64, 64), 2, -1, "steps is -1, expected 0 or more"),
-        (torch.rand(4, 64, 64), 2, 1, "expected a float image of shape"),
-        (torch.zeros(3, 64, 64, dtype=torch.uint8), 2, 1, "expected a float image of shape"),
-        (torch.rand(3, 63, 200), 2, 1, "the image is 200x63, expected at least 64 px"),
-        (torch.full((3, 64, 64), 0.3), 2, 1, "no detail"),
-        (torch.full((3, 64, 64), math.nan), 2, 1, "no detail"),
+        (torch.rand(3, 64, 64), 2, -1, "kernel=estimate: steps is -1, expected 0 or more"),
+        (torch.rand(4, 64, 64), 2, 1, "kernel=estimate: .* expected a float image of shape"),
+        (torch.zeros(3, 64, 64, dtype=torch.uint8), 2, 1, "kernel=estimate: .* expected a float image of shape"),
+        (
+            torch.rand(3, 63, 200),
+            2,
+            1,
+            "kernel is estimate, expected .* at least 64 px each way, .* it has 200x63",
+        ),
+        (torch.full((3, 64, 64), 0.3), 2, 1, "kernel is estimate, expected an image with detail"),
+        (torch.full((3, 64, 64), math.nan), 2, 1, "kernel is estimate, expected an image with detail"),
     ],
 )
 def test_what_shows_no_blur_is_refused(image: Tensor, scale: int, steps: int, words: str) -> None:
-    with pytest.raises(ValueError, match=rf"^kernel=estimate: .*{words}"):
+    with pytest.raises(ValueError, match=words):
         estimate_kernel(image, scale, steps=steps, seed=0)
 
 
