@@ -48,10 +48,9 @@ def load_foreign(path: Path, unknown: SettingError) -> "ForeignNetwork":
         found: Any = ModelLoader("cpu").load_from_state_dict(weights)
     except (UnsupportedModelError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         expected = f"{unknown.expected}, or weights that spandrel knows ({type(error).__name__})"
-        remedy = (
-            f"{unknown.remedy}, or, where the weights belong to an architecture of this package: "
-            "restore export format=safetensors model=<its name> ckpt_path=..."
-        )
+        export = "restore export format=safetensors model=<its name> ckpt_path=..."
+        remedy = f"where the weights belong to an architecture of this package: {export}"
+        remedy = f"{unknown.remedy}, or, {remedy}" if unknown.remedy else remedy
         raise SettingError("ckpt_path", path, expected, remedy) from error
     kinds = {"SR", "Restoration"}
     if not isinstance(found, ImageModelDescriptor) or found.purpose not in kinds or found.size_requirements.square:

@@ -41,14 +41,14 @@ def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
     """
     given = [cfg.ckpt_path] if isinstance(cfg.ckpt_path, str) else list(cfg.ckpt_path or [])
     entries: dict[str, dict[str, Any]] = {}
-    passed_over: list[str] = []
+    passed_over: list[ValueError] = []
     for named, path in [(str(each), path) for each in given for path in _checkpoints(str(each))]:
         try:
             entry = _entry(path, cfg)
         except ValueError as error:
             if path == named or _card(path) is not None:
                 raise
-            passed_over.append(str(error))
+            passed_over.append(error)
             continue
         if entry["name"] in entries:
             other = entries[entry["name"]]["ckpt_path"]
@@ -57,10 +57,10 @@ def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
             )
         entries[entry["name"]] = entry
     if not entries and passed_over:
-        raise ValueError(passed_over[0])
+        raise passed_over[0]
     if not entries:
         raise SettingError("ckpt_path", "empty", "a checkpoint, a folder of them, or a name such as zero_shot")
-    return {"menu": list(entries.values()), "passed_over": passed_over}
+    return {"menu": list(entries.values()), "passed_over": [str(error) for error in passed_over]}
 
 
 def _checkpoints(given: str) -> list[str]:

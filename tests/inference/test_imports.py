@@ -35,7 +35,11 @@ for name in PRELOADED:
 """
 
 PREDICT = [["input=a.png", "ckpt_path=bicubic", "scale=2"], ["input=a.png", "ckpt_path=super_resolution_x2"]]
-EVALUATE = [["benchmarks=[set]", "ckpt_path=super_resolution_x2"]]
+EVALUATE = [
+    ["benchmarks=[set]", "ckpt_path=bicubic", "scale=2"],
+    ["benchmarks=[set]", "ckpt_path=super_resolution_x2"],
+    ["benchmarks=[pairs]", "ckpt_path=identity", "protocol=translation_rgb"],  # whose LPIPS and FID have no weights
+]
 EXPORT = [["ckpt_path=deblur_narrow", "format=safetensors", "output=mine.safetensors"]]
 
 
@@ -52,6 +56,8 @@ EXPORT = [["ckpt_path=deblur_narrow", "format=safetensors", "output=mine.safeten
 def test_nothing_of_the_training_is_loaded(code: str, tmp_path: Path) -> None:
     photo(tmp_path / "a.png", 8, 9)
     photo(tmp_path / "set" / "HR" / "b.png", 24, 26)
+    for folder in ("A", "B"):
+        photo(tmp_path / "pairs" / folder / "c.png", 24, 26)
     code += f"\nimport sys\nprint('loaded', *(name for name in {TRAINING!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

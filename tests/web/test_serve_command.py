@@ -13,8 +13,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 
+from restore.config import command  # noqa: F401 - registers the schemas
 from restore.image import reading
 from restore.inference.restorer import restore_picture
+from restore.io.errors import SettingError
 from restore.web import request, worker
 from restore.web.limits import Limits
 from tests.conftest import Cli, photo
@@ -62,7 +64,7 @@ def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Pa
     told = worker.menu(print, cfg)
     facts = [(entry["name"], entry["scale"], entry["card"]) for entry in told["menu"]]
     assert facts == [("theirs", 2, {}), ("other", 2, {})]
-    assert [("unknown.safetensors" in why, "does not know" in why) for why in told["passed_over"]] == [(True, True)]
+    assert [("unknown.safetensors" in why, "spandrel knows" in why) for why in told["passed_over"]] == [(True, True)]
     job = request.resolve(
         request.RequestFields(), told["menu"], Limits(**{name: cfg[name] for name in Limits.names()}), 0, compare=False
     )
@@ -77,8 +79,11 @@ def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:
     unknown.parent.mkdir()
     save_file({"some.weight": torch.zeros(3, 3)}, unknown)
     for given in (unknown, unknown.parent):
-        with pytest.raises(ValueError, match=r"unknown\.safetensors .*spandrel does not know these weights"):
+        with pytest.raises(SettingError) as error:
             worker.menu(print, serving(given))
+        assert error.value.key == "ckpt_path"
+        assert "unknown.safetensors" in str(error.value)
+        assert "spandrel" in str(error.value)
 
 
 @pytest.mark.parametrize(
