@@ -262,7 +262,7 @@ def test_a_longer_run_may_start_from_a_finished_one_and_other_discriminators_are
     assert longer.status == 0, longer.err
     other = cli("fit", *QUICK, "trainer.max_steps=6", "run_id=c", f"resume={source}", "model.adversarial_weight=0")
     assert other.status == 1
-    assert "resume: the checkpoint holds other discriminators" in other.err
+    assert "resume is a checkpoint with other discriminators" in other.err
     started = cli("fit", *QUICK, "trainer.max_steps=3", "run_id=d", f"init_from={source}", "model.adversarial_weight=0")
     assert started.status == 0, started.err
     assert loading.load_model(source).method == NAME

@@ -73,7 +73,7 @@ class EMA(Callback):
         self._swap(pl_module, use_average=False)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Store the average beside the raw weights."""
+        """Store the average in addition to the raw weights."""
         if self.average is not None:
             checkpoint["ema"] = self.average.state_dict()
 

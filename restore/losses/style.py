@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from restore.checkpoints.reader import LOADING_ERRORS
+from restore.io.errors import SettingError
 from restore.losses.pixel import at_least_float32
 from restore.networks.vgg import VGG19Features, layers_for
 
@@ -63,9 +64,11 @@ class StyleLoss:
         pred, gt = _cropped(pred, gt)
         layers = layers_for(min(pred.shape[-2:]))
         if not layers:
-            raise ValueError(
-                f"model.style_weight: a level of {min(pred.shape[-2:])} px is too small for the style loss, expected "
-                "at least 8; set a larger data.patch_size, fewer model.levels or model.style_weight=0"
+            raise SettingError(
+                "the smallest level",
+                f"{min(pred.shape[-2:])} px",
+                "at least 8 px for the style loss",
+                "set a larger data.patch_size, fewer model.levels, or model.style_weight=0",
             )
         with torch.autocast(pred.device.type, enabled=False):  # Gram matrices overflow half precision
             with torch.no_grad():
@@ -113,7 +116,9 @@ def _load(network: VGG19Features, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict({name: state[name] for name in network.state_dict()})
     except LOADING_ERRORS as error:
-        raise ValueError(
-            f"model.style_features: {path} does not hold torchvision's VGG19 weights ({type(error).__name__}); give "
-            "another file, or set model.style_features=download or =random"
+        raise SettingError(
+            "model.style_features",
+            path,
+            f"a file with torchvision's VGG19 weights ({type(error).__name__})",
+            "give another file, or set model.style_features=download or =random",
         ) from error

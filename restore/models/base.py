@@ -37,7 +37,7 @@ class RestorationModel(LightningModule):
         max_processes: number of processes that can share a training; None for any number.
         is_averaged: whether a moving average of the weights makes sense for it.
         has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
-        record: what the result of a training should say beside the scores.
+        record: what the result of a training holds besides the scores.
     """
 
     method: ClassVar[str]

@@ -47,7 +47,7 @@ class Evaluation(NamedTuple):
     once: float
 
 
-class Stage(NamedTuple):
+class StageTimes(NamedTuple):
     """A stage of the training: its batches, and its last validation."""
 
     batches: list[Batch]
@@ -65,7 +65,7 @@ class Measured(NamedTuple):
     """
 
     start: float
-    stages: dict[str, Stage]
+    stages: dict[str, StageTimes]
     test: Evaluation
     save: float
     checkpoint_bytes: int
@@ -149,7 +149,7 @@ def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Meas
     return Measured(
         start=in_trainer - sum(profiler.recorded_durations["run_training_epoch"]),
         stages={
-            name: Stage(batches[k * size : (k + 1) * size], validations[2 * k + 1]) for k, name in enumerate(names)
+            name: StageTimes(batches[k * size : (k + 1) * size], validations[2 * k + 1]) for k, name in enumerate(names)
         },
         test=profiler.evaluations(1, "test", "test")[0],
         save=profiler.recorded_durations["save_checkpoint"][-1],

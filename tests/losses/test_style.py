@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from restore.io.errors import SettingError
 from restore.losses.style import StyleLoss, gram
 from restore.networks.vgg import VGG19Features
 
@@ -51,8 +52,10 @@ def test_of_a_large_picture_one_crop_of_512_pixels_is_compared(
 
 
 def test_a_level_too_small_for_any_layer_is_refused(style: StyleLoss) -> None:
-    with pytest.raises(ValueError, match=r"a level of 4 px is too small.*at least 8; set a larger data\.patch_size"):
+    with pytest.raises(SettingError) as error:
         style(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))
+    assert (error.value.key, error.value.got) == ("the smallest level", "4 px")
+    assert "data.patch_size" in error.value.remedy
 
 
 def test_without_weights_all_remedies_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,5 +77,6 @@ def test_a_local_file_is_used_and_named_and_a_damaged_one_refused(tmp_path: Path
     (tmp_path / "bad.pth").write_bytes(b"no weights")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
     for name in ("bad.pth", "other.pth"):
-        with pytest.raises(ValueError, match=rf"{name} does not hold torchvision's VGG19 weights"):
+        with pytest.raises(SettingError) as error:
             StyleLoss(str(tmp_path / name))
+        assert (error.value.key, error.value.got) == ("model.style_features", tmp_path / name)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from restore.preflight.dry_run import Batch, Evaluation, Measured, Profiler, Stage
+from restore.preflight.dry_run import Batch, Evaluation, Measured, Profiler, StageTimes
 from restore.preflight.forecast import Plan, forecast
 
 
@@ -12,7 +12,7 @@ def measured(stages: dict[str, list[Batch]], *, validation: float = 2.0, sample:
     """A validation or test takes half a second for images, a validation ``validation`` seconds in all, the test 3."""
     return Measured(
         start=2.0,
-        stages={name: Stage(batches, Evaluation(0.5, validation - 0.5)) for name, batches in stages.items()},
+        stages={name: StageTimes(batches, Evaluation(0.5, validation - 0.5)) for name, batches in stages.items()},
         test=Evaluation(0.5, 2.5),
         save=0.1,
         checkpoint_bytes=1,

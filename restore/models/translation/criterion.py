@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from restore.io.errors import SettingError
 from restore.losses.pixel import at_least_float32
 from restore.losses.style import StyleLoss
 from restore.models.translation.losses import (
@@ -133,12 +134,14 @@ class Criterion(nn.Module):
             state: of this module, as the checkpoint holds it.
 
         Raises:
-            ValueError: its names or shapes are not this module's.
+            SettingError: its names or shapes are not this module's.
         """
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in self.state_dict().items()}:
-            raise ValueError(
-                "resume: the checkpoint holds other discriminators; set data.patch_size and model.adversarial_weight "
-                "as there, or use init_from to take the generator alone"
+            raise SettingError(
+                "resume",
+                "a checkpoint with other discriminators",
+                "those of this data.patch_size, model.levels and model.adversarial_weight",
+                "set these as there, or use init_from to take the generator alone",
             )
 
     def record(self) -> dict[str, Any]:
