@@ -18,8 +18,8 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: setup ## train on the embedded photos, compare with bicubic, enlarge one photo: about 5 minutes
-	$(BIN)/python -m restore.fit name=demo run_id=demo
+demo: setup ## train on the embedded photos, compare with bicubic, enlarge one photo: a minute or two
+	$(BIN)/python -m restore.fit name=demo run_id=demo trainer.max_steps=120 model.lr=2e-3 val_every_steps=40
 	$(BIN)/python -m restore.evaluate ckpt_path=outputs/demo/demo/checkpoints/best.ckpt output=outputs/demo/evaluate save_images=true
 	$(BIN)/python -m restore.predict ckpt_path=outputs/demo/demo/checkpoints/best.ckpt \
 		input=$$($(BIN)/python -c 'from restore.data.photos import embedded; print(embedded("photos_held_out")[0])') \

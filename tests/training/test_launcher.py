@@ -212,8 +212,8 @@ def test_all_processes_learn_that_the_loss_of_one_is_broken(monkeypatch: pytest.
         default_root_dir = str(tmp_path)
 
     own = {"loss": torch.tensor(1.0)}
-    monkeypatch.setattr(collectives, "least", lambda values: torch.ones_like(values))  # process 1's is
-    monkeypatch.setattr(collectives, "from_process", lambda value, source: [f"picture of {source}"])
+    monkeypatch.setattr(collectives, "all_reduce_min", lambda values: torch.ones_like(values))  # process 1's is
+    monkeypatch.setattr(collectives, "broadcast", lambda value, source: [f"picture of {source}"])
     stop: Any = StopOnNonFinite(every_steps=1)
     with pytest.raises(NonFiniteLoss, match="picture of 1"):
         stop.on_train_batch_end(Strategy(), None, own, {"name": ["mine"]}, 0)
@@ -373,7 +373,7 @@ def test_several_processes_without_a_common_name_are_refused(cli: Cli, monkeypat
 def test_the_share_of_a_batch_is_what_the_sampler_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = torch.arange(6)
     for rank in range(3):
-        monkeypatch.setattr(collectives, "world", lambda: 3)
+        monkeypatch.setattr(collectives, "world_size", lambda: 3)
         monkeypatch.setattr(collectives, "rank", lambda rank=rank: rank)
         assert collectives.share_of_batch(drawn).tolist() == next(iter(RunSampler(1, 6, rank=rank, world=3)))
 
