@@ -273,6 +273,21 @@ def test_load_opens_from_python(tmp_path: Path) -> None:
         restore.load(path, wieghts="raw")
 
 
+@pytest.mark.parametrize(
+    ("training", "key"),
+    [
+        ({"model": {"widht": 3}}, "zero_shot.model.widht"),
+        ({"model": {"width": "wide"}}, "zero_shot.model.width"),
+        ({"data": {"patch_size": 2.5}}, "zero_shot.data.patch_size"),
+        ({"max_steps": 0}, "zero_shot.max_steps"),
+    ],
+)
+def test_settings_of_zero_shot_from_python_are_refused_by_name(training: dict[str, Any], key: str) -> None:
+    with pytest.raises(SettingError) as error:
+        restore.load("zero_shot", scale=2, zero_shot=training)
+    assert error.value.key == key
+
+
 # --- how a network is run ---
 
 
