@@ -4,7 +4,7 @@ import logging
 import warnings
 
 
-def quieten() -> None:
+def filter_lightning_logs() -> None:
     """Silence advice that does not fit how these runs work."""
     for message in (
         ".*does not have many workers.*",
@@ -13,7 +13,7 @@ def quieten() -> None:
         ".*smaller than the logging interval.*",
         ".*recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same in every process already
         ".*`broadcast_buffers` is deprecated.*",  # its successor is younger than the torch asked for
-        ".*method of metric .* was called before the .update.*",  # fewer pictures than processes
+        ".*method of metric .* was called before the .update.*",  # fewer images than processes
         ".*Trying to infer the `batch_size`.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ):

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from restore.config.inference import ZeroShotTraining
-from restore.config.log_filters import quieten
+from restore.config.log_filters import filter_lightning_logs
 from restore.config.signatures import check_names, check_types
 from restore.data.single_image import SingleImageData
 from restore.inference.restorer import Progress
@@ -53,7 +53,7 @@ def train(
     Args:
         lq: float, (3, H, W), [0, 1].
     """
-    quieten()
+    filter_lightning_logs()
     data = SingleImageData(image=lq.float(), scale=model.scale, seed=training.seed, **training.data)
     trainer = Trainer(
         accelerator=device.type,

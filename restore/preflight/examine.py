@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from restore.config.log_filters import quieten
+from restore.config.log_filters import filter_lightning_logs
 from restore.distributed.environment import ProcessInfo
 from restore.preflight import findings
 from restore.preflight.dry_run import dry_run, limit_images, period, stage_lengths
@@ -33,7 +33,7 @@ def examine(
         ValueError: what ``fit`` would refuse.
     """
     started, load = time.perf_counter(), os.getloadavg()[0]
-    quieten()
+    filter_lightning_logs()
     set_threads_and_seed(cfg)
     check_settings(cfg)
     wanted_loggers(cfg)

@@ -13,7 +13,7 @@ from restore.callbacks.metrics_csv import MetricsCSV
 from restore.callbacks.run_timer import RunTimer
 from restore.checkpoints import reader
 from restore.config.build import build
-from restore.config.log_filters import quieten
+from restore.config.log_filters import filter_lightning_logs
 from restore.data.base import PairedData
 from restore.data.single_image import SingleImageData
 from restore.distributed import collectives
@@ -45,7 +45,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     Raises:
         ValueError: a setting that cannot be, alone or with others. StopRequested: the run was asked to stop.
     """
-    quieten()
+    filter_lightning_logs()
     set_threads_and_seed(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
