@@ -35,8 +35,8 @@ test: setup ## run the quick tests, in two processes
 test-slow: setup ## run the slow ones: real trainings, kills, browser, Slurm, the documents' commands
 	$(PYTEST) -m slow
 
-test-all: setup ## run all tests
-	$(PYTEST)
+test-all: setup ## run all tests, and list the slowest
+	$(PYTEST) --durations=40 --durations-min=2
 
 coverage: setup ## run all tests and show which lines of restore/ none of them reaches
 	$(PYTEST) --cov=restore --cov-report=term-missing:skip-covered
