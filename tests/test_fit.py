@@ -565,7 +565,7 @@ def test_a_checkpoint_rebuilds_its_model_elsewhere_without_any_yaml(cli: Cli, tm
     code = (
         "import sys, torch, restore\n"
         f"restorer = restore.load({str(file)!r})\n"
-        "assert restorer.model.hparams['attention'] == 'self'\n"
+        "assert restorer.network.groups[0].kind == 'self'\n"
         "assert restorer.restore(torch.rand(3, 5, 7)).shape == (3, 10, 14)\n"
         "assert 'hydra' not in sys.modules and 'omegaconf' not in sys.modules\n"
     )

@@ -108,7 +108,7 @@ def test_predict_restores_whole_pictures_and_refuses_tiles(cli: Cli, tmp_path: P
         assert file.size == (50, 40)
     refused = cli("predict", f"ckpt_path={ckpt}", "input=photos/0.png", "output=other.png", "tile=32")
     assert refused.status == 1
-    assert "tile is 32, but translation_a_best restores a picture as a whole" in refused.err
+    assert "tile is 32, expected auto or none: translation_a_best restores an image as a whole" in refused.err
 
 
 COLOURS = [[0, 0, 255], [255, 80, 0], [0, 255, 0], [20, 20, 20]]
