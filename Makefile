@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2
 
 .PHONY: help setup demo test test-slow test-all coverage lint format docs bench wheel clean
 
@@ -36,7 +36,7 @@ test-slow: setup ## run the slow ones: real trainings, kills, browser, Slurm, th
 	$(PYTEST) -m slow
 
 test-all: setup ## run all tests, and list the slowest
-	$(PYTEST) --durations=40 --durations-min=2
+	$(PYTEST)
 
 coverage: setup ## run all tests and show which lines of restore/ none of them reaches
 	$(PYTEST) --cov=restore --cov-report=term-missing:skip-covered
