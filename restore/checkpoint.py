@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any, Literal
 
@@ -143,7 +144,9 @@ def resumable(path: str | Path, model: RestorationModel, accumulate: int) -> dic
     checkpoint = read(path, setting="resume")
     if "global_step" not in checkpoint:
         raise ValueError(f"resume: {path} holds weights and no position in a run; use init_from={path} instead")
-    stored, given = checkpoint["restore"]["arguments"], dict(model.hparams)
+    # a setting that came after the checkpoint was written had its default
+    defaults = {name: each.default for name, each in inspect.signature(type(model)).parameters.items()}
+    stored, given = {**defaults, **checkpoint["restore"]["arguments"]}, dict(model.hparams)
     other = [key for key in sorted(given) if key not in model.training_settings and stored.get(key) != given[key]]
     if other:
         changes = ", ".join(f"{key}: {stored.get(key)!r} -> {given[key]!r}" for key in other)

@@ -24,7 +24,7 @@ class Deblur(RestorationModel):
     Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", CVIU 205, 2021.
 
     Args:
-        width, modules, attention, global_residual: see :class:`AttentionUNet`.
+        width, modules, attention, squeeze, global_residual: see :class:`AttentionUNet`.
         loss: ``mse_gradient`` (the authors'), ``charbonnier`` or ``l1``.
         frequency_weight: of the spectrum's L1 on top, 0 as published, 0.1 to try.
         lr, betas, weight_decay: of AdamW; published 1e-4, (0.9, 0.999) and 0, which makes it Adam.
@@ -61,6 +61,7 @@ class Deblur(RestorationModel):
         width: int = 32,
         modules: int = 3,
         attention: Attention = "spatial",
+        squeeze: int = 16,
         global_residual: bool = True,
         loss: Loss = "charbonnier",
         frequency_weight: float = 0.0,
@@ -76,7 +77,9 @@ class Deblur(RestorationModel):
         _check_training(lr, betas, weight_decay, schedule, warmup_steps)
         self.save_hyperparameters(logger=False)
         self.scale = scale
-        network = AttentionUNet(width=width, modules=modules, attention=attention, global_residual=global_residual)
+        network = AttentionUNet(
+            width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual
+        )
         self.network = network.to(memory_format=torch.channels_last)
         self.halo = network.halo
         # 4 bytes and a margin for what convolutions and the allocator keep: `restore benchmark what=[memory]`
