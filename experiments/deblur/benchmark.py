@@ -33,12 +33,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where to write, outside the repository")
     parser.add_argument("--photos", help="folder of sharp photos, or photos_held_out; default: BSDS500's test part")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     make(given.folder, given.photos or str(data_folder() / "bsds/images/test"))
 
 
 def make(folder: Path, photos: str, *, count: int = COUNT, side: int = SIDE) -> None:
     """Blur the first ``count`` photos, and keep ``side`` px of the middle, or as much as they have."""
-    torch.set_num_threads(1)
     for number, pair in enumerate(track(find_pairs(photos, 1)[:count], "blur")):
         sharp = reading.read_rgb8(pair.gt)
         for level, (name, (low, high)) in enumerate(LEVELS.items()):
