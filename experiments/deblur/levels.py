@@ -3,18 +3,17 @@
     python -m experiments.deblur.levels data/motion_blur outputs/evaluate/deblur_long
 
 Named are the benchmark and the folders of evaluations, of networks or of anything else that wrote a results.csv. Each
-gain is over the input of that picture, which is scored here. A picture is harmed where its gain is below -0.05 dB.
-Protocol deblur_rgb.
+gain is over the input of that picture, which is scored here. A sequence of GoPro is shown like a level. A picture is
+harmed where its gain is below -0.05 dB. Protocol deblur_rgb.
 """
 
 import argparse
 import csv
-import json
 from pathlib import Path
 from statistics import mean
 
 from restore.image import reading
-from restore.metrics import protocol
+from restore.metrics import psnr, to_8bit
 
 HARM = -0.05  # dB
 
@@ -29,17 +28,14 @@ def main() -> None:
 
 
 def inputs(benchmark: Path) -> dict[str, float]:
-    """PSNR of the blurred pictures by `<level>/<photo>`, as they are, kept in a file of the benchmark's folder."""
-    kept = benchmark / "inputs.json"
-    if kept.is_file():
-        return dict(json.loads(kept.read_text()))
-    found = {}
+    """PSNR of the blurred pictures as they are, by `<level>/<photo>`, first the level that is blurred least."""
+    found: dict[str, dict[str, float]] = {}
     for file in sorted(benchmark.glob("test/*/blur/*.png")):
-        blurred, sharp = (reading.read(each).rgb() for each in (file, file.parent.parent / "sharp" / file.name))
-        score = protocol("deblur_rgb").score(blurred, sharp, scale=1)["psnr_rgb"]
-        found[f"{file.parent.parent.name}/{file.stem}"] = score
-    kept.write_text(json.dumps(found) + "\n")
-    return found
+        level = file.parent.parent
+        blurred, sharp = (reading.read(each).rgb() for each in (file, level / "sharp" / file.name))
+        found.setdefault(level.name, {})[f"{level.name}/{file.stem}"] = psnr(to_8bit(blurred), to_8bit(sharp))
+    ordered = sorted(found.values(), key=lambda level: -mean(level.values()))
+    return {name: score for level in ordered for name, score in level.items()}
 
 
 def scores(file: Path) -> dict[str, float]:
@@ -54,9 +50,9 @@ def table(before: dict[str, float], restorers: dict[str, dict[str, float]]) -> s
         "| level | restorer | input, dB | restored, dB | gain | least gain | harmed |",
         "|---|---|---|---|---|---|---|",
     ]
-    for level in dict.fromkeys(name.partition("/")[0] for name in next(iter(restorers.values()))):
+    for level in dict.fromkeys(name.partition("/")[0] for name in before):
+        names = [name for name in before if name.partition("/")[0] == level]
         for who, after in restorers.items():
-            names = [name for name in after if name.partition("/")[0] == level]
             gains = [after[name] - before[name] for name in names]
             cells = [f"{mean(scores[name] for name in names):.2f}" for scores in (before, after)]
             cells += [f"{mean(gains):+.3f}", f"{min(gains):+.3f}", f"{mean(gain < HARM for gain in gains):.0%}"]
