@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from restore.data.sequences import find_sequences
+from restore.data.blur_sharp_folders import find_sequences
 
 from experiments.deblur import benchmark, classical, levels
 from experiments.deblur.richardson_lucy import line

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from restore.data.datasets import degrade
-from restore.degradations.motion_blur import MotionBlur
 from rich.progress import track
 from torch import Tensor
 
 from experiments.data_folder import data_folder
+from restore.data.datasets import degrade
 from restore.data.pairs import find_pairs
+from restore.degradations.motion_blur import MotionBlur
 from restore.image import reading, writing
 from restore.image.picture import Picture, to_float
 
