@@ -23,8 +23,8 @@ from torch import Tensor
 
 from experiments.deblur.benchmark import LEVELS
 from experiments.deblur.richardson_lucy import deconvolved, line
-from restore import metrics
 from restore.image import reading
+from restore.metrics import protocols
 
 CHOSEN_FROM = 6
 ANGLES = (0, 45, 90, 135)
@@ -108,7 +108,7 @@ def psnr_of(method: Callable[..., Tensor], some: Pictures, settings: Settings) -
 
 def psnr(pred: Tensor, gt: Tensor) -> float:
     """That of the protocol deblur_rgb, without its SSIM, which takes longer than most of the methods."""
-    return metrics.psnr(metrics.to_8bit(pred), metrics.to_8bit(gt))
+    return protocols.psnr(protocols.to_8bit(pred), protocols.to_8bit(gt))
 
 
 def write(file: Path, rows: list[dict[str, str]]) -> None:
