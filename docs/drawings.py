@@ -26,7 +26,7 @@ from restore.networks.zssr import ZSSRNetwork
 HERE = Path(__file__).parent
 CONF = HERE.parent / "conf" / "model"
 ROUND = ("skip", "joined", "what is there")  # labels of arrows that go round what lies between
-COLOURS = {"picture": "#f2f2f2", "convolution": "#dbe8f6", "attention": "#fbe3c8", "size": "#dcefdc", "many": "#e9e0f2"}
+COLOURS = {"image": "#f2f2f2", "convolution": "#dbe8f6", "attention": "#fbe3c8", "size": "#dcefdc", "many": "#e9e0f2"}
 
 
 class Box(NamedTuple):
@@ -107,7 +107,7 @@ def super_resolution() -> Drawing:
     stages = [layer for layer in group.attention.stages if isinstance(layer, nn.Conv2d)]
     squash = group.attention.squash
     above = [
-        Box("small picture\n48x48x3", "picture", 0, 1),
+        Box("small image\n48x48x3", "image", 0, 1),
         Box(f"{conv(network.head)}\n{sizes[0]}", "convolution", 1, 1),
         Box(f"{len(network.groups)} groups\n{sizes[1]}", "many", 2, 1),
         Box("+", "size", 2.75, 1, 0.25),
@@ -115,7 +115,7 @@ def super_resolution() -> Drawing:
         Box(f"{conv(network.tail)}\n{sizes[3]}", "convolution", 4.5, 1),
     ]
     below = [
-        Box("input of\nthe group", "picture", 0, -0.4),
+        Box("input of\nthe group", "image", 0, -0.4),
         Box(f"{len(group.blocks)} residual\nblocks", "many", 1, -0.4),
         Box("gain =\ndifference", "attention", 1, -1.4),
         Box(f"{conv(stages[0])}\nmax-pool\n{conv(stages[1])}", "attention", 2, -1.4),
@@ -142,13 +142,13 @@ def zero_shot() -> Drawing:
     sizes = shapes(network, [layers[0], layers[-2], layers[-1]], torch.zeros(1, 3, 128, 128))
     hidden = len(layers) - 1
     boxes = [
-        Box("picture\n64x64x3", "picture", 0, 0),
+        Box("image\n64x64x3", "image", 0, 0),
         Box("bicubic x2\n128x128x3", "size", 1, 0),
         Box(f"{conv(layers[0])}\n{sizes[0]}", "convolution", 2, 0),
         Box(f"{hidden - 1} more hidden\n{conv(layers[1])}\n{sizes[1]}", "many", 3, 0),
         Box(f"{conv(layers[-1])}\n{sizes[2]}", "convolution", 4, 0),
         Box("+", "size", 4.75, 0, 0.25),
-        Box("enlarged\n128x128x3", "picture", 5.5, 0),
+        Box("enlarged\n128x128x3", "image", 5.5, 0),
     ]
     title = f"zero_shot: {hidden} hidden layers, {sum(each.numel() for each in network.parameters())} parameters"
     return Drawing(title, boxes, [*chain(len(boxes)), (1, 5, "what is there already")])
@@ -198,13 +198,13 @@ def translation() -> Drawing:
     lowest = len(levels) - 1
     boxes, arrows = [], []
     for r in range(len(levels)):
-        encoded, decoded, picture = sizes[3 * r : 3 * r + 3]
+        encoded, decoded, image = sizes[3 * r : 3 * r + 3]
         y = 1.15 * (lowest - r)
         boxes += [
-            Box(f"input {r}\n{side >> r}x{side >> r}x3", "picture", 0, y),
+            Box(f"input {r}\n{side >> r}x{side >> r}x3", "image", 0, y),
             Box(f"input module {r}\n{encoded}", "convolution", 1.2, y),
             Box(f"decoder {r}\n{decoded}", "convolution", 3.6, y),
-            Box(f"output {r}\n{picture}", "picture", 4.8, y),
+            Box(f"output {r}\n{image}", "image", 4.8, y),
         ]
         k = 4 * r
         arrows += [(k, k + 1, ""), (k + 1, k + 2, "concatenated"), (k + 2, k + 3, "")]

@@ -15,7 +15,7 @@ from restore.data.datasets import Sample, TrainingCrops
 from restore.data.pairs import find_pairs
 from restore.degradations.motion_blur import MotionBlur
 from restore.image import writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 
 COLUMNS, EXAMPLES, SIDE, GAP = 8, 24, 128, 4
 FLAT = 0.05  # standard deviation of a ninth of a crop
@@ -42,4 +42,4 @@ def shows_something(sample: Sample) -> bool:
 
 if __name__ == "__main__":
     file = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).with_suffix(".png")
-    writing.write(file, Picture.of(sheet()))
+    writing.write(file, DecodedImage.of(sheet()))

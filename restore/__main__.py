@@ -9,11 +9,11 @@ from restore import __version__
 COMMANDS = {
     "fit": "train a model",
     "evaluate": "score a checkpoint or a baseline on benchmark folders",
-    "predict": "restore a picture, a folder or a glob",
+    "predict": "restore an image, a folder or a glob",
     "check": "look at data, memory and time before a long job leaps",
     "table": "compare runs, with paired statistics",
     "export": "write a model as ONNX, as a program of torch.export, or as weights with a card",
-    "serve": "a web page and an HTTP API that restore pictures",
+    "serve": "a web page and an HTTP API that restore images",
     "average_frames": "make blurred and sharp pairs from the frames of a sharp video",
     "benchmark": "measure start-up, data path, training step and memory",
 }

@@ -30,9 +30,9 @@ def _check_settings(cfg: DictConfig) -> None:
     """Sizes and numbers that are possible; the rest the model checks."""
     if cfg.runs < 1:
         raise SettingError("runs", cfg.runs, "how often each thing is timed, at least 1")
-    if len(cfg.picture) != 2 or min(cfg.picture) < 1:
+    if len(cfg.image_size) != 2 or min(cfg.image_size) < 1:
         raise SettingError(
-            "picture", list(cfg.picture), "height and width in pixels, at least 1", "set picture=[720,1280]"
+            "image_size", list(cfg.image_size), "height and width in pixels, at least 1", "set image_size=[720,1280]"
         )
     for name in ("batch_size", "side"):
         if cfg[name] < 1:
@@ -48,7 +48,7 @@ def _check_settings(cfg: DictConfig) -> None:
 
 
 def _workload(cfg: DictConfig) -> Workload:
-    height, width = cfg.picture
+    height, width = cfg.image_size
     overrides = HydraConfig.get().overrides.task
     return Workload(
         build=functools.partial(build, cfg.model, "model"),

@@ -120,7 +120,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "serve": INFERENCE[1:],  # visitors name their number of steps
     "benchmark": (
         *("patch_size=32", "batch_size=2", "model=super_resolution_tiny", "runs=1"),
-        *("side=32", "sides=[64]", "picture=[72,128]", "budgets_gb=[0.5]"),
+        *("side=32", "sides=[64]", "image_size=[72,128]", "budgets_gb=[0.5]"),
     ),
 }
 TRAINS = ("fit", "check")  # for these it goes by method

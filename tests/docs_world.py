@@ -17,7 +17,7 @@ from torch import Tensor
 
 from restore.data.photos import EMBEDDED, embedded
 from restore.image import reading, writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 from restore.networks.information_gain import InformationGainNetwork
 from restore.ops.resize import resize_8bit
 
@@ -43,7 +43,7 @@ def build(folder: Path) -> None:
         for name in names:
             path = folder / name if Path(name).suffix else folder / f"{name}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            writing.write(path, Picture(next(pictures)))
+            writing.write(path, DecodedImage(next(pictures)))
 
     save("photo.jpg", "my photo (1).jpg", "shaken.jpg", "drawing.png", "labels.png")
     save("holiday/beach.jpg", "holiday/boat.png", "frames/1", "frames/2", "my_photos/a", "my_photos/b", "my_photos/c")
@@ -65,7 +65,7 @@ def build(folder: Path) -> None:
         for k in range(count):
             path = folder / f"data/facades/{part}/{k + 1}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            writing.write(path, Picture(torch.cat([next(pictures), _label_map(k)], 2)))
+            writing.write(path, DecodedImage(torch.cat([next(pictures), _label_map(k)], 2)))
 
     colours = np.array([[0, 0, 255], [255, 80, 0], [0, 170, 0]], np.uint8)  # those that the page on translation names
     for k, part in enumerate(("train", "train", "val")):
@@ -97,12 +97,12 @@ def _save_pictures_of_the_studies(folder: Path, save: Callable[..., None]) -> No
     large = [*(f"benchmarks/Set5/HR/{name}" for name in ("bird", "butterfly")), "kodak24/kodim01", "kodak24/kodim19"]
     for k, name in enumerate(large):  # below 64 px, once shrunk, no blur can be estimated
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        writing.write(folder / f"{name}.png", Picture(photo[:, 8 * k : 8 * k + 128, 50 * k : 50 * k + 128]))
+        writing.write(folder / f"{name}.png", DecodedImage(photo[:, 8 * k : 8 * k + 128, 50 * k : 50 * k + 128]))
     save(*(f"{PICTURES}/benchmarks/Set14/HR/{name}" for name in ("comic", "zebra")))
     for sharp in (folder / "benchmarks/Set5/HR").iterdir():
         small = folder / "benchmarks/Set5/LR_bicubic/X2" / sharp.name
         small.parent.mkdir(parents=True, exist_ok=True)
-        writing.write(small, Picture(resize_8bit(reading.read_rgb8(sharp), 1 / 2)))
+        writing.write(small, DecodedImage(resize_8bit(reading.read_rgb8(sharp), 1 / 2)))
     save(*(f"{PICTURES}/gopro/train/GOPR0372_07_00/sharp/00000{k}" for k in range(6)))
     save(*(f"{PICTURES}/gopro/test/GOPR0372_07_00/sharp/00012{k}" for k in range(2)))
     save(f"{PICTURES}/photos_cc/free")
@@ -141,7 +141,7 @@ def small_embedded(folder: Path) -> dict[str, tuple[str, ...]]:
         made = []
         for file, source in zip(files, embedded(name), strict=True):
             target = folder / name / f"{Path(file).stem}.png"
-            writing.write(target, Picture(reading.read_rgb8(source)[:, 100 : 100 + SIDE, 100 : 100 + SIDE]))
+            writing.write(target, DecodedImage(reading.read_rgb8(source)[:, 100 : 100 + SIDE, 100 : 100 + SIDE]))
             made.append(str(target))
         small[name] = tuple(made)
     return small

@@ -7,7 +7,7 @@ from PIL import Image
 
 from restore.data.deblur import DeblurData
 from restore.image import reading, writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 from tests.conftest import Cli, photo
 
 
@@ -90,7 +90,7 @@ def test_a_call_that_was_ended_leaves_nothing_to_remove(
     written: list[Path] = []
     write = writing.write
 
-    def interrupted(path: Path, picture: Picture) -> None:
+    def interrupted(path: Path, picture: DecodedImage) -> None:
         if len(written) == 3:
             raise KeyboardInterrupt
         write(path, picture)

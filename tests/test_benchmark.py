@@ -17,7 +17,7 @@ SMALL = ("model=super_resolution_tiny", "runs=1", "batch_size=1", "patch_size=16
         (["what=[speed]"], "what is ['speed'], expected one or more measurements of startup"),
         (["sides=[64,-3]"], "sides is [64, -3]"),
         (["budgets_gb=[0]"], "budgets_gb is [0.0]"),
-        (["what=[budgets]", "picture=[720]"], "picture is [720]"),
+        (["what=[budgets]", "image_size=[720]"], "image_size is [720]"),
         (["what=[tiles]"], "ckpt_path is None"),
     ],
 )
@@ -28,7 +28,7 @@ def test_wrong_settings_are_named(cli: Cli, options: list[str], words: str) -> N
 
 
 def test_figures_stand_beside_what_they_are_compared_with(cli: Cli) -> None:
-    outcome = cli("benchmark", *SMALL, "what=[data,step,inference,peak,budget]", "picture=[12,16]")
+    outcome = cli("benchmark", *SMALL, "what=[data,step,inference,peak,budget]", "image_size=[12,16]")
     assert outcome.status == 0, outcome.err
     lines = ["lq of 1 crops of 16 px", "share of the step", "training step, bf16", "attention", "added by 8x8", "whole"]
     assert [line for line in lines if line not in outcome.out] == []

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from restore.image import reading, writing
-from restore.image.picture import Picture, to_float
+from restore.image.decoded_image import DecodedImage, to_float
 from restore.inference.baselines import Bicubic
 from restore.models.deblur import Deblur
 from restore.ops import tiling
@@ -86,7 +86,7 @@ def test_kinds_of_pictures_are_kept(cli: Cli, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     levels = torch.from_numpy(random.integers(0, 65536, (3, 6, 5)).astype(np.uint16))
     alpha = torch.from_numpy(random.integers(0, 65536, (1, 6, 5)).astype(np.uint16))
-    writing.write(tmp_path / "in" / "deep.png", Picture(levels, alpha))
+    writing.write(tmp_path / "in" / "deep.png", DecodedImage(levels, alpha))
     Image.fromarray(random.integers(0, 255, (6, 5), np.uint8)).save(tmp_path / "in" / "grey.png")
     assert cli("predict", *BICUBIC, "input=in", "output=out").status == 0
     deep, grey = reading.read(tmp_path / "out" / "deep_x2.png"), reading.read(tmp_path / "out" / "grey_x2.png")

@@ -17,7 +17,7 @@ from PIL import Image
 from restore.checkpoints import reader
 from restore.data.photos import embedded
 from restore.image import reading, writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 from restore.inference import baselines, zero_shot
 from restore.ops.blur_kernels import gaussian_kernel
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo
@@ -59,7 +59,7 @@ def test_any_size_and_kind_is_enlarged_and_keeps_its_kind(cli: Cli, size: tuple[
 
 
 def test_16_bit_and_orientation_are_kept(cli: Cli) -> None:
-    writing.write("deep.png", Picture(torch.from_numpy(ramp(9, 6, 3, 65535).transpose(2, 0, 1).copy())))
+    writing.write("deep.png", DecodedImage(torch.from_numpy(ramp(9, 6, 3, 65535).transpose(2, 0, 1).copy())))
     assert cli("predict", *TINY, "input=deep.png", "output=out.png", "scale=2").status == 0
     assert reading.read("out.png").peak == 65535
     exif = Image.Exif()
@@ -79,7 +79,7 @@ def test_other_scales_whole_or_not(cli: Cli, tmp_path: Path, scale: str) -> None
 
 def test_one_seed_gives_the_same_bytes_and_another_not(cli: Cli, tmp_path: Path) -> None:
     cat = reading.read(embedded("photos_held_out")[0])
-    writing.write("in.png", Picture(cat.pixels[:, 100:132, 150:190]))
+    writing.write("in.png", DecodedImage(cat.pixels[:, 100:132, 150:190]))
     easy = (*TINY, "zero_shot.max_steps=100", "zero_shot.model.width=16", "input=in.png", "scale=2")
     for name, seed in {"a": 0, "b": 0, "c": 1}.items():
         assert cli("predict", *easy, f"output={name}.png", f"seed={seed}").status == 0

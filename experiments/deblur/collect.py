@@ -19,7 +19,7 @@ from torch import Tensor
 
 from experiments.data_folder import data_folder
 from restore.image import reading, writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 
 HERE = Path(__file__).parent
 COLUMNS = ["who", "image", "psnr_rgb", "ssim_rgb"]
@@ -67,7 +67,7 @@ def draw(restored: Path) -> None:
     files = [file, Path("outputs/richardson_lucy") / file.name, restored / file.name, sharp]
     parts = [middle(reading.read(each).rgb()) for each in files]
     row = torch.cat([F.pad(part, (0, 4), value=1.0) for part in parts], 2)[..., :-4]
-    writing.write(HERE / "frame.png", Picture.of(F.interpolate(row[None], scale_factor=2)[0]))
+    writing.write(HERE / "frame.png", DecodedImage.of(F.interpolate(row[None], scale_factor=2)[0]))
 
 
 def middle(frame: Tensor) -> Tensor:

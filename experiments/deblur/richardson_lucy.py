@@ -22,7 +22,7 @@ from torch import Tensor
 from experiments.data_folder import data_folder
 from restore.degradations.motion_blur import draw_kernel
 from restore.image import reading, writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 from restore.metrics.protocols import protocol
 
 HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ def main() -> None:
     kernel, rows = line(float(best["length"]), float(best["angle"])), []
     for name, lq, gt in track(pairs("test"), "test"):
         pred = deconvolved(lq, kernel, int(best["iterations"]))
-        writing.write(f"outputs/richardson_lucy/{name}.png", Picture.of(pred))
+        writing.write(f"outputs/richardson_lucy/{name}.png", DecodedImage.of(pred))
         psnr, ssim = score(pred, gt)
         rows.append({"who": "richardson_lucy", "image": name, "psnr_rgb": f"{psnr:.3f}", "ssim_rgb": f"{ssim:.4f}"})
     write("richardson_lucy.csv", rows)

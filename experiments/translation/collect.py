@@ -22,7 +22,7 @@ from torch import Tensor
 from experiments.data_folder import data_folder
 from restore.data.translation import TranslationData
 from restore.image import reading, writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 from restore.metrics.protocols import protocol
 
 HERE = Path(__file__).parent
@@ -143,7 +143,7 @@ def draw(restored: dict[tuple[Any, ...], Path], test: Any) -> None:
         images = [sample["lq"], *(reading.read(folder / f"{name}.png").rgb() for folder in shown), sample["gt"]]
         rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in images], 2)[..., :-4])
     sheet = torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)[:, :-4]
-    writing.write(HERE / "sheet.jpg", Picture.of(sheet))
+    writing.write(HERE / "sheet.jpg", DecodedImage.of(sheet))
     print("columns of sheet.jpg:", "contours;", *(f"{who[0]}, {who[1]};" for who in restored if who[2] == 0), "photo")
 
 
@@ -154,7 +154,9 @@ def draw_stages(folder: Path) -> None:
         sheet = reading.read(file).rgb()  # one row for each validation pair
         parts = sheet[:, SIDE : 2 * SIDE].chunk(5, dim=2)
         rows.append(torch.cat([F.pad(middle(each), (0, 4), value=1.0) for each in parts], 2)[..., :-4])
-    writing.write(HERE / "stages.jpg", Picture.of(torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1)))
+    writing.write(
+        HERE / "stages.jpg", DecodedImage.of(torch.cat([F.pad(row, (0, 0, 0, 4), value=1.0) for row in rows], 1))
+    )
 
 
 def middle(image: Tensor) -> Tensor:

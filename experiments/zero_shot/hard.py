@@ -19,7 +19,7 @@ from torch import Tensor
 
 from experiments.zero_shot.blur import HERE, KODAK, SCALE, enlarged, middle, rounded, score
 from restore.image import reading, writing
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 from restore.ops.blur_kernels import gaussian_kernel, shrink
 from restore.ops.resize import resize
 
@@ -61,7 +61,7 @@ def draw(images: list[Tensor]) -> None:
     top = left = (images[0].shape[1] - SHOWN) // 2
     parts = [each[:, top : top + SHOWN, left : left + SHOWN].float().clamp(0, 1) for each in images]
     row = torch.cat([F.pad(part, (0, 4), value=1.0) for part in parts], 2)[..., :-4]
-    writing.write(HERE / "hard.png", Picture.of(F.interpolate(row[None], scale_factor=2)[0]))
+    writing.write(HERE / "hard.png", DecodedImage.of(F.interpolate(row[None], scale_factor=2)[0]))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from torch.utils.hooks import RemovableHandle
 
 from restore.callbacks.contract import trained
 from restore.image import writing
+from restore.image.decoded_image import DecodedImage
 from restore.image.montage import draw_weights
-from restore.image.picture import Picture
 from restore.io.errors import SettingError
 
 
@@ -77,7 +77,7 @@ class AttentionMaps(Callback):
         weights = self._weights[0].float().cpu()
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_attention_{step:07d}.png"
-        writing.write(target, Picture.of(draw_weights(batch["lq"][0].cpu(), weights)))
+        writing.write(target, DecodedImage.of(draw_weights(batch["lq"][0].cpu(), weights)))
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 caption = f"lq, weights of {self.module} from {weights.min():.3f} to {weights.max():.3f}"

@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from restore.callbacks.contract import CoarseToFine
 from restore.callbacks.dashboards import show_image
 from restore.image import writing
+from restore.image.decoded_image import DecodedImage
 from restore.image.montage import draw_levels, draw_panel
-from restore.image.picture import Picture
 from restore.io.errors import SettingError
 
 
@@ -53,6 +53,6 @@ class Panels(Callback):
             shown = f"lq, restored, reference, error x{self.error_gain:g}"
         name, step = batch["name"][0], trainer.global_step
         target = Path(trainer.default_root_dir) / "panels" / f"{name}_{step:07d}.png"
-        picture = Picture.of(panel)
-        writing.write(target, picture)
-        show_image(trainer.loggers, f"panels/{name}", target, picture.pixels, f"step {step}: {shown}", step)
+        image = DecodedImage.of(panel)
+        writing.write(target, image)
+        show_image(trainer.loggers, f"panels/{name}", target, image.pixels, f"step {step}: {shown}", step)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from restore.callbacks.contract import CoarseToFine, trained
 from restore.image import writing
+from restore.image.decoded_image import DecodedImage
 from restore.image.montage import draw_levels
-from restore.image.picture import Picture
 from restore.io.files import write_text
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class StageReport(Callback):
         width = max(row.shape[2] for row in rows)
         rows = [torch.nn.functional.pad(row, (0, width - row.shape[2]), value=1.0) for row in rows]
         target = Path(trainer.default_root_dir) / "stages" / f"{name}.png"
-        writing.write(target, Picture.of(torch.cat(rows, 1)))
+        writing.write(target, DecodedImage.of(torch.cat(rows, 1)))
 
 
 def _row(pl_module: LightningModule, sample: dict[str, Any]) -> Tensor:

@@ -175,7 +175,7 @@ class BenchmarkConfig:
     runs: int = 7
     side: int = 256
     sides: list[int] = MISSING
-    picture: list[int] = MISSING
+    image_size: list[int] = MISSING
     budgets_gb: list[float] = MISSING
     memory_gb: float = 4.0
     ckpt_path: str | None = None

@@ -14,8 +14,8 @@ import torch
 from restore.data.pairs import DataProblem, by_number, image_files, refuse_same_stem
 from restore.degradations.motion_blur import GAMMA
 from restore.image import reading, writing
+from restore.image.decoded_image import DecodedImage, to_float
 from restore.image.formats import SUFFIXES
-from restore.image.picture import Picture, to_float
 from restore.io.errors import SettingError
 
 
@@ -105,5 +105,5 @@ def _write_pair(run: list[Path], folder: Path) -> None:
     frames = [to_float(reading.read_rgb8(file)) for file in run]
     blurred = torch.stack(frames).pow(GAMMA).mean(0).pow(1 / GAMMA)
     name = f"{run[len(run) // 2].stem}.png"
-    writing.write(folder / "blur" / name, Picture.of(blurred))
-    writing.write(folder / "sharp" / name, Picture.of(frames[len(run) // 2]))
+    writing.write(folder / "blur" / name, DecodedImage.of(blurred))
+    writing.write(folder / "sharp" / name, DecodedImage.of(frames[len(run) // 2]))

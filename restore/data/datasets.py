@@ -16,7 +16,7 @@ from restore.data.cache import ImageCache
 from restore.data.pairs import Pair
 from restore.data.sampling import flip_and_turn, generator_of_sample, image_of_sample
 from restore.image import reading
-from restore.image.picture import to_float
+from restore.image.decoded_image import to_float
 from restore.ops.resize import resize_8bit
 
 if TYPE_CHECKING:  # kornia takes seconds to import, and few runs degrade beyond the shrink

@@ -23,7 +23,7 @@ KNOWN: dict[str, int | dict[str, int]] = {
 
 
 def miscounted(pairs: Iterable[Pair]) -> list[str]:
-    """A sentence for each folder with the name of a known set and another number of pictures.
+    """A sentence for each folder with the name of a known set and another number of images.
 
     Counts all files in the folders of the pairs' sharp ones, because some of those may be held out or left out.
     """

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from restore.image import indices, reading
-from restore.image.picture import to_float
+from restore.image.decoded_image import to_float
 from restore.io.errors import SettingError
 
 MAX_CLASSES = 256  # a label map is 8 bit

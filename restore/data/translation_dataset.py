@@ -18,7 +18,7 @@ from restore.data.labels import Labels
 from restore.data.pair_reader import DecodedPair, PairReader
 from restore.data.pairs import Pair
 from restore.data.sampling import generator_of_sample, image_of_sample
-from restore.image.picture import to_float
+from restore.image.decoded_image import to_float
 from restore.io.errors import SettingError
 
 if TYPE_CHECKING:  # see datasets

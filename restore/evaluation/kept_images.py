@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from restore.image import reading, writing
+from restore.image.decoded_image import DecodedImage
 from restore.image.montage import draw_sheet
-from restore.image.picture import Picture
 from restore.inference.restorer import pick_device
 from restore.io.errors import SettingError
 from restore.metrics.perceptual import COLUMNS, Perceptual
@@ -46,7 +46,7 @@ def add_perceptual(means: Means, perceptual: Perceptual, sets: dict[str, Any], i
         for k in range(len(sets[benchmark])):
             sample = sets[benchmark][k]
             file = images / who / benchmark / f"{sample['name']}.png"
-            yield reading.read_rgb8(file), Picture.of(sample["gt"]).pixels
+            yield reading.read_rgb8(file), DecodedImage.of(sample["gt"]).pixels
 
     for who, benchmarks in means.items():
         for benchmark, scores in benchmarks.items():
@@ -65,4 +65,4 @@ def draw_sheets(images: Path, names: Sequence[str], sets: dict[str, Any], folder
             file = f"{sample['name']}.png"
             restored = [reading.read(images / name / benchmark / file).rgb() for name in names]
             sheet = draw_sheet([*restored, sample["gt"].expand(3, -1, -1)])
-            writing.write(folder / benchmark / file, Picture.of(sheet))
+            writing.write(folder / benchmark / file, DecodedImage.of(sheet))

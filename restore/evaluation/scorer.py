@@ -59,7 +59,7 @@ class Scorer:
             ValueError: of the restorer or the protocol, with the name of the image.
         """
         from restore.image import writing
-        from restore.image.picture import Picture
+        from restore.image.decoded_image import DecodedImage
         from restore.inference.restorer import RestorationCancelled
         from restore.metrics.protocols import protocol
 
@@ -78,7 +78,7 @@ class Scorer:
         if context.cancel():  # zero-shot returns the best so far, which is no score
             return None
         if task.file is not None:
-            writing.write(task.file, Picture.of(pred))
+            writing.write(task.file, DecodedImage.of(pred))
         scale = int(restorer.scale)
         row = {"benchmark": task.benchmark, "image": sample["name"], "scale": scale, "protocol": self.protocol}
         row |= {"seconds": seconds, "notes": dict(restorer.notes)}

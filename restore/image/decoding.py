@@ -29,18 +29,18 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
 def decode_8bit(file: Image.Image) -> tuple[Pixels, bytes | None]:
     """Pixels and profile of an opened 8-bit file; palettes and CMYK become RGB."""
     icc: bytes | None = file.info.get("icc_profile") or None
-    picture: Image.Image = file
+    converted: Image.Image = file
     if file.mode == "CMYK":
-        picture, icc = _from_cmyk(file, icc), None
+        converted, icc = _from_cmyk(file, icc), None
     elif file.mode == "PA" or "transparency" in file.info:
-        picture = file.convert("LA" if file.mode in ("1", "L") else "RGBA")
+        converted = file.convert("LA" if file.mode in ("1", "L") else "RGBA")
     elif file.mode in ("P", "YCbCr", "RGBX"):
-        picture = file.convert("RGB")
+        converted = file.convert("RGB")
     elif file.mode == "1":
-        picture = file.convert("L")
-    if picture.mode not in ("L", "LA", "RGB", "RGBA"):
+        converted = file.convert("L")
+    if converted.mode not in ("L", "LA", "RGB", "RGBA"):
         raise UnsupportedKind(f"pixel mode {file.mode} is not supported; save it as 8 or 16 bit RGB or grey")
-    pixels = np.array(picture)
+    pixels = np.array(converted)
     return pixels if pixels.ndim == 3 else pixels[..., None], icc
 
 

@@ -56,15 +56,15 @@ def draw_levels(lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max
     return torch.cat([each[:, top : top + max_side, left : left + max_side] for each in row], 2)
 
 
-def _worst_window(picture: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:
+def _worst_window(image: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:
     """Top left corner of the window whose mean error is largest."""
-    error = (picture - reference).abs().mean(0)[None, None]
+    error = (image - reference).abs().mean(0)[None, None]
     means = F.avg_pool2d(error, window, stride=1)[0, 0]
     return divmod(int(means.argmax()), means.shape[1])
 
 
-def _enlarged(picture: Tensor, top: int, left: int, window: tuple[int, int], zoom: int) -> Tensor:
-    part = picture[:, top : top + window[0], left : left + window[1]]
+def _enlarged(image: Tensor, top: int, left: int, window: tuple[int, int], zoom: int) -> Tensor:
+    part = image[:, top : top + window[0], left : left + window[1]]
     return part.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
 
 
@@ -87,24 +87,24 @@ def draw_weights(lq: Tensor, weights: Tensor) -> Tensor:
     return torch.cat([lq, large.expand(3, -1, -1)], dim=2)
 
 
-def draw_sheet(pictures: Sequence[Tensor], *, side: int = 96, zoom: int = 3, gap: int = 4) -> Tensor:
+def draw_sheet(images: Sequence[Tensor], *, side: int = 96, zoom: int = 3, gap: int = 4) -> Tensor:
     """The same small part of several images in a row, enlarged by pixel repetition, with white gaps.
 
     The part shown is where the first image (the baseline) differs most from the last (the reference).
 
     Args:
-        pictures: float, (3, H, W) each.
+        images: float, (3, H, W) each.
         side: of the part, in pixels; at most that of the image.
         zoom, gap: in pixels of the result.
 
     Returns:
         float, (3, zoom side, n zoom side + (n - 1) gap).
     """
-    height, width = pictures[0].shape[1:]
+    height, width = images[0].shape[1:]
     window = (min(side, height), min(side, width))
-    top, left = _worst_window(pictures[0], pictures[-1], window)
+    top, left = _worst_window(images[0], images[-1], window)
     row: list[Tensor] = []
-    for picture in pictures:
-        part = _enlarged(picture, top, left, window, zoom)
+    for image in images:
+        part = _enlarged(image, top, left, window, zoom)
         row += [part] if not row else [part.new_ones(3, part.shape[1], gap), part]
     return torch.cat(row, dim=2)

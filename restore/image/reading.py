@@ -17,10 +17,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from restore.image import decoding, metadata
+from restore.image.decoded_image import DecodedImage
 from restore.image.decoding import Pixels, UnsupportedKind
 from restore.image.formats import DECODER_ERRORS, MAX_PIXELS, PILLOW_NAMES, TIFF_HEADS
 from restore.image.metadata import Description, Metadata
-from restore.image.picture import Picture
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 def read(
     path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata = "strip", data: bytes | None = None
-) -> Picture:
+) -> DecodedImage:
     """Read a PNG, JPEG, TIFF, WebP or BMP file, rotated upright by its EXIF orientation.
 
     Palette and CMYK files become RGB; the first frame of an animation is taken, with a warning.
@@ -50,7 +50,7 @@ def read(
     try:
         with _collected_warnings() as messages:
             content = path.read_bytes() if data is None else data
-            picture = _decode(content, path, max_pixels, metadata, damage)
+            image = _decode(content, path, max_pixels, metadata, damage)
     except UnsupportedKind as error:
         raise ValueError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
@@ -60,7 +60,7 @@ def read(
     except DECODER_ERRORS as error:
         raise ValueError(f"{path}: damaged or truncated image ({error})") from error
     _warn(path, damage, messages)
-    return picture
+    return image
 
 
 def read_rgb8(path: str | Path) -> Tensor:
@@ -68,7 +68,7 @@ def read_rgb8(path: str | Path) -> Tensor:
     return read(path).rgb8()
 
 
-def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, damage: list[str]) -> Picture:
+def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, damage: list[str]) -> DecodedImage:
     is_tiff, description = data[:4] in TIFF_HEADS, Description()
     if kept == "keep" and is_tiff:
         description = _undamaged(damage, lambda: metadata.of_tiff(data), description)
@@ -89,7 +89,7 @@ def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, damage: li
             pixels, icc = decoding.decode_16bit_png(file, data) if is_16bit else decoding.decode_8bit(file)
     planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
     has_alpha = planes.shape[0] in (2, 4)
-    return Picture(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, description)
+    return DecodedImage(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, description)
 
 
 def _undamaged(damage: list[str], read: Callable[[], _T], otherwise: _T) -> _T:

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from restore.image import metadata
+from restore.image.decoded_image import DecodedImage, quantise, to_float
 from restore.image.decoding import Pixels
 from restore.image.formats import IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXES, XMP_NAME
 from restore.image.metadata import Description
-from restore.image.picture import Picture, quantise, to_float
 from restore.io.errors import SettingError
 from restore.io.files import write_bytes
 
@@ -24,24 +24,24 @@ log = logging.getLogger(__name__)
 FULL_COLOUR = 90
 
 
-def refuse_unwritable(path: str | Path, picture: Picture, *, scale: float = 1) -> None:
+def refuse_unwritable(path: str | Path, image: DecodedImage, *, scale: float = 1) -> None:
     """Raise, before long work, what :func:`write` would raise for an image of the same kind; create the folder.
 
     Args:
-        scale: side of the written image / side of ``picture``.
+        scale: side of the written image / side of ``image``.
 
     Raises:
         SettingError, OSError: see there.
     """
     path = Path(path)
-    _check_kind(path, picture)
-    _check_sides(path, picture, scale)
+    _check_kind(path, image)
+    _check_sides(path, image, scale)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent):
         pass
 
 
-def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> None:
+def write(path: str | Path, image: DecodedImage, *, quality: int | None = None) -> None:
     """Write an image under a temporary name beside ``path``, then move it there; a file appears only when complete.
 
     16 bit is kept in PNG and TIFF and rounded to 8 bit elsewhere. Metadata that the format cannot hold is left out,
@@ -56,22 +56,22 @@ def write(path: str | Path, picture: Picture, *, quality: int | None = None) -> 
             long for the format.
     """
     path = Path(path)
-    data = _encode(path, picture, quality)
-    for lost in picture.description.left_out(path.suffix.lower()):
+    data = _encode(path, image, quality)
+    for lost in image.description.left_out(path.suffix.lower()):
         log.warning("%s: %s cannot hold %s, which is left out", path, path.suffix[1:], lost)
     write_bytes(path, data)
 
 
-def _check_kind(path: Path, picture: Picture) -> None:
+def _check_kind(path: Path, image: DecodedImage) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SettingError("output", path, f"a name that ends in one of {', '.join(SUFFIXES)}")
-    if suffix == ".bmp" and picture.description != Description():
+    if suffix == ".bmp" and image.description != Description():
         raise SettingError("metadata", "keep", f"strip for {path}, because bmp cannot hold metadata", "or write .png")
     for name, part, most in (
-        ("EXIF", picture.description.exif, JPEG_SEGMENT),
-        ("XMP", picture.description.xmp, JPEG_SEGMENT - XMP_NAME),
-        ("IPTC", picture.description.iptc, JPEG_SEGMENT - IPTC_NAME),
+        ("EXIF", image.description.exif, JPEG_SEGMENT),
+        ("XMP", image.description.xmp, JPEG_SEGMENT - XMP_NAME),
+        ("IPTC", image.description.iptc, JPEG_SEGMENT - IPTC_NAME),
     ):
         if suffix in (".jpg", ".jpeg") and part is not None and len(part) > most:
             raise SettingError(
@@ -80,13 +80,13 @@ def _check_kind(path: Path, picture: Picture) -> None:
                 f"strip for {path}, because the image has {len(part)} bytes of {name}, of which jpg holds {most}",
                 "or write .png",
             )
-    if picture.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
+    if image.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise SettingError("output", path, "a format that holds the image's transparency", "write .png, .tif or .webp")
 
 
-def _check_sides(path: Path, picture: Picture, scale: float) -> None:
+def _check_sides(path: Path, image: DecodedImage, scale: float) -> None:
     suffix = path.suffix.lower()
-    height, width = (round(side * scale) for side in picture.pixels.shape[1:])
+    height, width = (round(side * scale) for side in image.pixels.shape[1:])
     most = LONGEST_SIDE.get(suffix)
     if most is not None and max(height, width) > most:
         raise SettingError(
@@ -97,57 +97,57 @@ def _check_sides(path: Path, picture: Picture, scale: float) -> None:
         )
 
 
-def _encode(path: Path, picture: Picture, quality: int | None) -> bytes:
-    _check_kind(path, picture)
-    _check_sides(path, picture, 1)
+def _encode(path: Path, image: DecodedImage, quality: int | None) -> bytes:
+    _check_kind(path, image)
+    _check_sides(path, image, 1)
     suffix = path.suffix.lower()
-    if picture.peak > 255 and suffix in (".png", ".tif", ".tiff"):
-        return _encode_16bit(suffix, picture)
-    if picture.peak > 255:
-        alpha = None if picture.alpha is None else to_float(picture.alpha)
-        picture = replace(picture, pixels=quantise(to_float(picture.pixels), 255), alpha=quantise(alpha, 255))
+    if image.peak > 255 and suffix in (".png", ".tif", ".tiff"):
+        return _encode_16bit(suffix, image)
+    if image.peak > 255:
+        alpha = None if image.alpha is None else to_float(image.alpha)
+        image = replace(image, pixels=quantise(to_float(image.pixels), 255), alpha=quantise(alpha, 255))
     buffer = io.BytesIO()
     kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
-    options = metadata.options(kind, picture.description, (picture.pixels.shape[1], picture.pixels.shape[2]))
+    options = metadata.options(kind, image.description, (image.pixels.shape[1], image.pixels.shape[2]))
     if kind == "JPEG":
         quality = quality or 95
         options |= {"quality": quality, "subsampling": "4:4:4" if quality >= FULL_COLOUR else "4:2:0"}
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
-    if picture.icc is not None and kind != "BMP":
-        options["icc_profile"] = picture.icc
-    Image.fromarray(_interleave(picture)).save(buffer, kind, **options)
-    return metadata.with_iptc(buffer.getvalue(), picture.description.iptc) if kind == "JPEG" else buffer.getvalue()
+    if image.icc is not None and kind != "BMP":
+        options["icc_profile"] = image.icc
+    Image.fromarray(_interleave(image)).save(buffer, kind, **options)
+    return metadata.with_iptc(buffer.getvalue(), image.description.iptc) if kind == "JPEG" else buffer.getvalue()
 
 
-def _encode_16bit(suffix: str, picture: Picture) -> bytes:
+def _encode_16bit(suffix: str, image: DecodedImage) -> bytes:
     import imagecodecs
     import tifffile
 
-    pixels = _interleave(picture)
+    pixels = _interleave(image)
     size = (pixels.shape[0], pixels.shape[1])
     if suffix == ".png":
-        profile = b"" if picture.icc is None else b"ICC profile\0\0" + zlib.compress(picture.icc)
-        chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(picture.description, size)
+        profile = b"" if image.icc is None else b"ICC profile\0\0" + zlib.compress(image.icc)
+        chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(image.description, size)
         png, end_of_header = bytes(imagecodecs.png_encode(pixels, level=6)), 8 + 25
         return png[:end_of_header] + chunks + png[end_of_header:]  # chunks that the encoder cannot write
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
         pixels,
-        photometric="minisblack" if picture.is_grey else "rgb",
+        photometric="minisblack" if image.is_grey else "rgb",
         planarconfig="contig" if pixels.ndim == 3 else None,
-        extrasamples=None if picture.alpha is None else ["unassalpha"],
+        extrasamples=None if image.alpha is None else ["unassalpha"],
         compression="zlib",
-        iccprofile=picture.icc,
+        iccprofile=image.icc,
         metadata=None,
         byteorder="<",
     )
-    return metadata.with_tiff_tags(buffer.getvalue(), picture.description, size)
+    return metadata.with_tiff_tags(buffer.getvalue(), image.description, size)
 
 
-def _interleave(picture: Picture) -> Pixels:
+def _interleave(image: DecodedImage) -> Pixels:
     """(H, W) for grey, else (H, W, C), transparency last."""
-    planes = picture.pixels if picture.alpha is None else torch.cat([picture.pixels, picture.alpha])
+    planes = image.pixels if image.alpha is None else torch.cat([image.pixels, image.alpha])
     pixels = planes.permute(1, 2, 0).contiguous().numpy()
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels

@@ -18,7 +18,7 @@ from restore.io.progress import show_progress
 from restore.io.tables import Table, draw
 
 if TYPE_CHECKING:
-    from restore.image.picture import Picture
+    from restore.image.decoded_image import DecodedImage
     from restore.inference.restorer import Restorer
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class FileRestorer:
     def restore(self, restorer: "Restorer", task: FileTask, context: Context) -> Outcome:
         """Restore one file; what is wrong with it is its outcome, and no error."""
         from restore.image import writing
-        from restore.inference.restorer import RestorationCancelled, restore_picture
+        from restore.inference.restorer import RestorationCancelled, restore_image
 
         (source, target), started = task, time.perf_counter()
 
@@ -125,20 +125,20 @@ class FileRestorer:
             context.report(f"{printable(source.name)}: {restorer.phase}", done, total)
 
         try:
-            picture = restorer.read(source, metadata=self.metadata)
-            writing.refuse_unwritable(target, picture, scale=restorer.scale)
-            restored = restore_picture(restorer, picture, progress=progress, cancel=context.cancel)
+            image = restorer.read(source, metadata=self.metadata)
+            writing.refuse_unwritable(target, image, scale=restorer.scale)
+            restored = restore_image(restorer, image, progress=progress, cancel=context.cancel)
             writing.write(target, restored, quality=self.quality)
         except RestorationCancelled:
             return Outcome(interrupted=True)
         except (ValueError, OSError) as error:
             return Outcome(str(error) if str(source) in str(error) else f"{source}: {error}")
-        sizes = (_size(picture), _size(restored))
+        sizes = (_size(image), _size(restored))
         return Outcome(notes=dict(restorer.notes), sizes=sizes, seconds=time.perf_counter() - started)
 
 
-def _size(picture: "Picture") -> tuple[int, int]:
-    return picture.pixels.shape[1], picture.pixels.shape[2]
+def _size(image: "DecodedImage") -> tuple[int, int]:
+    return image.pixels.shape[1], image.pixels.shape[2]
 
 
 def restore_files(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from restore.config.inference import Inference
 from restore.data.labels import Labels
-from restore.image.picture import to_float
+from restore.image.decoded_image import to_float
 from restore.inference.restorer import Progress, Restorer, as_lq, pick_device, reporter
 from restore.io.errors import SettingError
 from restore.networks.contract import RestorationNetwork

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from restore.data.labels import Labels
 from restore.image import reading
+from restore.image.decoded_image import DecodedImage, to_float
 from restore.image.metadata import Metadata
-from restore.image.picture import Picture, to_float
 from restore.io.errors import SettingError
 from restore.networks.contract import InputKind
 from restore.ops import tiling
@@ -56,7 +56,7 @@ class Restorer(ABC):
     labels: Labels | None = None
     keeps_kind: bool = True
 
-    def read(self, path: Path, *, metadata: Metadata = "strip") -> Picture:
+    def read(self, path: Path, *, metadata: Metadata = "strip") -> DecodedImage:
         """A file as this restorer takes it; the pixels of a label map are classes, and it has no metadata.
 
         Raises:
@@ -72,11 +72,11 @@ class Restorer(ABC):
                 "weights that say which class each index or colour of a label map is",
                 "use a checkpoint of `restore fit`",
             )
-        return Picture(self.labels.read(path))
+        return DecodedImage(self.labels.read(path))
 
-    def seen(self, picture: Picture) -> Tensor:
+    def seen(self, image: DecodedImage) -> Tensor:
         """The lq of what :meth:`read` gave: float32, (in_channels, H, W), [0, 1]."""
-        return picture.rgb() if self.labels is None else self.labels.encode(picture.pixels)
+        return image.rgb() if self.labels is None else self.labels.encode(image.pixels)
 
     def restore(
         self,
@@ -166,13 +166,13 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def restore_picture(
+def restore_image(
     restorer: Restorer,
-    picture: Picture,
+    image: DecodedImage,
     *,
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
-) -> Picture:
+) -> DecodedImage:
     """Restore an image and keep its kind: greyness, bit depth, colour profile and transparency.
 
     A large image is never held as floats, where the restorer works in tiles. The transparency is enlarged
@@ -180,10 +180,10 @@ def restore_picture(
     label map for example, gives 8 bits of colour.
 
     Args:
-        picture: as :meth:`Restorer.read` gives it.
+        image: as :meth:`Restorer.read` gives it.
     """
     if not restorer.keeps_kind or restorer.labels is not None:
-        return Picture.of(restorer.restore(restorer.seen(picture), progress=progress, cancel=cancel))
-    bands = restorer.bands(picture.pixels, progress=progress, cancel=cancel)
-    alpha = None if picture.alpha is None else resize(to_float(picture.alpha), restorer.scale)
-    return picture.like(bands, alpha)
+        return DecodedImage.of(restorer.restore(restorer.seen(image), progress=progress, cancel=cancel))
+    bands = restorer.bands(image.pixels, progress=progress, cancel=cancel)
+    alpha = None if image.alpha is None else resize(to_float(image.alpha), restorer.scale)
+    return image.like(bands, alpha)

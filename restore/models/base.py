@@ -97,7 +97,7 @@ class RestorationModel(LightningModule):
 
     @property
     def protocol(self) -> str:
-        """The metrics it is judged by."""
+        """The metrics it is scored by."""
         return self.network.protocol
 
     def restore_whole(self, lq: Tensor) -> Tensor:

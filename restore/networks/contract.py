@@ -19,7 +19,7 @@ class RestorationNetwork(nn.Module):
         in_channels, input_kind: channels of lq, and whether they are colours or labels.
         multiple_of, min_size: sides of lq that :meth:`forward` takes; :meth:`restore_whole` pads others.
         halo: receptive radius in lq pixels, or None when the output depends on the whole image.
-        protocol: the metrics it is judged by.
+        protocol: the metrics it is scored by.
         bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
         why_no_tiles: the reason, where an image cannot be restored in tiles; None where it can.
         keeps_kind: whether pred is the same kind of image as lq; else greyness, depth and transparency of the input

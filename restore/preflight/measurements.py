@@ -167,7 +167,7 @@ def budgets(workload: Workload) -> Iterator[Line]:
     """An image under several budgets: the tile chosen, seconds, and peak memory."""
     height, width = workload.image_size
     for memory_gb in workload.budgets_gb:
-        settings = f"memory_gb={memory_gb:g}", f"picture=[{height},{width}]"
+        settings = f"memory_gb={memory_gb:g}", f"image_size=[{height},{width}]"
         yield f"{width}x{height} with memory_gb={memory_gb:g}", _fresh_process(workload, "budget", *settings)
 
 

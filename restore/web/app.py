@@ -27,10 +27,10 @@ from restore.web.worker import BEFORE, RESULT
 
 POLL_EVERY = 0.5  # seconds between two checks whether the client is still connected
 _FIELDS = RequestFields.model_json_schema()["properties"]
-_PICTURE = {"type": "string", "format": "binary", "description": "PNG, JPEG, TIFF, WebP or BMP"}
+_IMAGE = {"type": "string", "format": "binary", "description": "PNG, JPEG, TIFF, WebP or BMP"}
 _MULTIPART = {
     "multipart/form-data": {
-        "schema": {"type": "object", "required": ["image"], "properties": {"image": _PICTURE, **_FIELDS}}
+        "schema": {"type": "object", "required": ["image"], "properties": {"image": _IMAGE, **_FIELDS}}
     }
 }
 _JSON = {
@@ -99,7 +99,7 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     _serve_menu(app, service)
     _serve_at_once(app, service)
     _serve_in_background(app, service)
-    _serve_pictures(app, jobs)
+    _serve_images(app, jobs)
     return app
 
 
@@ -130,12 +130,12 @@ def _serve_at_once(app: FastAPI, service: _Service) -> None:
                     return Response(status_code=499)  # the client has disconnected
                 await _wait(ticket)
             path = _result(ticket, RESULT)
-            picture = await asyncio.to_thread(path.read_bytes)
+            content = await asyncio.to_thread(path.read_bytes)
         finally:
             jobs.forget(ticket)
         if _is_json(request):
-            return JSONResponse({"image": base64.b64encode(picture).decode(), **_facts(ticket)})
-        return Response(picture, media_type="image/png", headers={"x-restore": json.dumps(_facts(ticket))})
+            return JSONResponse({"image": base64.b64encode(content).decode(), **_facts(ticket)})
+        return Response(content, media_type="image/png", headers={"x-restore": json.dumps(_facts(ticket))})
 
 
 def _serve_in_background(app: FastAPI, service: _Service) -> None:
@@ -158,7 +158,7 @@ def _serve_in_background(app: FastAPI, service: _Service) -> None:
         return {"state": "cancelled"}
 
 
-def _serve_pictures(app: FastAPI, jobs: Jobs) -> None:
+def _serve_images(app: FastAPI, jobs: Jobs) -> None:
     @app.get("/api/jobs/{identity}/result.png", response_class=FileResponse, responses={**_PNG, **_REFUSED})
     async def result(identity: str) -> FileResponse:
         """The restored image, for ``keep_seconds`` after it was made."""

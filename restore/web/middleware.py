@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from restore.web.error_log import ErrorLog
 from restore.web.limits import Limits, Refused
 
-BESIDE = 65_536  # bytes of a request beside the picture: fields, boundaries, headers of parts
+BESIDE = 65_536  # bytes of a request beside the image: fields, boundaries, headers of parts
 DRAINED = 16_000_000  # bytes of a too large body that are read and dropped, so that its sender sees the answer
 MOST_CLIENTS = 10_000  # addresses whose rates are kept
 

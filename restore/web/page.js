@@ -48,14 +48,14 @@ window.restorePage = (() => {
 
   // 0 where this browser cannot know: it reads no TIFF, and damage is the server's to name.
   async function sides(file) {
-    const picture = new Image();
+    const image = new Image();
     const url = URL.createObjectURL(file);
     await new Promise((known) => {
-      picture.onload = picture.onerror = known;
-      picture.src = url;
+      image.onload = image.onerror = known;
+      image.src = url;
     });
     URL.revokeObjectURL(url);
-    return [picture.naturalWidth, picture.naturalHeight];
+    return [image.naturalWidth, image.naturalHeight];
   }
 
   let methods = [];

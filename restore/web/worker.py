@@ -21,7 +21,7 @@ from restore.web.request import Job, refuse_large_output
 from restore.web.uploads import check_side
 
 if TYPE_CHECKING:
-    from restore.image.picture import Picture
+    from restore.image.decoded_image import DecodedImage
 
 RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
 _ANY_SCALE = ("zero_shot", "bicubic")
@@ -119,29 +119,29 @@ def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int)
         TaskError: the image is damaged or too large. ValueError: of the restorer.
     """
     from restore.image import writing
-    from restore.image.picture import Picture
+    from restore.image.decoded_image import DecodedImage
     from restore.inference.load import open_restorer
-    from restore.inference.restorer import restore_picture
+    from restore.inference.restorer import restore_image
     from restore.ops.resize import resize
 
     assign_resources(slot, cfg.threads or _share(cfg.devices))
     with _CollectedWarnings() as doubts:
-        picture = _read(source, job)
+        image = _read(source, job)
     part = None
     settings = inference_settings(cfg)
     zero_shot = dataclasses.replace(settings["zero_shot"], max_seconds=job.seconds, seed=job.seed)
     if job.steps is not None:
         zero_shot = dataclasses.replace(zero_shot, max_steps=job.steps)
     restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], zero_shot=zero_shot)
-    given = picture if restorer.input_kind == "rgb" else restorer.read(source)  # a label map: its pixels are classes
+    given = image if restorer.input_kind == "rgb" else restorer.read(source)  # a label map: its pixels are classes
     if job.part_side is not None:
-        (picture, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (picture, given))
-    restored = restore_picture(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
+        (image, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (image, given))
+    restored = restore_image(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
     with _CollectedWarnings() as lost:
         writing.write(source.with_name(RESULT), restored)
     if job.compare:
-        enlarged = picture.rgb() if restorer.scale == 1 else resize(picture.rgb(), restorer.scale)
-        writing.write(source.with_name(BEFORE), Picture.of(enlarged))
+        enlarged = image.rgb() if restorer.scale == 1 else resize(image.rgb(), restorer.scale)
+        writing.write(source.with_name(BEFORE), DecodedImage.of(enlarged))
     notes = dict(restorer.notes) | _note(doubts + lost, source.parent)
     return {"notes": notes, "size": list(restored.pixels.shape[1:]), "part": part}
 
@@ -151,26 +151,26 @@ def _share(devices: int) -> int | None:
     return None if devices == 1 else max(1, (os.cpu_count() or 1) // devices)
 
 
-def _read(source: Path, job: Job) -> "Picture":
+def _read(source: Path, job: Job) -> "DecodedImage":
     from restore.image import reading
 
     try:
-        picture = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
+        image = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
     except ValueError as error:
         # the client need not know where the server keeps uploads
         raise TaskError(str(error).replace(f"{source}: ", "the image cannot be read: ")) from error
-    height, width = picture.pixels.shape[1:]
+    height, width = image.pixels.shape[1:]
     try:
         check_side((width, height), job.max_side)  # of a TIFF whose header only its reader can parse
         refuse_large_output((width, height), job)
     except Refused as refused:
         raise TaskError(refused.sentence, refused.status) from refused
-    return picture
+    return image
 
 
 def _note(warnings: list[str], folder: Path) -> dict[str, str]:
     """Warnings about the image, without the server's paths."""
-    return {"picture": "; ".join(each.replace(f"{folder}{os.sep}", "") for each in warnings)} if warnings else {}
+    return {"image": "; ".join(each.replace(f"{folder}{os.sep}", "") for each in warnings)} if warnings else {}
 
 
 class _CollectedWarnings(logging.Handler):
@@ -195,12 +195,12 @@ class _CollectedWarnings(logging.Handler):
         logger.propagate = True
 
 
-def _random_part(picture: "Picture", side: int, seed: int) -> tuple["Picture", list[int]]:
+def _random_part(image: "DecodedImage", side: int, seed: int) -> tuple["DecodedImage", list[int]]:
     """A square of ``side`` px, or less where the image is smaller, at a random position; [top, left, height, width]."""
-    height, width = picture.pixels.shape[1:]
+    height, width = image.pixels.shape[1:]
     chance = random.Random(seed)
     rows, columns = min(side, height), min(side, width)
     top, left = chance.randint(0, height - rows), chance.randint(0, width - columns)
     window = (slice(None), slice(top, top + rows), slice(left, left + columns))
-    alpha = None if picture.alpha is None else picture.alpha[window]
-    return dataclasses.replace(picture, pixels=picture.pixels[window], alpha=alpha), [top, left, rows, columns]
+    alpha = None if image.alpha is None else image.alpha[window]
+    return dataclasses.replace(image, pixels=image.pixels[window], alpha=alpha), [top, left, rows, columns]

@@ -15,7 +15,7 @@ from restore.data.sampling import RunSampler
 from restore.data.translation import TranslationData
 from restore.data.translation_dataset import TranslationSource
 from restore.degradations.basic import Canny, GaussianNoise, RandomOrder
-from restore.image.picture import to_float
+from restore.image.decoded_image import to_float
 from restore.image.reading import read_rgb8
 from restore.io.errors import SettingError
 from tests.conftest import photo

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
 from restore.image import indices, writing
-from restore.image.picture import Picture, to_float
+from restore.image.decoded_image import DecodedImage, to_float
 from restore.image.reading import read, read_rgb8
 from restore.io.errors import SettingError
 
@@ -36,9 +36,9 @@ def smooth(height: int, width: int, channels: int) -> np.ndarray[Any, Any]:
     return np.stack(planes, 2).round().astype(np.uint8)
 
 
-def made(bits: int, channels: int, alpha: bool, icc: bytes | None = None) -> Picture:
+def made(bits: int, channels: int, alpha: bool, icc: bytes | None = None) -> DecodedImage:
     pixels = torch.from_numpy(noise(channels, 9, 13, bits=bits))
-    return Picture(pixels, torch.from_numpy(noise(1, 9, 13, bits=bits, seed=1)) if alpha else None, icc)
+    return DecodedImage(pixels, torch.from_numpy(noise(1, 9, 13, bits=bits, seed=1)) if alpha else None, icc)
 
 
 def hwc(pixels: torch.Tensor) -> np.ndarray[Any, Any]:
@@ -103,7 +103,7 @@ def test_bmp_keeps_8_bit_levels_and_greyness(channels: int, tmp_path: Path) -> N
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 def test_jpeg_keeps_greyness_and_profile_and_comes_close(channels: int, suffix: str, tmp_path: Path) -> None:
     pixels = torch.from_numpy(smooth(40, 56, channels)).permute(2, 0, 1)
-    writing.write(tmp_path / f"a{suffix}", Picture(pixels, icc=SRGB if channels == 3 else None))
+    writing.write(tmp_path / f"a{suffix}", DecodedImage(pixels, icc=SRGB if channels == 3 else None))
     back = read(tmp_path / f"a{suffix}")
     assert back.icc == (SRGB if channels == 3 else None)
     assert back.pixels.shape == pixels.shape
@@ -117,7 +117,7 @@ def test_16_bit_is_rounded_to_8_where_the_format_has_no_more(channels: int, suff
     expected = [0, 0, 1, 77, 78, 255]
     for level, rounded in zip(levels, expected, strict=True):
         flat = torch.full((channels, 16, 16), level, dtype=torch.int32).to(torch.uint16)
-        writing.write(tmp_path / f"a{suffix}", Picture(flat))
+        writing.write(tmp_path / f"a{suffix}", DecodedImage(flat))
         back = read(tmp_path / f"a{suffix}").pixels
         assert back.dtype == torch.uint8
         assert (back.int() - rounded).abs().max() <= (1 if suffix == ".jpg" else 0)
@@ -184,7 +184,7 @@ def test_a_picture_that_cannot_be_encoded_touches_nothing(tmp_path: Path) -> Non
     path = tmp_path / "a.png"
     path.write_bytes(b"the old file")
     with pytest.raises((TypeError, ValueError)):
-        writing.write(path, Picture(torch.zeros(5, 4, 4, dtype=torch.uint8)))
+        writing.write(path, DecodedImage(torch.zeros(5, 4, 4, dtype=torch.uint8)))
     assert path.read_bytes() == b"the old file"
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -638,25 +638,25 @@ def test_like_makes_grey_from_the_mean_and_clamps() -> None:
 
 def test_picture_rounds_half_up_and_clamps() -> None:
     rgb = torch.tensor([-0.1, 0.5, 1.1]).view(3, 1, 1)
-    got = Picture.of(rgb)
+    got = DecodedImage.of(rgb)
     assert got.pixels.flatten().tolist() == [0, 128, 255]
     assert (got.alpha, got.icc, got.peak, got.is_grey) == (None, None, 255, False)
 
 
 def test_colours_under_full_transparency_survive_in_webp(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (3, 9, 7), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    writing.write(tmp_path / "a.webp", Picture(pixels, torch.zeros(1, 9, 7, dtype=torch.uint8)))
+    writing.write(tmp_path / "a.webp", DecodedImage(pixels, torch.zeros(1, 9, 7, dtype=torch.uint8)))
     assert torch.equal(read(tmp_path / "a.webp").pixels, pixels)
 
 
 @pytest.mark.parametrize(("suffix", "most"), [("webp", 16383), ("jpg", 65500)])
 def test_sides_too_long_for_the_format_are_refused_before_the_work(suffix: str, most: int, tmp_path: Path) -> None:
-    half = Picture(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
+    half = DecodedImage(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
     target = tmp_path / f"a.{suffix}"
     with pytest.raises(SettingError, match=f"{suffix} holds sides of up to {most} px; write .png or .tif"):
         writing.refuse_unwritable(target, half, scale=2)
     writing.refuse_unwritable(target, half, scale=1.99)
-    whole = Picture(torch.zeros(1, 1, most, dtype=torch.uint8))
+    whole = DecodedImage(torch.zeros(1, 1, most, dtype=torch.uint8))
     writing.write(target, whole)  # the limit is where the encoder has it
     assert read(target).pixels.shape[1:] == (1, most)
 
@@ -669,7 +669,7 @@ def test_jpeg_has_whole_colours_from_quality_90_on(
 ) -> None:
     for channels in (1, 3):
         pixels = torch.from_numpy(smooth(40, 56, channels)).permute(2, 0, 1)
-        writing.write(tmp_path / f"{channels}.jpg", Picture(pixels), quality=quality)
+        writing.write(tmp_path / f"{channels}.jpg", DecodedImage(pixels), quality=quality)
     with Image.open(tmp_path / "3.jpg") as file:
         assert isinstance(file, JpegImageFile)
         assert [layer[1:3] for layer in file.layer] == [factors, (1, 1), (1, 1)]
@@ -681,7 +681,7 @@ def test_jpeg_has_whole_colours_from_quality_90_on(
 def test_a_thin_red_line_survives_in_a_jpeg_of_the_default_quality(tmp_path: Path) -> None:
     pixels = torch.full((3, 16, 16), 128, dtype=torch.uint8)
     pixels[:, :, 7] = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None]
-    writing.write(tmp_path / "a.jpg", Picture(pixels))
+    writing.write(tmp_path / "a.jpg", DecodedImage(pixels))
     red, green, blue = read(tmp_path / "a.jpg").pixels[:, 8, 7].tolist()
     assert red > 235
     assert max(green, blue) < 20

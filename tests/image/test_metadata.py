@@ -15,8 +15,8 @@ from PIL.ExifTags import GPS, IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from restore.image import reading, writing
+from restore.image.decoded_image import DecodedImage
 from restore.image.metadata import Description
-from restore.image.picture import Picture
 from tests.conftest import Cli, Outcome, photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -116,13 +116,15 @@ def test_16_bit_files_keep_theirs_too(channels: int, suffix: str, tmp_path: Path
     planes = torch.from_numpy(levels)
     alpha = planes[3:] if channels == 4 else None
     icc = None if channels == 1 else SRGB
-    writing.write(tmp_path / f"b{suffix}", Picture(planes[:3], alpha, icc, kept.description))
+    writing.write(tmp_path / f"b{suffix}", DecodedImage(planes[:3], alpha, icc, kept.description))
     again = reading.read(tmp_path / f"b{suffix}", metadata="keep")
     assert np.array_equal(again.pixels.numpy(), levels[:3])
     assert again.icc == icc
     read = tifffile.imread if suffix == ".tif" else imagecodecs.imread
     assert np.array_equal(read(tmp_path / f"b{suffix}").reshape(7, 9, channels), levels.transpose(1, 2, 0))
-    writing.write(tmp_path / "c.png", Picture(torch.zeros(3, 7, 9, dtype=torch.uint8), None, None, again.description))
+    writing.write(
+        tmp_path / "c.png", DecodedImage(torch.zeros(3, 7, 9, dtype=torch.uint8), None, None, again.description)
+    )
     check(tmp_path / "c.png", (9, 7))
     if suffix == ".png":
         check(tmp_path / "b.png", (9, 7))
@@ -160,7 +162,7 @@ def with_iptc(path: Path) -> Path:
 def test_iptc_goes_to_jpeg_and_tiff_and_back(through: str, bits: int, tmp_path: Path) -> None:
     kept = reading.read(with_iptc(tmp_path / "a.jpg"), metadata="keep")
     pixels = kept.pixels if bits == 8 else kept.pixels.to(torch.int32).mul(257).to(torch.uint16)
-    writing.write(tmp_path / f"b.{through}", Picture(pixels, description=kept.description))
+    writing.write(tmp_path / f"b.{through}", DecodedImage(pixels, description=kept.description))
     content = (tmp_path / f"b.{through}").read_bytes()
     assert b"OLD PREVIEW" not in content
     if bits == 8:  # Pillow's own reader
@@ -190,7 +192,7 @@ def test_texts_of_a_png_go_to_png_alone(bits: int, tmp_path: Path, caplog: pytes
         file.save(tmp_path / "a.png", pnginfo=info)
     kept = reading.read(tmp_path / "a.png", metadata="keep")
     pixels = kept.pixels if bits == 8 else kept.pixels.to(torch.int32).mul(257).to(torch.uint16)
-    writing.write(tmp_path / "b.png", Picture(pixels, description=kept.description))
+    writing.write(tmp_path / "b.png", DecodedImage(pixels, description=kept.description))
     with Image.open(tmp_path / "b.png") as file:
         file.load()
         assert isinstance(file, PngImageFile)
@@ -273,14 +275,14 @@ def test_too_much_for_a_jpeg_is_said_before_the_work(
     note[Base.ImageDescription] = "n" * told.get("exif", 1)
     xmp = b"x" * told["xmp"] if "xmp" in told else None
     iptc = b"i" * told["iptc"] if "iptc" in told else None
-    picture = Picture(pixels, description=Description(note.tobytes(), xmp, iptc))
+    picture = DecodedImage(pixels, description=Description(note.tobytes(), xmp, iptc))
     with pytest.raises(ValueError, match=rf"metadata is keep.*bytes of {name}, of which jpg holds {most}"):
         writing.refuse_unwritable(tmp_path / "a.jpg", picture)
     writing.write(tmp_path / "a.png", picture)
     if xmp is not None:  # the limit is where the encoder has it
-        writing.write(tmp_path / "a.jpg", Picture(pixels, description=Description(xmp=xmp[:most])))
+        writing.write(tmp_path / "a.jpg", DecodedImage(pixels, description=Description(xmp=xmp[:most])))
     if iptc is not None:
-        writing.write(tmp_path / "a.jpg", Picture(pixels, description=Description(iptc=iptc[:most])))
+        writing.write(tmp_path / "a.jpg", DecodedImage(pixels, description=Description(iptc=iptc[:most])))
 
 
 def test_no_preview_is_taken_along(tmp_path: Path) -> None:

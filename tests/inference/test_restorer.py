@@ -14,11 +14,11 @@ from torch import Tensor
 
 import restore
 from restore.config.inference import Inference
-from restore.image.picture import Picture
+from restore.image.decoded_image import DecodedImage
 from restore.inference import restorer
 from restore.inference.load import open_restorer, restorer_name
 from restore.inference.network import NetworkRestorer
-from restore.inference.restorer import RestorationCancelled, Restorer, restore_picture
+from restore.inference.restorer import RestorationCancelled, Restorer, restore_image
 from restore.inference.single_image_training import Watch
 from restore.io.errors import SettingError
 from restore.models import loading
@@ -450,8 +450,8 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_identity_gives_the_very_same_picture(bits: int, channels: int, alpha: bool) -> None:
-    picture = Picture(levels(channels, bits=bits), levels(1, bits=bits, seed=1) if alpha else None, SRGB)
-    same = restore_picture(open_restorer("identity"), picture)
+    picture = DecodedImage(levels(channels, bits=bits), levels(1, bits=bits, seed=1) if alpha else None, SRGB)
+    same = restore_image(open_restorer("identity"), picture)
     assert same.pixels.dtype == picture.pixels.dtype
     assert torch.equal(same.pixels, picture.pixels)
     assert same.icc == SRGB
@@ -462,16 +462,16 @@ def test_identity_gives_the_very_same_picture(bits: int, channels: int, alpha: b
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 def test_bicubic_of_an_8_bit_picture_is_the_benchmarks(channels: int) -> None:
-    picture = Picture(levels(channels))
+    picture = DecodedImage(levels(channels))
     assert torch.equal(
-        restore_picture(open_restorer("bicubic", scale=3), picture).pixels, resize_8bit(levels(channels), 3)
+        restore_image(open_restorer("bicubic", scale=3), picture).pixels, resize_8bit(levels(channels), 3)
     )
 
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "rgb"])
 def test_a_16_bit_picture_is_enlarged_in_16_bit(channels: int) -> None:
-    picture = Picture(levels(channels, bits=16))
-    pixels = restore_picture(open_restorer("bicubic", scale=2), picture).pixels
+    picture = DecodedImage(levels(channels, bits=16))
+    pixels = restore_image(open_restorer("bicubic", scale=2), picture).pixels
     expected = resize(picture.pixels.double(), 2).clamp(0, 65535)
     assert pixels.dtype == torch.uint16
     assert (pixels.double() - expected).abs().max() < 1
@@ -482,9 +482,9 @@ def test_a_16_bit_picture_is_enlarged_in_16_bit(channels: int) -> None:
 def test_a_network_keeps_the_kind_of_a_picture(channels: int, bits: int, tmp_path: Path) -> None:
     opened = open_on_cpu(ckpt(tmp_path))
     alpha = levels(1, bits=bits, seed=1)
-    picture = Picture(levels(channels, bits=bits), alpha, SRGB)
+    picture = DecodedImage(levels(channels, bits=bits), alpha, SRGB)
     steps: list[tuple[int, int]] = []
-    restored = restore_picture(opened, picture, progress=lambda done, total: steps.append((done, total)))
+    restored = restore_image(opened, picture, progress=lambda done, total: steps.append((done, total)))
     peak = 2**bits - 1
     rgb = picture.pixels.float().expand(3, -1, -1) / peak
     expected = opened.restore(rgb).double().clamp(0, 1)
@@ -503,7 +503,7 @@ def test_a_network_keeps_the_kind_of_a_picture(channels: int, bits: int, tmp_pat
 
 def test_the_transparency_of_an_opaque_picture_stays_full(tmp_path: Path) -> None:
     opaque = torch.full((1, 9, 12), 255, dtype=torch.uint8)
-    restored = restore_picture(open_on_cpu(ckpt(tmp_path)), Picture(levels(3), opaque))
+    restored = restore_image(open_on_cpu(ckpt(tmp_path)), DecodedImage(levels(3), opaque))
     assert restored.alpha is not None
     assert (restored.alpha == 255).all()
 

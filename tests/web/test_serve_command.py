@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from restore.config import command  # noqa: F401 - registers the schemas
 from restore.image import reading
-from restore.inference.restorer import restore_picture
+from restore.inference.restorer import restore_image
 from restore.io.errors import SettingError
 from restore.web import request, worker
 from restore.web.limits import Limits
@@ -70,7 +70,7 @@ def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Pa
     )
     source = photo(tmp_path / "a.png", 20, 30)
     worker.restore(print, cfg, job, source, 0)
-    expected = restore_picture(opened(theirs), reading.read(source))
+    expected = restore_image(opened(theirs), reading.read(source))
     assert torch.equal(reading.read(tmp_path / worker.RESULT).pixels, expected.pixels)
 
 

@@ -1,6 +1,6 @@
 """A decoded image file, and its levels as numbers from 0 to 1 and back.
 
-Inside the package an image is float, RGB, CHW, [0, 1]; a :class:`Picture` also holds what is needed
+Inside the package an image is float, RGB, CHW, [0, 1]; a :class:`DecodedImage` also holds what is needed
 to write a file of the same kind.
 """
 
@@ -17,7 +17,7 @@ _AT_ONCE = 2**22  # values rounded in one step
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded image file.
 
     Attributes:
@@ -33,7 +33,7 @@ class Picture:
     description: Description = field(default_factory=Description)
 
     @classmethod
-    def of(cls, rgb: Tensor) -> "Picture":
+    def of(cls, rgb: Tensor) -> "DecodedImage":
         """An 8-bit colour image from float (3, H, W); clamped to [0, 1] and rounded."""
         return cls(quantise(rgb, 255))
 
@@ -62,7 +62,7 @@ class Picture:
         pixels = quantise(to_float(self.pixels), 255) if self.peak > 255 else self.pixels
         return pixels.expand(3, -1, -1)
 
-    def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None) -> "Picture":
+    def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None) -> "DecodedImage":
         """An image of the same kind (bit depth, greyness, profile, metadata) from other pixels.
 
         Args:
