@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if sign and key == "runs":
-            given = yaml.safe_load(value)
+            given = yaml.load(value, Loader=yaml.BaseLoader)  # which leaves 2024_06_01 text
             settings.runs += [str(each) for each in given] if isinstance(given, list) else [value]
         elif sign and key in known:
             setattr(settings, key, value)

@@ -322,6 +322,18 @@ def test_what_cannot_be_resumed_is_refused(cli: Cli, tmp_path: Path) -> None:
     assert "ema" not in last(tmp_path, "a")
 
 
+def test_a_setting_that_a_checkpoint_is_too_old_to_hold_had_its_default(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fit", *FAST, "run_id=a", "trainer.max_steps=2").status == 0
+    source = run_folder(tmp_path, "a") / "checkpoints" / "last.ckpt"
+    old = torch.load(source, weights_only=True)
+    del old["restore"]["arguments"]["attention"]  # whose default is what the run was made with
+    torch.save(old, tmp_path / "old.ckpt")
+    outcome = cli("fit", *FAST, "run_id=b", "trainer.max_steps=3", f"resume={tmp_path / 'old.ckpt'}")
+    assert outcome.status == 0, outcome.err
+    other = cli("fit", *FAST, "run_id=c", "model.attention=self", f"resume={tmp_path / 'old.ckpt'}")
+    assert "model.attention: 'gain' -> 'self'" in " ".join(other.err.split())
+
+
 def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) -> None:
     assert cli("fit", *FAST, "run_id=x2").status == 0
     source = run_folder(tmp_path, "x2") / "checkpoints" / "best.ckpt"

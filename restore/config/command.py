@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from restore.config import resolvers, schemas
 from restore.config.errors import USER_ERRORS, UserError, sentence
+from restore.config.text_settings import as_typed
 
 # at import, because a launcher that runs a sweep's points in other processes imports this file alone
 schemas.register()
@@ -73,6 +74,7 @@ def command(
         # Hydra then raises its exceptions instead of printing them
         with _changed_environment(HYDRA_FULL_ERROR="1"):
             try:
+                sys.argv[1:] = as_typed(sys.argv[1:], schemas.SCHEMAS[config_name])
                 with around():
                     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
                 sys.stdout.flush()  # else at exit, where a broken pipe cannot be caught

@@ -8,6 +8,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from restore.io.errors import SettingError
 from restore.io.files import encodable
 
 
@@ -29,6 +30,8 @@ def _words(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
             return _unknown_key(cause)
+        if isinstance(cause.__cause__, SettingError) and isinstance(cause, OmegaConfBaseException):
+            return str(cause.__cause__)  # which a resolver has raised
         cause = cause.__cause__
     inner = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
     if isinstance(error, MissingConfigException) and error.options:

@@ -13,16 +13,24 @@ from omegaconf import OmegaConf
 
 from restore.io.errors import SettingError
 
+LONGEST_NAME = 255  # bytes, of a file or folder on the usual file systems
+
 
 def _run_id(given: str | None) -> str:
     """The given id, else the cluster job's, else the time of start."""
-    return (given and _plain("run_id", given)) or os.environ.get("SLURM_JOB_ID") or time.strftime("%Y-%m-%d_%H-%M-%S")
+    return (
+        (given is not None and _plain("run_id", given))
+        or os.environ.get("SLURM_JOB_ID")
+        or time.strftime("%Y-%m-%d_%H-%M-%S")
+    )
 
 
 def _plain(setting: str, given: str) -> str:
     """A name that becomes a folder; slashes would lead to another one."""
-    if Path(given).name != given or given == "..":
-        raise SettingError(setting, given, "a plain name without slashes")
+    if Path(given).name != given or given in ("", ".."):
+        raise SettingError(setting, given or "empty", "a plain name without slashes")
+    if len(os.fsencode(given)) > LONGEST_NAME:
+        raise SettingError(setting, given, f"at most {LONGEST_NAME} bytes, because it becomes a folder's name")
     return given
 
 

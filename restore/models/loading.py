@@ -149,7 +149,9 @@ def resumable(path: str | Path, model: "RestorationModel", accumulate: int) -> d
     checkpoint = reader.read(path, setting="resume")
     if "global_step" not in checkpoint:
         raise SettingError("resume", path, "a position in a run, but it holds weights alone", f"use init_from={path}")
-    stored, given = checkpoint["restore"]["arguments"], dict(model.hparams)
+    # a setting that came after the checkpoint was written had its default
+    defaults = {name: each.default for name, each in inspect.signature(type(model)).parameters.items()}
+    stored, given = {**defaults, **checkpoint["restore"]["arguments"]}, dict(model.hparams)
     other = [key for key in sorted(given) if key not in model.training_settings and stored.get(key) != given[key]]
     if other:
         changes = ", ".join(f"{key}: {stored.get(key)!r} -> {given[key]!r}" for key in other)

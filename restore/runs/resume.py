@@ -1,5 +1,7 @@
 """Which checkpoint a run resumes from, which settings may differ then, and what becomes of damaged checkpoints."""
 
+import importlib
+import inspect
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -48,6 +50,7 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
     is_finished = (folder / "result.json").exists()
     if last.exists() or previous.exists() or is_finished:
         old = with_current_targets(read_mapping(folder / "config.yaml", ("model", "data", "trainer")))
+        old = _with_defaults(old, config)
         changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
         if changed:
             shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
@@ -118,6 +121,25 @@ def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
             yield from differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))
     elif old != new:
         yield prefix
+
+
+def _with_defaults(old: Any, new: Any) -> Any:
+    """An old configuration; a setting of ``new`` that came after it was written had its constructor's default."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return old
+    target, later = new.get("_target_"), new.keys() - old.keys()
+    known = _defaults(target) if later and target is not None and target == old.get("_target_") else {}
+    filled = {key: _with_defaults(value, new.get(key)) for key, value in old.items()}
+    return filled | {key: known[key] for key in later & known.keys()}
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    """Defaults of a constructor of ours, as a configuration holds them."""
+    module, _, name = target.rpartition(".")
+    if not module.startswith("restore."):
+        return {}
+    known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    return {key: list(each.default) if isinstance(each.default, tuple) else each.default for key, each in known.items()}
 
 
 def _at(config: Any, key: str) -> Any:
