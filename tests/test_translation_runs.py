@@ -64,10 +64,11 @@ def test_the_run_folder_holds_plan_sheets_panels_and_what_was_used(cli: Cli, tmp
     with Image.open(folder / "panels" / panels[0]) as panel:
         assert panel.size == (4 * 50, 40)
     result = json.loads((folder / "result.json").read_text())
-    assert (result["monitor"], result["protocol"]) == ("best/l1", "translation_rgb")
+    assert (result["monitor"], result["kept"], result["protocol"]) == ("last/l1", "last", "translation_rgb")
     values = [float(row["val/photos_held_out/l1"]) for row in rows(folder) if row["val/photos_held_out/l1"]]
     assert len(values) == 2
-    assert result["value"] == pytest.approx(min(values))  # the smaller the better
+    assert result["value"] == pytest.approx(values[-1])
+    assert result["metrics"]["test/photos_held_out/l1"] == pytest.approx(values[-1])
     assert result["training"]["style_features"] == "random weights, seed 0"
     assert set(result["training"]["style_weights"]) == {"stage 1/1", "stage 2/0", "stage 3/0", "stage 3/1"}
     before = json.dumps(result["training"])
@@ -76,20 +77,36 @@ def test_the_run_folder_holds_plan_sheets_panels_and_what_was_used(cli: Cli, tmp
     assert json.dumps(json.loads((folder / "result.json").read_text())["training"]) == before
 
 
-def test_a_lower_levels_score_does_not_remain_the_best(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def score(self: Translation) -> dict[str, float]:  # the longer trained, the worse
-        return {"photos_held_out/l1": 0.01 * self.global_step}
+@pytest.fixture
+def rising_l1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longer trained, the worse."""
+    monkeypatch.setattr(Translation, "_means", lambda self: {"photos_held_out/l1": 0.01 * self.global_step})
 
-    monkeypatch.setattr(Translation, "_means", score)
-    options = [*QUICK, "val_every_steps=1", "trainer.max_steps=6", "checkpoint.every_steps=1"]
+
+def test_with_an_adversarial_loss_the_last_weights_are_kept(cli: Cli, tmp_path: Path, rising_l1: None) -> None:
+    options = [*QUICK, "val_every_steps=2", "trainer.max_steps=6"]
+    assert cli("fit", *options, "run_id=a").status == 0
+    folder = run_folder(tmp_path, "a", NAME)
+    assert [row["last/l1"] for row in rows(folder) if row["last/l1"]] == ["0.02", "0.04", "0.06"]
+    kept, newest = (reader.read(folder / "checkpoints" / name) for name in ("best.ckpt", "last.ckpt"))
+    assert kept["global_step"] == 6
+    same = [torch.equal(value, newest["ema"][key]) for key, value in kept["ema"].items()]
+    assert all(same)
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["kept"], result["monitor"], result["value"]) == ("last", "last/l1", pytest.approx(0.06))
+    assert "<td>last, in checkpoints/best.ckpt</td>" in (folder / "report.html").read_text()
+
+
+def test_an_earlier_stages_score_does_not_remain_the_best(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rising_l1: None
+) -> None:
+    options = [*QUICK, "val_every_steps=1", "trainer.max_steps=6", "checkpoint.every_steps=1", "checkpoint.keep=best"]
     assert cli("fit", *options, "run_id=a").status == 0
     folder = run_folder(tmp_path, "a", NAME)
     best = [float(row["best/l1"]) for row in rows(folder)]
-    assert best == pytest.approx([0.01, 0.01, 0.03, 0.03, 0.03, 0.03])  # steps 3 and 4 are level 0's, 5 and 6 joint
+    assert best == pytest.approx([0.01, 0.01, 0.03, 0.03, 0.05, 0.05])  # steps 3 and 4 are level 0's, 5 and 6 joint
     stored = reader.read(folder / "checkpoints" / "best.ckpt")
-    assert stored["global_step"] == 3
+    assert stored["global_step"] == 5
     assert int(stored["state_dict"]["network.top"]) == 0
     with monkeypatch.context() as patch:  # killed at the border
         crash_at(patch, 2)

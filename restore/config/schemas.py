@@ -15,9 +15,10 @@ from restore.config.inference import Inference, ZeroShotTraining
 
 @dataclass
 class CheckpointConfig:
-    """How often a run is saved, and whether its checkpoints go to the dashboard."""
+    """How often a run is saved, which weights it keeps, and whether its checkpoints go to the dashboard."""
 
     every_steps: int = 100
+    keep: str | None = None
     artifacts: bool = False
 
 

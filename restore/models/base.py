@@ -5,7 +5,7 @@ Nothing of training lives here; each method writes its own step, optimisers and 
 
 import logging
 import math
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -18,6 +18,8 @@ from restore.metrics.mean_score import MeanScore
 from restore.networks.contract import RestorationNetwork
 
 log = logging.getLogger(__name__)
+
+Keep = Literal["best", "last"]
 
 
 class RestorationModel(LightningModule):
@@ -37,6 +39,8 @@ class RestorationModel(LightningModule):
         max_processes: number of processes that can share a training; None for any number.
         is_averaged: whether a moving average of the weights makes sense for it.
         has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
+        keep: which validated weights are kept as ``best.ckpt``: those of the ``best`` score or the ``last`` ones. None:
+            as :attr:`default_keep` says.
         record: what the result of a training holds besides the scores.
     """
 
@@ -54,6 +58,7 @@ class RestorationModel(LightningModule):
         super().__init__()
         self.best = self.worst
         self.is_best = False
+        self.keep: Keep | None = None
         self.record: dict[str, Any] = {}
         self.scores: dict[str, MeanScore] = {}
         self.train_values: dict[str, Any] = {}  # of the newest step, by log name
@@ -114,6 +119,16 @@ class RestorationModel(LightningModule):
         """The monitored score before the first validation."""
         return float("inf" if self.smaller_is_better else "-inf")
 
+    @property
+    def default_keep(self) -> Keep:
+        """``last`` where a better score does not mean better weights."""
+        return "best"
+
+    @property
+    def kept(self) -> Keep:
+        """Which weights are kept: ``keep``, or the default."""
+        return self.keep or self.default_keep
+
     # --- validation and test: whole images, one at a time, scored by protocol ---
 
     def _start_scores(self, names: list[str]) -> None:
@@ -150,13 +165,14 @@ class RestorationModel(LightningModule):
         return self._score(batch, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/<set>/<column>`` and the best of the first set so far."""
+        """Log ``val/<set>/<column>`` and the score of the weights to keep, on the first set."""
         means = self._means()
         self.log_dict({f"val/{key}": value for key, value in means.items()} | {"step": float(self.global_step)})
         current = next(value for key, value in means.items() if key.endswith(f"/{self.monitor}"))
-        self.is_best = current < self.best if self.smaller_is_better else current > self.best
+        is_better = current < self.best if self.smaller_is_better else current > self.best
+        self.is_best = is_better or self.kept == "last"
         self.best = current if self.is_best else self.best
-        self.log(f"best/{self.monitor}", self.best)
+        self.log(f"{self.kept}/{self.monitor}", self.best)
         self.log(self.monitor, current, prog_bar=True, logger=False)
         log.info("step %d: %s", self.global_step, ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
 
@@ -172,7 +188,7 @@ class RestorationModel(LightningModule):
         """Log ``test/<set>/<column>``."""
         means = self._means()
         self.log_dict({f"test/{key}": value for key, value in means.items()} | {"step": float(self.trainer.max_steps)})
-        log.info("best weights: %s", ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
+        log.info("%s weights: %s", self.kept, ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
 
     # --- training ---
 

@@ -21,7 +21,7 @@ from restore.distributed.environment import process_info
 from restore.io import files
 from restore.io.errors import SettingError
 from restore.models import loading
-from restore.models.base import RestorationModel
+from restore.models.base import Keep, RestorationModel
 from restore.runs import folder as run_folder
 from restore.runs.report import write_report
 from restore.runs.resume import damage, set_aside
@@ -49,6 +49,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     set_threads_and_seed(cfg)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
+    model.keep = cfg.checkpoint.keep
     timer = RunTimer(is_new_run=is_new_run)
     trainer = make_trainer(cfg, folder, model, run_callbacks(cfg, timer, is_new_run=is_new_run))
     begin = 0
@@ -73,7 +74,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
-        scores = _test_best(trainer, data, folder)
+        scores = _test_kept(trainer, data, folder, model.kept)
     result = _result(folder, model, trainer, timer, data.batch_size, done, scores)
     if trainer.is_global_zero:
         files.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
@@ -181,12 +182,14 @@ def _log_start(model: RestorationModel, trainer: Trainer, begin: int, *, is_resu
         log.info("resumed at step %d", begin)
 
 
-def _test_best(trainer: Trainer, data: Data, folder: Path) -> Sequence[Mapping[str, float]]:
-    """Scores of ``best.ckpt`` on all test sets, a mapping for each."""
+def _test_kept(trainer: Trainer, data: Data, folder: Path, keep: Keep) -> Sequence[Mapping[str, float]]:
+    """Scores of ``best.ckpt``, the weights that are kept, on all test sets, a mapping for each."""
     best = folder / "checkpoints" / "best.ckpt"
     if not collectives.broadcast(best.exists(), 0):
         raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
-    return trainer.test(loading.load_model(best), datamodule=data, verbose=False)
+    model = loading.load_model(best)
+    model.keep = keep
+    return trainer.test(model, datamodule=data, verbose=False)
 
 
 def _result(
@@ -200,7 +203,8 @@ def _result(
 ) -> dict[str, Any]:
     """What ``result.json`` holds."""
     return {
-        "monitor": f"best/{model.monitor}",
+        "monitor": f"{model.kept}/{model.monitor}",
+        "kept": model.kept,
         "value": model.best,
         "protocol": model.protocol,
         "metrics": {key: float(value) for score in scores for key, value in score.items() if key != "step"},

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -30,7 +30,7 @@ from restore.config.build import build
 from restore.distributed.environment import ProcessInfo, process_info
 from restore.distributed.signals import StopRequested
 from restore.io.errors import SettingError
-from restore.models.base import RestorationModel
+from restore.models.base import Keep, RestorationModel
 
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
@@ -142,6 +142,7 @@ def check_settings(cfg: Any) -> None:
     for key, value, known in (
         ("trainer.strategy", trainer.strategy, STRATEGIES),
         ("trainer.precision", trainer.precision, PRECISIONS),
+        ("checkpoint.keep", cfg.checkpoint.keep or "best", get_args(Keep)),
     ):
         if value not in known:
             raise SettingError(key, value, f"one of {', '.join(known)}")

@@ -12,7 +12,7 @@ from restore.io.errors import SettingError
 from restore.losses.adversarial import Adversarial
 from restore.losses.diff_augment import Policy
 from restore.models import optimization
-from restore.models.base import RestorationModel
+from restore.models.base import Keep, RestorationModel
 from restore.models.translation import losses
 from restore.models.translation.criterion import Criterion, pyramids
 from restore.models.translation.losses import DiscriminatorSettings, LossWeights
@@ -115,6 +115,12 @@ class Translation(RestorationModel):
         self.stage: Stage | None = None
         self._stored_opt_d: dict[str, Any] | None = None
 
+    @property
+    def default_keep(self) -> Keep:
+        """The last ones with an adversarial or style loss: detail that they add raises L1."""
+        weights = self.loss_weights
+        return "last" if weights.adversarial or weights.style != 0 else "best"
+
     # --- training ---
 
     def setup(self, stage: str) -> None:
@@ -164,9 +170,8 @@ class Translation(RestorationModel):
         self.criterion.forget_calibration(stage)
         for optimizer in optimizers:
             optimizer.state.clear()
-        if stage.number > 1 and self.stages[stage.number - 2].top != stage.top:
-            # a blurred image of a lower level may be closer in L1 than a sharp one; it must not remain the best
-            self.best = self.worst
+        # a blurred image, of a lower level or of a stage before, may be closer in L1 than a sharp one
+        self.best = self.worst
 
     def enter(self, stage: Stage) -> None:
         """Let only the stage's modules learn."""
