@@ -17,6 +17,7 @@ from restore.distributed.environment import ProcessInfo, check_processes, proces
 from restore.distributed.signals import BUT_CTRL_C, StopRequested, handled, interrupt
 from restore.io import files
 from restore.io.errors import SettingError
+from restore.runs import damage
 from restore.runs import folder as run_folder
 from restore.runs.resume import resume_point
 from restore.training import launcher, outcome, sweep
@@ -56,7 +57,7 @@ def _locked(cfg: DictConfig, folder: Path) -> Iterator[None]:
 def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = resume_point(folder, config, cfg.resume)
-    result = run_folder.result(folder)
+    result = damage.result(folder) if checkpoint is None else None
     if result is not None:
         log.info("this run is already finished")
         return result

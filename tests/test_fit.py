@@ -260,8 +260,9 @@ def test_damaged_files_of_a_run_folder_are_named_and_nothing_is_lost(
     (folder / name).write_bytes(content)
     outcome = cli("fit", *FAST, "run_id=a")
     assert outcome.status == 1
-    assert "config.yaml is damaged" in outcome.err
+    assert "resume is auto, and last.ckpt in" in outcome.err
     assert "Traceback" not in outcome.err
+    assert (folder / name).read_bytes() == content
     assert (folder / "run_token").read_text() == "12345678"
     with pytest.raises(ValueError, match=rf"{name} is damaged"):
         read_mapping(folder / name, ("starts",))

@@ -6,8 +6,8 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from restore.callbacks.metrics_csv import read_metrics
 from restore.io.files import write_bytes
+from restore.runs import damage
 
 
 class Curves(Callback):
@@ -18,7 +18,7 @@ class Curves(Callback):
         """``metrics.csv`` has the rows of this validation."""
         folder = Path(trainer.default_root_dir)
         if (folder / "metrics.csv").exists():
-            draw_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")
+            draw_curves(damage.metrics(folder / "metrics.csv")[0], folder / "curves.png")
 
 
 def draw_curves(rows: list[dict[str, str]], target: Path) -> None:

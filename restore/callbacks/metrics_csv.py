@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from restore.io import tables
 from restore.io.files import write_text
+from restore.runs import damage
 
 
 class MetricsCSV(Logger):
@@ -40,7 +41,7 @@ class MetricsCSV(Logger):
 
     def begin_at(self, step: int) -> None:
         """Keep the rows up to ``step``, where a resumed run begins; later steps are done again."""
-        kept = read_metrics(self.path) if self.path.exists() else []
+        kept, _ = damage.metrics(self.path)
         self._rows = [row for row in kept if int(row["step"]) <= step]
 
     @rank_zero_only
@@ -65,9 +66,3 @@ class MetricsCSV(Logger):
     def _write(self) -> None:
         self._columns = ["step", *sorted({key for row in self._rows for key in row} - {"step"})]
         write_text(self.path, tables.records_csv(self._rows, self._columns))
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of a ``metrics.csv``; a value that was not logged at a step is the empty string."""
-    whole, _, _ = path.read_text().rpartition("\n")  # a killed process may have left half a line
-    return list(csv.DictReader(whole.splitlines()))

@@ -46,6 +46,7 @@ class SingleImageData(LightningDataModule):
     """
 
     kind: ClassVar[str] = "single_image"  # see PairedData
+    num_workers: ClassVar[int] = 0  # the fathers change while it trains
     label_settings = None  # see PairedData
 
     def __init__(

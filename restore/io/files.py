@@ -119,7 +119,7 @@ def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
         ValueError: damaged, missing, or something else.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         # not by the YAML reader: to YAML 1.1 the number 1e-06 is a word
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (yaml.YAMLError, OSError, ValueError) as error:

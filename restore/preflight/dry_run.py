@@ -21,6 +21,7 @@ from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.callbacks.run_timer import RunTimer
 from restore.data.base import PairedData
+from restore.data.loader_workers import loader_workers
 from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight import memory
@@ -137,7 +138,7 @@ def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Meas
     kept, profiler = [each for each in callbacks if not isinstance(each, LEFT_OUT)], Profiler()
     trainer = make_trainer(short, folder, model, kept, profiler)
     best = folder / "checkpoints" / "best.ckpt"
-    with quiet(), _explained():
+    with quiet(), _explained(), loader_workers(data.num_workers):
         started = time.perf_counter()
         trainer.fit(model, datamodule=data)
         in_trainer = time.perf_counter() - started

@@ -7,6 +7,7 @@ curves.png, train.log and result.json.
 import json
 import logging
 import platform
+import re
 import secrets
 import subprocess
 import sys
@@ -19,10 +20,12 @@ from typing import Any
 import yaml
 
 from restore.checkpoints.file_names import LAST
-from restore.io.files import read_mapping, write_text
+from restore.io.files import write_text
+from restore.runs import damage
 
 log = logging.getLogger(__name__)
 
+_TOKEN = re.compile(r"[0-9a-z]{8}")
 _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
 
 
@@ -45,14 +48,7 @@ def clear(folder: Path) -> None:
 
 def warnings(folder: Path) -> list[str]:
     """Warnings of all starts of a run, without repetitions."""
-    starts = read_mapping(folder / "environment.json", ("starts",))["starts"]
-    return list(dict.fromkeys(warning for start in starts for warning in start.get("warnings", [])))
-
-
-def result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run; None where it is not finished."""
-    path = folder / "result.json"
-    return read_mapping(path, ("monitor", "value", "steps")) if path.exists() else None
+    return list(dict.fromkeys(warning for start in damage.starts(folder) for warning in start.get("warnings", [])))
 
 
 def finished(folder: Path) -> dict[str, Any]:
@@ -61,7 +57,7 @@ def finished(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is none.
     """
-    found = result(folder)
+    found = damage.result(folder)
     if found is None:
         raise FileNotFoundError(f"{folder / 'result.json'} was not written; start the same command again")
     return found
@@ -76,11 +72,20 @@ def remedy(folder: Path, *, is_point: bool) -> str:
 
 
 def run_token(folder: Path) -> str:
-    """A short random id that stays with the folder; the dashboard's run id."""
+    """A short random id that stays with the folder; the dashboard's run id.
+
+    One that is lost is taken from ``config.yaml``; where that is no help, the run gets a new one.
+    """
     path = folder / "run_token"
-    if not path.exists():
-        write_text(path, secrets.token_hex(4))
-    return path.read_text()
+    found = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if not _TOKEN.fullmatch(found):
+        if path.exists():
+            damage.set_aside([path])
+            log.warning("run_token was damaged; the damaged file is kept as %s", damage.aside(path).name)
+        stored = str((damage.stored_config(folder) or {}).get("run_token"))
+        found = stored if _TOKEN.fullmatch(stored) else secrets.token_hex(4)
+        write_text(path, found)
+    return found
 
 
 def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: dict[str, Any]) -> None:
@@ -92,7 +97,7 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
     path = folder / "environment.json"
-    starts = read_mapping(path, ("starts",))["starts"] if path.exists() else []
+    starts = damage.starts(folder)
     for key in ("processes", "threads", "data"):
         if starts and starts[-1].get(key, facts.get(key)) != facts.get(key):
             log.warning("%s changed since the last start: the run resumes, but not bit for bit", key)

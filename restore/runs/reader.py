@@ -107,7 +107,7 @@ def _last_step(metrics: Path) -> int | None:
     """The largest step in ``metrics.csv``; the last line may be cut off."""
     if not metrics.is_file():
         return None
-    with metrics.open(newline="", errors="replace") as file:
+    with metrics.open(newline="", encoding="utf-8", errors="replace") as file:
         steps = [row.get("step") or "" for row in csv.DictReader(file)]
     return max((int(step) for step in steps if step.isdecimal()), default=None)
 

@@ -1,10 +1,8 @@
-"""Which checkpoint a run resumes from, which settings may differ then, and what becomes of damaged checkpoints."""
+"""Which checkpoint a run resumes from, which settings may differ then, and which checkpoints are damaged."""
 
 import importlib
 import inspect
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from restore.checkpoints.checksum import is_sound
 from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
 from restore.checkpoints.renames import with_current_targets
 from restore.io.errors import SettingError
-from restore.io.files import read_mapping
+from restore.runs import damage
 
 # settings that change neither the training nor its scores, and so may differ when a run resumes
 FREE = (
@@ -44,28 +42,37 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
 
     Raises:
         SettingError: the folder holds a run with another configuration, or all its checkpoints are damaged.
+        ValueError: it holds a damaged result and no checkpoint.
         FileNotFoundError: no such checkpoint.
     """
     last, previous = (folder / "checkpoints" / name for name in (LAST, PREVIOUS))
-    is_finished = (folder / "result.json").exists()
-    if last.exists() or previous.exists() or is_finished:
-        old = with_current_targets(read_mapping(folder / "config.yaml", ("model", "data", "trainer")))
-        old = _with_defaults(old, config)
-        changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
-        if changed:
-            shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
-            raise SettingError(
-                "run_id",
-                f"{folder.name}, and {folder} holds a run with other settings ({shown})",
-                "the same settings",
-                f"use another run_id, with resume={last} to start from that run",
-            )
+    has_checkpoint = last.exists() or previous.exists()
+    # a damaged result is made anew from the checkpoint
+    is_finished = damage.has_sound_result(folder) if has_checkpoint else damage.result(folder) is not None
+    if has_checkpoint or is_finished:
+        _refuse_other_settings(folder, config, last)
         return None if is_finished else _newest_sound([last, previous])
     if resume == "auto":
         return None
     if not Path(resume).is_file():
         raise FileNotFoundError(f"resume: {resume} is not a file, expected auto or a checkpoint")
     return Path(resume)
+
+
+def _refuse_other_settings(folder: Path, config: dict[str, Any], last: Path) -> None:
+    stored = damage.stored_config(folder)
+    if stored is None:  # the start that goes on says so, and writes it anew
+        return
+    old = _with_defaults(with_current_targets(stored), config)
+    changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
+    if changed:
+        shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
+        raise SettingError(
+            "run_id",
+            f"{folder.name}, and {folder} holds a run with other settings ({shown})",
+            "the same settings",
+            f"use another run_id, with resume={last} to start from that run; if its config.yaml is wrong, remove that",
+        )
 
 
 def _newest_sound(candidates: list[Path]) -> Path:
@@ -84,7 +91,7 @@ def _newest_sound(candidates: list[Path]) -> Path:
     )
 
 
-def damage(folder: Path, resume: Path) -> dict[Path, str]:
+def damaged_checkpoints(folder: Path, resume: Path) -> dict[Path, str]:
     """Damaged checkpoints of a run that resumes nevertheless, and a sentence about each.
 
     Args:
@@ -96,18 +103,9 @@ def damage(folder: Path, resume: Path) -> dict[Path, str]:
         best: f"{BEST} was damaged, so the best is chosen among the validations after {resume.name}",
     }
     found = {path: sentence for path, sentence in sentences.items() if path.exists() and not is_sound(path)}
-    return {path: f"{sentence}; the damaged file is kept as {_aside(path).name}" for path, sentence in found.items()}
-
-
-def set_aside(damaged: Iterable[Path]) -> None:
-    """Rename damaged checkpoints: else the next save would keep a damaged ``last.ckpt`` as the previous one."""
-    for path in damaged:
-        with suppress(FileNotFoundError):  # another process of the same run has done it
-            os.replace(path, _aside(path))
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.damaged{path.suffix}")
+    return {
+        path: f"{sentence}; the damaged file is kept as {damage.aside(path).name}" for path, sentence in found.items()
+    }
 
 
 def _is_free(key: str) -> bool:

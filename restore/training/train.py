@@ -15,6 +15,7 @@ from restore.checkpoints import reader
 from restore.config.build import build
 from restore.config.log_filters import filter_lightning_logs
 from restore.data.base import PairedData
+from restore.data.loader_workers import loader_workers
 from restore.data.single_image import SingleImageData
 from restore.distributed import collectives
 from restore.distributed.environment import process_info
@@ -23,8 +24,9 @@ from restore.io.errors import SettingError
 from restore.models import loading
 from restore.models.base import Keep, RestorationModel
 from restore.runs import folder as run_folder
+from restore.runs.damage import set_aside, small_files
 from restore.runs.report import write_report
-from restore.runs.resume import damage, set_aside
+from restore.runs.resume import damaged_checkpoints
 from restore.training.trainer import logging_runs, make_trainer, run_callbacks
 
 log = logging.getLogger(__name__)
@@ -59,18 +61,18 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
         if not is_new_run:
             timer.load_state_dict(stored["callbacks"][timer.state_key])
             model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
-    damaged = {} if resume is None or is_new_run else damage(folder, resume)
-    for warning in damaged.values():
-        log.warning(warning)
+    damaged, small = _damaged(folder, trainer, None if is_new_run else resume)
     fingerprints = data.prepare()
+    _begin_metrics(trainer, begin)
     if trainer.is_global_zero:
-        facts = _facts(trainer, fingerprints, [*data.warnings, *damaged.values()])
+        set_aside(small)
+        facts = _facts(trainer, fingerprints, [*data.warnings, *damaged.values(), *small.values()])
         run_folder.describe(folder, config, overrides, facts)
     set_aside(damaged)
     if is_new_run and trainer.is_global_zero:  # only after settings and data were found valid
         run_folder.clear(folder)
     _log_start(model, trainer, begin, is_resumed=resume is not None)
-    with logging_runs(trainer):
+    with logging_runs(trainer), loader_workers(data.num_workers):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
@@ -171,10 +173,29 @@ def _facts(trainer: Trainer, fingerprints: Mapping[str, str], warnings: Sequence
     }
 
 
-def _log_start(model: RestorationModel, trainer: Trainer, begin: int, *, is_resumed: bool) -> None:
+def _damaged(folder: Path, trainer: Trainer, resume: Path | None) -> tuple[dict[Path, str], dict[Path, str]]:
+    """Damaged checkpoints and small files of the run, with a sentence about each, which is logged.
+
+    Args:
+        resume: the run's own checkpoint; None for a new run, which misses nothing.
+    """
+    has_metrics = any(isinstance(logger, MetricsCSV) for logger in trainer.loggers)
+    needed = ["config.yaml", "environment.json", *(["metrics.csv"] if has_metrics else [])]
+    small = small_files(folder, needed=[] if resume is None else needed)
+    checkpoints = {} if resume is None else damaged_checkpoints(folder, resume)
+    for warning in (*checkpoints.values(), *small.values()):
+        log.warning(warning)
+    return checkpoints, small
+
+
+def _begin_metrics(trainer: Trainer, begin: int) -> None:
+    """Before a damaged file is set aside, whose sound rows are kept."""
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
             logger.begin_at(begin)
+
+
+def _log_start(model: RestorationModel, trainer: Trainer, begin: int, *, is_resumed: bool) -> None:
     millions = sum(p.numel() for p in model.network.parameters()) / 1e6
     device = trainer.strategy.root_device
     log.info("%s: %.3f M parameters, %d steps on %s", model.method, millions, trainer.max_steps, device)

@@ -1,0 +1,76 @@
+"""What happens to the worker processes of data loaders when a training fails, and what a worker's error says."""
+
+import errno
+import multiprocessing
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+
+from restore.io.errors import SettingError
+
+_SHARED_MEMORY = ("shared memory", "</torch_", "Bus error")  # in torch's words for a full /dev/shm
+_FROM_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\n")
+_USERS = ("ValueError", "SettingError", "DataProblem")
+_JOIN = 10.0  # seconds for a killed worker to be gone
+
+
+@contextmanager
+def loader_workers(count: int) -> Iterator[None]:
+    """Within the block loaders have ``count`` workers each; an error in it ends them.
+
+    They ignore SIGTERM, so Python, which at its exit sends that to its children and waits for them, would never end.
+
+    Raises:
+        SettingError: the workers have too little shared memory.
+        ChildProcessError: a worker was killed.
+        ValueError: with the sentence of a worker's error about the data; torch's message holds its traceback.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    except BaseException as error:
+        _kill([child for child in multiprocessing.active_children() if child not in before])
+        if count and _is_without_memory(error):
+            raise SettingError(
+                "data.num_workers",
+                count,
+                "0, because this machine has too little shared memory (/dev/shm) for what workers pass on",
+                "set data.num_workers=0, or give it more (with docker: --shm-size=8g)",
+            ) from error
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+            raise ChildProcessError(
+                "a loader worker was killed; if nobody killed it, the machine may have run out of memory: lower "
+                "data.num_workers or data.cache_gb, then start the same command again"
+            ) from error
+        found = _FROM_WORKER.match(str(error))
+        if found and (isinstance(error, OSError) or found[1] in _USERS):
+            raise ValueError(f"data: {_last_exception(str(error))}") from error
+        raise
+
+
+def _is_without_memory(error: BaseException) -> bool:
+    if isinstance(error, OSError):  # the queues themselves; a file that cannot be written has a name
+        return error.errno == errno.ENOSPC and error.filename is None
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHARED_MEMORY)
+
+
+def _last_exception(text: str) -> str:
+    """The message at the end of a traceback, without its type."""
+    return re.split(r"\n(?=\S)", text.rstrip())[-1].partition(": ")[2]
+
+
+def _kill(workers: list[BaseProcess]) -> None:
+    if not workers:
+        return
+    is_main = threading.current_thread() is threading.main_thread()
+    # torch's handler raises an error for each worker that is killed
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if is_main else None
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        worker.join(_JOIN)
+    if is_main:
+        signal.signal(signal.SIGCHLD, handler)
