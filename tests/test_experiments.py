@@ -8,8 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from restore.data.blur_sharp_folders import find_sequences
 
+from experiments.deblur import benchmark, classical, levels
+from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
+from restore.image import reading
+from tests.conftest import photo
 
 ROOT = Path(__file__).parent.parent / "experiments"
 STUDIES = sorted(path.name for path in ROOT.iterdir() if (path / "README.md").exists())
@@ -56,6 +62,42 @@ def test_a_script_without_data_says_so_and_helps_all_the_same(
     said = f"{end.value.code} {capsys.readouterr().err}"  # a text as status is printed
     assert ("RESTORE_DATA is not set, expected" in said) is not bool(given)
     assert (end.value.code in (0, None)) is bool(given)
+
+
+def test_the_motion_blur_benchmark_is_the_same_each_time_and_its_first_level_is_the_sharpest(tmp_path: Path) -> None:
+    for k in range(2):
+        photo(tmp_path / "photos" / f"{k}.png", 48, 64, seed=k)
+    made = []
+    for name in ("a", "b"):
+        benchmark.make(tmp_path / name, str(tmp_path / "photos"), count=1, side=40)
+        made.append({file.relative_to(tmp_path / name): file.read_bytes() for file in (tmp_path / name).rglob("*.png")})
+    assert made[0] == made[1]
+    assert {str(file) for file in made[0]} == {
+        f"test/{level}/{kind}/0.png" for level in benchmark.LEVELS for kind in ("blur", "sharp")
+    }
+    pairs = find_sequences(tmp_path / "a" / "test", setting="benchmarks")
+    assert [reading.read_rgb8(each).shape for each in pairs[0].files] == [(3, 40, 40)] * 2
+    before = levels.inputs(tmp_path / "a")
+    assert set(before) == {f"{level}/0" for level in benchmark.LEVELS}
+    assert max(before, key=before.__getitem__) == "none/0"
+
+
+def test_the_table_by_level_shows_the_least_gain_and_who_is_harmed() -> None:
+    before = {"none/a": 40.0, "none/b": 42.0, "mild/a": 30.0}
+    table = levels.table(before, {"x": {"none/a": 39.0, "none/b": 42.5, "mild/a": 31.0}}).splitlines()
+    assert table[2] == "| none | x | 41.00 | 40.75 | -0.250 | -1.000 | 50% |"
+    assert table[3] == "| mild | x | 30.00 | 31.00 | +1.000 | +1.000 | 0% |"
+
+
+def test_wiener_takes_a_straight_blur_away_and_keeps_the_mean() -> None:
+    gt = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), (32, 32), mode="bicubic").clamp(0, 1)
+    kernel = torch.from_numpy(line(5, 0)).float().expand(3, 1, -1, -1)
+    side = kernel.shape[-1] // 2
+    blurred = torch.nn.functional.conv2d(torch.nn.functional.pad(gt, [side] * 4, "reflect"), kernel, groups=3)[0]
+    restored = classical.wiener(blurred, 5, 0, 0.01)
+    assert classical.psnr(restored, gt[0]) > classical.psnr(blurred, gt[0]) + 2
+    flat = torch.full((3, 20, 30), 0.4)
+    assert torch.allclose(classical.wiener(flat, 7, 45, 0.1), flat, atol=1e-4)
 
 
 def numbers_of(facts: object) -> list[float]:

@@ -14,10 +14,10 @@ from restore.models.base import RestorationModel
 from restore.models.optimization import LRFactor
 from restore.networks.attention_unet import Attention, AttentionUNet
 
-Loss = Literal["mse_gradient", "charbonnier", "l1"]
+Loss = Literal["mse_gradient", "charbonnier", "l1", "log_mse"]
 Schedule = Literal["polynomial", "cosine"]
 
-LOSSES = {"mse_gradient": pixel.mse_gradient, "charbonnier": pixel.charbonnier, "l1": pixel.l1}
+LOSSES = {"mse_gradient": pixel.mse_gradient, "charbonnier": pixel.charbonnier, "l1": pixel.l1, "log_mse": pixel.log_mse}
 
 
 class Deblur(RestorationModel):
@@ -26,8 +26,8 @@ class Deblur(RestorationModel):
     Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", CVIU 205, 2021.
 
     Args:
-        width, modules, attention, global_residual: see :class:`AttentionUNet`.
-        loss: ``mse_gradient`` (the authors'), ``charbonnier`` or ``l1``.
+        width, modules, attention, squeeze, global_residual: see :class:`AttentionUNet`.
+        loss: ``mse_gradient`` (the authors'), ``charbonnier``, ``l1`` or ``log_mse``.
         frequency_weight: of the additional L1 between the spectra, 0 as published, 0.1 to try.
         lr, betas, weight_decay: of AdamW; published 1e-4, (0.9, 0.999) and 0, which makes it Adam.
         schedule: ``cosine`` (the modern recipe, with weight decay) falls to zero at the last step, ``polynomial``
@@ -61,6 +61,7 @@ class Deblur(RestorationModel):
         width: int = 32,
         modules: int = 3,
         attention: Attention = "spatial",
+        squeeze: int = 16,
         global_residual: bool = True,
         loss: Loss = "charbonnier",
         frequency_weight: float = 0.0,
@@ -77,7 +78,9 @@ class Deblur(RestorationModel):
         optimization.check_weight("frequency_weight", frequency_weight)
         optimization.check_steps("warmup_steps", warmup_steps, least=0)
         self.save_hyperparameters(logger=False)
-        self.network = AttentionUNet(width=width, modules=modules, attention=attention, global_residual=global_residual)
+        self.network = AttentionUNet(
+            width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual
+        )
 
     def setup(self, stage: str) -> None:
         """Compile in place, so that the checkpoint's names stay as they are."""

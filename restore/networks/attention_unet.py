@@ -26,11 +26,11 @@ def _relu(x: Tensor) -> Tensor:
 
 
 class SpatialAttention(nn.Module):
-    """One weight in (0, 1) per position, from two 1x1 convolutions."""
+    """One weight in (0, 1) per position, from two 1x1 convolutions, ``channels / squeeze`` features between them."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, squeeze: int = 16) -> None:
         super().__init__()
-        squeezed = max(1, channels // 16)
+        squeezed = max(1, channels // squeeze)
         self.conv1 = nn.Conv2d(channels, squeezed, 1)
         self.conv2 = nn.Conv2d(squeezed, 1, 1)
 
@@ -42,9 +42,9 @@ class SpatialAttention(nn.Module):
 class ChannelAttention(nn.Module):
     """One weight in (0, 1) per channel (Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, fig. 2)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, squeeze: int = 16) -> None:
         super().__init__()
-        squeezed = max(1, channels // 16)
+        squeezed = max(1, channels // squeeze)
         self.conv1 = nn.Conv2d(channels, squeezed, 1)
         self.conv2 = nn.Conv2d(squeezed, channels, 1)
 
@@ -60,12 +60,12 @@ class AttentionModule(nn.Module):
     With both kinds of attention the channels are weighted first (Woo et al., CBAM, ECCV 2018, section 3).
     """
 
-    def __init__(self, inputs: int, outputs: int, attention: Attention) -> None:
+    def __init__(self, inputs: int, outputs: int, attention: Attention, squeeze: int = 16) -> None:
         super().__init__()
         self.conv1 = _conv(inputs, outputs)
         self.conv2 = _conv(outputs, outputs)
-        self.channel = ChannelAttention(outputs) if attention == "channel_spatial" else None
-        self.spatial = SpatialAttention(outputs) if attention != "none" else None
+        self.channel = ChannelAttention(outputs, squeeze) if attention == "channel_spatial" else None
+        self.spatial = SpatialAttention(outputs, squeeze) if attention != "none" else None
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,6 +89,7 @@ class AttentionUNet(RestorationNetwork):
         width: feature channels at full size, published 32; twice and four times as many below.
         modules: attention modules in each of a1 to a6, published 3.
         attention: ``spatial`` (the method), ``channel_spatial`` (as in the paper) or ``none``.
+        squeeze: channels per hidden feature of an attention module, published 16, where 16 channels leave one feature.
         global_residual: add the input to the output, and begin with an output of zero, so that a training starts
             at the blurred image's score; the published network does without.
 
@@ -101,15 +102,21 @@ class AttentionUNet(RestorationNetwork):
     multiple_of = 4
 
     def __init__(
-        self, *, width: int = 32, modules: int = 3, attention: Attention = "spatial", global_residual: bool = False
+        self,
+        *,
+        width: int = 32,
+        modules: int = 3,
+        attention: Attention = "spatial",
+        squeeze: int = 16,
+        global_residual: bool = False,
     ) -> None:
         super().__init__()
-        _check(width, modules, attention)
+        _check(width, modules, attention, squeeze)
         self.width, self.modules_per_level, self.global_residual = width, modules, global_residual
 
         def level(inputs: int, outputs: int) -> nn.Sequential:
             sizes = [inputs] + [outputs] * (modules - 1)
-            return nn.Sequential(*(AttentionModule(size, outputs, attention) for size in sizes))
+            return nn.Sequential(*(AttentionModule(size, outputs, attention, squeeze) for size in sizes))
 
         self.conv1, self.a1 = _conv(3, width), level(width, width)
         self.conv2, self.a2 = _conv(width, 2 * width, stride=2), level(2 * width, 2 * width)
@@ -191,8 +198,10 @@ def _enlarged_from(low: int, high: int) -> tuple[int, int]:
     return math.floor((low - 0.5) / 2), math.floor((high - 0.5) / 2) + 1
 
 
-def _check(width: int, modules: int, attention: str) -> None:
+def _check(width: int, modules: int, attention: str, squeeze: int) -> None:
     if width < 1 or modules < 1:
         raise ValueError(f"model.width is {width} and model.modules is {modules}, expected at least 1 of each")
     if attention not in ("spatial", "channel_spatial", "none"):
         raise ValueError(f"model.attention is {attention}, expected spatial, channel_spatial or none")
+    if squeeze < 1:
+        raise ValueError(f"model.squeeze is {squeeze}, expected at least 1 channel per hidden feature")

@@ -111,6 +111,32 @@ def test_what_is_called_an_object_is_one() -> None:
     assert words == {"objects 0", "objects 1", "objects 2"}
 
 
+def test_by_the_log_law_short_paths_are_as_frequent_as_long_ones() -> None:
+    blur = MotionBlur(low=0, high=24, law="log", objects=0, kernels=1)
+    words = [blur(texture(8, 8), random(seed))[1] for seed in range(200)]
+    lengths = np.array([float(word.split()[1]) for word in words])
+    assert lengths.min() < 0.2
+    assert 20 < lengths.max() <= 24
+    assert 0.3 < (lengths < 2.4).mean() < 0.46  # log(3.4) / log(25) = 0.38
+    assert 0.3 < (lengths > 7.5).mean() < 0.46  # 1 - log(8.5) / log(25) = 0.34
+
+
+def test_a_path_of_no_length_changes_nothing() -> None:
+    image = texture()
+    out, word = MotionBlur(low=0, high=0, noise=0)(image, random())
+    assert word.startswith("motion 0.0 px")
+    assert torch.allclose(out, image, atol=1e-5)
+
+
+def test_a_share_of_pictures_is_untouched_and_the_others_are_blurred() -> None:
+    image, blur = texture(), MotionBlur(untouched=0.25)
+    made = [blur(image, random(seed)) for seed in range(200)]
+    untouched = [out for out, word in made if word == "untouched"]
+    assert 30 < len(untouched) < 70
+    assert all(torch.equal(out, image) for out in untouched)
+    assert not any(torch.equal(out, image) for out, word in made if word != "untouched")
+
+
 def test_masks_are_smooth() -> None:
     fields = smooth_fields(3, (64, 48), random())
     assert fields.shape == (3, 64, 48)
@@ -143,7 +169,9 @@ def test_any_size_is_kept_within_the_range_and_the_input_is_left_alone(size: tup
 @pytest.mark.parametrize(
     ("arguments", "key", "got"),
     [
-        ({"low": 0.5}, "low", "0.5 and high is 24"),
+        ({"low": -1}, "low", "-1 and high is 24"),
+        ({"law": "square"}, "law", "square"),
+        ({"untouched": 1.5}, "untouched", 1.5),
         ({"high": 300}, "low", "2 and high is 300"),
         ({"noise": -1}, "noise", -1),
         ({"kernels": 0}, "kernels", 0),

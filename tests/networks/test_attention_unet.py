@@ -162,6 +162,18 @@ def test_the_channel_weight_is_one_number_per_channel() -> None:
     assert 0 < float(weight.min().detach()) <= float(weight.max().detach()) < 1
 
 
+@pytest.mark.parametrize(
+    ("width", "squeeze", "hidden"), [(16, 16, [1, 2, 4]), (16, 2, [8, 16, 32]), (4, 16, [1, 1, 1])]
+)
+def test_the_squeeze_says_how_many_hidden_features_an_attention_module_has(
+    width: int, squeeze: int, hidden: list[int]
+) -> None:
+    network = tiny(width=width, squeeze=squeeze, attention="channel_spatial")
+    for kind in (SpatialAttention, ChannelAttention):
+        found = [module.conv1.out_channels for module in network.modules() if isinstance(module, kind)]
+        assert found == hidden + hidden[::-1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("inputs", [4, 6])
 def test_a_module_is_two_convolutions_weighted_plus_its_input(kind: Attention, inputs: int) -> None:
@@ -277,7 +289,7 @@ def test_it_runs_in_channels_last_without_changing_the_layout() -> None:
     assert all(seen[name].is_contiguous(memory_format=torch.channels_last) for name in ("a1", "a4", "a5.0 in", "a6.0"))
 
 
-@pytest.mark.parametrize(("setting", "value"), [("attention", "gain"), ("width", 0), ("modules", 0)])
+@pytest.mark.parametrize(("setting", "value"), [("attention", "gain"), ("width", 0), ("modules", 0), ("squeeze", 0)])
 def test_a_bad_setting_is_refused_by_name(setting: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"model\.{setting} is {value}.*expected"):
         tiny(**{setting: value})
