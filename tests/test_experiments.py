@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from restore.data.blur_sharp_folders import find_sequences
 
 from experiments.deblur import benchmark, classical, levels
 from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
+from restore.data.blur_sharp_folders import find_sequences
 from restore.image import reading
 from tests.conftest import photo
 

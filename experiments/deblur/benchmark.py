@@ -5,7 +5,7 @@
 
 The photos are the first 50 of BSDS500's test part ($RESTORE_DATA/bsds/images/test), which no weights here were trained
 on. Each is blurred whole, in linear light, once per level, with random numbers of (seed, level, photo) alone; blurred
-and sharp picture are then cut to the middle. The layout is `<folder>/test/<level>/{blur,sharp}/<photo>.png`.
+and sharp image are then cut to the middle. The layout is `<folder>/test/<level>/{blur,sharp}/<photo>.png`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from restore.data.datasets import degrade
 from restore.data.pairs import find_pairs
 from restore.degradations.motion_blur import MotionBlur
 from restore.image import reading, writing
-from restore.image.picture import Picture, to_float
+from restore.image.decoded_image import DecodedImage, to_float
 
 LEVELS = {"none": (0, 1), "mild": (2, 6), "middle": (6, 12), "strong": (12, 20)}  # length of the path, px
 SIDE, COUNT, SEED = 320, 50, 0
@@ -44,17 +44,17 @@ def make(folder: Path, photos: str, *, count: int = COUNT, side: int = SIDE) -> 
         for level, (name, (low, high)) in enumerate(LEVELS.items()):
             random = np.random.default_rng([SEED, level, number])
             blurred, _ = degrade(sharp, 1, [MotionBlur(low=low, high=high)], random)
-            for kind, picture in {"blur": blurred, "sharp": to_float(sharp)}.items():
+            for kind, image in {"blur": blurred, "sharp": to_float(sharp)}.items():
                 file = folder / "test" / name / kind / f"{pair.name}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                writing.write(file, Picture.of(middle(picture, side)))
+                writing.write(file, DecodedImage.of(middle(image, side)))
 
 
-def middle(picture: Tensor, side: int) -> Tensor:
-    """The square in the middle, cut to what the picture has."""
-    height, width = (min(length, side) for length in picture.shape[1:])
-    top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
-    return picture[:, top : top + height, left : left + width]
+def middle(image: Tensor, side: int) -> Tensor:
+    """The square in the middle, cut to what the image has."""
+    height, width = (min(length, side) for length in image.shape[1:])
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
 
 
 if __name__ == "__main__":

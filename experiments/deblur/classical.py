@@ -3,7 +3,7 @@
     python -m experiments.deblur.classical data/motion_blur outputs/classical
 
 Richardson-Lucy and Wiener deconvolution with one straight kernel per level, and an unsharp mask. The settings of each
-level are those with the best mean PSNR on its first six pictures, which flatters the baselines: these pictures are
+level are those with the best mean PSNR on its first six images, which flatters the baselines: these images are
 scored as well. Writes `<output>/<method>/results.csv`, which `experiments.deblur.levels` reads; prints the settings.
 """
 
@@ -30,7 +30,7 @@ CHOSEN_FROM = 6
 ANGLES = (0, 45, 90, 135)
 
 Settings = tuple[Any, ...]
-Pictures = list[tuple[str, Tensor, Tensor]]  # name, blurred, sharp
+Images = list[tuple[str, Tensor, Tensor]]  # name, blurred, sharp
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     for name, method in METHODS.items():
         rows = []
         for level, lengths in LEVELS.items():
-            every = pictures(given.benchmark, level)
+            every = images(given.benchmark, level)
             grid = track(grid_of(name, lengths), f"{name}, {level}")
             best = max((psnr_of(method, every[:CHOSEN_FROM], each), each) for each in grid)[1]
             print(f"{name}, {level}: {best}")
@@ -51,7 +51,7 @@ def main() -> None:
         write(given.output / name / "results.csv", rows)
 
 
-def pictures(benchmark: Path, level: str) -> Pictures:
+def images(benchmark: Path, level: str) -> Images:
     """Those of one level, by name."""
     folder = benchmark / "test" / level
     return [
@@ -101,8 +101,8 @@ def grid_of(method: str, level: tuple[float, float]) -> list[Settings]:
     return list(product(lengths_of(level), ANGLES, (0.01, 0.03, 0.1, 0.3) if method == "wiener" else (1, 3, 10)))
 
 
-def psnr_of(method: Callable[..., Tensor], some: Pictures, settings: Settings) -> float:
-    """Mean over some pictures."""
+def psnr_of(method: Callable[..., Tensor], some: Images, settings: Settings) -> float:
+    """Mean over some images."""
     return mean(psnr(method(blurred, *settings), sharp) for _, blurred, sharp in some)
 
 

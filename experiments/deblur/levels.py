@@ -3,7 +3,7 @@
     python -m experiments.deblur.levels data/motion_blur outputs/evaluate/deblur_long
 
 Named are the benchmark and the folders of evaluations, of networks or of anything else that wrote a results.csv. Each
-gain is over the input of that picture, which is scored here. A sequence of GoPro is shown like a level. A picture is
+gain is over the input of that image, which is scored here. A sequence of GoPro is shown like a level. A image is
 harmed where its gain is below -0.05 dB. Protocol deblur_rgb.
 """
 
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def inputs(benchmark: Path) -> dict[str, float]:
-    """PSNR of the blurred pictures as they are, by `<level>/<photo>`, first the level that is blurred least."""
+    """PSNR of the blurred images as they are, by `<level>/<photo>`, first the level that is blurred least."""
     found: dict[str, dict[str, float]] = {}
     for file in sorted(benchmark.glob("test/*/blur/*.png")):
         level = file.parent.parent

@@ -25,8 +25,8 @@ def charbonnier(pred: Tensor, gt: Tensor, *, epsilon: float = 1e-3) -> Tensor:
 def log_mse(pred: Tensor, gt: Tensor, *, epsilon: float = 3e-5) -> Tensor:
     """Mean over the images of log(mean squared error + epsilon), the PSNR up to a factor.
 
-    Chen et al., HINet, CVPRW 2021, section 4.1 train on the PSNR. A decibel counts the same in a nearly sharp image as in
-    a strongly blurred one; ``epsilon``, 45 dB, bounds the gradients of images that are all but right.
+    Chen et al., HINet, CVPRW 2021, train on the PSNR. A decibel counts the same in a nearly sharp image as in a
+    strongly blurred one; ``epsilon``, 45 dB, bounds the gradients of images that are all but right.
     """
     return ((pred - gt).square().mean((1, 2, 3)) + epsilon).log().mean()
 

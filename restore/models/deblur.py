@@ -17,7 +17,12 @@ from restore.networks.attention_unet import Attention, AttentionUNet
 Loss = Literal["mse_gradient", "charbonnier", "l1", "log_mse"]
 Schedule = Literal["polynomial", "cosine"]
 
-LOSSES = {"mse_gradient": pixel.mse_gradient, "charbonnier": pixel.charbonnier, "l1": pixel.l1, "log_mse": pixel.log_mse}
+LOSSES = {
+    "mse_gradient": pixel.mse_gradient,
+    "charbonnier": pixel.charbonnier,
+    "l1": pixel.l1,
+    "log_mse": pixel.log_mse,
+}
 
 
 class Deblur(RestorationModel):

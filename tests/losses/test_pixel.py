@@ -1,15 +1,16 @@
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from restore.losses.pixel import charbonnier, frequency_l1, l1, mse_gradient
+from restore.losses.pixel import charbonnier, frequency_l1, l1, log_mse, mse_gradient
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-LOSSES: list[Loss] = [l1, frequency_l1, charbonnier, mse_gradient]
+LOSSES: list[Loss] = [l1, frequency_l1, charbonnier, log_mse, mse_gradient]
 HOMOGENEOUS: dict[Loss, int] = {l1: 1, frequency_l1: 1, mse_gradient: 2}  # of which degree in the error
-LEAST: dict[Loss, float] = {charbonnier: 1e-3}
+LEAST: dict[Loss, float] = {charbonnier: 1e-3, log_mse: math.log(3e-5)}
 
 
 def pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,3 +107,13 @@ def test_frequency_l1_is_computed_in_full_precision() -> None:
     pred, gt = pair(1, 3, 8, 8)
     value = frequency_l1(pred.bfloat16(), gt.bfloat16())
     assert value.dtype == torch.float32
+
+
+def test_log_mse_counts_a_decibel_the_same_in_every_image() -> None:
+    pred, gt = pair(2, 3, 32, 32)
+    weak, strong = pred.clone(), pred.clone()
+    weak[0] = gt[0] + 0.5 * (pred[0] - gt[0])  # 6 dB better
+    strong[1] = gt[1] + 0.5 * (pred[1] - gt[1])
+    before = float(log_mse(pred, gt))
+    gains = [before - float(log_mse(each, gt)) for each in (weak, strong)]
+    assert gains == pytest.approx([math.log(4) / 2] * 2, rel=1e-3)

@@ -129,7 +129,7 @@ def test_bad_network_settings_are_named() -> None:
         tiny(width=0)
 
 
-@pytest.mark.parametrize("name", ["mse_gradient", "charbonnier", "l1"])
+@pytest.mark.parametrize("name", ["mse_gradient", "charbonnier", "l1", "log_mse"])
 def test_the_loss_is_the_named_one_and_the_frequency_term_comes_on_top(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
