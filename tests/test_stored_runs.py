@@ -37,8 +37,10 @@ def test_a_stored_run_is_resumed_and_its_checkpoint_opened(cli: Cli, tmp_path: P
     if method == "zero_shot":
         (tmp_path / "outputs" / method / "photo.png").rename(tmp_path / "photo.png")
     overrides = yaml.safe_load((run / "overrides.yaml").read_text())
-    if method == "translation":
-        overrides.append("checkpoint.keep=best")  # the default, when this run began
+    overrides += {
+        "deblur": ["model.squeeze=16"],  # the presets' value when this run began
+        "translation": ["checkpoint.keep=best"],  # the default
+    }.get(method, [])
     outcome = cli("fit", *overrides)
     assert outcome.status == 0, outcome.err
     assert "resumed at step" in outcome.out + outcome.err
