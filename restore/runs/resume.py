@@ -123,6 +123,8 @@ def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
 
 def _with_defaults(old: Any, new: Any) -> Any:
     """An old configuration; a setting of ``new`` that came after it was written had its constructor's default."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [_with_defaults(*pair) for pair in zip(old, new, strict=True)]
     if not isinstance(old, dict) or not isinstance(new, dict):
         return old
     target, later = new.get("_target_"), new.keys() - old.keys()
