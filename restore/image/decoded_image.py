@@ -11,6 +11,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from restore.image.file_parts import PngChunk, Resolution
 from restore.image.metadata import Description
 
 _AT_ONCE = 2**22  # values rounded in one step
@@ -25,12 +26,16 @@ class DecodedImage:
         alpha: same dtype, (1, H, W), or None when the file has no transparency.
         icc: the embedded colour profile, or None.
         description: metadata, where :func:`restore.image.reading.read` was asked for it; written with the pixels.
+        colours: what a PNG says about the meaning of its levels beside a profile (gAMA, cHRM, cICP ...).
+        dpi: resolution in dots per inch, along x and y, or None.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     icc: bytes | None = None
     description: Description = field(default_factory=Description)
+    colours: tuple[PngChunk, ...] = ()
+    dpi: Resolution | None = None
 
     @classmethod
     def of(cls, rgb: Tensor) -> "DecodedImage":

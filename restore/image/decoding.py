@@ -1,22 +1,66 @@
-"""The decoders of 8- and 16-bit image files: bytes to (H, W, C), as stored, and the colour profile."""
+"""Image files through Pillow, and 16-bit PNGs: to (H, W, C), as stored, with what else the file says."""
 
 import io
 import logging
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.ExifTags import IFD, Base
 
-from restore.image.formats import TIFF_HEADS
+from restore.image import jpeg_segments, metadata, tiff_directories
+from restore.image.file_parts import FileParts, PngChunk, Resolution, resolution
+from restore.image.formats import DECODER_ERRORS, PILLOW_NAMES
+from restore.image.metadata import Description
 
 log = logging.getLogger(__name__)
 
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W, C)
+_T = TypeVar("_T")
+
+_EXIF_HEAD = b"Exif\0\0"
+_FOREIGN_EXIF = "Raw profile type exif"  # text of a PNG, in hexadecimal after three lines
+_PER_INCH = {2: 1.0, 3: 2.54}  # unit -> dots per inch of one dot per unit
+_ADOBE_RGB, _INTEROPERABILITY_INDEX, _OPTION_FILE = 2, 1, "R03"
 
 
 class UnsupportedKind(ValueError):
     """An undamaged file of a kind that is not supported; the message lacks the path."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file.
+
+    Attributes:
+        pixels: uint8 or uint16, (H, W, 1 to 4), transparency last. icc: the colour profile.
+        orientation: as of EXIF, 1 to 8. dpi, colours, description: as of ``DecodedImage``.
+        frames: images in the file, of which this is the first.
+        extra: samples of each pixel that were left out. adobe_rgb: EXIF alone says so.
+    """
+
+    pixels: Pixels
+    icc: bytes | None = None
+    orientation: int = 1
+    dpi: Resolution | None = None
+    colours: tuple[PngChunk, ...] = ()
+    description: Description = field(default_factory=Description)
+    frames: int = 1
+    extra: int = 0
+    adobe_rgb: bool = False
+
+    def losses(self) -> list[str]:
+        """What of a sound file is not in the pixels, in words."""
+        lost = [f"holds {self.frames} frames, the first one is taken"] if self.frames > 1 else []
+        if self.extra:
+            lost.append(f"holds {self.extra} more samples a pixel that the file does not call transparency: left out")
+        if self.adobe_rgb and self.icc is None:
+            lost.append("its EXIF says Adobe RGB, but no profile is embedded; the result will be taken for sRGB")
+        return lost
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -26,9 +70,89 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
         raise UnsupportedKind(f"{width}x{height} px is above the limit of {max_pixels} px; shrink or split it")
 
 
-def decode_8bit(file: Image.Image) -> tuple[Pixels, bytes | None]:
-    """Pixels and profile of an opened 8-bit file; palettes and CMYK become RGB."""
-    icc: bytes | None = file.info.get("icc_profile") or None
+def decode(parts: FileParts, max_pixels: int, *, keep: bool) -> Decoded:
+    """Decode a file.
+
+    Args:
+        parts: walked; takes what else is found damaged. keep: read metadata, too.
+
+    Raises:
+        UnsupportedKind: above ``max_pixels``, or of another kind of pixels. Beside that whatever Pillow raises.
+    """
+    try:
+        return _with_pillow(parts, max_pixels, keep)
+    except UnidentifiedImageError:
+        raise
+    except OSError:
+        whole = jpeg_segments.completed(parts.data) if parts.data.startswith(jpeg_segments.START) else None
+        if whole is None:
+            raise
+        parts.in_part.append("its end marker is missing")
+        return _with_pillow(replace(parts, data=whole), max_pixels, keep)
+
+
+def undamaged(parts: FileParts, read: Callable[[], _T], otherwise: _T) -> _T:
+    """Metadata, or ``otherwise`` where it is damaged, because the image can be read all the same."""
+    try:
+        return read()
+    except (*DECODER_ERRORS, AttributeError) as error:
+        parts.left_out.append(str(error) or type(error).__name__)
+        return otherwise
+
+
+def _with_pillow(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
+    with Image.open(io.BytesIO(parts.data), formats=PILLOW_NAMES) as file:
+        check_size(file.size, max_pixels)
+        frames = max(parts.frames, getattr(file, "n_frames", 1) if file.format == "WEBP" else 1)
+        is_16bit = _is_16bit_png(parts.data)
+        if not is_16bit:
+            file.load()  # rotates a TIFF upright, and then its orientation says so
+        if file.format != "TIFF":
+            _limit_exif(file, parts)
+        orientation = undamaged(parts, lambda: file.getexif().get(Base.Orientation, 1), 1)
+        dpi = parts.dpi or undamaged(parts, lambda: _resolution(file), None)
+        adobe_rgb = undamaged(parts, lambda: _says_adobe_rgb(file), False)
+        description = undamaged(parts, lambda: metadata.of_file(file), Description()) if keep else Description()
+        pixels, icc = (_decode_16bit_png(parts.data), parts.icc) if is_16bit else _decode_8bit(file, parts.icc)
+        return Decoded(pixels, icc, orientation, dpi, parts.colours, description, frames, 0, adobe_rgb)
+
+
+def _limit_exif(file: Image.Image, parts: FileParts) -> None:
+    """Give Pillow only the EXIF that fits into its own bytes."""
+    exif = parts.exif or file.info.get("exif")
+    with suppress(ValueError):  # what is no EXIF at all, Pillow refuses itself
+        if exif is None and _FOREIGN_EXIF in file.info:
+            exif = bytes.fromhex("".join(str(file.info[_FOREIGN_EXIF]).split("\n")[3:]))
+        if exif is not None:
+            file.info["exif"] = exif
+            found = tiff_directories.walk(exif.removeprefix(_EXIF_HEAD))
+            file.info["exif"] = _EXIF_HEAD + found.data
+            parts.in_part.extend(found.damage)
+
+
+def _resolution(file: Image.Image) -> Resolution | None:
+    """Of the header, else of EXIF."""
+    told = resolution(file.info.get("dpi"))
+    exif = file.getexif()
+    if told is None and exif.get(Base.ResolutionUnit, 2) in _PER_INCH:
+        unit = _PER_INCH[exif.get(Base.ResolutionUnit, 2)]
+        sides = [exif.get(Base.XResolution), exif.get(Base.YResolution)]
+        return None if None in sides else resolution([float(side) * unit for side in sides if side is not None])
+    return told
+
+
+def _says_adobe_rgb(file: Image.Image) -> bool:
+    """As cameras do, whose file then has no profile (DCF 2.0, 3.3.5)."""
+    exif = file.getexif()
+    inside = exif.get_ifd(IFD.Exif)
+    if inside.get(Base.ColorSpace) == _ADOBE_RGB:
+        return True
+    return IFD.Interop in inside and exif.get_ifd(IFD.Interop).get(_INTEROPERABILITY_INDEX) == _OPTION_FILE
+
+
+def _decode_8bit(file: Image.Image, icc: bytes | None) -> tuple[Pixels, bytes | None]:
+    """Pixels and profile of a loaded 8-bit file; palettes and CMYK become RGB, CMYK by its profile."""
+    icc = icc or file.info.get("icc_profile") or None
     converted: Image.Image = file
     if file.mode == "CMYK":
         converted, icc = _from_cmyk(file, icc), None
@@ -47,69 +171,22 @@ def decode_8bit(file: Image.Image) -> tuple[Pixels, bytes | None]:
 def _from_cmyk(file: Image.Image, icc: bytes | None) -> Image.Image:
     if icc is None:
         return file.convert("RGB")
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         converted = ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except ImageCms.PyCMSError as error:
+    except (ImageCms.PyCMSError, OSError) as error:  # OSError: it is no profile
         log.warning("the colour profile of a CMYK image does not fit it and is ignored (%s)", error)
         converted = None
     return converted or file.convert("RGB")
 
 
-def is_16bit_png(data: bytes) -> bool:
+def _is_16bit_png(data: bytes) -> bool:
     """Whether a file's bytes are a PNG of 16 bit."""
     return data[:4] == b"\x89PNG" and data[24:25] == b"\x10"  # the header's bit depth
 
 
-def decode_16bit_png(file: Image.Image, data: bytes) -> tuple[Pixels, bytes | None]:
-    """Pixels and profile of a 16-bit PNG.
-
-    Args:
-        file: opened, for its profile. data: all its bytes.
-    """
+def _decode_16bit_png(data: bytes) -> Pixels:
     import imagecodecs  # Pillow truncates 16-bit colour to 8 bit
 
     pixels = np.asarray(imagecodecs.png_decode(data), dtype=np.uint16)
-    return pixels if pixels.ndim == 3 else pixels[..., None], file.info.get("icc_profile") or None
-
-
-def is_16bit_tiff(data: bytes) -> bool:
-    """Whether a file's bytes are a TIFF of 16 bit."""
-    if data[:4] not in TIFF_HEADS:
-        return False
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages.first
-        return bool(page.dtype == np.uint16 and page.bitspersample == 16)
-
-
-def decode_16bit_tiff(data: bytes, max_pixels: int) -> tuple[Pixels, bytes | None, int]:
-    """Pixels, profile and EXIF orientation (1..8) of a 16-bit TIFF's bytes.
-
-    Raises:
-        UnsupportedKind: above ``max_pixels``, or neither grey nor RGB.
-    """
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages.first
-        check_size((page.imagewidth, page.imagelength), max_pixels)
-        if page.photometric not in (0, 1, 2):
-            raise UnsupportedKind(f"16-bit TIFF of kind {page.photometric!r}; save it as RGB or grey")
-        pixels = np.array(page.asarray(), dtype=np.uint16)
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        elif page.planarconfig == 2:
-            pixels = np.moveaxis(pixels, 0, -1)
-        colours = 3 if page.photometric == 2 else 1
-        expected = (page.imagelength, page.imagewidth, colours)
-        if pixels.shape not in (expected, (*expected[:2], colours + 1)):
-            raise UnsupportedKind(
-                f"16-bit TIFF of shape {pixels.shape}, expected {expected} or one channel more for transparency"
-            )
-        if page.photometric == 0:  # white is zero
-            pixels[..., 0] = 65535 - pixels[..., 0]
-        tags = page.tags
-        icc = tags["InterColorProfile"].value if "InterColorProfile" in tags else None
-        return pixels, icc, tags["Orientation"].value if "Orientation" in tags else 1
+    return pixels if pixels.ndim == 3 else pixels[..., None]

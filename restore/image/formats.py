@@ -4,9 +4,33 @@ import struct
 import zlib
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats that are written with 16 bit
 PILLOW_NAMES = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # the only readers that are tried
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes
 MAX_PIXELS = 150_000_000  # a file with more is refused before it is decoded (a "decompression bomb")
+
+# the first bytes of what people take for one of these, or of the next best, and its name
+OTHER_FORMATS = (
+    (0, b"GIF8", "GIF"),
+    (4, b"ftypheic", "HEIC"),
+    (4, b"ftypheix", "HEIC"),
+    (4, b"ftypmif1", "HEIF"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftyp", "video or another ISO media file"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (0, b"8BPS", "Photoshop file"),
+    (0, b"%PDF", "PDF"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+    (0, b"#?RADIANCE", "Radiance HDR"),
+    (0, b"<svg", "SVG"),
+    (0, b"<?xml", "XML or SVG"),
+    (0, b"<!DOCTYPE html", "web page"),
+    (0, b"<html", "web page"),
+    (0, b"PK\x03\x04", "zip archive"),
+    (0, b"version https://git-lfs", "pointer of Git LFS; run `git lfs pull`"),
+)
 
 LONGEST_SIDE = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # px, of libwebp and libjpeg
 JPEG_SEGMENT = 65533  # bytes of EXIF, XMP or IPTC in a JPEG file, at most
@@ -26,3 +50,8 @@ DECODER_ERRORS = (
     struct.error,
     zlib.error,
 )
+
+
+def other_format(data: bytes) -> str | None:
+    """The name of a format that is not read, from its first bytes; None where they say nothing."""
+    return next((name for at, start, name in OTHER_FORMATS if data[at : at + len(start)] == start), None)

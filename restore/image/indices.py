@@ -1,5 +1,6 @@
 """Label maps: the values stored in an image file, palette indices or grey levels."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from restore.image import containers
 from restore.image.decoding import Pixels
 from restore.image.formats import DECODER_ERRORS, PILLOW_NAMES
 
@@ -39,7 +41,8 @@ def _read_indices(path: Path) -> tuple[str, str | None, Pixels]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with Image.open(path, formats=PILLOW_NAMES) as file:
+        data = containers.walk(path.read_bytes(), keep=False).data
+        with Image.open(io.BytesIO(data), formats=PILLOW_NAMES) as file:
             return file.mode, file.format, np.array(file, dtype=np.uint8)
     except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: damaged or unknown label map ({error})") from error

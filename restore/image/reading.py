@@ -1,31 +1,31 @@
 """Image files to tensors: a photo is rotated upright, and its transparency split off.
 
-Its colour profile, greyness and bit depth are kept, and its metadata on request.
+Its colour profile, resolution, greyness and bit depth are kept, and its metadata on request. Damage beside the pixels
+costs what is damaged, and one warning.
 """
 
-import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from restore.image import decoding, metadata
+from restore.image import containers, decoding, metadata, tiff_decoding
 from restore.image.decoded_image import DecodedImage
-from restore.image.decoding import Pixels, UnsupportedKind
-from restore.image.formats import DECODER_ERRORS, MAX_PIXELS, PILLOW_NAMES, TIFF_HEADS
+from restore.image.decoding import Decoded, Pixels, UnsupportedKind
+from restore.image.file_parts import FileParts
+from restore.image.formats import DECODER_ERRORS, MAX_PIXELS, TIFF_HEADS, other_format
 from restore.image.metadata import Description, Metadata
 
 log = logging.getLogger(__name__)
 
-_ORIENTATION_TAG = 0x0112
-_T = TypeVar("_T")
+_TURNED = (5, 6, 7, 8)  # orientations that exchange height and width
 
 
 def read(
@@ -33,7 +33,9 @@ def read(
 ) -> DecodedImage:
     """Read a PNG, JPEG, TIFF, WebP or BMP file, rotated upright by its EXIF orientation.
 
-    Palette and CMYK files become RGB; the first frame of an animation is taken, with a warning.
+    Palette and CMYK files become RGB, floating-point levels 16 bit; colours that a TIFF has multiplied by its
+    transparency are divided by it. The first frame of several is taken, and samples that are neither colour nor
+    transparency are left out, with a warning.
 
     Args:
         metadata: ``keep`` reads EXIF, XMP, IPTC and texts as well, see :mod:`restore.image.metadata`.
@@ -46,21 +48,27 @@ def read(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    damage: list[str] = []
+    content = path.read_bytes() if data is None else data
     try:
         with _collected_warnings() as messages:
-            content = path.read_bytes() if data is None else data
-            image = _decode(content, path, max_pixels, metadata, damage)
+            parts = containers.walk(content, keep=metadata == "keep")
+            decoded = _decode(parts, max_pixels, metadata == "keep")
     except UnsupportedKind as error:
         raise ValueError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: {error}; shrink or split the image first") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP image") from error
+        raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP image{_kind_instead(content)}") from error
     except DECODER_ERRORS as error:
         raise ValueError(f"{path}: damaged or truncated image ({error})") from error
-    _warn(path, damage, messages)
-    return image
+    _warn(path, parts.left_out, [*messages, *parts.in_part])
+    for loss in decoded.losses():
+        log.warning("%s: %s", path, loss)
+    planes = torch.from_numpy(np.ascontiguousarray(_upright(decoded.pixels, decoded.orientation).transpose(2, 0, 1)))
+    has_alpha = planes.shape[0] in (2, 4)
+    colours, alpha = (planes[:-1], planes[-1:]) if has_alpha else (planes, None)
+    dpi = decoded.dpi[::-1] if decoded.dpi and decoded.orientation in _TURNED else decoded.dpi
+    return DecodedImage(colours, alpha, decoded.icc, decoded.description, decoded.colours, dpi)
 
 
 def read_rgb8(path: str | Path) -> Tensor:
@@ -68,37 +76,21 @@ def read_rgb8(path: str | Path) -> Tensor:
     return read(path).rgb8()
 
 
-def _decode(data: bytes, path: Path, max_pixels: int, kept: Metadata, damage: list[str]) -> DecodedImage:
-    is_tiff, description = data[:4] in TIFF_HEADS, Description()
-    if kept == "keep" and is_tiff:
-        description = _undamaged(damage, lambda: metadata.of_tiff(data), description)
-    if decoding.is_16bit_tiff(data):  # Pillow opens only some of them
-        pixels, icc, orientation = decoding.decode_16bit_tiff(data, max_pixels)
-    else:
-        with Image.open(io.BytesIO(data), formats=PILLOW_NAMES) as file:
-            decoding.check_size(file.size, max_pixels)
-            frames = getattr(file, "n_frames", 1)
-            if frames > 1 and file.format != "MPO":  # an MPO's other frames are previews
-                log.warning("%s: holds %d frames, the first one is taken", path, frames)
-            is_16bit = decoding.is_16bit_png(data)
-            if not is_16bit:
-                file.load()  # rotates a TIFF upright, and then its orientation says so
-            orientation = _undamaged(damage, lambda: file.getexif().get(_ORIENTATION_TAG, 1), 1)
-            if kept == "keep" and not is_tiff:
-                description = _undamaged(damage, lambda: metadata.of_file(file), description)
-            pixels, icc = decoding.decode_16bit_png(file, data) if is_16bit else decoding.decode_8bit(file)
-    planes = torch.from_numpy(np.ascontiguousarray(_upright(pixels, orientation).transpose(2, 0, 1)))
-    has_alpha = planes.shape[0] in (2, 4)
-    return DecodedImage(planes[:-1] if has_alpha else planes, planes[-1:] if has_alpha else None, icc, description)
-
-
-def _undamaged(damage: list[str], read: Callable[[], _T], otherwise: _T) -> _T:
-    """Metadata, or ``otherwise`` where it is damaged, because the image can be read all the same."""
-    try:
-        return read()
-    except (*DECODER_ERRORS, AttributeError) as error:
-        damage.append(str(error) or type(error).__name__)
-        return otherwise
+def _decode(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
+    """Decode by the first reader that knows the kind."""
+    if parts.data[:4] not in TIFF_HEADS:
+        return decoding.decode(parts, max_pixels, keep=keep)
+    description = Description()
+    if keep:
+        description = decoding.undamaged(parts, lambda: metadata.of_tiff(parts.data), description)
+    decoded = tiff_decoding.decode(parts.data, max_pixels)
+    if decoded is None:
+        try:
+            decoded = decoding.decode(parts, max_pixels, keep=False)
+        except UnidentifiedImageError as error:
+            kind = tiff_decoding.describe(parts.data)
+            raise UnsupportedKind(f"TIFF of {kind}; save it as 8 or 16 bit RGB or grey") from error
+    return replace(decoded, description=description, frames=parts.frames)
 
 
 @contextmanager
@@ -122,17 +114,22 @@ def _collected_warnings() -> Iterator[list[str]]:
         library.removeFilter(keep)
 
 
-def _warn(path: Path, damage: list[str], messages: list[str]) -> None:
+def _warn(path: Path, left_out: list[str], messages: list[str]) -> None:
     """One warning for a file, however many the libraries gave."""
-    if damage:
-        log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, damage[0])
+    if left_out:
+        log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, left_out[0])
     elif messages:
         log.warning("%s: damaged in part, and read as far as possible (%s)", path, " ".join(messages[0].split()))
 
 
+def _kind_instead(data: bytes) -> str:
+    name = other_format(data)
+    return "" if name is None else f", but a {name}; save it as one of these"
+
+
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation (1..8) to (H, W, C)."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _TURNED:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

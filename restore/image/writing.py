@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from restore.image import metadata
+from restore.image import metadata, png_chunks
 from restore.image.decoded_image import DecodedImage, quantise, to_float
 from restore.image.decoding import Pixels
-from restore.image.formats import IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXES, XMP_NAME
+from restore.image.file_parts import PngChunk
+from restore.image.formats import DEEP_SUFFIXES, IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXES, XMP_NAME
 from restore.image.metadata import Description
 from restore.io.errors import SettingError
 from restore.io.files import write_bytes
@@ -57,9 +58,25 @@ def write(path: str | Path, image: DecodedImage, *, quality: int | None = None) 
     """
     path = Path(path)
     data = _encode(path, image, quality)
-    for lost in image.description.left_out(path.suffix.lower()):
+    for lost in _left_out(path.suffix.lower(), image):
         log.warning("%s: %s cannot hold %s, which is left out", path, path.suffix[1:], lost)
+    if image.peak > 255 and path.suffix.lower() not in DEEP_SUFFIXES:
+        log.warning("%s: %s holds 8 bit, to which 16 bit is rounded; write .png or .tif", path, path.suffix[1:])
     write_bytes(path, data)
+
+
+def _left_out(suffix: str, image: DecodedImage) -> list[str]:
+    """Names of what a format cannot hold of an image that it holds."""
+    lost = image.description.left_out(suffix)
+    if suffix != ".png" and image.icc is None and not png_chunks.is_srgb(image.colours):
+        lost.append("the meaning of the levels that the PNG gives (" + ", ".join(_names(image.colours)) + ")")
+    if suffix == ".bmp" and image.icc is not None:
+        lost.append("the colour profile")
+    return lost
+
+
+def _names(colours: tuple[PngChunk, ...]) -> list[str]:
+    return [name.decode() for name, _ in colours]
 
 
 def _check_kind(path: Path, image: DecodedImage) -> None:
@@ -101,7 +118,7 @@ def _encode(path: Path, image: DecodedImage, quality: int | None) -> bytes:
     _check_kind(path, image)
     _check_sides(path, image, 1)
     suffix = path.suffix.lower()
-    if image.peak > 255 and suffix in (".png", ".tif", ".tiff"):
+    if image.peak > 255 and suffix in DEEP_SUFFIXES:
         return _encode_16bit(suffix, image)
     if image.peak > 255:
         alpha = None if image.alpha is None else to_float(image.alpha)
@@ -116,6 +133,11 @@ def _encode(path: Path, image: DecodedImage, quality: int | None) -> bytes:
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     if image.icc is not None and kind != "BMP":
         options["icc_profile"] = image.icc
+    if image.dpi is not None and kind != "WEBP":
+        options["dpi"] = image.dpi
+    if kind == "PNG":
+        for name, body in image.colours:
+            options["pnginfo"].add(name, body)
     Image.fromarray(_interleave(image)).save(buffer, kind, **options)
     return metadata.with_iptc(buffer.getvalue(), image.description.iptc) if kind == "JPEG" else buffer.getvalue()
 
@@ -127,8 +149,7 @@ def _encode_16bit(suffix: str, image: DecodedImage) -> bytes:
     pixels = _interleave(image)
     size = (pixels.shape[0], pixels.shape[1])
     if suffix == ".png":
-        profile = b"" if image.icc is None else b"ICC profile\0\0" + zlib.compress(image.icc)
-        chunks = (metadata.chunk(b"iCCP", profile) if profile else b"") + metadata.png_chunks(image.description, size)
+        chunks = _colour_chunks(image) + metadata.png_chunks(image.description, size)
         png, end_of_header = bytes(imagecodecs.png_encode(pixels, level=6)), 8 + 25
         return png[:end_of_header] + chunks + png[end_of_header:]  # chunks that the encoder cannot write
     buffer = io.BytesIO()
@@ -142,8 +163,20 @@ def _encode_16bit(suffix: str, image: DecodedImage) -> bytes:
         iccprofile=image.icc,
         metadata=None,
         byteorder="<",
+        resolution=image.dpi,
+        resolutionunit=None if image.dpi is None else "inch",
     )
     return metadata.with_tiff_tags(buffer.getvalue(), image.description, size)
+
+
+def _colour_chunks(image: DecodedImage) -> bytes:
+    """What a PNG says about its levels and its resolution, for an encoder that writes nothing of it."""
+    chunks = list(image.colours)
+    if image.icc is not None:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc)))
+    if image.dpi is not None:
+        chunks.append((b"pHYs", png_chunks.resolution_body(image.dpi)))
+    return b"".join(png_chunks.chunk(kind, body) for kind, body in chunks)
 
 
 def _interleave(image: DecodedImage) -> Pixels:

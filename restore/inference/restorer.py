@@ -16,6 +16,7 @@ from restore.data.labels import Labels
 from restore.image import reading
 from restore.image.decoded_image import DecodedImage, to_float
 from restore.image.metadata import Metadata
+from restore.image.transparency import carry_colours
 from restore.io.errors import SettingError
 from restore.networks.contract import InputKind
 from restore.ops import tiling
@@ -176,14 +177,14 @@ def restore_image(
     """Restore an image and keep its kind: greyness, bit depth, colour profile and transparency.
 
     A large image is never held as floats, where the restorer works in tiles. The transparency is enlarged
-    bicubically; it is a mask, and networks are trained on photos. What makes another kind of image, a photo of a
-    label map for example, gives 8 bits of colour.
+    bicubically; it is a mask, and networks are trained on photos. Invisible places take the colours around them. What
+    makes another kind of image, a photo of a label map for example, gives 8 bits of colour.
 
     Args:
         image: as :meth:`Restorer.read` gives it.
     """
     if not restorer.keeps_kind or restorer.labels is not None:
         return DecodedImage.of(restorer.restore(restorer.seen(image), progress=progress, cancel=cancel))
-    bands = restorer.bands(image.pixels, progress=progress, cancel=cancel)
+    bands = restorer.bands(carry_colours(image.pixels, image.alpha), progress=progress, cancel=cancel)
     alpha = None if image.alpha is None else resize(to_float(image.alpha), restorer.scale)
     return image.like(bands, alpha)

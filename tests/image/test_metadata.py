@@ -201,7 +201,8 @@ def test_texts_of_a_png_go_to_png_alone(bits: int, tmp_path: Path, caplog: pytes
     assert again.description == kept.description
     assert not caplog.messages
     writing.write(tmp_path / "c.jpg", again)
-    assert caplog.messages == [f"{tmp_path / 'c.jpg'}: jpg cannot hold a PNG's texts, which is left out"]
+    assert caplog.messages[:1] == [f"{tmp_path / 'c.jpg'}: jpg cannot hold a PNG's texts, which is left out"]
+    assert len(caplog.messages) == (1 if bits == 8 else 2)  # that 16 bit is rounded
 
 
 def test_strip_takes_nothing_and_says_nothing(cli: Cli, tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""What is done about colours under full transparency, which nobody sees and every filter takes in."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def carry_colours(pixels: Tensor, alpha: Tensor | None) -> Tensor:
+    """The same image with the colours of visible places carried on into invisible ones.
+
+    Programs leave black there, or anything; enlarged, that would be mixed into the edge of what is visible. The
+    colours come from an image pyramid whose means count visible pixels only ("pull-push": Gortler, Grzeszczuk,
+    Szeliski and Cohen, The Lumigraph, SIGGRAPH 1996, section 3.4).
+
+    Args:
+        pixels: uint8 or uint16, (C, H, W). alpha: the same, (1, H, W), or None.
+    """
+    if alpha is None:
+        return pixels
+    visible = alpha[0].to(torch.int32) > 0
+    if bool(visible.all()) or not bool(visible.any()):
+        return pixels
+    planes = []
+    for plane in pixels:
+        levels = _spread(plane.to(torch.float32)[None, None], visible.to(torch.float32)[None, None])[0, 0]
+        planes.append(levels.add_(0.5).to(torch.int32).to(pixels.dtype))  # visible ones are whole numbers, and stay
+    return torch.stack(planes)
+
+
+def _spread(values: Tensor, weights: Tensor) -> Tensor:
+    """Values where weights are 1, and around them what a coarser level says; both (1, 1, H, W)."""
+    if bool(weights.all()):
+        return values
+    share = F.avg_pool2d(weights, 2, ceil_mode=True)
+    means = F.avg_pool2d(values * weights, 2, ceil_mode=True) / share.clamp(min=1e-6)
+    coarse = _spread(means, (share > 0).to(torch.float32))
+    around = F.interpolate(coarse, size=values.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.where(weights > 0, values, around)
