@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from experiments.data_folder import data_folder
-from restore.checkpoints import model_card, reader
+from restore.checkpoints import locate, model_card, reader
 
 EMBEDDED = [
     {"name": "astronaut", "terms": "public domain", "attribution": "NASA, in scikit-image"},
@@ -49,7 +49,7 @@ def main() -> None:
     facts = model_card.rebuilding(stored["restore"]["method"], stored["restore"]["arguments"], "ema")
     facts |= {"training": training(given.run)}
     ensembles = (False,) if given.no_ensemble else (False, True)
-    path = model_card.SHIPPED / f"{given.name}.safetensors"
+    path = locate.SHIPPED / f"{given.name}.safetensors"
     model_card.write(path, facts, reader.network_weights(stored, "ema"))
     results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in ensembles]
     model_card.write_facts(path, facts | {"results": results})

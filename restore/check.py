@@ -23,6 +23,7 @@ from restore.distributed.signals import BUT_CTRL_C, handled
 from restore.io import files
 from restore.io.errors import SettingError
 from restore.runs.resume import resume_point
+from restore.training import preconditions
 
 
 def check(cfg: DictConfig) -> None:
@@ -98,6 +99,7 @@ def _refuse_as_fit_does(cfg: DictConfig, run_folder: Path) -> tuple[ProcessInfo,
     checkpoint = resume_point(run_folder, config, cfg.resume)
     count = processes_to_start(config["trainer"])
     check_processes(config, planned, count)
+    preconditions.refuse(cfg, config, is_resumed=checkpoint is not None)
     return planned if planned.world_size > 1 else ProcessInfo(0, count, count, "none"), checkpoint
 
 

@@ -8,7 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
 from restore.config.inference import inference_settings
+from restore.data.bounds import refuse_missing_folder
 from restore.distributed.signals import stopping
+from restore.inference import names
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
 from restore.runs import results
@@ -22,19 +24,20 @@ log = logging.getLogger(__name__)
 
 def evaluate(cfg: DictConfig) -> None:
     """Score every image of every benchmark and write the tables."""
+    settings, roots = inference_settings(cfg), _roots(cfg.benchmarks)
+    names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # these before torch is imported
     from restore.evaluation import kept_images, score_sets
     from restore.evaluation.benchmark_sets import open_benchmarks
     from restore.evaluation.translation_pairs import source_of
     from restore.inference.load import open_restorer
     from restore.metrics import protocols
 
-    settings = inference_settings(cfg)
     restorer = open_restorer(cfg.ckpt_path, **settings)
     protocol = protocols.protocol(restorer.protocol if cfg.protocol == "auto" else cfg.protocol)
     folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale:g}")
     if folder.is_file():
         raise SettingError("output", folder, "a folder, but it is a file")
-    roots, weights = _roots(cfg.benchmarks), (cfg.lpips_weights, cfg.inception_weights)
+    weights = (cfg.lpips_weights, cfg.inception_weights)
     perceptual = kept_images.open_perceptual(*weights, device=cfg.device, protocol=protocol)
     sets, fingerprints = open_benchmarks(roots, restorer.scale, protocol, lambda: source_of(cfg.data, restorer))
     baseline = protocol.baseline if cfg.baseline == "auto" else cfg.baseline
@@ -74,6 +77,8 @@ def _roots(given: Any) -> list[str]:
     if not is_list or not roots:
         shown = "empty" if is_list else roots
         raise SettingError("benchmarks", shown, "folders, for example benchmarks=[data/Set5,data/Set14]")
+    for root in roots:
+        refuse_missing_folder(root, "benchmarks")
     return list(roots)
 
 

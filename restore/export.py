@@ -1,6 +1,5 @@
 """``restore export``: a trained model as ONNX, as a program of torch.export, or as weights with a card."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from restore import __version__
+from restore.checkpoints.locate import locate, refuse_missing
 from restore.config.build import build
 from restore.config.command import command
-from restore.config.errors import UserError
+from restore.inference.export_formats import refuse_unavailable
+from restore.inference.names import restorer_name
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
 
@@ -26,8 +27,10 @@ log = logging.getLogger(__name__)
 
 def export(cfg: DictConfig) -> None:
     """Write the file, compare it with the network, and only then put it where it was asked for."""
+    refuse_unavailable(cfg.format)
+    refuse_missing(locate(cfg.ckpt_path), "ckpt_path")
+
     from restore.inference.exporters import contract, differences
-    from restore.inference.load import restorer_name
 
     kind = _format(cfg)
     path = Path(cfg.output or f"{restorer_name(cfg.ckpt_path)}{kind.suffix}")
@@ -51,18 +54,11 @@ def _format(cfg: DictConfig) -> "Format":
     from restore.inference.exporters import Onnx, Safetensors, TorchExport
 
     kinds = {"onnx": lambda: Onnx(cfg.opset), "torch_export": TorchExport, "safetensors": Safetensors}
-    if cfg.format not in kinds:
-        raise SettingError("format", cfg.format, ", ".join(kinds))
-    kind = kinds[cfg.format]()
-    missing = [name for name in kind.needs if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"format=onnx needs {', '.join(missing)}; in a checkout: pip install '.[export]'")
-    return kind
+    return kinds[cfg.format]()
 
 
 def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
     from restore.checkpoints.model_card import is_card
-    from restore.checkpoints.reader import locate
 
     if path.suffix != kind.suffix:
         raise SettingError("output", path, f"a name that ends in {kind.suffix}")
@@ -83,7 +79,7 @@ def _ours(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
     network = load_network(cfg.ckpt_path, cfg.weights)
     facts = model_card.rebuilding(stored["method"], stored["arguments"], cfg.weights) | _source(cfg.ckpt_path)
     facts |= {key: stored[key] for key in ("training", "results", "record") if stored.get(key)}
-    result = reader.locate(cfg.ckpt_path).resolve().parent.parent / "result.json"
+    result = locate(cfg.ckpt_path).resolve().parent.parent / "result.json"
     if Path(cfg.ckpt_path).name == "best.ckpt" and result.is_file():  # scores of exactly these weights
         facts["results"] = json.loads(result.read_text(encoding="utf-8"))
     return network, facts
@@ -109,7 +105,7 @@ def _bare(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
 
 
 def _source(ckpt_path: str) -> dict[str, Any]:
-    from restore.checkpoints.reader import locate, sha256
+    from restore.checkpoints.reader import sha256
 
     return {"source": {"file": locate(ckpt_path).name, "sha256": sha256(ckpt_path)}}
 

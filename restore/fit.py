@@ -20,7 +20,7 @@ from restore.io.errors import SettingError
 from restore.runs import damage
 from restore.runs import folder as run_folder
 from restore.runs.resume import resume_point
-from restore.training import launcher, outcome, sweep
+from restore.training import launcher, outcome, preconditions, sweep
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dic
         return result
     count = processes_to_start(config["trainer"])
     check_processes(config, process, count)
+    preconditions.refuse(cfg, config, is_resumed=checkpoint is not None)
     overrides = list(HydraConfig.get().overrides.task)
     # a point of a sweep trains in a process of its own, so that the sweep survives its end
     if process.world_size == 1 and (count > 1 or _is_point()):

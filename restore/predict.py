@@ -11,7 +11,7 @@ from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference import inference_settings
 from restore.distributed.signals import stopping
-from restore.inference.output_paths import plan
+from restore.inference import names, output_paths
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
 
@@ -20,14 +20,16 @@ log = logging.getLogger(__name__)
 
 def predict(cfg: DictConfig) -> None:
     """Restore every image; bad files are reported and the others continue."""
+    settings = inference_settings(cfg)
+    _refuse_before_torch(cfg)
+
     from restore.inference.batch import FileRestorer, Record, restore_files
     from restore.inference.load import open_restorer
 
     # opened before any process starts, so that bad settings are named once
-    settings = inference_settings(cfg)
     restorer = open_restorer(cfg.ckpt_path, **settings)
-    tasks = plan(cfg.input, cfg.output, restorer.scale, format_=cfg.format)
-    _refuse_settings(cfg, [target for _, target in tasks])
+    tasks = output_paths.plan(cfg.input, cfg.output, restorer.scale, format_=cfg.format)
+    _refuse_quality(cfg, [target for _, target in tasks])
     refuse_unwritable(tasks[0][1].parent)
     many = Path(cfg.input).is_dir() or len(tasks) > 1
     with stopping() as signalled:
@@ -48,13 +50,19 @@ def predict(cfg: DictConfig) -> None:
         raise UserError(f"input: {len(failed)} of {len(tasks)} images could not be restored:\n  {listed}")
 
 
-def _refuse_settings(cfg: DictConfig, targets: Sequence[Path]) -> None:
+def _refuse_before_torch(cfg: DictConfig) -> None:
+    """What needs only settings and names of files."""
+    names.refuse_unknown(cfg.ckpt_path, cfg.scale)
+    output_paths.refuse_no_input(cfg.input)
     if cfg.metadata not in ("strip", "keep"):
         raise SettingError("metadata", cfg.metadata, "strip or keep")
+    if cfg.quality is not None and not 1 <= cfg.quality <= 100:
+        raise SettingError("quality", cfg.quality, "1 to 100, or null")
+
+
+def _refuse_quality(cfg: DictConfig, targets: Sequence[Path]) -> None:
     if cfg.quality is None:
         return
-    if not 1 <= cfg.quality <= 100:
-        raise SettingError("quality", cfg.quality, "1 to 100, or null")
     exact = next((target for target in targets if target.suffix.lower() not in (".jpg", ".jpeg", ".webp")), None)
     if exact is not None:
         raise SettingError(
@@ -75,7 +83,7 @@ def _dependencies(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-main = command(predict, "predict")
+main = command(predict, "predict", plain_word="input")
 
 if __name__ == "__main__":
     main()

@@ -32,7 +32,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from restore.__main__ import COMMANDS
-from restore.checkpoints import model_card
+from restore.checkpoints import locate
 from restore.config import schemas
 from restore.config.command import conf_dir
 from restore.config.errors import sentence
@@ -164,8 +164,8 @@ def studied(world: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     Weights that they give away go to a folder of this test's.
     """
     docs_world.study_scripts(world / "experiments", SMALLER_SCRIPTS)
-    shutil.copytree(model_card.SHIPPED, world / "weights")
-    monkeypatch.setattr(model_card, "SHIPPED", world / "weights")
+    shutil.copytree(locate.SHIPPED, world / "weights")
+    monkeypatch.setattr(locate, "SHIPPED", world / "weights")
     monkeypatch.syspath_prepend(world)
     known = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "experiments"}
     start = subprocess.run

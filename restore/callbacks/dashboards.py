@@ -3,29 +3,19 @@
 Weights & Biases and TensorBoard are reached through Lightning's logger objects alone; other loggers get nothing here.
 """
 
-import importlib
-import netrc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from restore.callbacks.logger_requirements import CLOUD
 from restore.checkpoints.file_names import BEST, LAST
-from restore.io.errors import SettingError
 from restore.io.files import read_mapping
 from restore.io.tables import markdown_rows
-
-CLOUD = "https://api.wandb.ai"
-# by logger: what it imports when it first writes, and the remedy when that fails
-PACKAGES = {
-    "WandbLogger": {"wandb": "install it again: pip install wandb"},
-    "TensorBoardLogger": {"torch.utils.tensorboard": "in a checkout: pip install '.[tensorboard]'"},
-}
 
 
 class Dashboard(Callback):
@@ -61,43 +51,6 @@ class Dashboard(Callback):
                     logger.experiment.log_artifact(str(file), name=f"{file.stem}-{logger.version}", type="model")
 
 
-def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
-    """Refuse before any work what a logger would refuse later, with a prompt or a traceback.
-
-    Args:
-        loggers: the configuration of each, by its key.
-        artifacts: whether to upload checkpoints as artifacts.
-
-    Raises:
-        SettingError: a package or the key is missing, or no logger takes artifacts.
-    """
-    kinds = {key: str(node.get("_target_", "")).rpartition(".")[2] for key, node in loggers.items()}
-    for key, kind in kinds.items():
-        for package, remedy in PACKAGES.get(kind, {}).items():
-            _refuse_missing(f"logger.{key}", package, remedy)
-    own = [loggers[key] for key, kind in kinds.items() if kind == "WandbLogger"]
-    if artifacts and not own:
-        reason = "false, because no logger takes checkpoints"
-        raise SettingError("checkpoint.artifacts", "true", reason, "set logger=wandb, or checkpoint.artifacts=false")
-    is_offline = os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
-    if not is_offline and not all(node.get("offline") for node in own) and not _has_key():
-        raise SettingError(
-            "logger.wandb",
-            "online",
-            "a key for its server",
-            "run `wandb login`, export WANDB_API_KEY, or set logger.wandb.offline=true, which needs none",
-        )
-
-
-def _refuse_missing(setting: str, package: str, remedy: str) -> None:
-    """Try by importing it, because a package that is half installed can be found, but not imported."""
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        expected = f"the package {package.split('.')[-1]} to be installed ({error})"
-        raise SettingError(setting, "set", expected, f"{remedy}, or set logger=csv") from error
-
-
 def connect(loggers: Sequence[Logger]) -> None:
     """Begin the run at Weights & Biases, which waits up to ``settings.init_timeout`` seconds for its server.
 
@@ -126,20 +79,6 @@ class _OneSentence:
                 "logger.wandb.settings.init_timeout, or set logger.wandb.offline=true and send the run later with "
                 "`wandb sync`"
             ) from error
-
-
-def _has_key() -> bool:
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", CLOUD)).hostname or ""
-    given = os.environ.get("NETRC")
-    for file in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
-        try:
-            if netrc.netrc(str(file)).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):  # missing or not readable: Weights & Biases finds no key either
-            continue
-    return False
 
 
 def show_image(loggers: Sequence[Logger], key: str, file: Path, pixels: Tensor, caption: str, step: int) -> None:

@@ -19,12 +19,6 @@ from restore.io.errors import SettingError
 from restore.io.files import write_bytes, write_text
 
 FORMAT = 1  # of checkpoints and cards; raised when an older one can no longer be read as it stands
-SHIPPED = Path(__file__).parent.parent / "weights"
-
-
-def shipped() -> dict[str, Path]:
-    """Name -> file of the weights that come with the package."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
 class NotOurs(SettingError):

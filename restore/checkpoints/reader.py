@@ -11,6 +11,7 @@ from torch import Tensor
 
 from restore.checkpoints import model_card
 from restore.checkpoints.checksum import is_sound
+from restore.checkpoints.locate import locate, refuse_missing
 from restore.checkpoints.model_card import FORMAT, NotOurs
 from restore.io.errors import SettingError
 
@@ -30,11 +31,6 @@ LOADING_ERRORS = (
 _NESTS = ("params_ema", "params", "state_dict", "model")  # in which other projects' tensors lie, the best first
 
 
-def locate(path: str | Path) -> Path:
-    """The file meant: one that comes with the package, by its name, or any by its path."""
-    return model_card.shipped().get(str(path), Path(path))
-
-
 def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
     """Read a checkpoint of ours, or weights with a card.
 
@@ -51,7 +47,7 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
         SettingError: damaged, or in a later format than this version knows.
     """
     path = locate(path)
-    _refuse_missing(path, setting)
+    refuse_missing(path, setting)
     is_card = path.suffix == ".safetensors"
     checkpoint = model_card.read(path, setting=setting) if is_card else content(path, setting=setting)
     facts = checkpoint.get("restore") if isinstance(checkpoint, dict) else None
@@ -69,18 +65,6 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
     return dict(checkpoint)
 
 
-def _refuse_missing(path: Path, setting: str) -> None:
-    best = path / "checkpoints" / "best.ckpt"
-    if best.is_file():
-        raise FileNotFoundError(f"{setting}: {path} is a run's folder, expected a checkpoint; set {setting}={best}")
-    if not path.is_file():
-        names = "".join(f", or {name}" for name in model_card.shipped())
-        raise FileNotFoundError(
-            f"{setting}: {path} is not a file, expected a checkpoint, "
-            f"for example outputs/<name>/<run_id>/checkpoints/best.ckpt{names}"
-        )
-
-
 def content(path: Path, *, setting: str) -> Any:
     """Whatever a file holds.
 
@@ -88,7 +72,7 @@ def content(path: Path, *, setting: str) -> Any:
         FileNotFoundError: no such file.
         SettingError: damaged, or it holds more than plain values and tensors.
     """
-    _refuse_missing(path, setting)
+    refuse_missing(path, setting)
     if path.suffix == ".safetensors":
         return model_card.tensors(path, setting=setting)
     with open(path, "rb") as file:

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from restore.config import resolvers, schemas
+from restore.config import resolvers, schemas, words
 from restore.config.errors import USER_ERRORS, UserError, sentence
 from restore.config.text_settings import as_typed
 
@@ -45,12 +45,14 @@ def command(
     task: Callable[[DictConfig], Any],
     config_name: str,
     around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    plain_word: str | None = None,
 ) -> Callable[[], None]:
     """Turn a function of a composed configuration into a command.
 
     Args:
         task: the function. config_name: of its primary file.
         around: a context that is entered around the whole command, with all points of a sweep.
+        plain_word: the setting that a word without ``=`` on the command line is the value of.
 
     A user's error ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the traceback as well;
     where the message is a library's, a hint says so.
@@ -74,7 +76,11 @@ def command(
         # Hydra then raises its exceptions instead of printing them
         with _changed_environment(HYDRA_FULL_ERROR="1"):
             try:
-                sys.argv[1:] = as_typed(sys.argv[1:], schemas.SCHEMAS[config_name])
+                given = sys.argv[1:] if plain_word is None else words.named(sys.argv[1:], plain_word)
+                sys.argv[1:] = given = as_typed(given, schemas.SCHEMAS[config_name])
+                if {"--help", "-h"} & set(given):
+                    _help(config_name, given, plain_word)
+                    return
                 with around():
                     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
                 sys.stdout.flush()  # else at exit, where a broken pipe cannot be caught
@@ -89,6 +95,17 @@ def command(
                 sys.exit(130)
 
     return main
+
+
+def _help(command: str, given: list[str], plain_word: str | None) -> None:
+    from restore.config import help as help_
+
+    own = words.value_of(given, "--config-dir", "-cd")
+    if own is not None and not Path(own).is_dir():
+        raise UserError(f"--config-dir: {own} is not a folder")
+    folders = [Path(conf_dir()), *([Path(own).resolve()] if own is not None else [])]
+    usage = f"restore {command} {f'[<{plain_word}>] ' if plain_word else ''}[key=value ...]"
+    help_.show(command, usage, words.overrides(given), folders, schemas.comments(command))
 
 
 def _hint(error: BaseException) -> str:

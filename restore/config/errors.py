@@ -3,9 +3,11 @@
 import difflib
 import errno
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from restore.io.errors import SettingError
@@ -18,6 +20,16 @@ class UserError(Exception):
 
 # what a user can cause; anything else is a defect of this package and shows its traceback
 USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
+
+
+def refuse_unset(cfg: DictConfig) -> None:
+    """Refuse a configuration that lacks a value.
+
+    Raises:
+        MissingMandatoryValue: named by the first key that has none.
+    """
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        OmegaConf.select(cfg, key, throw_on_missing=True)
 
 
 def sentence(error: BaseException) -> str:
@@ -73,7 +85,18 @@ def _unknown_key(error: OmegaConfBaseException) -> str:
     key, parent = str(error.full_key or error.key), error.parent_node
     known = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
     prefix, _, last = key.rpartition(".")
-    close = difflib.get_close_matches(last, known, 1)
-    if close:
-        return f"{key} is not a setting; did you mean {f'{prefix}.' if prefix else ''}{close[0]}?"
-    return f"{key} is not a setting; known are {', '.join(known)}"
+    below = [each for each in _dotted(parent) if each.rpartition(".")[2] == last] if not prefix else []
+    close = [f"{prefix}.{each}" if prefix else each for each in difflib.get_close_matches(last, known, 1)]
+    if below or close:
+        return f"{key} is not a setting; did you mean {' or '.join(below[:3] or close)}?"
+    return f"{key} is not a setting; known are {', '.join(each for each in known if each != 'hydra')}"
+
+
+def _dotted(node: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings but Hydra's own; values are not looked at, because they may be missing."""
+    for key in map(str, node if isinstance(node, DictConfig) else ()):
+        if f"{prefix}{key}" == "hydra":
+            continue
+        yield f"{prefix}{key}"
+        if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+            yield from _dotted(node[key], f"{prefix}{key}.")

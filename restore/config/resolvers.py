@@ -5,10 +5,8 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from restore.io.errors import SettingError
@@ -52,22 +50,6 @@ def _check_folder() -> str:
     return str(Path(tempfile.gettempdir()) / f"restore_check_{os.getpid()}_{time.time_ns()}")
 
 
-def _composed_groups(choices: Mapping[str, str | None]) -> str:
-    """A line for each group that a command composes, with its options: what ``--help`` lists.
-
-    Args:
-        choices: the chosen option of each ``group`` or ``group@package``. A group with a package is part of the command
-            and has no other option.
-    """
-    known = GlobalHydra.instance().config_loader()
-    options = {
-        group: [choice] if "@" in group else known.get_group_options(group)
-        for group, choice in sorted(choices.items())
-        if not group.startswith("hydra/")
-    }
-    return "\n".join(f"{group}: {', '.join(map(str, each))}" for group, each in options.items()) or "none"
-
-
 def register() -> None:
     """Register each with OmegaConf; may be called again."""
     # cached: all interpolations of a process must give the same time
@@ -76,4 +58,3 @@ def register() -> None:
     OmegaConf.register_new_resolver("method", _method, replace=True)
     OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
     OmegaConf.register_new_resolver("check_folder", _check_folder, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("composed_groups", _composed_groups, replace=True)

@@ -4,6 +4,8 @@ Hydra finds a schema by its name, as in the first line of ``defaults`` in ``conf
 compared with the signatures of what they build, see :mod:`restore.config.build`.
 """
 
+import inspect
+import re
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
@@ -192,6 +194,17 @@ SCHEMAS = {
     "benchmark": BenchmarkConfig,
     "average_frames": AverageFramesConfig,
 }
+
+
+def comments(command: str) -> dict[str, str]:
+    """What the schema of a command says of its settings, by name: the ``Attributes`` in the text of its classes."""
+    found: dict[str, str] = {}
+    for each in reversed(SCHEMAS[command].__mro__):
+        listed = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+        for entry in re.findall(r"^    (\w.*(?:\n {5,}.*)*)", listed, re.MULTILINE):
+            name, _, text = " ".join(entry.split()).replace("``", "").partition(": ")
+            found[name] = text.rstrip(".").replace("None: ", "null: ")
+    return found
 
 
 def register() -> None:

@@ -1,8 +1,11 @@
 """A constructor's signature as the schema of its settings: names and types of plain values."""
 
+import ast
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, Union
 
 from restore.io.errors import SettingError
 
@@ -30,10 +33,19 @@ def check_types(function: Callable[..., Any], values: Mapping[str, Any], path: s
     Raises:
         SettingError: a value of another type.
     """
+    parameters = inspect.signature(function).parameters
+    check_values({key: each.annotation for key, each in parameters.items()}, values, path)
+
+
+def check_values(annotations: Mapping[str, Any], values: Mapping[str, Any], path: str) -> None:
+    """Compare plain values with annotations by name; without one, or with one that is a text, all is accepted.
+
+    Raises:
+        SettingError: a value of another type.
+    """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    for key, parameter in inspect.signature(function).parameters.items():
-        hint = parameter.annotation
+    for key, hint in annotations.items():
         if key not in values or hint is inspect.Parameter.empty or isinstance(hint, str):
             continue
         try:
@@ -43,3 +55,64 @@ def check_types(function: Callable[..., Any], values: Mapping[str, Any], path: s
             # one for each type of a union; which of them was meant nobody knows
             details = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())
             raise SettingError(f"{path}.{key}", repr(values[key]), ", or ".join(details)) from error
+
+
+def annotations_in_source(target: str) -> dict[str, Any]:
+    """The annotations of a constructor of ours, read from its source, so that nothing it needs is imported.
+
+    Args:
+        target: dotted name of a class, as in ``_target_``.
+
+    Returns:
+        By name of the argument; left out is what plain types, and ``Literal`` aliases of the same file, do not say.
+        Empty for a class that is not found there.
+    """
+    module, _, name = target.rpartition(".")
+    file = Path(__file__).parents[2].joinpath(*module.split(".")).with_suffix(".py")
+    if not file.is_file():
+        return {}
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    aliases = {
+        target.id: each.value
+        for each in tree.body
+        if isinstance(each, ast.Assign)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    }
+    classes = [each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == name]
+    functions = [each for found in classes for each in found.body if isinstance(each, ast.FunctionDef)]
+    constructor = next((each for each in functions if each.name == "__init__"), None)
+    if constructor is None:
+        return {}
+    found = {}
+    for argument in (*constructor.args.args, *constructor.args.kwonlyargs):
+        with suppress(LookupError):
+            found[argument.arg] = _type(argument.annotation, aliases)
+    return found
+
+
+_PLAIN: dict[str, Any] = {each.__name__: each for each in (int, float, bool, str, list, dict, tuple)} | {
+    "Sequence": Sequence
+}
+
+
+def _type(node: ast.expr | None, aliases: Mapping[str, ast.expr]) -> Any:
+    """The type that an annotation says.
+
+    Raises:
+        LookupError: it is none of plain values.
+    """
+    match node:
+        case ast.Constant(value=None):
+            return None
+        case ast.Name(id=name) if name in _PLAIN:
+            return _PLAIN[name]
+        case ast.Name(id=name):
+            return _type(aliases[name], {})
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Union[_type(left, aliases), _type(right, aliases)]  # noqa: UP007 - None has no |
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inside):
+            return Literal[ast.literal_eval(inside)]
+        case ast.Subscript(value=ast.Name(id=("list" | "Sequence") as name), slice=inside):
+            return _PLAIN[name][_type(inside, aliases)]
+    raise LookupError("no type of plain values")

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from restore.data.bounds import check_bounds
 from restore.data.cache import ImageCache
 from restore.data.checks import Checked, SmallestSide, check_pairs
 from restore.data.datasets import Sample, TrainingCrops, WholeImages
@@ -58,14 +59,7 @@ class PairedData(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        if batch_size < 1:  # refused here as well as by the sampler, which is made when the run is already described
-            raise SettingError("data.batch_size", batch_size, "a positive number of samples")
-        if val_limit is not None and val_limit < 1:
-            raise SettingError("data.val_limit", val_limit, "at least 1 image, or null for all")
-        if num_workers < 0:
-            raise SettingError("data.num_workers", num_workers, "at least 0 processes")
-        if cache_gb < 0:
-            raise SettingError("data.cache_gb", cache_gb, "at least 0 GiB")
+        check_bounds(batch_size=batch_size, val_limit=val_limit, num_workers=num_workers, cache_gb=cache_gb)
         if not isinstance(degradations, Sequence) or not all(callable(each) for each in degradations):
             raise SettingError("data.degradations", degradations, "a list of _target_s, or []")
         self.scale, self.patch_size, self.batch_size, self.degradations = scale, patch_size, batch_size, degradations

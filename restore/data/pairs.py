@@ -16,14 +16,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-
+from restore.data.bounds import refuse_missing_folder
 from restore.data.photos import EMBEDDED, embedded
 from restore.image.formats import SUFFIXES
 from restore.io.errors import SettingError
 from restore.io.files import encodable, printable
+
+if TYPE_CHECKING:  # a folder is looked at without torch
+    from torch import Tensor
 
 SHOWN_PROBLEMS = 20
 
@@ -54,7 +56,7 @@ class Pair:
         """The one or two files."""
         return [self.gt] if self.lq is None or self.lq_half is not None else [self.gt, self.lq]
 
-    def split(self, pixels: Sequence[Tensor]) -> list[Tensor]:
+    def split(self, pixels: "Sequence[Tensor]") -> "list[Tensor]":
         """The images in these decoded files, gt first, (C, H, W) each; an odd middle column is left out."""
         if self.lq_half is None:
             return list(pixels)
@@ -136,8 +138,7 @@ def refuse_same_stem(files: Sequence[Path], setting: str) -> None:
 
 def _folders(root: Path, scale: int, setting: str) -> tuple[Path, Path | None]:
     """The folder of sharp images and the one of prepared small ones, if there is one."""
-    if not root.is_dir():
-        raise SettingError(setting, root, f"a folder of images, or one of {', '.join(EMBEDDED)}")
+    refuse_missing_folder(str(root), setting)
     parts = sorted(root.glob("*_train_HR"))
     if parts:
         root = parts[0]

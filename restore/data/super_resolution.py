@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore.data.base import PairedData
+from restore.data.bounds import check_patch
 from restore.data.checks import smallest_scored
 from restore.data.pairs import Pair, find_pairs, set_name
 from restore.io.errors import SettingError
@@ -69,9 +70,7 @@ class SuperResolutionData(PairedData):
                 "at least 2, because nothing else degrades the images",
                 "to deblur, choose data=synthetic_blur, data=gopro or data=deblur_folder",
             )
-        if patch_size < scale or patch_size % scale:
-            nearest = max(1, round(patch_size / scale)) * scale
-            raise SettingError("data.patch_size", patch_size, f"a multiple of the scale {scale}, for example {nearest}")
+        check_patch(patch_size=patch_size, scale=scale)
         self.smallest_whole = smallest_scored(crop_border=scale)
         roots = [root] if isinstance(root, str) else root
         if not roots:

@@ -114,11 +114,10 @@ class Format(ABC):
     """A kind of file.
 
     Attributes:
-        suffix: of its name. needs: packages of the extra ``export``.
+        suffix: of its name.
     """
 
     suffix: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]] = ()
 
     def least(self, network: RestorationNetwork) -> int:
         """An odd side that the file takes, as small as can be."""
@@ -143,7 +142,6 @@ class Onnx(Format):
     """ONNX, with the contract in ``metadata_props``."""
 
     suffix = ".onnx"
-    needs = ("onnx", "onnxruntime", "onnxscript")
 
     def __init__(self, opset: int) -> None:
         if not 18 <= opset <= 23:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from restore.checkpoints import model_card
 from restore.checkpoints.model_card import NotOurs
 from restore.config.inference import Inference, ZeroShotTraining
 from restore.inference.baselines import Bicubic, Identity
+from restore.inference.names import needed_scale, restorer_name
 from restore.inference.network import NetworkRestorer
 from restore.inference.restorer import Restorer
 from restore.inference.zero_shot import ZeroShotNetworkRestorer, ZeroShotRestorer
@@ -20,23 +20,11 @@ from restore.networks.contract import RestorationNetwork
 
 
 def _open_zero_shot(scale: float | None, inference: Inference, training: ZeroShotTraining) -> Restorer:
-    return ZeroShotRestorer(_given(scale, "zero_shot"), inference, training)
+    return ZeroShotRestorer(needed_scale("zero_shot", scale), inference, training)
 
 
 def _open_bicubic(scale: float | None, inference: Inference, training: ZeroShotTraining) -> Restorer:
-    return Bicubic(_given(scale, "bicubic"))
-
-
-def _given(scale: float | None, ckpt_path: str) -> float:
-    if scale is None:
-        shipped = " or ".join(f"ckpt_path={name}" for name in model_card.shipped())
-        raise SettingError(
-            "scale",
-            "not given",
-            f"a number, because ckpt_path={ckpt_path} has none of its own",
-            f"set scale=2, for example, or name weights that have one, {shipped}",
-        )
-    return scale
+    return Bicubic(needed_scale("bicubic", scale))
 
 
 def _open_identity(scale: float | None, inference: Inference, training: ZeroShotTraining) -> Restorer:
@@ -98,14 +86,3 @@ def open_restorer(
             "leave scale out or train another",
         )
     return _OTHERWISE.get(type(network), NetworkRestorer)(restorer_name(ckpt_path), network, inference)
-
-
-def restorer_name(ckpt_path: str) -> str:
-    """A short name for tables and folders: ``bicubic``, or the file's, after its run's name and id."""
-    if ckpt_path in _OPENERS or ckpt_path in model_card.shipped():
-        return ckpt_path
-    path = Path(ckpt_path).resolve()
-    if path.parent.name != "checkpoints":
-        return path.stem
-    run = path.parent.parent
-    return f"{run.parent.name}_{run.name}_{path.stem}"

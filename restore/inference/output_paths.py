@@ -56,6 +56,26 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
     return tasks
 
 
+def refuse_no_input(source: str) -> None:
+    """Refuse what is neither a file nor a folder nor a glob that matches any.
+
+    Raises:
+        SettingError
+    """
+    path = Path(source)
+    if path.exists():
+        return
+    if glob.escape(source) == source:
+        raise SettingError("input", source, "a file, a folder or a glob, but there is no such file or folder")
+    if next(glob.iglob(source, recursive=True), None) is None:
+        raise _no_image(source)
+
+
+def _no_image(source: str) -> SettingError:
+    remedy = f"give a file, a folder or a glob ({', '.join(SUFFIXES)})"
+    return SettingError("input", source, "images, but it matches none", remedy)
+
+
 def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
     """The files in order, and the folder for their results."""
     from restore.data.pairs import by_number, image_files
@@ -70,12 +90,9 @@ def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
         named = [Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES]
         files = _without_results(named)
         folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
-    if not files and glob.escape(source) == source and not path.exists():
-        raise SettingError("input", source, "a file, a folder or a glob, but there is no such file or folder")
     if not files:
-        raise SettingError(
-            "input", source, "images, but it matches none", f"give a file, a folder or a glob ({', '.join(SUFFIXES)})"
-        )
+        refuse_no_input(source)
+        raise _no_image(source)
     files.sort(key=lambda file: (str(file.parent), by_number(file.name)))
     return files, folder
 

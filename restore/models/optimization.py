@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from typing import TYPE_CHECKING, Any
 
 from restore.io.errors import SettingError
+
+if TYPE_CHECKING:  # bounds are checked before torch is imported
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from torch.optim import Optimizer
 
 LRFactor = Callable[[int], float]  # number of an update, from 0 -> factor of the learning rate
 
@@ -66,8 +66,10 @@ def warmed_up(factor: LRFactor, warmup_steps: int) -> LRFactor:
     return lambda step: min(1.0, (step + 1) / (warmup_steps + 1)) * factor(step)
 
 
-def scheduled(optimizer: Optimizer, factor: LRFactor) -> OptimizerLRScheduler:
+def scheduled(optimizer: "Optimizer", factor: LRFactor) -> "OptimizerLRScheduler":
     """An optimiser whose learning rate is a function of the step alone, as ``configure_optimizers`` returns it."""
+    from torch.optim.lr_scheduler import LambdaLR
+
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 

@@ -27,6 +27,7 @@ from restore.runs import folder as run_folder
 from restore.runs.damage import set_aside, small_files
 from restore.runs.report import write_report
 from restore.runs.resume import damaged_checkpoints
+from restore.training.preconditions import refuse_seed_and_threads
 from restore.training.trainer import logging_runs, make_trainer, run_callbacks
 
 log = logging.getLogger(__name__)
@@ -90,11 +91,8 @@ def set_threads_and_seed(cfg: Any) -> None:
     Raises:
         SettingError: ``threads`` below 1, ``seed`` below 0.
     """
-    if cfg.seed < 0:
-        raise SettingError("seed", cfg.seed, "a whole number, at least 0")
+    refuse_seed_and_threads(cfg)
     if cfg.threads is not None:
-        if cfg.threads < 1:
-            raise SettingError("threads", cfg.threads, "at least 1, or null for PyTorch's default")
         torch.set_num_threads(cfg.threads)
     seed_everything(cfg.seed, verbose=False)
 

@@ -15,9 +15,10 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from restore.callbacks.curves import Curves
-from restore.callbacks.dashboards import Dashboard, connect, refuse_unusable
+from restore.callbacks.dashboards import Dashboard, connect
 from restore.callbacks.graceful_stop import GracefulStop
 from restore.callbacks.image_scores import ImageScores
+from restore.callbacks.logger_requirements import refuse_unusable
 from restore.callbacks.non_finite import StopOnNonFinite
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
@@ -31,9 +32,7 @@ from restore.distributed.environment import ProcessInfo, process_info
 from restore.distributed.signals import StopRequested
 from restore.io.errors import SettingError
 from restore.models.base import Keep, RestorationModel
-
-PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
-STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
+from restore.training.preconditions import refuse_trainer_settings
 
 
 def make_trainer(
@@ -130,22 +129,10 @@ def check_settings(cfg: Any) -> None:
     Raises:
         SettingError: a setting outside its bounds.
     """
+    refuse_trainer_settings(cfg)
     trainer = cfg.trainer
-    for key, value in {
-        "trainer.max_steps": trainer.max_steps,
-        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
-        "trainer.log_every_n_steps": trainer.log_every_n_steps,
-        "val_every_steps": cfg.val_every_steps,
-    }.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SettingError(key, value, "a whole number, at least 1")
-    for key, value, known in (
-        ("trainer.strategy", trainer.strategy, STRATEGIES),
-        ("trainer.precision", trainer.precision, PRECISIONS),
-        ("checkpoint.keep", cfg.checkpoint.keep or "best", get_args(Keep)),
-    ):
-        if value not in known:
-            raise SettingError(key, value, f"one of {', '.join(known)}")
+    if cfg.checkpoint.keep is not None and cfg.checkpoint.keep not in get_args(Keep):
+        raise SettingError("checkpoint.keep", cfg.checkpoint.keep, f"one of {', '.join(get_args(Keep))}")
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     if trainer.accelerator in ("gpu", "cuda") and not has_gpu:
         raise SettingError(
@@ -154,9 +141,6 @@ def check_settings(cfg: Any) -> None:
             "cpu, because torch finds no GPU on this machine",
             "set trainer=cpu, or install the torch that is made for its driver",
         )
-    clip = trainer.gradient_clip_val
-    if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
-        raise SettingError("trainer.gradient_clip_val", clip, "a number above 0, or null")
 
 
 def _cluster_environment(process: ProcessInfo) -> ClusterEnvironment:

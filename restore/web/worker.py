@@ -88,11 +88,13 @@ def _card(path: str) -> dict[str, Any] | None:
 
 def _entry(path: str, cfg: Any) -> dict[str, Any]:
     from restore.checkpoints import reader
-    from restore.inference.load import open_restorer, restorer_name
+    from restore.checkpoints.locate import locate
+    from restore.inference.load import open_restorer
+    from restore.inference.names import restorer_name
 
     settings = inference_settings(cfg)
     restorer = open_restorer(path, **settings | ({} if path in _ANY_SCALE else {"scale": None}))
-    card = _card(path) if reader.locate(path).is_file() else None
+    card = _card(path) if locate(path).is_file() else None
     entry = {
         "name": restorer_name(path),
         "ckpt_path": path,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from restore.checkpoints import model_card, reader
+from restore.checkpoints import locate, model_card, reader
 from restore.config.inference import Inference
 from restore.inference.load import open_restorer
 from restore.io.errors import SettingError
@@ -82,16 +82,16 @@ def test_a_training_starts_from_given_weights_but_does_not_go_on_from_them(tmp_p
 
 # --- the shipped ones ---
 
-SHIPPED = sorted(model_card.shipped())
+SHIPPED = sorted(locate.shipped())
 
 
 def test_shipped_weights_are_small() -> None:
-    assert all(path.stat().st_size <= 8 * 10**6 for path in model_card.shipped().values())
+    assert all(path.stat().st_size <= 8 * 10**6 for path in locate.shipped().values())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_card_says_where_its_weights_come_from(name: str) -> None:
-    facts = json.loads(model_card.shipped()[name].with_suffix(".json").read_text())
+    facts = json.loads(locate.shipped()[name].with_suffix(".json").read_text())
     assert facts["method"] in loading.METHODS
     assert facts["sha256"] == reader.sha256(name)
     assert {"commit", "command", "steps", "seed", "starts", "last_start", "data"} <= set(facts["training"])
@@ -102,7 +102,7 @@ def test_a_card_says_where_its_weights_come_from(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_reach_what_their_card_says(name: str, shared_data: Path, cli: Cli) -> None:
-    facts = json.loads(model_card.shipped()[name].with_suffix(".json").read_text())
+    facts = json.loads(locate.shipped()[name].with_suffix(".json").read_text())
     for k, result in enumerate(facts["results"]):
         if result["self_ensemble"] and name != "super_resolution_x4":
             continue  # eight times the work: once for all

@@ -1,4 +1,5 @@
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -54,6 +55,55 @@ def test_help_and_cfg_import_nothing_heavy(command: str, options: list[str], tmp
     assert done.stdout.strip()
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+EARLY = [
+    ("fit", ["trainer.max_steps=abc"], "trainer.max_steps"),
+    ("fit", ["model.lr=abc"], "model.lr"),
+    ("fit", ["model.lr=-1"], "model.lr"),
+    ("fit", ["model.schedule=steep"], "model.schedule"),
+    ("fit", ["data=sr_folder"], "data.root"),
+    ("fit", ["data=sr_folder", "data.root=nowhere"], "data.root"),
+    ("fit", ["data.validation=nowhere"], "data.validation"),
+    ("fit", ["data.batch_size=0"], "data.batch_size"),
+    ("fit", ["callbacks.ema.decay=much"], "callbacks.ema.decay"),
+    ("fit", ["init_from=super_resolution_x5"], "did you mean super_resolution_x4?"),
+    ("fit", ["resume=nothing.ckpt"], "resume"),
+    ("fit", ["lr=0.1"], "did you mean model.lr?"),
+    ("check", ["data=sr_folder", "data.root=nowhere"], "data.root"),
+    ("check", ["data=single_image", "model=zero_shot", "data.image=nothing.png"], "data.image"),
+    ("predict", ["nothing.jpg", "scale=2"], "input"),
+    ("predict", ["no*.jpg", "scale=2"], "input"),
+    ("predict", ["a.png", "b.png"], "input is 2 words"),
+    ("predict", ["input=pyproject.toml"], "scale"),
+    ("predict", ["pyproject.toml", "ckpt_path=super_resolution_x5"], "did you mean super_resolution_x4?"),
+    ("evaluate", ["ckpt_path=bicubi"], "did you mean bicubic?"),
+    ("evaluate", ["ckpt_path=super_resolution_x2", "benchmarks=[nowhere]"], "benchmarks"),
+    ("export", ["ckpt_path=nothing.ckpt"], "ckpt_path"),
+    ("export", ["ckpt_path=super_resolution_x2", "format=gguf"], "format"),
+]
+
+EACH = """
+import contextlib, io, json, sys
+from importlib import import_module
+for command, words in {lines!r}:
+    sys.argv, said = [command, *(["--run"]), *words], io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+        import_module("restore." + command).main()
+    print(json.dumps([said.getvalue(), "torch" in sys.modules]), file=sys.__stdout__)
+"""
+
+
+def test_what_needs_no_torch_is_refused_before_its_import(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    code = EACH.format(lines=[(command, words) for command, words, _ in EARLY])
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for line, (command, words, expected) in zip(done.stdout.splitlines(), EARLY, strict=True):
+        said, has_torch = json.loads(line)
+        assert expected in said, (command, words, said)
+        assert len(said.splitlines()) == 1, said
+        assert not has_torch, (command, words, said)
 
 
 def test_a_mistyped_key_ends_in_one_sentence_and_no_traceback(tmp_path: Path) -> None:

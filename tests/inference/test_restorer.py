@@ -16,7 +16,8 @@ import restore
 from restore.config.inference import Inference
 from restore.image.decoded_image import DecodedImage
 from restore.inference import restorer
-from restore.inference.load import open_restorer, restorer_name
+from restore.inference.load import open_restorer
+from restore.inference.names import restorer_name
 from restore.inference.network import NetworkRestorer
 from restore.inference.restorer import RestorationCancelled, Restorer, restore_image
 from restore.inference.single_image_training import Watch

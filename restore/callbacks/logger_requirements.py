@@ -1,0 +1,94 @@
+"""What a logger needs of this machine: its package and its key. Imports neither torch nor Lightning."""
+
+import importlib
+import netrc
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from restore.io.errors import SettingError
+
+CLOUD = "https://api.wandb.ai"
+# by logger: what it imports when it first writes, and the remedy when that fails
+PACKAGES = {
+    "WandbLogger": {"wandb": "install it again: pip install wandb"},
+    "TensorBoardLogger": {"torch.utils.tensorboard": "in a checkout: pip install '.[tensorboard]'"},
+}
+
+
+def refuse_not_installed(loggers: Mapping[str, Any]) -> None:
+    """Refuse a logger whose package is not there; looked for without importing it.
+
+    Args:
+        loggers: the configuration of each, by its key.
+
+    Raises:
+        SettingError: a package is missing.
+    """
+    for key, node in loggers.items():
+        for package, remedy in PACKAGES.get(_kind(node), {}).items():
+            if find_spec(package.rpartition(".")[2]) is None:
+                raise _missing(f"logger.{key}", package, "not found", remedy)
+
+
+def _kind(node: Any) -> str:
+    """The logger's class."""
+    return str(node.get("_target_", "")).rpartition(".")[2]
+
+
+def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
+    """Refuse before any work what a logger would refuse later, with a prompt or a traceback.
+
+    Args:
+        loggers: the configuration of each, by its key.
+        artifacts: whether to upload checkpoints as artifacts.
+
+    Raises:
+        SettingError: a package or the key is missing, or no logger takes artifacts.
+    """
+    kinds = {key: _kind(node) for key, node in loggers.items()}
+    for key, kind in kinds.items():
+        for package, remedy in PACKAGES.get(kind, {}).items():
+            _refuse_missing(f"logger.{key}", package, remedy)
+    own = [loggers[key] for key, kind in kinds.items() if kind == "WandbLogger"]
+    if artifacts and not own:
+        reason = "false, because no logger takes checkpoints"
+        raise SettingError("checkpoint.artifacts", "true", reason, "set logger=wandb, or checkpoint.artifacts=false")
+    is_offline = os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
+    if not is_offline and not all(node.get("offline") for node in own) and not _has_key():
+        raise SettingError(
+            "logger.wandb",
+            "online",
+            "a key for its server",
+            "run `wandb login`, export WANDB_API_KEY, or set logger.wandb.offline=true, which needs none",
+        )
+
+
+def _refuse_missing(setting: str, package: str, remedy: str) -> None:
+    """Try by importing it, because a package that is half installed can be found, but not imported."""
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise _missing(setting, package, str(error), remedy) from error
+
+
+def _missing(setting: str, package: str, reason: str, remedy: str) -> SettingError:
+    expected = f"the package {package.rpartition('.')[2]} to be installed ({reason})"
+    return SettingError(setting, "set", expected, f"{remedy}, or set logger=csv")
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", CLOUD)).hostname or ""
+    given = os.environ.get("NETRC")
+    for file in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            if netrc.netrc(str(file)).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):  # missing or not readable: Weights & Biases finds no key either
+            continue
+    return False

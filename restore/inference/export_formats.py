@@ -1,0 +1,26 @@
+"""The formats that ``restore export`` writes, and the packages that they need; known without torch."""
+
+from importlib.util import find_spec
+
+from restore.config.errors import UserError
+from restore.io.errors import SettingError
+
+# format -> packages of the extra ``export``
+NEEDS: dict[str, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "torch_export": (),
+    "safetensors": (),
+}
+
+
+def refuse_unavailable(format_: str) -> None:
+    """Refuse a format that is unknown, or whose packages are missing.
+
+    Raises:
+        SettingError, UserError
+    """
+    if format_ not in NEEDS:
+        raise SettingError("format", format_, ", ".join(NEEDS))
+    missing = [name for name in NEEDS[format_] if find_spec(name) is None]
+    if missing:
+        raise UserError(f"format={format_} needs {', '.join(missing)}; in a checkout: pip install '.[export]'")

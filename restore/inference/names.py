@@ -1,0 +1,49 @@
+"""What ``ckpt_path`` can name, and its short name in tables and folders; known without torch."""
+
+from pathlib import Path
+
+from restore.checkpoints.locate import locate, refuse_missing, shipped
+from restore.io.errors import SettingError
+
+ENLARGERS = ("zero_shot", "bicubic")  # take any scale, and have none of their own
+BASELINES = (*ENLARGERS, "identity")
+
+
+def refuse_unknown(ckpt_path: str, scale: float | None) -> None:
+    """Refuse a name or file that does not exist, and one without the scale that it needs.
+
+    Raises:
+        FileNotFoundError, SettingError
+    """
+    if ckpt_path in ENLARGERS:
+        needed_scale(ckpt_path, scale)
+    elif ckpt_path not in BASELINES:
+        refuse_missing(locate(ckpt_path), "ckpt_path", others=BASELINES)
+
+
+def needed_scale(ckpt_path: str, scale: float | None) -> float:
+    """The scale of what has none of its own.
+
+    Raises:
+        SettingError: it is not given.
+    """
+    if scale is None:
+        remedy = " or ".join(f"ckpt_path={name}" for name in shipped())
+        raise SettingError(
+            "scale",
+            "not given",
+            f"a number, because ckpt_path={ckpt_path} has none of its own",
+            f"set scale=2, for example, or name weights that have one, {remedy}",
+        )
+    return scale
+
+
+def restorer_name(ckpt_path: str) -> str:
+    """A short name for tables and folders: ``bicubic``, or the file's, after its run's name and id."""
+    if ckpt_path in BASELINES or ckpt_path in shipped():
+        return ckpt_path
+    path = Path(ckpt_path).resolve()
+    if path.parent.name != "checkpoints":
+        return path.stem
+    run = path.parent.parent
+    return f"{run.parent.name}_{run.name}_{path.stem}"

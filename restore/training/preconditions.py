@@ -1,0 +1,112 @@
+"""What a run's settings, files and packages say against it before torch is imported, which takes seconds.
+
+Only what is certain without it; the constructors refuse the rest, and all of this once more.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from restore.callbacks.logger_requirements import refuse_not_installed
+from restore.checkpoints.locate import locate, refuse_missing
+from restore.config.errors import refuse_unset
+from restore.config.signatures import annotations_in_source, check_values
+from restore.data import bounds
+from restore.io.errors import SettingError
+from restore.models import optimization
+
+PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
+
+
+def refuse(cfg: Any, config: dict[str, Any], *, is_resumed: bool) -> None:
+    """Refuse what cannot be trained.
+
+    Args:
+        cfg: the root of ``restore fit``. config: the same, resolved and plain.
+        is_resumed: the weights come from a checkpoint, so ``init_from`` is not read.
+
+    Raises:
+        SettingError: a setting of the wrong type or out of its bounds, a folder or package that is missing.
+        FileNotFoundError: ``init_from`` is not a file.
+    """
+    refuse_unset(cfg)
+    _refuse_types(config)
+    refuse_seed_and_threads(cfg)
+    refuse_trainer_settings(cfg)
+    _refuse_model_bounds(config["model"])
+    data = config["data"]
+    named = ("batch_size", "val_limit", "num_workers", "cache_gb")
+    bounds.check_bounds(**{key: data[key] for key in named if key in data})
+    bounds.refuse_missing(data)
+    refuse_not_installed({key: node for key, node in (config["logger"] or {}).items() if node is not None})
+    if config["init_from"] is not None and not is_resumed:
+        refuse_missing(locate(config["init_from"]), "init_from")
+
+
+def _refuse_types(config: dict[str, Any]) -> None:
+    """Compare plain values with the annotations in the source of what they build."""
+    for path, node in _parts(config):
+        values = {key: value for key, value in node.items() if not _holds_targets(value)}
+        check_values(annotations_in_source(str(node["_target_"])), values, path)
+
+
+def _parts(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Dotted name and settings of each part that is built."""
+    found = {"model": config["model"], "data": config["data"]}
+    found |= {f"callbacks.{key}": node for key, node in (config["callbacks"] or {}).items()}
+    return ((path, node) for path, node in found.items() if isinstance(node, dict) and "_target_" in node)
+
+
+def _holds_targets(value: Any) -> bool:
+    """Whether it is, or holds, something that is built."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (isinstance(value, dict) and "_target_" in value) or any(_holds_targets(each) for each in inner)
+
+
+def _refuse_model_bounds(model: dict[str, Any]) -> None:
+    """The bounds of settings that mean the same in every method."""
+    if "lr" in model and "betas" in model:
+        optimization.check_adam(**{key: model[key] for key in ("lr", "betas", "weight_decay") if key in model})
+    if "warmup_steps" in model:
+        optimization.check_steps("warmup_steps", model["warmup_steps"], least=0)
+
+
+def refuse_seed_and_threads(cfg: Any) -> None:
+    """Refuse a negative seed and less than one thread.
+
+    Raises:
+        SettingError
+    """
+    if cfg.seed < 0:
+        raise SettingError("seed", cfg.seed, "a whole number, at least 0")
+    if cfg.threads is not None and cfg.threads < 1:
+        raise SettingError("threads", cfg.threads, "at least 1, or null for PyTorch's default")
+
+
+def refuse_trainer_settings(cfg: Any) -> None:
+    """Bounds of settings that Lightning would accept, or refuse without the setting's name.
+
+    Args:
+        cfg: the root of ``restore fit``.
+
+    Raises:
+        SettingError: a setting outside its bounds.
+    """
+    trainer = cfg.trainer
+    for key, value in {
+        "trainer.max_steps": trainer.max_steps,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "trainer.log_every_n_steps": trainer.log_every_n_steps,
+        "val_every_steps": cfg.val_every_steps,
+    }.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SettingError(key, value, "a whole number, at least 1")
+    for key, value, known in (
+        ("trainer.strategy", trainer.strategy, STRATEGIES),
+        ("trainer.precision", trainer.precision, PRECISIONS),
+    ):
+        if value not in known:
+            raise SettingError(key, value, f"one of {', '.join(known)}")
+    clip = trainer.gradient_clip_val
+    if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
+        raise SettingError("trainer.gradient_clip_val", clip, "a number above 0, or null")
