@@ -22,6 +22,7 @@ from restore.distributed.environment import (
 from restore.distributed.signals import BUT_CTRL_C, handled
 from restore.io import files
 from restore.io.errors import SettingError
+from restore.io.progress import doing
 from restore.runs.resume import resume_point
 from restore.training import preconditions
 
@@ -34,8 +35,9 @@ def check(cfg: DictConfig) -> None:
         run_folder = _run_folder(cfg, given)
         process, resume = _refuse_as_fit_does(cfg, run_folder)
 
-        from restore.preflight.examine import examine
-        from restore.preflight.findings import Report
+        with doing("loading PyTorch and Lightning"):
+            from restore.preflight.examine import examine
+            from restore.preflight.findings import Report
 
         report = Report()
         facts = examine(cfg, process, resume, run_folder, Path(folder), report)

@@ -13,6 +13,7 @@ from restore.distributed.signals import stopping
 from restore.inference import names
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
+from restore.io.progress import doing
 from restore.runs import results
 
 if TYPE_CHECKING:
@@ -26,20 +27,22 @@ def evaluate(cfg: DictConfig) -> None:
     """Score every image of every benchmark and write the tables."""
     settings, roots = inference_settings(cfg), _roots(cfg.benchmarks)
     names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # these before torch is imported
-    from restore.evaluation import kept_images, score_sets
-    from restore.evaluation.benchmark_sets import open_benchmarks
-    from restore.evaluation.translation_pairs import source_of
-    from restore.inference.load import open_restorer
-    from restore.metrics import protocols
+    with doing("loading PyTorch and the weights"):
+        from restore.evaluation import kept_images, score_sets
+        from restore.evaluation.benchmark_sets import open_benchmarks
+        from restore.evaluation.translation_pairs import source_of
+        from restore.inference.load import open_restorer
+        from restore.metrics import protocols
 
-    restorer = open_restorer(cfg.ckpt_path, **settings)
+        restorer = open_restorer(cfg.ckpt_path, **settings)
     protocol = protocols.protocol(restorer.protocol if cfg.protocol == "auto" else cfg.protocol)
     folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale:g}")
     if folder.is_file():
         raise SettingError("output", folder, "a folder, but it is a file")
     weights = (cfg.lpips_weights, cfg.inception_weights)
     perceptual = kept_images.open_perceptual(*weights, device=cfg.device, protocol=protocol)
-    sets, fingerprints = open_benchmarks(roots, restorer.scale, protocol, lambda: source_of(cfg.data, restorer))
+    with doing("reading and checking the images"):
+        sets, fingerprints = open_benchmarks(roots, restorer.scale, protocol, lambda: source_of(cfg.data, restorer))
     baseline = protocol.baseline if cfg.baseline == "auto" else cfg.baseline
     scorers = score_sets.open_scorers(
         restorer, cfg.ckpt_path, settings, baseline=baseline, sets=sets, protocol=protocol.name

@@ -17,6 +17,7 @@ from restore.distributed.environment import ProcessInfo, check_processes, proces
 from restore.distributed.signals import BUT_CTRL_C, StopRequested, handled, interrupt
 from restore.io import files
 from restore.io.errors import SettingError
+from restore.io.progress import doing
 from restore.runs import damage
 from restore.runs import folder as run_folder
 from restore.runs.resume import resume_point
@@ -38,9 +39,9 @@ def fit(cfg: DictConfig) -> float:
             result = _resume_or_train(cfg, folder, process)
     except StopRequested as stop:
         outcome.end(outcome.decide(stop, process, folder, is_point=_is_point()), is_point=_is_point())
-    where = os.path.relpath(folder)
-    log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], result["value"], result["steps"], where)
-    return float(result["value"])
+    value, where = float(result["value"]), os.path.relpath(folder)
+    log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], value, result["steps"], where)
+    return value
 
 
 @contextmanager
@@ -57,8 +58,7 @@ def _locked(cfg: DictConfig, folder: Path) -> Iterator[None]:
 def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = resume_point(folder, config, cfg.resume)
-    result = damage.result(folder) if checkpoint is None else None
-    if result is not None:
+    if (result := damage.result(folder) if checkpoint is None else None) is not None:
         log.info("this run is already finished")
         return result
     count = processes_to_start(config["trainer"])
@@ -70,7 +70,8 @@ def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dic
         _train_in_new_processes(config, overrides, folder, checkpoint, count)
         return run_folder.finished(folder)
 
-    from restore.training.train import train
+    with doing("loading PyTorch and Lightning"):
+        from restore.training.train import train
 
     try:
         return train(cfg, config, overrides, folder, checkpoint)
@@ -110,8 +111,7 @@ def _train_in_new_processes(
     launcher.run(job, folder, count, sweep.requested_stop if _is_point() else lambda: 0)
 
 
-def _is_point() -> bool:
-    """Whether this is a point of a sweep."""
+def _is_point() -> bool:  # of a sweep
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 

@@ -14,6 +14,7 @@ from restore.distributed.signals import stopping
 from restore.inference import names, output_paths
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
+from restore.io.progress import doing
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,12 @@ def predict(cfg: DictConfig) -> None:
     settings = inference_settings(cfg)
     _refuse_before_torch(cfg)
 
-    from restore.inference.batch import FileRestorer, Record, restore_files
-    from restore.inference.load import open_restorer
+    with doing("loading PyTorch and the weights"):
+        from restore.inference.batch import FileRestorer, Record, restore_files
+        from restore.inference.load import open_restorer
 
-    # opened before any process starts, so that bad settings are named once
-    restorer = open_restorer(cfg.ckpt_path, **settings)
+        # opened before any process starts, so that bad settings are named once
+        restorer = open_restorer(cfg.ckpt_path, **settings)
     tasks = output_paths.plan(cfg.input, cfg.output, restorer.scale, format_=cfg.format)
     _refuse_quality(cfg, [target for _, target in tasks])
     refuse_unwritable(tasks[0][1].parent)

@@ -37,6 +37,10 @@ class TrainedModel(Protocol):
         """Name of the metrics."""
 
     @property
+    def monitor(self) -> str:
+        """The metric that chooses the best weights."""
+
+    @property
     def scores(self) -> dict[str, MeanScore]:
         """Of each set, in the order of the loaders."""
 

@@ -1,6 +1,7 @@
 """The plan of a coarse-to-fine training, and a sheet of images for each of its stages."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,15 @@ class StageReport(Callback):
         """Make the plan; everything is on its device by now, so that steps can be measured."""
         if not isinstance(pl_module, CoarseToFine):
             return
+        log.info("measuring a step of each stage, for the plan")
         plan = pl_module.plan()  # by all processes, because they measure the steps together
         if trainer.is_global_zero:
-            Console().print(Markdown(plan))
+            if sys.stdout.isatty():
+                Console().print(Markdown(plan))
             write_text(Path(trainer.default_root_dir) / "plan.md", plan)
-            log.info("the plan is saved as plan.md")
+            log.info(
+                "the plan is saved as plan.md; the first step of a stage calibrates its style loss, then it trains"
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

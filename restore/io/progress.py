@@ -1,6 +1,8 @@
-"""Progress of many tasks in several processes: bars on a terminal, and a line now and then in a log."""
+"""Progress of what takes long: bars on a terminal, and a line every half minute in a log."""
 
 import logging
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +12,8 @@ from typing import Any, NamedTuple
 log = logging.getLogger(__name__)
 
 LINE_EVERY = 30.0  # seconds between two lines
+
+_doing: list[Callable[[], str]] = []  # what is done, the innermost last
 
 
 class Report(NamedTuple):
@@ -26,8 +30,39 @@ class Report(NamedTuple):
 
 
 @contextmanager
+def doing(what: str | Callable[[], str]) -> Iterator[None]:
+    """Log what is done every ``LINE_EVERY`` seconds while the block runs; on a terminal, where bars are, nothing.
+
+    A thread does so, because an import, a large tile or a slow step may itself take longer. Of blocks inside each other
+    the innermost speaks.
+
+    Args:
+        what: the line, or a function that gives it; it is called in another thread.
+    """
+    if sys.stdout.isatty():
+        yield
+        return
+    _doing.append(what if callable(what) else lambda: what)
+    ended = threading.Event()
+    if len(_doing) == 1:
+        threading.Thread(target=_speak, args=(ended,), daemon=True).start()
+    try:
+        yield
+    finally:
+        _doing.pop()
+        ended.set()
+
+
+def _speak(ended: threading.Event) -> None:
+    while not ended.wait(LINE_EVERY):
+        current = _doing[-1:]
+        if current:
+            log.info(current[0]())
+
+
+@contextmanager
 def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[Report], None], Callable[[], None]]]:
-    """A bar over all tasks and one for each process; without a terminal, a line at most every ``LINE_EVERY`` seconds.
+    """A bar over all tasks and one for each process; without a terminal, a line every ``LINE_EVERY`` seconds.
 
     Args:
         what: the tasks, in plural. count: how many there are.
@@ -39,7 +74,9 @@ def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[Report], No
 
     console = Console()
     if not console.is_terminal:
-        yield (lambda _: None), _log_lines(what, count)
+        counted = Counted(what, count)
+        with doing(counted.line):
+            yield counted.show, counted.advance
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -55,17 +92,34 @@ def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[Report], No
         yield show, lambda: bars.advance(overall)
 
 
-def _log_lines(what: str, count: int) -> Callable[[], None]:
-    """A function that counts a task as done and logs, at most every ``LINE_EVERY`` seconds, the time that is left."""
-    started = last = time.monotonic()
-    done = 0
+class Counted:
+    """How far tasks are, in a line: how many are done, what each process is at, and the time that is left.
 
-    def advance() -> None:
-        nonlocal done, last
-        done, now = done + 1, time.monotonic()
-        if now - last >= LINE_EVERY and done < count:
-            last = now
-            left = (now - started) / done * (count - done)
-            log.info("%d of %d %s, about %s left", done, count, what, timedelta(seconds=round(left)))
+    Args:
+        what: the tasks, in plural. count: how many there are.
+    """
 
-    return advance
+    def __init__(self, what: str, count: int) -> None:
+        self.what, self.count, self.done = what, count, 0
+        self._started, self._begun = time.monotonic(), dict[int, Report]()
+
+    def show(self, report: Report) -> None:
+        """Take a report; one of a finished task is forgotten, because the task is counted."""
+        self._begun.pop(report.process, None)
+        if report.done < report.total:
+            self._begun[report.process] = report
+
+    def advance(self) -> None:
+        """Count a task as done."""
+        self.done += 1
+
+    def line(self) -> str:
+        """The line."""
+        begun = list(self._begun.values())
+        parts = [f"{self.done} of {self.count} {self.what}"]
+        parts += [f"{each.what} ({each.done} of {each.total})" for each in begun]
+        share = (self.done + sum(each.done / each.total for each in begun)) / max(self.count, 1)
+        if 0 < share < 1:
+            left = (time.monotonic() - self._started) / share * (1 - share)
+            parts.append(f"about {timedelta(seconds=round(left))} left")
+        return ", ".join(parts)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+WIDEST = 10_000  # columns, of a table that is drawn where lines have any length
+
 
 class Table(NamedTuple):
     """A caption, a header, and rows of as many cells, all of it plain text."""
@@ -88,7 +90,7 @@ def _plain_latex(text: str) -> str:
 
 
 def draw(table: Table) -> None:
-    """On the terminal at its own width; cells that do not fit are wrapped."""
+    """On a terminal at its width, cells that do not fit being wrapped; in a file or a pipe as wide as it is."""
     from rich.console import Console
     from rich.table import Table as Drawn
     from rich.text import Text
@@ -98,7 +100,7 @@ def draw(table: Table) -> None:
         drawn.add_column(Text(name), overflow="fold")  # nothing is cut away, however narrow it is
     for row in table.rows:
         drawn.add_row(*map(Text, row))
-    console = Console(file=sys.stdout)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDEST)
     if table.caption:
         console.print(Text(table.caption))
     console.print(drawn)

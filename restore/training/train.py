@@ -21,6 +21,7 @@ from restore.distributed import collectives
 from restore.distributed.environment import process_info
 from restore.io import files
 from restore.io.errors import SettingError
+from restore.io.progress import doing
 from restore.models import loading
 from restore.models.base import Keep, RestorationModel
 from restore.runs import folder as run_folder
@@ -28,6 +29,7 @@ from restore.runs.damage import set_aside, small_files
 from restore.runs.report import write_report
 from restore.runs.resume import damaged_checkpoints
 from restore.training.preconditions import refuse_seed_and_threads
+from restore.training.status import Status
 from restore.training.trainer import logging_runs, make_trainer, run_callbacks
 
 log = logging.getLogger(__name__)
@@ -63,7 +65,8 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
             timer.load_state_dict(stored["callbacks"][timer.state_key])
             model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
     damaged, small = _damaged(folder, trainer, None if is_new_run else resume)
-    fingerprints = data.prepare()
+    with doing("reading and checking the images"):
+        fingerprints = data.prepare()
     _begin_metrics(trainer, begin)
     if trainer.is_global_zero:
         set_aside(small)
@@ -73,7 +76,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     if is_new_run and trainer.is_global_zero:  # only after settings and data were found valid
         run_folder.clear(folder)
     _log_start(model, trainer, begin, is_resumed=resume is not None)
-    with logging_runs(trainer), loader_workers(data.num_workers):
+    with logging_runs(trainer), loader_workers(data.num_workers), doing(Status(trainer, model, begin).line):
         if begin < trainer.max_steps:  # else the run was killed between its last step and its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself

@@ -1,5 +1,6 @@
 """Builds the Trainer of a run: the whole run is one epoch, which can be interrupted and resumed at any step."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +57,10 @@ def make_trainer(
     """
     check_settings(cfg)
     settings, process = cfg.trainer, process_info()
-    configured = {
-        key: build(node, f"callbacks.{key}") for key, node in (cfg.callbacks or {}).items() if node is not None
-    }
+    wanted = {key: node for key, node in (cfg.callbacks or {}).items() if node is not None}
+    if not sys.stdout.isatty():  # where lines say how far it is
+        wanted.pop("progress", None)
+    configured = {key: build(node, f"callbacks.{key}") for key, node in wanted.items()}
     for callback in configured.values():
         if hasattr(callback, "check"):  # ours that need a certain network
             callback.check(model)

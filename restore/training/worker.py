@@ -19,6 +19,7 @@ from types import TracebackType
 
 from restore.distributed.process_pool import end_with
 from restore.io.files import read_mapping, write_text
+from restore.io.progress import doing
 
 
 def main(work: Path, parent: int) -> None:
@@ -39,7 +40,9 @@ def main(work: Path, parent: int) -> None:
     from omegaconf import OmegaConf
 
     from restore.distributed.signals import StopRequested
-    from restore.training.train import train
+
+    with doing("loading PyTorch and Lightning"):
+        from restore.training.train import train
 
     resume = None if job["resume"] is None else Path(job["resume"])
     try:

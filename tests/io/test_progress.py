@@ -1,25 +1,41 @@
 import logging
+import threading
 
 import pytest
 
 from restore.io import progress
-from restore.io.progress import Report, show_progress
+from restore.io.progress import Counted, Report, doing, show_progress
 
 
-@pytest.fixture
-def every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+def test_a_line_says_what_is_done_and_what_is_begun() -> None:
+    counted = Counted("images", 4)
+    assert counted.line() == "0 of 4 images"
+    counted.show(Report(0, "a.png: restoring", 1, 2))
+    counted.show(Report(1, "b.png: restoring", 1, 4))
+    line = counted.line()
+    assert line.startswith("0 of 4 images, a.png: restoring (1 of 2), b.png: restoring (1 of 4), about 0:")
+    counted.show(Report(0, "a.png: restoring", 2, 2))
+    counted.advance()
+    assert counted.line().startswith("1 of 4 images, b.png: restoring (1 of 4), about 0:")
+    for _ in range(3):
+        counted.advance()
+    assert "left" not in counted.line()
 
 
-def test_without_a_terminal_lines_tell_how_many_are_done_but_not_the_last(
-    every_time: None, caplog: pytest.LogCaptureFixture
+def test_without_a_terminal_the_innermost_speaks_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.01)
     caplog.set_level(logging.INFO)
-    with show_progress("images", 3) as (show, advance):
-        show(Report(0, "a.png", 1, 2))
-        for _ in range(3):
-            advance()
-    assert [message.partition(",")[0] for message in caplog.messages] == ["1 of 3 images", "2 of 3 images"]
+    spoke = threading.Event()
+
+    def inner() -> str:
+        spoke.set()
+        return "reading"
+
+    with doing("all of it"), doing(inner):
+        assert spoke.wait(60)
+    assert progress._doing == []
 
 
 def test_lines_are_rare(caplog: pytest.LogCaptureFixture) -> None:
