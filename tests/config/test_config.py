@@ -280,10 +280,10 @@ def test_where_the_words_are_a_librarys_the_way_to_more_is_said(
     def fail(value: str) -> None:
         raise ValueError(f"invalid literal: {value}")
 
-    monkeypatch.setattr("restore.predict.plan", lambda *_, **__: fail("x"))
+    monkeypatch.setattr("restore.inference.output_paths.refuse_no_input", fail)
     outcome = cli("predict", "ckpt_path=bicubic", "scale=2", "input=a.png")
     assert outcome.status == 1
-    assert outcome.err == "predict: invalid literal: x\n(HYDRA_FULL_ERROR=1 shows where it happened)\n"
+    assert outcome.err == "predict: invalid literal: a.png\n(HYDRA_FULL_ERROR=1 shows where it happened)\n"
 
 
 def test_every_bad_file_is_named_at_once(cli: Cli, tmp_path: Path) -> None:
