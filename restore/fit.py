@@ -69,7 +69,6 @@ def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dic
     if process.world_size == 1 and (count > 1 or _is_point()):
         _train_in_new_processes(config, overrides, folder, checkpoint, count)
         return run_folder.finished(folder)
-
     with doing("loading PyTorch and Lightning"):
         from restore.training.train import train
 
