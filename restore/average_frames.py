@@ -29,7 +29,7 @@ def average_frames(cfg: DictConfig) -> None:
     check_frames(files)
     refuse_unwritable(folder)
     runs = [files[k : k + cfg.frames] for k in range(0, len(files) - cfg.frames + 1, cfg.frames)]
-    write_pairs(track(runs, source.name, transient=True), folder)
+    write_pairs(track(runs, "pairs", transient=True), folder)
     left = len(files) - len(runs) * cfg.frames
     log.info("%d pairs, %d frames left over at the end: %s", len(runs), left, folder)
 

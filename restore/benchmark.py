@@ -16,13 +16,14 @@ def benchmark(cfg: DictConfig) -> None:
     """Make the measurements asked for and print a table."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     _check_settings(cfg)
     workload = _workload(cfg)
     table = Table("measurement", "result", box=None)
     for what in cfg.what:
         for line in MEASUREMENTS[what](workload):
-            table.add_row(*line)
+            table.add_row(*map(Text, line))
     Console().print(table)
 
 

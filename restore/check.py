@@ -55,7 +55,8 @@ def _check_settings(cfg: DictConfig) -> None:
     if cfg.check.files is not None and cfg.check.files < 2:
         raise SettingError("check.files", cfg.check.files, "at least 2, or null for all")
     if cfg.check.output is not None:
-        files.refuse_unwritable(Path(cfg.check.output).resolve().parent)
+        output = Path(cfg.check.output).resolve()
+        files.refuse_unwritable(output.parent, [output.name])
 
 
 @contextmanager

@@ -37,8 +37,8 @@ def export(cfg: DictConfig) -> None:
     _refuse(cfg.ckpt_path, path, kind)
     network, facts = _ours(cfg) if cfg.model is None else _bare(cfg)
     facts |= {"contract": {"method": facts["method"]} | contract(network), "package": f"restore {__version__}"}
-    refuse_unwritable(path.parent)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    refuse_unwritable(path.parent, (path.name, path.with_suffix(".json").name))
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".restore_export_") as folder:
         written = Path(folder) / path.name
         kind.write(written, network, facts)
         found = differences(network, kind.open(written), least=kind.least(network))

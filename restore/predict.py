@@ -32,7 +32,8 @@ def predict(cfg: DictConfig) -> None:
         restorer = open_restorer(cfg.ckpt_path, **settings)
     tasks = output_paths.plan(cfg.input, cfg.output, restorer.scale, format_=cfg.format)
     _refuse_quality(cfg, [target for _, target in tasks])
-    refuse_unwritable(tasks[0][1].parent)
+    for folder in {target.parent for _, target in tasks}:
+        refuse_unwritable(folder, [target.name for _, target in tasks if target.parent == folder])
     many = Path(cfg.input).is_dir() or len(tasks) > 1
     with stopping() as signalled:
         failed = restore_files(

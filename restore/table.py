@@ -12,6 +12,7 @@ import yaml
 from restore.io.errors import SettingError
 from restore.io.files import write_text
 from restore.io.tables import FORMATS, Table, draw
+from restore.io.terminal import accept_any_text
 from restore.runs import comparison, reader
 
 HELP = """usage: restore table <folder> ... [key=value ...]
@@ -95,6 +96,7 @@ def parse(arguments: Sequence[str]) -> Settings:
 
 def main() -> None:
     """Read the command line, print the tables, and exit with 0 or 1."""
+    accept_any_text()
     arguments = sys.argv[1:]
     if "--help" in arguments or "-h" in arguments:
         sys.stdout.write(HELP)

@@ -3,6 +3,7 @@
 It does not import torch, so that ``--help`` and ``--cfg job`` answer at once.
 """
 
+import errno
 import functools
 import os
 import sys
@@ -21,7 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from restore.config import resolvers, schemas, words
 from restore.config.errors import USER_ERRORS, UserError, sentence
+from restore.config.system_errors import no_run_folder
 from restore.config.text_settings import as_typed
+from restore.io.errors import SettingError
+from restore.io.terminal import accept_any_text
 
 # at import, because a launcher that runs a sweep's points in other processes imports this file alone
 schemas.register()
@@ -59,8 +63,8 @@ def command(
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
-    def fail(error: BaseException) -> NoReturn:
-        sys.stderr.write(f"{config_name}: {sentence(error)}\n{_hint(error)}")
+    def fail(error: BaseException, cfg: DictConfig | None = None) -> NoReturn:
+        sys.stderr.write(f"{config_name}: {sentence(error, cfg)}\n{_hint(error)}")
         sys.exit(1)
 
     @functools.wraps(task)
@@ -70,9 +74,14 @@ def command(
         except (*USER_ERRORS, OmegaConfBaseException) as error:  # the last: a missing setting, named when it is read
             if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            fail(error)  # here, because Hydra would first print all overrides
+            fail(error, cfg)  # here, because Hydra would first print all overrides
+        except RuntimeError as error:
+            if not isinstance(error.__context__, OSError) or error.__context__.errno != errno.ELOOP:
+                raise
+            fail(error.__context__, cfg)  # what pathlib makes a RuntimeError of
 
     def main() -> None:
+        accept_any_text()
         # Hydra then raises its exceptions instead of printing them
         with _changed_environment(HYDRA_FULL_ERROR="1"):
             try:
@@ -89,7 +98,7 @@ def command(
             except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
                 if full_error:
                     raise
-                fail(error)
+                fail(no_run_folder(error))
             except KeyboardInterrupt as interrupt:
                 sys.stderr.write(f"{config_name}: interrupted. {interrupt}\n")
                 sys.exit(130)
@@ -111,7 +120,7 @@ def _help(command: str, given: list[str], plain_word: str | None) -> None:
 def _hint(error: BaseException) -> str:
     """How to see the traceback, where the message is a library's."""
     raised = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    is_ours = isinstance(error, UserError | HydraException | OmegaConfBaseException)
+    is_ours = isinstance(error, UserError | SettingError | HydraException | OmegaConfBaseException)
     if is_ours or raised[-1].is_relative_to(Path(__file__).parent.parent):
         return ""
     return "(HYDRA_FULL_ERROR=1 shows where it happened)\n"

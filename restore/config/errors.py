@@ -10,7 +10,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from restore.io.errors import SettingError
+from restore.config.system_errors import with_setting
 from restore.io.files import encodable
 
 
@@ -32,9 +32,14 @@ def refuse_unset(cfg: DictConfig) -> None:
         OmegaConf.select(cfg, key, throw_on_missing=True)
 
 
-def sentence(error: BaseException) -> str:
-    """The error without its traceback, with the name of the setting where possible; without unencodable characters."""
-    return encodable(_words(error))
+def sentence(error: BaseException, settings: DictConfig | None = None) -> str:
+    """The error without its traceback, with the name of the setting where possible; without unencodable characters.
+
+    Args:
+        settings: of the command; the one that names the file of an error of the system is looked up in them.
+    """
+    named = with_setting(error, settings) if isinstance(error, OSError) and settings is not None else error
+    return encodable(_words(named))
 
 
 def _words(error: BaseException) -> str:
@@ -42,8 +47,6 @@ def _words(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
             return _unknown_key(cause)
-        if isinstance(cause.__cause__, SettingError) and isinstance(cause, OmegaConfBaseException):
-            return str(cause.__cause__)  # which a resolver has raised
         cause = cause.__cause__
     inner = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
     if isinstance(error, MissingConfigException) and error.options:
@@ -62,6 +65,9 @@ def _words(error: BaseException) -> str:
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key} is not set, and has no default; give it a value"
     if isinstance(inner, OmegaConfBaseException):
+        own = re.fullmatch(r"SettingError raised while resolving interpolation: (.*)", lines[0])
+        if own:  # of one of our resolvers; the error itself is not kept
+            return own[1]
         key = inner.full_key or "a setting"
         missing = re.search(r"Environment variable '(\w+)' not found", lines[0])
         if missing:

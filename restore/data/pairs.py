@@ -22,12 +22,13 @@ from restore.data.bounds import refuse_missing_folder
 from restore.data.photos import EMBEDDED, embedded
 from restore.image.formats import SUFFIXES
 from restore.io.errors import SettingError
-from restore.io.files import encodable, printable
+from restore.io.files import encodable, printable, shortened
 
 if TYPE_CHECKING:  # a folder is looked at without torch
     from torch import Tensor
 
 SHOWN_PROBLEMS = 20
+LONGEST_PART = 230  # bytes of a name, so that the names of files that are made of it are possible
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Pair:
 
     Attributes:
         name: file stem of the sharp image, after its sequence's folder and a slash where there is one; bytes that are
-            no UTF-8 are escaped, because it goes into tables, reports and names of result files.
+            no UTF-8 are escaped and long ones shortened, because it goes into tables, reports and names of files.
         gt, lq: files; ``lq`` is None when it is made from ``gt``.
         sequence: frames of one are near-duplicates; None for a single image.
         lq_half: where one file holds both images side by side, which half of it is lq; then ``lq`` is ``gt``.
@@ -49,7 +50,8 @@ class Pair:
     lq_half: Literal["left", "right"] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", printable(self.name))
+        parts = (shortened(part, LONGEST_PART) for part in printable(self.name).split("/"))
+        object.__setattr__(self, "name", "/".join(parts))
 
     @property
     def files(self) -> list[Path]:

@@ -1,11 +1,13 @@
 """Files: written under a temporary name and moved, locked, read with one sentence if damaged; their names as text."""
 
+import errno
 import glob
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None]
         OSError: with the path and the remedy; what ``path`` held before is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{_temporary(path)}{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -54,9 +56,24 @@ def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None]
         temporary.unlink(missing_ok=True)
 
 
+def _temporary(path: Path) -> str:
+    """How the temporary name starts; of a long name only a part, or it would be longer than a name may be."""
+    return f".{shortened(path.name, 200)}."
+
+
+def shortened(name: str, most: int) -> str:
+    """The name; where it has more than ``most`` bytes, its begin and a checksum.
+
+    >>> shortened("a" * 300, 20)
+    'aaaaaaaaaaa~98ea6e4f'
+    """
+    raw = os.fsencode(name)
+    return name if len(raw) <= most else f"{raw[: most - 9].decode(errors='ignore')}~{sha256(raw).hexdigest()[:8]}"
+
+
 def remove_temporaries(path: Path) -> None:
     """Remove what killed writers of ``path`` have left; only where no other process can be writing."""
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    for temporary in path.parent.glob(f"{glob.escape(_temporary(path))}*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
@@ -71,8 +88,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(number)
 
 
-def refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path, names: Iterable[str] = ()) -> None:
     """Make the folder that ``output`` names, and raise, before long work, where files cannot be written there.
+
+    Args:
+        names: of the files to be written there, whose length is looked at.
 
     Raises:
         SettingError: with the system's reason.
@@ -81,7 +101,13 @@ def refuse_unwritable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.lstat(folder / name)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            got = folder if error.filename is None else encodable(str(error.filename))
+            raise SettingError("output", got, "a shorter name, which the disk can hold", "name a file") from error
         expected = f"a folder where files can be written ({error.strerror})"
         raise SettingError("output", folder, expected, "name another folder") from error
 

@@ -80,7 +80,8 @@ def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[Report], No
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # without markup: names hold brackets and colons
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         overall, of_process = bars.add_task(what, total=count), dict[int, Any]()
 

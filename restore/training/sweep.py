@@ -90,7 +90,7 @@ class Points(Callback):
             self._write(config, "broken off", message=str(value))
             return
         is_users = isinstance(value, USER_ERRORS)
-        message = sentence(value) if is_users else f"{type(value).__name__}: {value}"
+        message = sentence(value, config) if is_users else f"{type(value).__name__}: {value}"
         log.error("failed: %s", message, exc_info=None if is_users else value)
         self._write(config, "failed", message=message)
 
