@@ -81,6 +81,7 @@ def test_a_run_folder_describes_itself(cli: Cli, tmp_path: Path) -> None:
         "train.log",
         "result.json",
         "results.csv",
+        "baseline.csv",
         "report.html",
         "run_token",
         "lock",

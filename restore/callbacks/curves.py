@@ -1,13 +1,15 @@
 """Draws ``curves.png`` in the run folder."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from restore.io.files import write_bytes
-from restore.runs import damage
+from restore.runs import damage, results
 
 
 class Curves(Callback):
@@ -18,15 +20,23 @@ class Curves(Callback):
         """``metrics.csv`` has the rows of this validation."""
         folder = Path(trainer.default_root_dir)
         if (folder / "metrics.csv").exists():
-            draw_curves(damage.metrics(folder / "metrics.csv")[0], folder / "curves.png")
+            draw_curves(
+                damage.metrics(folder / "metrics.csv")[0],
+                folder / "curves.png",
+                results.baseline(folder)[0],
+                results.baseline_means(folder),
+            )
 
 
-def draw_curves(rows: list[dict[str, str]], target: Path) -> None:
-    """One panel per quantity: the training loss first, then the validation scores.
+def draw_curves(
+    rows: list[dict[str, str]], target: Path, baseline: str = "", means: Mapping[str, float] = MappingProxyType({})
+) -> None:
+    """One panel per quantity: the training loss first, then the validation scores, with the baseline's as a line.
 
     Args:
         rows: of ``metrics.csv``.
         target: the PNG file.
+        baseline: its name. means: its scores, by ``<set>/<column>``.
     """
     from matplotlib.figure import Figure
 
@@ -38,6 +48,10 @@ def draw_curves(rows: list[dict[str, str]], target: Path) -> None:
     for axes, column in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]
         axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "")
+        level = means.get(column.removeprefix("val/"))
+        if level is not None:
+            axes.axhline(level, linestyle="--", color="gray", label=baseline)
+            axes.legend()
         axes.set(title=column, xlabel="step")
         axes.grid(alpha=0.3)
     png = io.BytesIO()

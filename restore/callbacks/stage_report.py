@@ -39,6 +39,8 @@ class StageReport(Callback):
         if trainer.is_global_zero:
             if sys.stdout.isatty():
                 Console().print(Markdown(plan))
+            else:
+                sys.stdout.write(f"{plan}\n")  # its lines are not wrapped
             write_text(Path(trainer.default_root_dir) / "plan.md", plan)
             log.info(
                 "the plan is saved as plan.md; the first step of a stage calibrates its style loss, then it trains"

@@ -14,16 +14,28 @@ class StepLog(Callback):
 
     A run of fewer updates logs its last one. Several processes log the means over the global batch.
 
+    Args:
+        is_new_run: false when the run resumes from its own checkpoint; a new one may begin at another run's step.
+
     Lightning's own logging comes after the checkpoint of the same step, so that a run killed in between would lose a
     row; and its steps count from 0, twice with two optimisers.
     """
+
+    def __init__(self, *, is_new_run: bool = True) -> None:
+        self.is_new_run = is_new_run
+        self._first = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note where the run begins."""
+        self._first = trainer.global_step if self.is_new_run else 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log, unless the batch finishes no step, as with gradient accumulation."""
         step, finished = trainer.global_step, (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not finished or step % min(log_every(trainer), trainer.max_steps):
+        is_only = trainer.max_steps - self._first < log_every(trainer) and step == trainer.max_steps
+        if not finished or (step % log_every(trainer) and not is_only):
             return
         train_values = trained(pl_module).train_values
         # one message for all values, and only at steps that are logged

@@ -5,7 +5,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Union
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from restore.io.errors import SettingError
 
@@ -43,11 +44,11 @@ def check_values(annotations: Mapping[str, Any], values: Mapping[str, Any], path
     Raises:
         SettingError: a value of another type.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
     for key, hint in annotations.items():
-        if key not in values or hint is inspect.Parameter.empty or isinstance(hint, str):
+        if key not in values or hint is inspect.Parameter.empty or isinstance(hint, str) or _fits(values[key], hint):
             continue
+        from pydantic import ConfigDict, TypeAdapter, ValidationError  # imported only where there is a doubt
+
         try:
             adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
             adapter.validate_python(values[key])
@@ -55,6 +56,17 @@ def check_values(annotations: Mapping[str, Any], values: Mapping[str, Any], path
             # one for each type of a union; which of them was meant nobody knows
             details = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())
             raise SettingError(f"{path}.{key}", repr(values[key]), ", or ".join(details)) from error
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether the value is certainly of the type; False says nothing."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if get_origin(hint) is Literal:
+        return any(value == each and type(value) is type(each) for each in get_args(hint))
+    if hint is float:
+        return type(value) in (int, float)
+    return value is None if hint in (None, type(None)) else hint in (int, str, bool) and type(value) is hint
 
 
 def annotations_in_source(target: str) -> dict[str, Any]:

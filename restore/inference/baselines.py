@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 
 from restore.inference.restorer import Progress, Restorer, as_lq, reporter
 from restore.io.errors import SettingError
-from restore.ops.resize import resize, resize_8bit
+from restore.ops.resize import enlarge
 
 
 class Bicubic(Restorer):
@@ -39,11 +38,7 @@ class Bicubic(Restorer):
         """See the base class; all rows at once."""
         report = reporter(progress, deadline, cancel)
         report(0, 1)
-        lq = as_lq(image)
-        levels = (lq.double() * 255).round()
-        is_8bit = torch.allclose(lq.double() * 255, levels, atol=1e-3, rtol=0)
-        # an 8-bit image is rounded between the axes, as MATLAB does
-        pred = resize_8bit(levels.to(torch.uint8), self.scale) / 255 if is_8bit else resize(lq, self.scale)
+        pred = enlarge(as_lq(image), self.scale)
         report(1, 1)
         yield pred
 

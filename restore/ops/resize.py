@@ -143,6 +143,20 @@ def resize(image: Tensor, scale: float, *, size: tuple[int, int] | None = None, 
     return _resize_axis(image, image.dim() - 1, width, scale, edges)
 
 
+def enlarge(lq: Tensor, scale: float) -> Tensor:
+    """Bicubic enlargement as tables compare with it: of an 8-bit image rounded between the axes, as MATLAB does.
+
+    Args:
+        lq: float, (..., h, w), [0, 1]. scale: output side / input side.
+
+    Returns:
+        float, (..., H, W).
+    """
+    levels = (lq.double() * 255).round()
+    is_8bit = torch.allclose(lq.double() * 255, levels, atol=1e-3, rtol=0)
+    return resize_8bit(levels.to(torch.uint8), scale) / 255 if is_8bit else resize(lq, scale)
+
+
 def _check_scale(scale: float) -> None:
     if not 0 < scale < float("inf"):
         raise ValueError(f"resize: scale is {scale}, expected a number above 0")

@@ -4,6 +4,7 @@ import base64
 import csv
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader
 
 from restore.io.files import read_mapping, write_text
+from restore.runs import results
 from restore.runs.folder import warnings
 
 SHOWN = 200  # images in the table of scores; results.csv has all
@@ -26,16 +28,20 @@ def write_report(folder: Path, state: str) -> None:
     config = read_mapping(folder / "config.yaml")
     start = read_mapping(folder / "environment.json", ("starts",))["starts"][-1]
     done = folder / "result.json"
-    rows = _rows(folder / "results.csv")
+    rows, baseline = _rows(folder), results.baseline(folder)[0]
     # escaped: names and settings come from outside
     page = Environment(autoescape=True, loader=PackageLoader("restore.runs", "."), trim_blocks=True, lstrip_blocks=True)
     text = page.get_template("report.html.jinja").render(
         title=f"{config.get('name')}, {folder.name}",
         state=state,
-        result=read_mapping(done) if done.exists() else {},
+        result=_result(read_mapping(done)) if done.exists() else {},
+        baseline=baseline,
+        baseline_means={f"test/{key}": _digits(key, value) for key, value in results.baseline_means(folder).items()},
         warnings=warnings(folder),
         curves=_inline(folder / "curves.png"),
-        panels=[(name, step, _inline(file)) for name, step, file in newest_panels(folder / "panels")],
+        panels=[
+            (name, step, _inline(file), _columns(name, config)) for name, step, file in newest_panels(folder / "panels")
+        ],
         sheets=[(file.stem, _inline(file)) for file in sorted((folder / "stages").glob("*.png"))],
         rows=rows[:SHOWN],
         left_out=max(0, len(rows) - SHOWN),
@@ -55,11 +61,44 @@ def newest_panels(folder: Path) -> list[tuple[str, int, Path]]:
     return [(name, step, file) for name, (step, file) in newest.items()]
 
 
-def _rows(table: Path) -> list[dict[str, Any]]:
-    if not table.exists():
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows of ``results.csv`` with the digits of their columns, and beside them the baseline's scores."""
+    if not (folder / "results.csv").exists():
         return []
-    with table.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    name, others = results.baseline(folder)
+    of_image = {(row["benchmark"], row["image"]): row for row in others}
+    shown = []
+    for row in rows:
+        scores = [key for key in row if key not in results.KEYS]
+        other = of_image.get((row.get("benchmark", ""), row.get("image", "")), {})
+        beside = {f"{key}, {name}": _digits(key, other[key]) for key in scores if key in other}
+        shown.append(row | {key: _digits(key, row[key]) for key in scores} | beside)
+    return shown
+
+
+def _result(result: dict[str, Any]) -> dict[str, Any]:
+    """The same with the digits of their columns."""
+    metrics = {key: _digits(key, value) for key, value in result.get("metrics", {}).items()}
+    value = _digits(str(result.get("monitor")), result.get("value"))
+    return result | {"metrics": metrics, "value": value}
+
+
+def _digits(key: str, value: Any) -> str:
+    """A score as tables show it; the column is the last part of its name."""
+    return results.as_text(key.rpartition("/")[2], float(value)) if value not in (None, "") else ""
+
+
+def _columns(panel: str, config: Mapping[str, Any]) -> list[str]:
+    """What the columns of a panel show."""
+    if panel.endswith("_attention"):
+        return ["input", "attention"]
+    model = config.get("model", {})
+    if ".translation." in str(model.get("_target_")):
+        return ["input", *(f"output of level {level}" for level in reversed(range(model["levels"]))), "reference"]
+    gain = ((config.get("callbacks") or {}).get("panels") or {}).get("error_gain", 4)
+    return ["input", "restored", "reference", f"error x{gain:g}"]
 
 
 def _inline(file: Path) -> str | None:

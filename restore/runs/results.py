@@ -1,5 +1,6 @@
 """Tables of an evaluation: a row per image, means per benchmark, and the files they are written to."""
 
+import csv
 import json
 import math
 from collections.abc import Sequence
@@ -47,11 +48,12 @@ def table(means: Means, scale: int, name: str) -> Table:
     for who, benchmarks in means.items():
         for benchmark, scores in benchmarks.items():
             gain = _gain(columns[0], scores, means[others[0]][benchmark]) if who == first and others else ""
-            rows.append([who, benchmark, *(_text(column, scores[column]) for column in columns), gain])
+            rows.append([who, benchmark, *(as_text(column, scores[column]) for column in columns), gain])
     return Table("", [f"x{scale}, {name}", "benchmark", *columns, f"gain over {others[0]}" if others else ""], rows)
 
 
-def _text(column: str, value: float | None) -> str:
+def as_text(column: str, value: float | None) -> str:
+    """A score with the digits of its column."""
     return "not available" if value is None else f"{value:.{DIGITS.get(column, 3)}f}"
 
 
@@ -71,6 +73,27 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     write_text(folder / "seconds.csv", records_csv(seconds, ["benchmark", "image", "seconds"]))
     write_text(folder / "results.json", json.dumps(_valid(facts), indent=2, allow_nan=False) + "\n")
     write_text(folder / "results.md", table)
+
+
+def baseline(folder: Path) -> tuple[str, list[dict[str, str]]]:
+    """The baseline's name, and its row of each image, from a run folder; empty where there is none."""
+    file = folder / "baseline.csv"
+    if not file.is_file():
+        return "", []
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = [{key: value or "" for key, value in row.items()} for row in csv.DictReader(stream)]
+    return rows[0].pop("baseline", "") if rows else "", rows
+
+
+def baseline_means(folder: Path) -> dict[str, float]:
+    """Mean of the baseline's scores by ``<set>/<column>``."""
+    _, rows = baseline(folder)
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for column, value in row.items():
+            if column not in (*KEYS, "baseline"):
+                found.setdefault(f"{row['benchmark']}/{column}", []).append(float(value))
+    return {key: sum(values) / len(values) for key, values in found.items()}
 
 
 def earlier(folder: Path) -> Row | None:

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
+from restore.callbacks.baseline_scores import BaselineScores
 from restore.callbacks.curves import Curves
 from restore.callbacks.dashboards import Dashboard, connect
 from restore.callbacks.graceful_stop import GracefulStop
@@ -100,8 +101,9 @@ def run_callbacks(cfg: Any, timer: RunTimer, *, is_new_run: bool) -> list[Callba
         SeedSteps(seed=cfg.seed),
         timer,
         StopOnNonFinite(every_steps=every_steps),
-        StepLog(),
+        StepLog(is_new_run=is_new_run),
         StageReport(),
+        BaselineScores(),  # before what shows them
         Curves(),
         Dashboard(artifacts=cfg.checkpoint.artifacts),
         ImageScores(),

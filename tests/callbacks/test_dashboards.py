@@ -191,9 +191,14 @@ def test_the_report_is_one_page_that_needs_nothing_else(cli: Cli, tmp_path: Path
     assert "finished after 4 steps" in words
     assert "2, step 4" in words
     result = json.loads((folder / "result.json").read_text())
-    assert str(result["value"]) in words
+    assert f"{result['value']:.3f}" in words
+    assert "error x4" in words
+    assert "psnr_y of bicubic" in words
     assert yaml.safe_dump(read_mapping(folder / "config.yaml"), sort_keys=False) in words
-    assert table(folder / "results.csv")[0]["psnr_y"] in words
+    assert f"{float(table(folder / 'results.csv')[0]['psnr_y']):.3f}" in words
+    own = table(folder / "baseline.csv")
+    assert [row["image"] for row in own] == [row["image"] for row in table(folder / "results.csv")]
+    assert f"{float(own[0]['psnr_y']):.3f}" in words
 
 
 def test_the_report_escapes_what_it_shows_and_leaves_out_what_is_not_there(tmp_path: Path) -> None:
