@@ -40,7 +40,8 @@ def check(cfg: DictConfig) -> None:
             from restore.preflight.findings import Report
 
         report = Report()
-        facts = examine(cfg, process, resume, run_folder, Path(folder), report)
+        with doing("still at what the last line says"):
+            facts = examine(cfg, process, resume, run_folder, Path(folder), report)
     if cfg.check.output is not None:
         rows = [finding._asdict() for finding in report]
         files.write_text(Path(cfg.check.output), json.dumps({"findings": rows, "forecast": facts}, indent=2) + "\n")

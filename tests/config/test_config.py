@@ -324,6 +324,18 @@ def test_help_lists_the_groups_that_a_command_composes(cli: Cli, tmp_path: Path)
     )
 
 
+def test_help_shows_each_setting_with_its_comment_those_of_the_command_first(cli: Cli) -> None:
+    lines = [" ".join(line.split()) for line in cli("predict", "--help").out.splitlines()]
+    places = [lines.index(line) for line in ("ckpt_path=zero_shot", "device=auto auto, cpu, cuda or mps")]
+    assert lines[0] == "restore predict: restore an image, a folder of images or a glob."
+    assert places == sorted(places)
+    assert "or a checkpoint file, shipped weights by name" in lines[places[0] + 1]
+    fit = cli("fit", "--help", "model=deblur_tiny").out
+    assert "model.width=" in fit
+    assert "channels at full size" in fit
+    assert "_target_" not in fit.partition("== Groups")[2]
+
+
 def test_zero_shot_is_not_another_method(cli: Cli) -> None:
     outcome = cli("predict", "input=in.png", "scale=2", "model@zero_shot.model=deblur")
     assert outcome.status == 1
