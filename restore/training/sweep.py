@@ -29,6 +29,7 @@ from restore.distributed.signals import ASKING, handled, requeue
 from restore.io import files
 from restore.runs import folder as run_folder
 from restore.training.launcher import AFTER_SIGNAL
+from restore.training.sweep_names import name_by_swept
 from restore.training.sweep_records import PointRecords, Record
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Points(Callback):
         self.records = PointRecords(Path(config.hydra.sweep.dir).absolute(), self.records.token)
         self._are_slurm_jobs = str(config.hydra.launcher._target_).endswith(".SlurmLauncher")
         Points.begun = self
+        name_by_swept(config, self.records.read())
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Write a record without an end, for a point that is killed."""

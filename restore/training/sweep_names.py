@@ -1,0 +1,55 @@
+"""How the run folders of a sweep's points are named: by what is swept, where that tells them apart."""
+
+from collections.abc import Iterable, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, read_write
+
+from restore.training.sweep_records import Record
+
+Setting = tuple[str, str]  # key and value, as Hydra writes them
+
+
+def name_by_swept(config: DictConfig, records: Sequence[Record]) -> None:
+    """Leave what all points have in common out of their folders' names.
+
+    A second sweep in the same folder, with another common setting, keeps the long names: its points would find the
+    folders of the first. So does a sweep whose folders have long names already.
+
+    Args:
+        config: of the sweep; gets one more override, which Hydra hands to every point.
+        records: of the points that are in the folder.
+    """
+    swept, common = _split(config.hydra.overrides.task)
+    swept |= {str(key) for key in config.hydra.sweeper.get("params") or ()}
+    if not common or not swept:
+        return
+    earlier = [record for record in records if _is_of(record, swept, common)]
+    if any(_is_long(record, common) for record in earlier) or (records and not earlier):
+        return
+    keys = ",".join(f"'{key.lstrip('+~')}'" for key, _ in sorted(common))
+    with read_write(config.hydra.overrides):
+        config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+
+
+def _split(words: Iterable[str]) -> tuple[set[str], set[Setting]]:
+    """Keys that are swept, and the settings that all points have in common."""
+    swept, common = set(), set()
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            swept.add(key)
+        else:
+            common.add((key, override.get_value_element_as_str()))
+    return swept, common
+
+
+def _is_of(record: Record, swept: set[str], common: set[Setting]) -> bool:
+    """Whether the point is of a sweep over the same settings, with the same in common."""
+    _, settings = _split(record.overrides)
+    return common <= settings and {key for key, _ in settings - common} == swept
+
+
+def _is_long(record: Record, common: set[Setting]) -> bool:
+    named = {part.partition("=")[0] for part in record.folder.split(",")}
+    return any(key.replace("/", "_") in named for key, _ in common)
