@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 from restore.config.build import build
 from restore.config.command import command
 from restore.io.errors import SettingError
-from restore.preflight.measurements import MEASUREMENTS, Workload
+from restore.profiling.measurements import MEASUREMENTS
+from restore.profiling.workload import Workload
 
 
 def benchmark(cfg: DictConfig) -> None:
@@ -35,7 +36,7 @@ def _check_settings(cfg: DictConfig) -> None:
         raise SettingError(
             "image_size", list(cfg.image_size), "height and width in pixels, at least 1", "set image_size=[720,1280]"
         )
-    for name in ("batch_size", "side"):
+    for name in ("steps", "batch_size", "side"):
         if cfg[name] < 1:
             raise SettingError(name, cfg[name], "at least 1")
     scale = cfg.model.get("scale", 1)
@@ -57,6 +58,7 @@ def _workload(cfg: DictConfig) -> Workload:
         model_arguments=dict(cfg.model),
         model_overrides=[each for each in overrides if each.lstrip("+~").startswith("model")],
         runs=cfg.runs,
+        steps=cfg.steps,
         batch_size=cfg.batch_size,
         patch_size=cfg.patch_size,
         side=cfg.side,

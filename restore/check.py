@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +19,7 @@ from restore.distributed.environment import (
     process_info,
     processes_to_start,
 )
-from restore.distributed.signals import BUT_CTRL_C, handled
+from restore.distributed.signals import BUT_CTRL_C, StopRequested, handled, interrupt
 from restore.io import files
 from restore.io.errors import SettingError
 from restore.io.progress import doing
@@ -29,25 +29,32 @@ from restore.training import preconditions
 
 def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
+    from restore.preflight.report import Report
+
     _check_settings(cfg)
-    given = Path(HydraConfig.get().runtime.output_dir)
-    with _signals_unwind(), _removed_if_empty(given), TemporaryDirectory(prefix="restore_check_") as folder:
-        run_folder = _run_folder(cfg, given)
-        process, resume = _refuse_as_fit_does(cfg, run_folder)
+    given, report = Path(HydraConfig.get().runtime.output_dir), Report()
+    try:
+        with (
+            handled(interrupt, BUT_CTRL_C),  # a signal unwinds as an error does, so that temporary files are removed
+            _removed_if_empty(given),
+            TemporaryDirectory(prefix="restore_check_") as folder,
+        ):
+            run_folder = _run_folder(cfg, given)
+            process, resume = _refuse_as_fit_does(cfg, run_folder)
 
-        with doing("loading PyTorch and Lightning"):
-            from restore.preflight.examine import examine
-            from restore.preflight.findings import Report
+            with doing("loading PyTorch and Lightning"):
+                from restore.preflight.examine import examine
 
-        report = Report()
-        with doing("still at what the last line says"):
-            facts = examine(cfg, process, resume, run_folder, Path(folder), report)
+            with doing("still at what the last line says"):
+                forecast = examine(cfg, process, resume, run_folder, Path(folder), report)
+    except StopRequested as stop:
+        raise SystemExit(128 + stop.number) from None
     if cfg.check.output is not None:
-        rows = [finding._asdict() for finding in report]
-        files.write_text(Path(cfg.check.output), json.dumps({"findings": rows, "forecast": facts}, indent=2) + "\n")
-    failed = [finding for finding in report if finding.verdict == "bad"]
+        found = {"findings": [finding._asdict() for finding in report], "forecast": forecast}
+        files.write_text(Path(cfg.check.output), json.dumps(found, indent=2) + "\n")
+    failed = [f"{finding.what}: {finding.found}" for finding in report if finding.verdict == "bad"]
     if failed:
-        raise UserError("; ".join(f"{each.what}: {each.found}" for each in failed))
+        raise UserError("; ".join(failed))
 
 
 def _check_settings(cfg: DictConfig) -> None:
@@ -68,17 +75,6 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             folder.rmdir()
-
-
-@contextmanager
-def _signals_unwind() -> Iterator[None]:
-    """End on a signal as on an error, so that temporary files are removed; the exit status is 128 + its number."""
-
-    def end(number: int, frame: Any) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    with handled(end, BUT_CTRL_C):  # Ctrl-C raises KeyboardInterrupt anyway
-        yield
 
 
 def _run_folder(cfg: DictConfig, given: Path) -> Path:

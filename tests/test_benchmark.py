@@ -10,6 +10,7 @@ SMALL = ("model=super_resolution_tiny", "runs=1", "batch_size=1", "patch_size=16
     [
         (["what=[step]", "model=translation_tiny"], "model is Translation"),
         (["runs=0"], "runs is 0"),
+        (["steps=0"], "steps is 0"),
         (["batch_size=0"], "batch_size is 0"),
         (["side=-5"], "side is -5"),
         (["patch_size=7"], "patch_size is 7, expected a multiple of model.scale=2"),

@@ -52,7 +52,7 @@ def test_processes_change_no_byte(cli: Cli, shared_data: Path, tmp_path: Path) -
     assert (tmp_path / "w1" / "results.csv").read_bytes() == (tmp_path / "w2" / "results.csv").read_bytes()
 
 
-def test_a_checkpoint_is_scored_beside_bicubic_and_its_pictures_kept(cli: Cli, tmp_path: Path) -> None:
+def test_a_checkpoint_is_scored_beside_bicubic_and_its_images_kept(cli: Cli, tmp_path: Path) -> None:
     assert cli("fit", *TINY, "run_id=a", "callbacks.panels=null").status == 0
     photo(tmp_path / "few" / "HR" / "one.png", 40, 44)
     Image.open(photo(tmp_path / "t.png", 30, 30)).convert("L").save(tmp_path / "few" / "HR" / "grey.png")
@@ -111,7 +111,7 @@ def test_one_process_opens_each_restorer_once(cli: Cli, tmp_path: Path, monkeypa
     assert opened == ["super_resolution_x2", "bicubic"]
 
 
-def test_two_pictures_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> None:
+def test_two_images_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> None:
     photo(tmp_path / "few" / "HR" / "1.png")
     photo(tmp_path / "few" / "HR" / "1.jpg")
     photo(tmp_path / "few" / "HR" / "1.k.png")
@@ -165,7 +165,7 @@ def test_identity_gives_the_score_of_the_blurred_frames_at_hand(cli: Cli, shared
     assert [float(row["psnr_rgb"]) for row in rows] == pytest.approx(scores, abs=1e-5)
 
 
-def test_identity_of_an_unchanged_picture_is_infinitely_good_and_its_json_is_valid(cli: Cli, tmp_path: Path) -> None:
+def test_identity_of_an_unchanged_image_is_infinitely_good_and_its_json_is_valid(cli: Cli, tmp_path: Path) -> None:
     for part in ("blur", "sharp"):
         photo(tmp_path / "few" / part / "one.png")
     outcome = cli("evaluate", "ckpt_path=identity", "benchmarks=[few]", "output=o", "baseline=null")
@@ -215,7 +215,7 @@ def test_translation_is_scored_as_its_data_is_read_and_says_what_is_not_availabl
     assert outcome.status == 0, outcome.err
     facts = json.loads((tmp_path / "o" / "results.json").read_text())
     scores = facts["means"]["deblur_a_best"]["photos_held_out"]
-    assert list(facts["means"]) == ["deblur_a_best"]  # the input is another kind of picture, and no baseline
+    assert list(facts["means"]) == ["deblur_a_best"]  # the input is another kind of image, and no baseline
     assert list(scores) == ["l1", "psnr_rgb", "ssim_rgb", "lpips_alex", "fid", "kid"]
     assert 0 < scores["l1"] < 1
     assert (scores["lpips_alex"], scores["fid"], scores["kid"]) == (None, None, None)
@@ -248,7 +248,7 @@ def test_a_translation_benchmark_is_found_by_its_protocol_in_the_right_direction
     assert np.array_equal(pred, right)
 
 
-def test_lpips_of_an_evaluation_comes_from_the_pictures_it_keeps(cli: Cli, tmp_path: Path) -> None:
+def test_lpips_of_an_evaluation_comes_from_the_images_it_keeps(cli: Cli, tmp_path: Path) -> None:
     import torch
     import torchvision
 

@@ -29,7 +29,7 @@ def test_a_study_shows_what_its_files_say(study: str) -> None:
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_a_study_names_its_commands_and_shows_a_picture(study: str) -> None:
+def test_a_study_names_its_commands_and_shows_an_image(study: str) -> None:
     text = (ROOT / study / "README.md").read_text(encoding="utf-8")
     assert re.search(r"restore[. ](fit|evaluate|predict) ", text)
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)

@@ -150,7 +150,7 @@ def test_a_program_of_torch_export_runs_without_this_package(cli: Cli, tmp_path:
 
 
 @pytest.mark.slow
-def test_the_network_a_picture_trained_is_exported_and_its_weights_restore_as_the_checkpoint(
+def test_the_network_an_image_trained_is_exported_and_its_weights_restore_as_the_checkpoint(
     cli: Cli, tmp_path: Path
 ) -> None:
     photo(tmp_path / "lq.png", 30, 28)
@@ -329,7 +329,7 @@ def test_export_as_people_start_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("factor", [2.0, 2.5, 3**0.5, 8 ** (1 / 3), 4.37])
-def test_a_graphs_sides_are_those_of_the_picture(factor: float) -> None:
+def test_a_graphs_sides_are_those_of_the_image(factor: float) -> None:
     class Sides(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.arange(resize.new_length(x.shape[0], factor))

@@ -57,7 +57,7 @@ def test_the_run_folder_holds_plan_sheets_panels_and_what_was_used(cli: Cli, tmp
     sheets = sorted(path.name for path in (folder / "stages").iterdir())
     assert sheets == ["stage_1_level_1.png", "stage_2_level_0.png", "stage_3_joint.png"]
     with Image.open(folder / "stages" / sheets[0]) as sheet:
-        assert sheet.size == (4 * 50, 40)  # input, two outputs, reference of the one validation picture
+        assert sheet.size == (4 * 50, 40)  # input, two outputs, reference of the one validation image
         assert len(sheet.crop((100, 0, 150, 40)).getcolors() or []) == 1  # not trained yet
     panels = sorted(path.name for path in (folder / "panels").iterdir())
     assert panels == ["2_0000004.png", "2_0000006.png"]
@@ -116,7 +116,7 @@ def test_an_earlier_stages_score_does_not_remain_the_best(
     assert [float(row["best/l1"]) for row in rows(run_folder(tmp_path, "x", NAME))] == best
 
 
-def test_predict_restores_whole_pictures_and_refuses_tiles(cli: Cli, tmp_path: Path) -> None:
+def test_predict_restores_whole_images_and_refuses_tiles(cli: Cli, tmp_path: Path) -> None:
     assert cli("fit", *QUICK, "trainer.max_steps=3", "run_id=a").status == 0
     ckpt = run_folder(tmp_path, "a", NAME) / "checkpoints" / "best.ckpt"
     outcome = cli("predict", f"ckpt_path={ckpt}", "input=photos/0.png", "output=out.png")

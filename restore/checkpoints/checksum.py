@@ -3,7 +3,7 @@
 A checkpoint is a zip archive, and a zip archive may end in a comment. Ours is the SHA-256 of all bytes before it.
 Inside the file the two stay together at whatever moment the writer is killed; a second file could be lost or be older.
 The CRC-32 that the archive has of every record leaves its directory uncovered, where one flipped bit makes torch take a
-record for a folder and load whatever the memory held.
+record for a folder and load whatever was in memory.
 """
 
 import hashlib

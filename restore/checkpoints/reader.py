@@ -116,12 +116,12 @@ def bare_weights(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: no such file.
         SettingError: damaged, more than weights, no weights, or a checkpoint of this package.
     """
-    held = content(Path(path), setting="ckpt_path")
-    if isinstance(held, dict) and "restore" in held:
+    loaded = content(Path(path), setting="ckpt_path")
+    if isinstance(loaded, dict) and "restore" in loaded:
         raise SettingError(
             "ckpt_path", path, "weights of another project, but it was written by this package", "leave model out"
         )
-    found = _tensors(held)
+    found = _tensors(loaded)
     if not found:
         raise SettingError(
             "ckpt_path", path, f"tensors by name, plain or under {', '.join(_NESTS)}", "use another file"
@@ -129,13 +129,13 @@ def bare_weights(path: str | Path) -> dict[str, Tensor]:
     return found
 
 
-def _tensors(held: Any) -> dict[str, Tensor]:
-    if not isinstance(held, Mapping):
+def _tensors(loaded: Any) -> dict[str, Tensor]:
+    if not isinstance(loaded, Mapping):
         return {}
     for nest in _NESTS:
-        if isinstance(held.get(nest), Mapping):
-            return _tensors(held[nest])
-    return {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
+        if isinstance(loaded.get(nest), Mapping):
+            return _tensors(loaded[nest])
+    return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
 
 
 def sha256(path: str | Path) -> str | None:

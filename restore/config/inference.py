@@ -99,7 +99,7 @@ class ZeroShotTraining:
             raise SettingError("max_seconds", self.max_seconds, "a number above 0, or null")
 
 
-# what zero-shot is made of; its settings can be changed, but not what they are settings of
+# the classes of zero-shot; their settings can be changed, but not the classes
 _ZERO_SHOT = {
     "model": "restore.models.zero_shot.model.ZeroShotSuperResolution",
     "data": "restore.data.single_image.SingleImageData",
@@ -113,7 +113,7 @@ def inference_settings(cfg: "DictConfig") -> dict[str, Any]:
         cfg: of ``evaluate``, ``predict`` or ``serve``.
 
     Raises:
-        SettingError: a value outside its range, or one that says again, under ``zero_shot``, what stands above it.
+        SettingError: a value outside its range, or one under ``zero_shot`` that contradicts the command's.
     """
     from omegaconf import OmegaConf
 

@@ -176,6 +176,7 @@ class BenchmarkConfig:
     batch_size: int = 16
     patch_size: int = 96
     runs: int = 7
+    steps: int = 400
     side: int = 256
     sides: list[int] = MISSING
     image_size: list[int] = MISSING

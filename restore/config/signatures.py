@@ -11,25 +11,29 @@ from typing import Any, Literal, Union, get_args, get_origin
 from restore.io.errors import SettingError
 
 
-def check_names(function: Callable[..., Any], values: Mapping[str, Any], path: str) -> None:
-    """Refuse arguments that a constructor does not take.
+def split(constructors: Sequence[Callable[..., Any]], values: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+    """Divide arguments among constructors by their names, and check their types.
 
     Args:
-        function: the class. values: by name. path: dotted place of the values in the settings, named in the error.
+        constructors: the classes. values: by name. path: dotted key of the values in the settings, for errors.
 
     Raises:
-        SettingError: it takes no such argument.
+        SettingError: none of them takes one of the names, or a value of another type.
     """
-    known = inspect.signature(function).parameters
-    for key in values.keys() - known.keys():
+    names = [inspect.signature(constructor).parameters.keys() for constructor in constructors]
+    known = list(dict.fromkeys(name for each in names for name in each))
+    for key in values.keys() - known:
         raise SettingError(f"{path}.{key}", values[key], f"nothing: it is not a setting; known are {', '.join(known)}")
+    for constructor in constructors:
+        check_types(constructor, values, path)
+    return [{name: values[name] for name in each if name in values} for each in names]
 
 
 def check_types(function: Callable[..., Any], values: Mapping[str, Any], path: str) -> None:
     """Compare plain values with the annotations of a constructor; unknown names are passed over.
 
     Args:
-        function: the class. values: by name. path: dotted place of the values in the settings, named in the error.
+        function: the class. values: by name. path: dotted key of the values in the settings, for errors.
 
     Raises:
         SettingError: a value of another type.

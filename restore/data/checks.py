@@ -59,7 +59,7 @@ class _Files(NamedTuple):
     digest: str  # over the pair's name and its files
 
 
-class _Look(NamedTuple):
+class _CheckedPair(NamedTuple):
     """A pair, without its pixels."""
 
     problems: list[str]
@@ -88,21 +88,21 @@ def check_pairs(
         DataProblem: with one line for each unreadable file and each size that does not fit.
     """
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        looks = list(pool.map(lambda pair: _look(pair, scale, smallest, inspect), pairs))
-    problems = [line for look in looks for line in look.problems]
+        checked = list(pool.map(lambda pair: _check(pair, scale, smallest, inspect), pairs))
+    problems = [line for each in checked for line in each.problems]
     if problems:
         raise DataProblem(setting, problems)
     return Checked(
-        hashlib.sha256("".join(look.files.digest for look in looks).encode()).hexdigest(),
-        {digest: file for look in looks for digest, file in look.files.contents.items()},
-        {_sample(look.files): pair for pair, look in zip(pairs, looks, strict=True)},
-        [pair for pair, look in zip(pairs, looks, strict=True) if look.is_sharper],
-        [look.size for look in looks],
-        dict(Counter(kind for look in looks for kind in look.files.kinds)),
+        hashlib.sha256("".join(each.files.digest for each in checked).encode()).hexdigest(),
+        {digest: file for each in checked for digest, file in each.files.contents.items()},
+        {_sample(each.files): pair for pair, each in zip(pairs, checked, strict=True)},
+        [pair for pair, each in zip(pairs, checked, strict=True) if each.is_sharper],
+        [each.size for each in checked],
+        dict(Counter(kind for each in checked for kind in each.files.kinds)),
     )
 
 
-def _look(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: Inspect | None) -> _Look:
+def _check(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: Inspect | None) -> _CheckedPair:
     files = _read_files(pair)
     problems, images = files.problems, []
     if not problems:
@@ -112,7 +112,7 @@ def _look(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: Inspec
         problems = inspect(pair, images)
     is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(images[1]) >= sharpness(images[0])
     height, width = images[0].shape[1:] if images else (0, 0)
-    return _Look(problems, files._replace(decoded=[]), is_sharper, (height, width))
+    return _CheckedPair(problems, files._replace(decoded=[]), is_sharper, (height, width))
 
 
 def _read_files(pair: Pair) -> _Files:
@@ -181,8 +181,8 @@ def refuse_shared(sets: Mapping[str, Mapping[str, Path]], relation: str) -> None
     """
     first: dict[str, tuple[str, Path]] = {}
     problems = []
-    for name, held in sets.items():
-        for digest, file in held.items():
+    for name, contents in sets.items():
+        for digest, file in contents.items():
             other, twin = first.setdefault(digest, (name, file))
             if other != name:
                 problems.append(f"{file} ({name}): {relation} {twin} ({other})")

@@ -5,6 +5,7 @@ Shocher, Cohen, Irani, CVPR 2018, section 3.1; ``hr_father`` and ``lr_son`` are 
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from restore.data.sampling import flip_and_turn, generator_of_batch, generator_of_sample
+from restore.io.errors import SettingError
 from restore.ops.resize import resize
 
 Shrink = Callable[[Tensor], Tensor]
@@ -34,6 +36,32 @@ class Pyramids(NamedTuple):
     levels: list[FatherAndSon]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CropSettings:
+    """What a training crop is.
+
+    Attributes:
+        patch_size: side of a crop in the father's pixels; a smaller father gives its shorter side.
+        batch_size: crops of one step, all of the same level.
+        noise: standard deviation of Gaussian noise on the sons, for photos that are not clean (the paper: 0.0125).
+
+    Raises:
+        SettingError: a value outside its bounds.
+    """
+
+    patch_size: int = 128
+    batch_size: int = 1
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.patch_size < 1:
+            raise SettingError("data.patch_size", self.patch_size, "at least 1 pixel")
+        if self.batch_size < 1:
+            raise SettingError("data.batch_size", self.batch_size, "at least 1 crop")
+        if not 0 <= self.noise < 1:
+            raise SettingError("data.noise", self.noise, "at least 0 and below 1, for example 0.0125")
+
+
 class InternalPairs(Dataset[dict[str, Any]]):
     """Crop ``i`` of a run, a function of (seed, i) and of the pyramids at its batch.
 
@@ -41,21 +69,21 @@ class InternalPairs(Dataset[dict[str, Any]]):
         pyramids: by their first batch; a later one replaces the one before.
     """
 
-    def __init__(self, *, patch_size: int, batch_size: int, noise: float, seed: int) -> None:
-        self.patch_size, self.batch_size, self.noise, self.seed = patch_size, batch_size, noise, seed
+    def __init__(self, settings: CropSettings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
         self.pyramids: list[Pyramids] = []
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        batch = i // self.batch_size
+        batch = i // self.settings.batch_size
         _, factor, levels = next(each for each in reversed(self.pyramids) if each.first <= batch)
         father, son = levels[self._level(levels, batch)]
         random = generator_of_sample(self.seed, i)
-        side = min(self.patch_size, *father.shape[1:])
+        side = min(self.settings.patch_size, *father.shape[1:])
         top, left = (int(random.integers(length - side + 1)) for length in father.shape[1:])
         symmetry = int(random.integers(8))
         gt, lq = (part[:, top : top + side, left : left + side] for part in (father, son))
-        if self.noise:
-            lq = lq + _noise(side, factor, self.noise, int(random.integers(2**31)))
+        if self.settings.noise:
+            lq = lq + _noise(side, factor, self.settings.noise, int(random.integers(2**31)))
         # contiguous: a view would make the collation copy the whole father's rows
         return {
             "lq": flip_and_turn(lq, symmetry).contiguous(),

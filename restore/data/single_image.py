@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from restore.data.internal_pairs import InternalPairs, Pyramids, Shrink, pyramid
+from restore.data.internal_pairs import CropSettings, InternalPairs, Pyramids, Shrink, pyramid
 from restore.data.sampling import RunSampler
 from restore.image import reading
 from restore.io.errors import SettingError
@@ -32,9 +32,7 @@ class SingleImageData(LightningDataModule):
     Args:
         image: image file, or float (3, H, W) in [0, 1].
         scale: of the model; for validation the whole image is shrunk by it and enlarged again.
-        patch_size: side of a crop in the father's pixels; a smaller father gives its shorter side.
-        batch_size: crops of one step, all of the same level.
-        noise: standard deviation of Gaussian noise on the sons, for photos that are not clean (the paper: 0.0125).
+        patch_size, batch_size, noise: see :class:`restore.data.internal_pairs.CropSettings`.
         seed: of levels, crops, turns and noise.
 
     Attributes:
@@ -54,24 +52,19 @@ class SingleImageData(LightningDataModule):
         *,
         image: str | Tensor,
         scale: float = 2.0,
-        patch_size: int = 128,
-        batch_size: int = 1,
-        noise: float = 0.0,
+        patch_size: int = CropSettings.patch_size,
+        batch_size: int = CropSettings.batch_size,
+        noise: float = CropSettings.noise,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if patch_size < 1:
-            raise SettingError("data.patch_size", patch_size, "at least 1 pixel")
-        if batch_size < 1:
-            raise SettingError("data.batch_size", batch_size, "at least 1 crop")
-        if not 0 <= noise < 1:
-            raise SettingError("data.noise", noise, "at least 0 and below 1, for example 0.0125")
+        settings = CropSettings(patch_size=patch_size, batch_size=batch_size, noise=noise)
         self.stem = printable(Path(image).stem) if isinstance(image, str) else "image"
         self.image = _read(image) if isinstance(image, str) else image
         self.scale, self.patch_size, self.batch_size, self.noise, self.seed = scale, patch_size, batch_size, noise, seed
         self.shrink_whole: ShrinkTo = _bicubic
         self.warnings: list[str] = []
-        self.pairs = InternalPairs(patch_size=patch_size, batch_size=batch_size, noise=noise, seed=seed)
+        self.pairs = InternalPairs(settings, seed)
 
     @property
     def validation_names(self) -> list[str]:

@@ -175,8 +175,10 @@ class TranslationData(PairedData):
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Refuse a pair that is in two sets; warn of a small training set, and of photos read as two images."""
         # one file alone may well be in two sets: two photos can have the same, empty, contours
-        held = {name: {sample: pair.gt for sample, pair in each.samples.items()} for name, each in checked.items()}
-        refuse_shared(held, "is the pair of")
+        references = {
+            name: {sample: pair.gt for sample, pair in each.samples.items()} for name, each in checked.items()
+        }
+        refuse_shared(references, "is the pair of")
         warnings, count = [], len(self.train_pairs)
         if count < FEW_PAIRS:
             warnings.append(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ProcessIdentity(NamedTuple):
-    """A process, told from a later one of the same number by its time of start.
+    """A process, identified by its number and its time of start, because numbers are used again.
 
     Attributes:
         number: process id. started: time of start in clock ticks; empty where the system does not give it.

@@ -65,12 +65,11 @@ def _supported(scale: float, protocol: Protocol) -> int:
     """The scale as a number that the protocol is defined for."""
     if scale != int(scale):
         raise SettingError("scale", f"{scale:g}", "a whole number, because protocols are defined for no other")
-    enlarges = protocol.family == "super_resolution"
-    if not enlarges and scale != 1:
+    if not protocol.enlarges and scale != 1:
         raise SettingError(
             "scale", scale, f"1, because protocol={protocol.name} compares images of one size", "set protocol=sr_y"
         )
-    if enlarges and scale == 1:
+    if protocol.enlarges and scale == 1:
         raise SettingError(
             "scale",
             scale,

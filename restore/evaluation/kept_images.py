@@ -1,4 +1,4 @@
-"""What is made of the restored images that an evaluation keeps: perceptual scores, and sheets for the eye."""
+"""What an evaluation makes of the restored images that it keeps: perceptual scores and contact sheets."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

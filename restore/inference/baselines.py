@@ -1,10 +1,10 @@
 """What tables compare networks with: bicubic enlargement, and the input as it is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from torch import Tensor
 
-from restore.inference.restorer import Progress, Restorer, as_lq, reporter
+from restore.inference.restorer import Report, Restorer, as_lq
 from restore.io.errors import SettingError
 from restore.ops.resize import enlarge
 
@@ -20,6 +20,7 @@ class Bicubic(Restorer):
     """
 
     name = "bicubic"
+    any_scale = True
     halo = 2
 
     def __init__(self, scale: float) -> None:
@@ -27,16 +28,8 @@ class Bicubic(Restorer):
             raise SettingError("scale", f"{scale:g}", "at least 1 and at most 16")
         self.scale = scale
 
-    def bands(
-        self,
-        image: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Iterator[Tensor]:
-        """See the base class; all rows at once."""
-        report = reporter(progress, deadline, cancel)
+    def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
+        """All rows at once."""
         report(0, 1)
         pred = enlarge(as_lq(image), self.scale)
         report(1, 1)
@@ -51,16 +44,7 @@ class Identity(Restorer):
     halo = 0
     protocol = "deblur_rgb"
 
-    def bands(
-        self,
-        image: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Iterator[Tensor]:
-        """See the base class."""
-        report = reporter(progress, deadline, cancel)
+    def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
         report(0, 1)
         report(1, 1)
         yield as_lq(image)

@@ -68,9 +68,9 @@ def trace(network: RestorationNetwork) -> ExportedProgram:
 
 
 def smallest_side(network: RestorationNetwork) -> int:
-    """Where torch's graph begins: no map inside it may have a side of 1, which torch holds to be another kind of size.
+    """The smallest side that a graph of ``torch.export`` takes: torch specialises sides of 1, also of a map inside it.
 
-    What is translated from it knows no such limit.
+    ONNX has no such limit.
     """
     return 3 if network.multiple_of == 1 or network.min_size > network.multiple_of else network.multiple_of + 1
 
@@ -120,7 +120,7 @@ class Format(ABC):
     suffix: ClassVar[str]
 
     def least(self, network: RestorationNetwork) -> int:
-        """An odd side that the file takes, as small as can be."""
+        """The smallest odd side that the file takes."""
         return 1
 
     @abstractmethod
@@ -153,7 +153,7 @@ class Onnx(Format):
         for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they report every step
             logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the translator's own insides
+            warnings.simplefilter("ignore")  # about the translator itself
             program = torch.onnx.export(
                 trace(network),
                 dynamo=True,

@@ -9,13 +9,18 @@ ENLARGERS = ("zero_shot", "bicubic")  # take any scale, and have none of their o
 BASELINES = (*ENLARGERS, "identity")
 
 
+def needs_scale(ckpt_path: str) -> bool:
+    """Whether it enlarges by any factor, which must be given."""
+    return ckpt_path in ENLARGERS
+
+
 def refuse_unknown(ckpt_path: str, scale: float | None) -> None:
     """Refuse a name or file that does not exist, and one without the scale that it needs.
 
     Raises:
         FileNotFoundError, SettingError
     """
-    if ckpt_path in ENLARGERS:
+    if needs_scale(ckpt_path):
         needed_scale(ckpt_path, scale)
     elif ckpt_path not in BASELINES:
         refuse_missing(locate(ckpt_path), "ckpt_path", others=BASELINES)

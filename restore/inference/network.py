@@ -1,6 +1,6 @@
 """A trained network as a restorer: whole, or tile by tile within a memory budget."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from restore.config.inference import Inference
 from restore.data.labels import Labels
 from restore.image.decoded_image import to_float
-from restore.inference.restorer import Progress, Restorer, as_lq, pick_device, reporter
+from restore.inference.restorer import Progress, Report, Restorer, as_lq, pick_device
 from restore.io.errors import SettingError
 from restore.networks.contract import RestorationNetwork
 from restore.ops import tiling
@@ -58,10 +58,10 @@ class NetworkRestorer(Restorer):
             memory_gb=self.inference.memory_gb,
             halo=self._context,
             multiple_of=self.multiple_of,
-            held=self._held(size),
+            reserved=self._reserved_bytes(size),
         )
 
-    def _held(self, size: tuple[int, int]) -> int:
+    def _reserved_bytes(self, size: tuple[int, int]) -> int:
         """Bytes of a large image of (height, width) beside its tiles.
 
         Levels of 8 bit that came in and go out, a row of tiles as float (with the ensemble three whole results), and
@@ -85,21 +85,13 @@ class NetworkRestorer(Restorer):
                 f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image",
             )
 
-    def bands(
-        self,
-        image: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Iterator[Tensor]:
-        """See the base class; the mean over eight views is made of all rows at once."""
-        report = reporter(progress, deadline, cancel)
+    def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
+        """The mean over eight views is made of all rows at once."""
         report(0, 1)
         if self.ensemble:
             yield self._mean_of_views(as_lq(image)[None], report)[0]
             return
-        for band in self._bands(image[None], report):
+        for band in self._batch_bands(image[None], report):
             yield band[0]
             del band  # else it would live while the next one is made
 
@@ -109,12 +101,12 @@ class NetworkRestorer(Restorer):
         def forward(view: Tensor) -> Tensor:
             nonlocal seen
             before, seen = seen, seen + 1
-            bands = self._bands(view, lambda done, total: report(before * total + done, 8 * total))
+            bands = self._batch_bands(view, lambda done, total: report(before * total + done, 8 * total))
             return tiling.joined(bands, view.shape[-2] * self.scale)
 
         return tiling.self_ensemble(forward, lq)
 
-    def _bands(self, batch: Tensor, report: Progress) -> Iterator[Tensor]:
+    def _batch_bands(self, batch: Tensor, report: Progress) -> Iterator[Tensor]:
         """(1, C, H, W), lq or levels -> float32, (1, 3, h, scale W), on the CPU: whole, or a row of tiles at a time."""
         tile = self.tile_for((batch.shape[-2], batch.shape[-1]))
         if tile is None:

@@ -6,6 +6,7 @@ Predict, evaluate and the web page see only a :class:`Restorer`; :mod:`restore.i
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,22 +30,51 @@ class RestorationCancelled(Exception):
     """A restoration was cancelled or ran past its deadline; nothing was returned."""
 
 
+@dataclass(frozen=True)
+class Report:
+    """Called between the pieces of a restoration: passes the progress on, or ends the restoration.
+
+    Attributes:
+        progress, deadline, cancel: as of :meth:`Restorer.restore`.
+    """
+
+    progress: Progress | None = None
+    deadline: float | None = None
+    cancel: Callable[[], bool] | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report that ``done`` of ``total`` pieces are done.
+
+        Raises:
+            RestorationCancelled: cancelled or too late.
+        """
+        if self.cancel is not None and self.cancel():
+            raise RestorationCancelled("cancelled")
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise RestorationCancelled("the time allowed is over")
+        if self.progress is not None and done:
+            self.progress(done, total)
+
+
 class Restorer(ABC):
-    """What can be asked to restore.
+    """Restores images. A subclass implements :meth:`_bands`.
 
     Attributes:
         name: for tables and file names.
-        scale, in_channels, input_kind, multiple_of, min_size, halo, protocol: as of
+        any_scale: whether it enlarges by any factor, which must then be given when it is opened.
+        trains_on_image: whether it first trains on each image, which ``ZeroShotTraining`` limits.
+        scale, in_channels, input_kind, multiple_of, min_size, halo, protocol, keeps_kind: as of
             :class:`restore.networks.contract.RestorationNetwork`.
         ensemble: whether it averages over 8 views of each image.
         phase: what it is doing, for a progress bar.
         notes: what should be known about the image last restored, beside the pixels.
         labels: how label maps are read, where lq is made of them; None where lq is an image, or where it is not known.
-        keeps_kind: as there.
     """
 
     name: str
     scale: float
+    any_scale: bool = False
+    trains_on_image: bool = False
     ensemble: bool = False
     phase: str = "restoring"
     notes: Mapping[str, str] = MappingProxyType({})
@@ -75,8 +105,8 @@ class Restorer(ABC):
             )
         return DecodedImage(self.labels.read(path))
 
-    def seen(self, image: DecodedImage) -> Tensor:
-        """The lq of what :meth:`read` gave: float32, (in_channels, H, W), [0, 1]."""
+    def lq_of(self, image: DecodedImage) -> Tensor:
+        """The lq of an image that :meth:`read` gave: float32, (in_channels, H, W), [0, 1]."""
         return image.rgb() if self.labels is None else self.labels.encode(image.pixels)
 
     def restore(
@@ -93,7 +123,7 @@ class Restorer(ABC):
             lq: float, (in_channels, H, W), [0, 1], any H, W >= 1.
             progress: called as ``progress(pieces done, pieces in all)``.
             deadline: on the clock ``time.monotonic``.
-            cancel: asked between pieces.
+            cancel: called between pieces; true ends the restoration.
 
         Returns:
             float, (3, scale H, scale W) rounded up, on the CPU, not clamped.
@@ -104,7 +134,6 @@ class Restorer(ABC):
         bands = self.bands(lq, progress=progress, deadline=deadline, cancel=cancel)
         return tiling.joined(bands, new_length(lq.shape[1], self.scale))
 
-    @abstractmethod
     def bands(
         self,
         image: Tensor,
@@ -113,7 +142,7 @@ class Restorer(ABC):
         deadline: float | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Iterator[Tensor]:
-        """What :meth:`restore` gives, in bands from top to bottom; one that works in tiles holds no more than a row.
+        """What :meth:`restore` gives, in bands from top to bottom; with tiles, one row of them is in memory at a time.
 
         Args:
             image: lq as there, or a file's levels: uint8 or uint16, (3, H, W), or (1, H, W) for grey, which is
@@ -126,30 +155,16 @@ class Restorer(ABC):
         Raises:
             RestorationCancelled: as there.
         """
+        return self._bands(image, Report(progress, deadline, cancel))
+
+    @abstractmethod
+    def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
+        """See :meth:`bands`; ``report`` is called at the beginning and after every piece."""
 
 
 def as_lq(image: Tensor) -> Tensor:
     """Float as it is; levels of 8 or 16 bit, (C, H, W), as float, (3, H, W), [0, 1]."""
     return image if image.is_floating_point() else to_float(image).expand(3, -1, -1)
-
-
-def reporter(
-    progress: Progress | None, deadline: float | None = None, cancel: Callable[[], bool] | None = None
-) -> Progress:
-    """What is called after every piece: it passes the progress on or raises RestorationCancelled.
-
-    See :meth:`Restorer.restore`.
-    """
-
-    def report(done: int, total: int) -> None:
-        if cancel is not None and cancel():
-            raise RestorationCancelled("cancelled")
-        if deadline is not None and time.monotonic() > deadline:
-            raise RestorationCancelled("the time allowed is over")
-        if progress is not None and done:
-            progress(done, total)
-
-    return report
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -176,7 +191,7 @@ def restore_image(
 ) -> DecodedImage:
     """Restore an image and keep its kind: greyness, bit depth, colour profile and transparency.
 
-    A large image is never held as floats, where the restorer works in tiles. The transparency is enlarged
+    Where the restorer works in tiles, a large image is never stored as floats. The transparency is enlarged
     bicubically; it is a mask, and networks are trained on photos. Invisible places take the colours around them. What
     makes another kind of image, a photo of a label map for example, gives 8 bits of colour.
 
@@ -184,7 +199,7 @@ def restore_image(
         image: as :meth:`Restorer.read` gives it.
     """
     if not restorer.keeps_kind or restorer.labels is not None:
-        return DecodedImage.of(restorer.restore(restorer.seen(image), progress=progress, cancel=cancel))
+        return DecodedImage.of(restorer.restore(restorer.lq_of(image), progress=progress, cancel=cancel))
     bands = restorer.bands(carry_colours(image.pixels, image.alpha), progress=progress, cancel=cancel)
     alpha = None if image.alpha is None else resize(to_float(image.alpha), restorer.scale)
     return image.like(bands, alpha)

@@ -1,6 +1,6 @@
 """The training inside zero-shot super-resolution: the only part of inference that needs Lightning.
 
-Imported when a zero-shot restorer is opened, and by nothing else.
+Imported when a zero-shot restorer begins to train, and by nothing else.
 """
 
 import signal
@@ -15,25 +15,13 @@ from torch import Tensor
 
 from restore.config.inference import ZeroShotTraining
 from restore.config.log_filters import filter_lightning_logs
-from restore.config.signatures import check_names, check_types
 from restore.data.single_image import SingleImageData
 from restore.inference.restorer import Progress
 from restore.models.zero_shot.model import ZeroShotSuperResolution
 
 
 def untrained(scale: float, training: ZeroShotTraining) -> ZeroShotSuperResolution:
-    """The model as its training begins.
-
-    Raises:
-        ValueError: ``training`` holds bad settings, of the model or of its data.
-    """
-    for target, values, path in (
-        (ZeroShotSuperResolution, training.model, "zero_shot.model"),
-        (SingleImageData, training.data, "zero_shot.data"),
-    ):
-        check_names(target, values, path)
-        check_types(target, values, path)
-    SingleImageData(image=torch.zeros(3, 8, 8), **training.data)
+    """The model as its training begins."""
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
         return ZeroShotSuperResolution(scale=scale, **training.model)
@@ -95,7 +83,7 @@ class Watch(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The bar of steps."""
+        """Report the steps that are done."""
         if self.progress is not None:
             total = int(trainer.max_steps)
             self.progress(max(trainer.global_step, int(self._share_of_time() * total)), total)

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from restore.config.inference import Inference, ZeroShotTraining
+from restore.config.signatures import split
+from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
-from restore.inference.restorer import Progress, Restorer, as_lq, pick_device, reporter
+from restore.inference.restorer import Report, Restorer, as_lq, pick_device
 from restore.io.errors import SettingError
 from restore.models.zero_shot.network import ZeroShotNetwork
+from restore.models.zero_shot.settings import TrainingSettings
 from restore.ops import tiling
 from restore.ops.resize import new_length
 
@@ -40,16 +43,8 @@ class ZeroShotNetworkRestorer(Restorer):
         self.protocol = network.protocol
         self.ensemble = inference.ensemble(default=True)
 
-    def bands(
-        self,
-        image: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Iterator[Tensor]:
-        """See the base class; all rows at once."""
-        report = reporter(progress, deadline, cancel)
+    def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
+        """All rows at once."""
         report(0, 1)
         self.phase = "enlarging"
         use_bf16 = self.inference.precision == "bf16"
@@ -86,6 +81,20 @@ def tile_of(network: ZeroShotNetwork, inference: Inference, size: tuple[int, int
     return network.tile_within(size, inference.memory_gb)
 
 
+def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork:
+    """The network before its training, built without Lightning, so that bad settings are named before the first image.
+
+    Raises:
+        SettingError: ``training`` holds a bad setting, of the model or of its data.
+    """
+    of_network, of_training = split((ZeroShotNetwork, TrainingSettings), training.model, "zero_shot.model")
+    (of_crops,) = split((CropSettings,), training.data, "zero_shot.data")
+    TrainingSettings(**of_training)
+    CropSettings(**of_crops)
+    with torch.random.fork_rng():
+        return ZeroShotNetwork(scale=scale, **of_network)
+
+
 class ZeroShotRestorer(Restorer):
     """Trains on each image it is given, then enlarges it. Cancelled or late, it gives the best it has so far.
 
@@ -93,38 +102,28 @@ class ZeroShotRestorer(Restorer):
         scale: above 1, whole or not.
         inference: how to run the network. training: how it is trained.
 
-    Attributes:
-        notes: what a result file should say about the image last restored.
+    Raises:
+        SettingError: see :func:`checked_network`.
     """
 
     name = "zero_shot"
+    any_scale = trains_on_image = True
 
     def __init__(self, scale: float, inference: Inference, training: ZeroShotTraining) -> None:
-        from restore.inference.single_image_training import untrained
-
         self.scale, self.inference, self.training = scale, inference, training
         self.device = pick_device(inference.device)
         self.ensemble = inference.ensemble(default=True)
-        self.halo = untrained(scale, training).network.halo  # so that bad settings are named before the first image
+        self.halo = checked_network(scale, training).halo
 
-    def bands(
-        self,
-        image: Tensor,
-        *,
-        progress: Progress | None = None,
-        deadline: float | None = None,
-        cancel: Callable[[], bool] | None = None,
-    ) -> Iterator[Tensor]:
-        """See the base class; all rows at once. Stopped, it gives the best so far.
+    def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
+        """All rows at once; cancelled or late, the best so far.
 
         Raises:
             SettingError: ``memory_gb`` does not hold the result, which is kept whole, or no tile.
         """
-        yield self._restored(as_lq(image), progress, deadline, cancel)
+        yield self._restored(as_lq(image), report)
 
-    def _restored(
-        self, lq: Tensor, progress: Progress | None, deadline: float | None, cancel: Callable[[], bool] | None
-    ) -> Tensor:
+    def _restored(self, lq: Tensor, report: Report) -> Tensor:
         from restore.inference.single_image_training import Watch, train, untrained
 
         self.notes = {}
@@ -132,15 +131,16 @@ class ZeroShotRestorer(Restorer):
             log.warning("an image of %dx%d px is too small to learn from; bicubic is used", *lq.shape[1:])
             self.notes = {BICUBIC: "throughout, the image is too small to learn from"}
             return Bicubic(self.scale).restore(lq)
+        deadline = report.deadline
         if self.training.max_seconds is not None:
             deadline = min(deadline or float("inf"), time.monotonic() + self.training.max_seconds)
         self.phase = "training"
         model = untrained(self.scale, self.training)
-        model.steps.deadline, model.steps.cancel = deadline, cancel
+        model.steps.deadline, model.steps.cancel = deadline, report.cancel
         model.steps.tile = lambda size: tile_of(model.network, self.inference, size)
         self._refuse_too_large(lq, model.steps.tile)
         use_bf16 = self.inference.precision == "bf16"
-        train(model, lq, self.training, self.device, use_bf16=use_bf16, watch=Watch(progress, deadline))
+        train(model, lq, self.training, self.device, use_bf16=use_bf16, watch=Watch(report.progress, deadline))
         if not model.steps.has_time:
             self.notes = {BICUBIC: "throughout, no time was left to enlarge"}
             return Bicubic(self.scale).restore(lq)
@@ -152,10 +152,10 @@ class ZeroShotRestorer(Restorer):
         trained = ZeroShotNetworkRestorer(self.name, model.network, self.inference)
         trained.ensemble = trained.ensemble and model.steps.has_time_for_ensemble and not model.steps.halt
         self.phase = "enlarging"
-        return trained.restore(lq, progress=progress)
+        return trained.restore(lq, progress=report.progress)
 
     def _refuse_too_large(self, lq: Tensor, tile: Callable[[tuple[int, int]], int | None]) -> None:
-        """Before the training: the result, which is held whole, or a tile needs more than ``memory_gb``."""
+        """Refuse, before the training, an image whose whole result or smallest tile needs more than ``memory_gb``."""
         height, width = (new_length(length, self.scale) for length in lq.shape[1:])
         tile((height, width))
         needed = height * width * BYTES_PER_PIXEL / 2**30

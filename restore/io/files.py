@@ -34,7 +34,7 @@ def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None]
         before_move: called when the content is on the disk; :class:`OSError` in it counts as one of the writing.
 
     Raises:
-        OSError: with the path and the remedy; what ``path`` held before is untouched.
+        OSError: with the path and the remedy; the earlier content of ``path`` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_temporary(path)}{os.getpid()}.tmp")

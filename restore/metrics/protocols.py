@@ -207,6 +207,11 @@ class Protocol(NamedTuple):
     score: Callable[..., Score]
     has_perceptual: bool = False
 
+    @property
+    def enlarges(self) -> bool:
+        """Whether pred is larger than lq, which is made by shrinking gt where it is not given."""
+        return self.family == "super_resolution"
+
 
 _ALL = (
     Protocol("sr_y", "super_resolution", "bicubic", ("psnr_y", "ssim_y"), sr_y),

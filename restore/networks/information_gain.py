@@ -65,7 +65,7 @@ class AttentionGenerator(nn.Module):
 
     Attributes:
         window: None pools over the whole map; a number of pixels pools around each position instead, so that a large
-            image sees means over as much as a training crop held (Chu et al., "Improving Image Restoration by
+            image sees means over as many pixels as a training crop has (Chu et al., "Improving Image Restoration by
             Revisiting Global Information Aggregation", ECCV 2022).
     """
 

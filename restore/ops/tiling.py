@@ -98,7 +98,7 @@ def bands(
     progress: Callable[[int, int], None] | None = None,
     load: Forward = _as_it_is,
 ) -> Iterator[Tensor]:
-    """Run ``forward`` tile by tile and give the result in bands, so that only one row of tiles is ever held.
+    """Run ``forward`` tile by tile and give the result in bands, so that only one row of tiles is in memory.
 
     Args:
         tile: rounded up to ``multiple_of``, as is ``halo``, so that every tile starts on the network's own grid.
@@ -146,7 +146,7 @@ def tiled(forward: Forward, image: Tensor, *, scale: int, **settings: Any) -> Te
 
 
 def joined(parts: Iterable[Tensor], rows: int) -> Tensor:
-    """Bands (..., h, W) from top to bottom, ``rows`` in all, as one, (..., rows, W), held once."""
+    """Bands (..., h, W) from top to bottom, ``rows`` in all, as one, (..., rows, W), without a second copy."""
     merged: Tensor | None = None
     top = 0
     for band in parts:
@@ -176,7 +176,7 @@ def largest_tile(
     memory_gb: float,
     halo: int,
     multiple_of: int = 1,
-    held: int = 0,
+    reserved: int = 0,
 ) -> int | None:
     """The largest tile whose inference fits the budget, or None when the whole image does.
 
@@ -184,7 +184,7 @@ def largest_tile(
         size: (height, width).
         bytes_per_pixel: what one lq pixel costs at the peak of an inference.
         memory_gb: the budget in GiB.
-        held: bytes of the budget that the image itself takes beside its tiles.
+        reserved: bytes of the budget that the image itself takes beside its tiles.
 
     Raises:
         ValueError: when not even the smallest tile fits, with the budget that would do.
@@ -192,11 +192,11 @@ def largest_tile(
     budget = memory_gb * 2**30 / bytes_per_pixel
     if size[0] * size[1] <= budget:
         return None
-    budget = max(0.0, budget - held / bytes_per_pixel)
+    budget = max(0.0, budget - reserved / bytes_per_pixel)
     tile = (math.isqrt(int(budget)) - 2 * round_up(halo, multiple_of)) // multiple_of * multiple_of
     smallest = round_up(16, multiple_of)
     if tile < smallest:
-        needed = (smallest + 2 * round_up(halo, multiple_of)) ** 2 * bytes_per_pixel / 2**30 + held / 2**30
+        needed = (smallest + 2 * round_up(halo, multiple_of)) ** 2 * bytes_per_pixel / 2**30 + reserved / 2**30
         raise ValueError(
             f"memory_gb={memory_gb:g} holds no tile of {smallest} px with its context of {halo} px; "
             f"set memory_gb to at least {math.ceil(1000 * needed) / 1000:.3f}"

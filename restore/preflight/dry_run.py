@@ -4,15 +4,17 @@ import contextlib
 import copy
 import io
 import logging
-import time
+import math
 import timeit
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch.profilers import SimpleProfiler
+from numpy.typing import NDArray
 
 from restore.callbacks.contract import Staged
 from restore.callbacks.dashboards import Dashboard
@@ -20,25 +22,21 @@ from restore.callbacks.graceful_stop import GracefulStop
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.callbacks.run_timer import RunTimer
-from restore.data.base import PairedData
 from restore.data.loader_workers import loader_workers
 from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight import memory
 from restore.training.train import Data
-from restore.training.trainer import check_settings, make_trainer, run_callbacks
+from restore.training.trainer import make_trainer, run_callbacks
 
 WARM_UP = 2  # steps that take longer, because caches are filled and memory is allocated
 SAMPLES = 8  # of the training data, timed one by one
 IMAGES = 3  # of each set that is validated on
 LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or save and resume
+FETCH = ".train_dataloader_next"
+STEP = (FETCH, ".on_train_batch_start", "run_training_batch", ".on_train_batch_end")
 
-
-class Batch(NamedTuple):
-    """Seconds of a batch, and of these waiting for data."""
-
-    seconds: float
-    wait: float
+Times = NDArray[np.float64]  # seconds
 
 
 class Evaluation(NamedTuple):
@@ -47,11 +45,22 @@ class Evaluation(NamedTuple):
     images: float
     once: float
 
+    def seconds(self, images: float) -> float:
+        """With so many times the pixels."""
+        return self.once + images * self.images
 
-class StageTimes(NamedTuple):
-    """A stage of the training: its batches, and its last validation."""
 
-    batches: list[Batch]
+class Stage(NamedTuple):
+    """Seconds in a stage of the training.
+
+    Attributes:
+        step: a usual one. wait: of it, for data. change: what the first steps and the last take longer in all.
+        validation: the last one.
+    """
+
+    step: float
+    wait: float
+    change: float
     validation: Evaluation
 
 
@@ -66,7 +75,7 @@ class Measured(NamedTuple):
     """
 
     start: float
-    stages: dict[str, StageTimes]
+    stages: dict[str, Stage]
     test: Evaluation
     save: float
     checkpoint_bytes: int
@@ -89,21 +98,15 @@ class Profiler(SimpleProfiler):
         """Nothing to print."""
         return ""
 
-    def parts(self, count: int, *actions: str) -> list[float]:
-        """Seconds of some actions, all together, in each of ``count`` equal parts of the run.
+    def seconds(self, count: int, *actions: str) -> Times:
+        """Of some actions, all together, in each of ``count`` equal parts of the run.
 
         Args:
             actions: how their names end, for example ``.on_train_batch_end``, which each callback has.
         """
-        found = [times for name, times in self.recorded_durations.items() if name.endswith(actions)]
-        sizes = [len(times) // count for times in found]
-        return [sum(sum(t[k * n : (k + 1) * n]) for t, n in zip(found, sizes, strict=True)) for k in range(count)]
-
-    def batches(self, count: int) -> list[Batch]:
-        """Each of ``count`` training batches, without validations."""
-        fetch = ".train_dataloader_next"
-        step = (fetch, ".on_train_batch_start", "run_training_batch", ".on_train_batch_end")
-        return list(map(Batch, self.parts(count, *step), self.parts(count, fetch)))
+        found = (times for name, times in self.recorded_durations.items() if name.endswith(actions))
+        equal = (np.reshape(times[: len(times) // count * count], (count, -1)) for times in found)
+        return sum((parts.sum(1) for parts in equal), np.zeros(count))
 
     def evaluations(self, count: int, loop: str, prefix: str) -> list[Evaluation]:
         """Each of ``count`` validations or tests.
@@ -111,75 +114,97 @@ class Profiler(SimpleProfiler):
         Args:
             loop, prefix: Lightning's names: ``validation`` and ``val``, ``test`` and ``test``.
         """
-        images = self.parts(count, f".{prefix}_next", f".{loop}_step")
-        hooks = (f"{name}_{when}" for name in ("", "_epoch", "_batch") for when in ("start", "end"))
-        return list(map(Evaluation, images, self.parts(count, *(f".on_{loop}{hook}" for hook in hooks))))
+        hooks = (f".on_{loop}{kind}_{when}" for kind in ("", "_epoch", "_batch") for when in ("start", "end"))
+        images, once = self.seconds(count, f".{prefix}_next", f".{loop}_step"), self.seconds(count, *hooks)
+        return [Evaluation(*each) for each in zip(images.tolist(), once.tolist(), strict=True)]
 
 
 def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Measured:
     """Train for a few steps in each stage of ``model``, and validate, save and test as ``fit`` does.
 
     Args:
-        cfg: the root of ``restore check``, for one process.
+        cfg: the root of ``restore check``.
         folder: for what a run leaves; afterwards its ``checkpoints/best.ckpt`` holds the model.
-        data: prepared; its sets are those of :func:`limit_images`.
+        data: prepared, with the few images that are to be validated on.
 
     Raises:
         ValueError: the accelerator's memory does not suffice; what a training raises.
     """
-    check_settings(cfg)  # before some are replaced
-    names = list(stage_lengths(model, cfg.trainer.max_steps))
-    steps = steps_of_stage(model, cfg.check.steps)
+    names, period = list(stage_lengths(model, cfg.trainer.max_steps)), 1
     if isinstance(model, Staged):
+        period = model.period
         model.shorten_stages()
-    short = copy.deepcopy(cfg)
-    short.trainer.max_steps, short.val_every_steps = steps * len(names), steps // 2
+    # even, so that two validations fit, and at least two of the model's periods
+    steps = 2 * math.ceil(max(cfg.check.steps, WARM_UP + 2 * period + 2) / 2)
+    short = _shortened(cfg, folder, steps, len(names))
     callbacks = run_callbacks(short, RunTimer(is_new_run=True), is_new_run=True)
     kept, profiler = [each for each in callbacks if not isinstance(each, LEFT_OUT)], Profiler()
     trainer = make_trainer(short, folder, model, kept, profiler)
     best = folder / "checkpoints" / "best.ckpt"
     with quiet(), _explained(), loader_workers(data.num_workers):
-        started = time.perf_counter()
-        trainer.fit(model, datamodule=data)
-        in_trainer = time.perf_counter() - started
+        in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
         trainer.save_checkpoint(best)
         trainer.test(loading.load_model(best), datamodule=data, verbose=False)
-    size = steps * cfg.trainer.accumulate_grad_batches
-    batches = profiler.batches(size * len(names))
-    validations = profiler.evaluations(2 * len(names), "validation", "val")
+    samples: Any = data.train_dataloader().dataset
+    sample = timeit.timeit(lambda: [samples[k] for k in range(SAMPLES)], number=1) / SAMPLES
+    size, workers = short.trainer.accumulate_grad_batches * data.batch_size, data.num_workers
     return Measured(
         start=in_trainer - sum(profiler.recorded_durations["run_training_epoch"]),
-        stages={
-            name: StageTimes(batches[k * size : (k + 1) * size], validations[2 * k + 1]) for k, name in enumerate(names)
-        },
+        stages=measured_stages(profiler, names, steps, period=period, least=size * sample / workers if workers else 0),
         test=profiler.evaluations(1, "test", "test")[0],
         save=profiler.recorded_durations["save_checkpoint"][-1],
         checkpoint_bytes=best.stat().st_size,
-        sample=_seconds_of_sample(data.train_dataloader().dataset),
+        sample=sample,
         device=trainer.strategy.root_device.type,
         peak_bytes=memory.peak_bytes(trainer.strategy.root_device.type),
         loss=float(model.train_values["train/loss"]),
     )
 
 
+def measured_stages(profiler: Profiler, names: list[str], steps: int, *, period: int, least: float) -> dict[str, Stage]:
+    """The stages of a dry run.
+
+    Args:
+        steps: of each stage; two validations are made in each.
+        period: steps after which the model has done once all that it does now and then.
+        least: seconds of a step when loader workers are no longer ahead, which they are at first.
+    """
+    shape = (len(names), steps)
+    seconds, waits = (profiler.seconds(len(names) * steps, *each).reshape(shape) for each in (STEP, (FETCH,)))
+    step, wait = _usual(seconds, period), _usual(waits, period)
+    change = (seconds[:, :WARM_UP].sum(1) + seconds[:, -1] - (WARM_UP + 1) * step).clip(min=0)
+    missing = (least - step).clip(min=0)
+    validations = profiler.evaluations(2 * len(names), "validation", "val")[1::2]
+    columns = ((step + missing).tolist(), (wait + missing).tolist(), change.tolist(), validations)
+    return {name: Stage(*each) for name, *each in zip(names, *columns, strict=True)}
+
+
+def _usual(times: Times, period: int) -> Times:
+    """Median over blocks of ``period`` steps, without the first steps of a stage and its last: one for each row."""
+    usual = times[:, WARM_UP:-1]
+    blocks = usual.shape[1] // period
+    means: Times = usual[:, : blocks * period].reshape(len(times), blocks, period).mean(2)
+    return np.asarray(np.median(means, axis=1))
+
+
+def _shortened(cfg: Any, folder: Path, steps: int, stages: int) -> Any:
+    """The configuration of a short run of one process that writes to ``folder`` and to no dashboard."""
+    cfg = copy.deepcopy(cfg)
+    cfg.trainer.max_steps, cfg.val_every_steps = steps * stages, steps // 2
+    # not the strategy: it is looked at as fit does, and one process has none
+    cfg.trainer.devices = cfg.trainer.num_nodes = 1
+    cfg.checkpoint.artifacts = False
+    cfg.logger = {key: node for key, node in (cfg.logger or {}).items() if key == "csv"}
+    if cfg.logger.get("csv") is not None:
+        cfg.logger.csv.folder = str(folder)
+    if cfg.callbacks is not None and "progress" in cfg.callbacks:
+        cfg.callbacks.progress = None
+    return cfg
+
+
 def stage_lengths(model: RestorationModel, max_steps: int) -> dict[str, int]:
     """Steps of each stage of a training, by the stage's name; a model that is not staged has one stage."""
     return model.stage_lengths(max_steps) if isinstance(model, Staged) else {"training": max_steps}
-
-
-def period(model: RestorationModel) -> int:
-    """See :class:`Staged`; 1 for other models."""
-    return model.period if isinstance(model, Staged) else 1
-
-
-def steps_of_stage(model: RestorationModel, steps: int) -> int:
-    """Steps of each stage of a dry run: even, so that two validations fit, and at least two of the model's periods."""
-    least = max(steps, WARM_UP + 2 * period(model) + 2)
-    return least + least % 2
-
-
-def _seconds_of_sample(samples: Any) -> float:
-    return timeit.timeit(lambda: [samples[k] for k in range(SAMPLES)], number=1) / SAMPLES
 
 
 @contextmanager
@@ -198,41 +223,12 @@ def _explained() -> Iterator[None]:
         raise
 
 
-def limit_images(data: Data, counts: Mapping[str, int]) -> tuple[float, float]:
-    """Cut the validation and test sets to a few images each, the largest among them.
-
-    Args:
-        counts: images of each whole test set, of which ``data`` may hold a part.
-
-    Returns:
-        How many times the pixels of the chosen images the whole sets have: validation, test.
-    """
-    if not isinstance(data, PairedData):
-        return 1.0, 1.0
-    totals, chosen = {}, {}
-    for name, pairs in data.test_sets.items():
-        pixels = [height * width for height, width in data.checked[name].sizes]
-        totals[name] = sum(pixels) * counts[name] / len(pixels)
-        order = sorted(range(len(pixels)), key=lambda k: -pixels[k])
-        kept = order[:: max(1, (len(order) - 1) // (IMAGES - 1))][:IMAGES]
-        data.test_sets[name] = [pairs[k] for k in kept]
-        chosen[name] = sum(pixels[k] for k in kept)
-    data.validation_sets = {name: data.test_sets[name] for name in data.validation_sets}
-    validation, test = (
-        sum(totals[name] for name in sets) / sum(chosen[name] for name in sets)
-        for sets in (data.validation_sets, data.test_sets)
-    )
-    return validation, test
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without output: a dry run's scores and warnings say nothing about the run."""
-    logger = logging.getLogger("restore")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logger.setLevel(before)
+        logging.disable(logging.NOTSET)

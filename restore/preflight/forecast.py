@@ -1,39 +1,36 @@
 """From a dry run to a whole run: seconds of each part. Pure arithmetic."""
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any
 
-from restore.preflight.dry_run import IMAGES, WARM_UP, Batch, Measured
+from restore.preflight.dry_run import IMAGES, Measured
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run is to do.
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The time that a whole run takes.
 
     Attributes:
-        stages: steps of each. begin: the step that it resumes from, 0 for a new run.
-        val_every, save_every: steps. accumulate: batches of a step.
-        period: steps after which the model has done once all that it does now and then.
-        batch_size: samples of a batch in one process. workers: that load them in one process; 0 for none.
-        processes: that share the images of a validation and of the test.
-        pixels: how many times the pixels of the images of the dry run: validation sets, test sets.
+        measured: the dry run. before: seconds until the trainer is called.
+        stages: steps of each. begin: the step that the run resumes from, 0 for a new one.
+        val_every, save_every: steps. processes: that share the images of a validation and of the test.
+        validation, test: how many times the pixels of the dry run's images the whole sets have.
     """
 
+    measured: Measured
     stages: Mapping[str, int]
     val_every: int
     save_every: int
-    batch_size: int
+    before: float = 0.0
     begin: int = 0
-    accumulate: int = 1
-    period: int = 1
-    workers: int = 0
     processes: int = 1
-    pixels: tuple[float, float] = (1.0, 1.0)
+    validation: float = 1.0
+    test: float = 1.0
 
-    @property
+    @cached_property
     def steps_left(self) -> dict[str, int]:
         """Steps of each stage that are still to do."""
         left, done = {}, 0
@@ -42,92 +39,47 @@ class Plan:
             done += length
         return left
 
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Of each part of the run.
 
-class Forecast(NamedTuple):
-    """Seconds of the parts of a whole run.
-
-    Attributes:
-        before: until the trainer is called, all files read. start: from there to the first step.
-        steps: of training. change: start and end of stages, and their first steps, which take longer.
-        validations, saves, test: all of each kind.
-        step: one step of each stage.
-    """
-
-    before: float
-    start: float
-    steps: float
-    change: float
-    validations: float
-    saves: float
-    test: float
-    step: dict[str, Batch]
-
-    @property
-    def total(self) -> float:
-        """From the first file read to the result."""
-        return self.before + self.training + self.test
-
-    @property
-    def training(self) -> float:
-        """What ``result.json`` will say: in the trainer, without the test."""
-        return self.start + self.steps + self.change + self.validations + self.saves
+        ``before`` the trainer is called, all files read; ``start``: from there to the first step; ``steps``;
+        ``change``: what the first and last steps of the stages take longer; all ``validations`` and ``saves``;
+        the ``test``; ``training``: what ``result.json`` will say, in the trainer, without the test; ``total``.
+        """
+        left, stages = self.steps_left, self.measured.stages
+        training = {
+            "start": self.measured.start,
+            "steps": sum(left[name] * stage.step for name, stage in stages.items()),
+            "change": sum(stage.change for name, stage in stages.items() if left[name]),
+            "validations": self._validations(),
+            # last.ckpt; best.ckpt at the most
+            "saves": sum(math.ceil(sum(left.values()) / n) for n in (self.save_every, self.val_every))
+            * self.measured.save,
+        }
+        parts = {"before": self.before, **training, "test": self.measured.test.seconds(self._share(self.test))}
+        return parts | {"training": sum(training.values()), "total": sum(parts.values())}
 
     @property
     def waiting(self) -> float:
-        """Share of the steps' time spent waiting for data."""
-        return sum(step.wait for step in self.step.values()) / sum(step.seconds for step in self.step.values())
+        """Share of the steps' time that is spent waiting for data."""
+        stages = self.measured.stages.values()
+        return sum(stage.wait for stage in stages) / sum(stage.step for stage in stages)
 
+    def facts(self) -> dict[str, Any]:
+        """For programs."""
+        per_step = {name: stage.step for name, stage in self.measured.stages.items()}
+        return {"seconds": self.seconds, "seconds_per_step": per_step, "waiting_share": self.waiting}
 
-def forecast(measured: Measured, plan: Plan, before: float) -> Forecast:
-    """Forecast a whole run.
+    def _validations(self) -> float:
+        end, done, seconds = sum(self.stages.values()), self.begin, 0.0
+        for name, left in self.steps_left.items():
+            count = (done + left) // self.val_every - done // self.val_every
+            done += left
+            count += left > 0 and done == end and end % self.val_every > 0
+            seconds += count * self.measured.stages[name].validation.seconds(self._share(self.validation))
+        return seconds
 
-    Args:
-        before: seconds until the trainer is called.
-    """
-    # a process has at least one image of each set
-    of_validation, of_test = (max(each / plan.processes, min(each, 1 / IMAGES)) for each in plan.pixels)
-    left, end = plan.steps_left, sum(plan.stages.values())
-    done, step, change, validations = end - sum(left.values()), {}, 0.0, 0.0
-    for name, length in left.items():
-        stage = measured.stages[name]
-        step[name] = _usual_step(stage.batches, plan, measured.sample)
-        change += _extra(stage.batches, plan.accumulate, step[name].seconds) if length else 0.0
-        count = (done + length) // plan.val_every - done // plan.val_every
-        done += length
-        count += length > 0 and done == end and end % plan.val_every > 0
-        validations += count * (stage.validation.once + of_validation * stage.validation.images)
-    ahead = sum(left.values())
-    saves = math.ceil(ahead / plan.save_every) + math.ceil(ahead / plan.val_every)  # last.ckpt; best.ckpt at the most
-    return Forecast(
-        before=before,
-        start=measured.start,
-        steps=sum(left[name] * each.seconds for name, each in step.items()),
-        change=change,
-        validations=validations,
-        saves=saves * measured.save,
-        test=measured.test.once + of_test * measured.test.images,
-        step=step,
-    )
-
-
-def _usual_step(batches: Sequence[Batch], plan: Plan, sample: float) -> Batch:
-    """Median step over blocks of ``period`` steps, without the first steps of the stage and its last.
-
-    Args:
-        sample: seconds for one sample. Loader workers are ahead at first, which does not last if they are too slow.
-    """
-    size = plan.period * plan.accumulate
-    usual = batches[WARM_UP * plan.accumulate : -plan.accumulate]
-    blocks = [usual[k : k + size] for k in range(0, len(usual) - size + 1, size)]
-    seconds = statistics.median(sum(batch.seconds for batch in block) for block in blocks) / plan.period
-    wait = statistics.median(sum(batch.wait for batch in block) for block in blocks) / plan.period
-    loading = plan.accumulate * plan.batch_size * sample / plan.workers if plan.workers else 0.0
-    missing = max(0.0, loading - seconds)
-    return Batch(seconds + missing, wait + missing)
-
-
-def _extra(batches: Sequence[Batch], accumulate: int, usual: float) -> float:
-    """Seconds of the first steps of a stage and of its last beyond the usual ones."""
-    begin, end = batches[: WARM_UP * accumulate], batches[-accumulate:]
-    parts = ((begin, WARM_UP), (end, 1))
-    return sum(max(0.0, sum(batch.seconds for batch in part) - count * usual) for part, count in parts)
+    def _share(self, images: float) -> float:
+        """Of one process, which has at least one image of each set."""
+        return max(images / self.processes, 1 / IMAGES)

@@ -171,7 +171,7 @@ def _strategy(wanted: str, process: ProcessInfo, model: RestorationModel, *, has
             wanted,
             "another one: fsdp shards the weights, for which a moving average and parameters without a gradient have "
             "no place",
-            "set callbacks.ema=null and a model other than translation, or trainer.strategy=auto",
+            "set trainer.strategy=auto" + ("" if model.has_idle_parameters else ", or callbacks.ema=null"),
         )
     if process.world_size == 1:
         return "auto"

@@ -33,7 +33,7 @@ class TaskEnded(Exception):
 
 
 class TaskError(Exception):
-    """A task failed for a reason that its caller can be told.
+    """A task failed for a reason that may be shown to the client.
 
     Attributes:
         sentence: the reason. status: of HTTP.

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from restore.image.decoded_image import DecodedImage
 
 RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
-_ANY_SCALE = ("zero_shot", "bicubic")
 
 
 def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
@@ -90,22 +89,22 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
     from restore.checkpoints import reader
     from restore.checkpoints.locate import locate
     from restore.inference.load import open_restorer
-    from restore.inference.names import restorer_name
+    from restore.inference.names import needs_scale, restorer_name
 
     settings = inference_settings(cfg)
-    restorer = open_restorer(path, **settings | ({} if path in _ANY_SCALE else {"scale": None}))
+    restorer = open_restorer(path, **settings | ({} if needs_scale(path) else {"scale": None}))
     card = _card(path) if locate(path).is_file() else None
     entry = {
         "name": restorer_name(path),
         "ckpt_path": path,
         "scale": float(restorer.scale),
-        "any_scale": path in _ANY_SCALE,
+        "any_scale": restorer.any_scale,
         "input_kind": restorer.input_kind,
         "protocol": restorer.protocol,
         "sha256": reader.sha256(path),
         "card": json.loads(json.dumps(card or {}, default=str)),
     }
-    return entry | ({"max_steps": cfg.zero_shot.max_steps} if path == "zero_shot" else {})
+    return entry | ({"max_steps": cfg.zero_shot.max_steps} if restorer.trains_on_image else {})
 
 
 def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def test_a_dashboard_holds_configuration_code_panels_scores_and_checkpoints(
     assert wandb.run is None
 
 
-def test_the_scores_of_all_pictures_are_those_of_evaluate(cli: Cli, tmp_path: Path) -> None:
+def test_the_scores_of_all_images_are_those_of_evaluate(cli: Cli, tmp_path: Path) -> None:
     for k in range(12):
         photo(tmp_path / "more" / f"{k}.png", seed=k)
     assert cli("fit", *SMALL, "data.benchmarks=[more]", "data.val_limit=null", "run_id=x").status == 0
@@ -119,7 +119,7 @@ def test_the_scores_of_all_pictures_are_those_of_evaluate(cli: Cli, tmp_path: Pa
     assert written[2:] == lines
 
 
-def test_tensorboard_gets_numbers_pictures_and_the_table(cli: Cli, tmp_path: Path) -> None:
+def test_tensorboard_gets_numbers_images_and_the_table(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("fit", *SMALL, "logger=tensorboard", "run_id=x")
     assert outcome.status == 0, outcome.err
     folder = run_folder(tmp_path, "x")
@@ -184,7 +184,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(cli: Cli, tmp_path: Path
     assert cli("fit", *SMALL, "run_id=x").status == 0
     folder = run_folder(tmp_path, "x")
     read = page(folder)
-    assert len(read.loaded) == 2  # the curves, and the newest panel of the one picture
+    assert len(read.loaded) == 2  # the curves, and the newest panel of the one image
     assert all(address.startswith("data:image/png;base64,") for address in read.loaded)
     assert not read.tags & {"script", "link", "iframe", "object"}
     words = "".join(read.words)
@@ -216,7 +216,7 @@ def test_the_report_escapes_what_it_shows_and_leaves_out_what_is_not_there(tmp_p
     assert "and 1 more in results.csv" in words
 
 
-def test_of_each_picture_the_newest_panel_is_shown(tmp_path: Path) -> None:
+def test_of_each_image_the_newest_panel_is_shown(tmp_path: Path) -> None:
     for name in ("a_0000002", "a_0000010", "scene/b_1_0000002", "scene/b_1_10000002"):
         photo(tmp_path / f"{name}.png", 8, 8)
     found = [(name, step) for name, step, _ in newest_panels(tmp_path)]

@@ -49,7 +49,7 @@ def signal_in_batch(monkeypatch: pytest.MonkeyPatch, number: int, batch: int) ->
 
 
 def signal_in_evaluation(monkeypatch: pytest.MonkeyPatch, step: str, number: int) -> None:
-    """The process gets the signal while it restores a picture."""
+    """The process gets the signal while it restores an image."""
     original = getattr(RestorationModel, step)
 
     def hit(self: RestorationModel, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
@@ -255,5 +255,5 @@ def test_processes_agree_on_a_signal_that_one_of_them_got(tmp_path: Path) -> Non
         for rank in range(2)
     ]
     told = [rank.communicate(timeout=200) for rank in ranks]
-    # SIGUSR1 to one in the third step; SIGTERM to the other in the second picture of a validation
+    # SIGUSR1 to one in the third step; SIGTERM to the other in the second image of a validation
     assert [out for out, _ in told] == [f"{rank} 10 3 None\n{rank} 15 4 1\n" for rank in range(2)], told

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from restore.config.signatures import check_names, check_types
+from restore.config.signatures import check_types, split
 from restore.io.errors import SettingError
 
 
@@ -30,8 +30,12 @@ def test_a_value_of_another_type_is_named(key: str, value: Any, expected: str) -
     assert expected in error.value.expected
 
 
-def test_a_name_that_is_not_taken_is_named_with_those_that_are() -> None:
-    check_names(Made, {"width": "wide"}, "model")
-    with pytest.raises(SettingError, match="width, kind, rate") as error:
-        check_names(Made, {"widht": 3}, "zero_shot.model")
-    assert (error.value.key, error.value.got) == ("zero_shot.model.widht", 3)
+def test_arguments_are_divided_among_constructors_by_name() -> None:
+    assert split([Made, str.encode], {"width": 3, "encoding": "ascii"}, "model") == [
+        {"width": 3},
+        {"encoding": "ascii"},
+    ]
+    for values, key in ({"widht": 3}, "widht"), ({"width": "wide"}, "width"):
+        with pytest.raises(SettingError) as error:
+            split([Made], values, "zero_shot.model")
+        assert error.value.key == f"zero_shot.model.{key}"

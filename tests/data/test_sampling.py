@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restore.data.sampling import RunSampler, ShareSampler, flip_and_turn, generator_of_sample, image_of_sample
+from restore.io.errors import SettingError
 
 
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 50), rounds=st.integers(1, 4))
@@ -47,8 +48,9 @@ def test_processes_share_the_global_batch_and_a_start_only_skips(
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"data\.batch_size is 3, expected a positive multiple of the 2 processes"):
+    with pytest.raises(SettingError) as error:
         RunSampler(1, 3, world=2)
+    assert (error.value.key, error.value.got) == ("data.batch_size", 3)
 
 
 @given(count=st.integers(0, 30), world=st.integers(1, 5))

@@ -35,14 +35,14 @@ def random(seed: int = 0) -> np.random.Generator:
 
 
 @KINDS
-def test_the_same_generator_gives_the_same_picture_and_words(make: Callable[[], Degradation]) -> None:
+def test_the_same_generator_gives_the_same_image_and_words(make: Callable[[], Degradation]) -> None:
     first, second = make()(photo(), random(4)), make()(photo(), random(4))
     assert torch.equal(first[0], second[0])
     assert first[1] == second[1]
 
 
 @KINDS
-def test_another_generator_gives_another_picture(make: Callable[[], Degradation]) -> None:
+def test_another_generator_gives_another_image(make: Callable[[], Degradation]) -> None:
     first, second = make()(photo(), random(4)), make()(photo(), random(5))
     assert not torch.equal(first[0], second[0])
     assert first[1] != second[1]

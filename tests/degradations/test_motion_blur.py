@@ -71,7 +71,7 @@ def test_longer_paths_blur_more_and_everywhere_differently() -> None:
     assert max(parts) > 1.3 * min(parts)
 
 
-def test_a_flat_picture_stays_flat_but_for_noise() -> None:
+def test_a_flat_image_stays_flat_but_for_noise() -> None:
     flat = torch.full((3, 30, 40), 0.6)
     out, _ = MotionBlur(noise=0)(flat, random())
     assert torch.allclose(out, flat, atol=1e-5)

@@ -126,15 +126,17 @@ def test_16_bit_is_rounded_to_8_where_the_format_has_no_more(channels: int, suff
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".bmp"])
 def test_transparency_is_refused_where_the_format_has_none(suffix: str, bits: int, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=rf"a{suffix}.*transparency.*\.png"):
+    with pytest.raises(SettingError) as error:
         writing.write(tmp_path / f"a{suffix}", made(bits, 3, alpha=True))
+    assert (error.value.key, error.value.got) == ("output", tmp_path / f"a{suffix}")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a", "a.png.exe"])
 def test_unknown_suffix_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=rf"{name}.*one of"):
+    with pytest.raises(SettingError) as error:
         writing.write(tmp_path / name, made(8, 3, alpha=False))
+    assert (error.value.key, error.value.got) == ("output", tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -180,7 +182,7 @@ def test_a_failing_move_leaves_the_old_file_alone(bits: int, tmp_path: Path, mon
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_picture_that_cannot_be_encoded_touches_nothing(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_encoded_touches_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"the old file")
     with pytest.raises((TypeError, ValueError)):
@@ -243,7 +245,7 @@ def test_orientation_outside_1_to_8_is_ignored(tmp_path: Path) -> None:
     assert np.array_equal(hwc(read(tmp_path / "a.png").pixels), pixels)
 
 
-def test_transparency_turns_with_the_picture(tmp_path: Path) -> None:
+def test_transparency_turns_with_the_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     pixels = noise(5, 7, 4)
@@ -253,7 +255,7 @@ def test_transparency_turns_with_the_picture(tmp_path: Path) -> None:
     assert np.array_equal(picture.alpha[0].numpy(), np.rot90(pixels[..., 3], -1))
 
 
-def test_a_written_picture_is_not_turned_twice(tmp_path: Path) -> None:
+def test_a_written_image_is_not_turned_twice(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.fromarray(noise(5, 7, 3)).save(tmp_path / "a.png", exif=exif)
@@ -449,7 +451,7 @@ def test_labels_are_indices_and_not_colours(tmp_path: Path) -> None:
     assert np.array_equal(indices.read_labels(tmp_path / "grey.png")[0].numpy(), grey)
 
 
-def test_labels_of_a_colour_picture_are_refused(tmp_path: Path) -> None:
+def test_labels_of_a_colour_image_are_refused(tmp_path: Path) -> None:
     Image.fromarray(noise(5, 7, 3)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png.*RGB.*palette"):
         indices.read_labels(tmp_path / "a.png")
@@ -476,7 +478,7 @@ def test_a_label_bomb_is_refused_as_a_value_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_picture_above_the_pixel_limit_is_refused(bits: int, suffix: str, tmp_path: Path) -> None:
+def test_an_image_above_the_pixel_limit_is_refused(bits: int, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     writing.write(path, made(bits, 3, alpha=False))  # 13 x 9 = 117 px
     assert read(path, max_pixels=117).pixels.shape == (3, 9, 13)
@@ -500,7 +502,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"a letter, not a picture", b"GIF89a\1\0\1\0\0\0\0;", b"%PDF-1.4"])
-def test_what_is_no_picture_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_image_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.jpg.*not a PNG, JPEG, TIFF, WebP or BMP"):
         read(tmp_path / "a.jpg")
@@ -581,7 +583,7 @@ def test_a_16_bit_tiff_that_contradicts_itself_is_refused_by_name(
 @pytest.mark.parametrize("name", SAMPLES)
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_flipped_bytes_give_a_picture_or_a_value_error(name: str, tmp_path: Path, data: st.DataObject) -> None:
+def test_flipped_bytes_give_an_image_or_a_value_error(name: str, tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(SAMPLES[name])
     # structure sits at both ends, so half of the flips go there
     near = st.integers(0, min(300, len(content) - 1))
@@ -600,7 +602,7 @@ def test_flipped_bytes_give_a_picture_or_a_value_error(name: str, tmp_path: Path
         assert picture.alpha is None or picture.alpha.shape[1:] == picture.pixels.shape[1:]
 
 
-# --- pictures in memory ---
+# --- images in memory ---
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -628,7 +630,7 @@ def test_like_makes_grey_from_the_mean_and_clamps() -> None:
     assert colour.pixels.flatten().tolist() == [0, 32768, 65535]
 
 
-def test_picture_rounds_half_up_and_clamps() -> None:
+def test_image_rounds_half_up_and_clamps() -> None:
     rgb = torch.tensor([-0.1, 0.5, 1.1]).view(3, 1, 1)
     got = DecodedImage.of(rgb)
     assert got.pixels.flatten().tolist() == [0, 128, 255]
@@ -645,8 +647,9 @@ def test_colours_under_full_transparency_survive_in_webp(tmp_path: Path) -> None
 def test_sides_too_long_for_the_format_are_refused_before_the_work(suffix: str, most: int, tmp_path: Path) -> None:
     half = DecodedImage(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
     target = tmp_path / f"a.{suffix}"
-    with pytest.raises(SettingError, match=f"{suffix} holds sides of up to {most} px; write .png or .tif"):
+    with pytest.raises(SettingError) as error:
         writing.refuse_unwritable(target, half, scale=2)
+    assert (error.value.key, error.value.remedy) == ("output", "write .png or .tif")
     writing.refuse_unwritable(target, half, scale=1.99)
     whole = DecodedImage(torch.zeros(1, 1, most, dtype=torch.uint8))
     writing.write(target, whole)  # the limit is where the encoder has it

@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import IFDRational
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage
 from restore.image.metadata import Description
+from restore.io.errors import SettingError
 from tests.conftest import Cli, Outcome, photo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -251,7 +252,7 @@ def said_once(outcome: Outcome) -> str:
     ],
     ids=["head", "tag"],
 )
-def test_damage_costs_the_metadata_and_not_the_picture(whole: bytes, damaged: bytes, cli: Cli, tmp_path: Path) -> None:
+def test_damage_costs_the_metadata_and_not_the_image(whole: bytes, damaged: bytes, cli: Cli, tmp_path: Path) -> None:
     content = source(tmp_path / "a.jpg").read_bytes()
     assert content.count(whole) == 1
     (tmp_path / "a.jpg").write_bytes(content.replace(whole, damaged))
@@ -277,8 +278,10 @@ def test_too_much_for_a_jpeg_is_said_before_the_work(
     xmp = b"x" * told["xmp"] if "xmp" in told else None
     iptc = b"i" * told["iptc"] if "iptc" in told else None
     picture = DecodedImage(pixels, description=Description(note.tobytes(), xmp, iptc))
-    with pytest.raises(ValueError, match=rf"metadata is keep.*bytes of {name}, of which jpg holds {most}"):
+    with pytest.raises(SettingError) as error:
         writing.refuse_unwritable(tmp_path / "a.jpg", picture)
+    assert error.value.key == "metadata"
+    assert name in error.value.expected
     writing.write(tmp_path / "a.png", picture)
     if xmp is not None:  # the limit is where the encoder has it
         writing.write(tmp_path / "a.jpg", DecodedImage(pixels, description=Description(xmp=xmp[:most])))

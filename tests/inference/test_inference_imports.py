@@ -23,15 +23,22 @@ for options in {runs}:
 
 LOAD = """
 import restore, torch
+restore.load("zero_shot", scale=2)  # which imports them when it trains
 for name in ("super_resolution_x2", "deblur_narrow", "bicubic"):
     restore.load(name, scale=2 if name == "bicubic" else None).restore(torch.rand(3, 8, 8))
 """
 
 SERVE = """
 import importlib
+from hydra import compose, initialize_config_dir
+from restore.config.command import conf_dir
+from restore.web import worker
 from restore.web.isolated_process import PRELOADED
 for name in PRELOADED:
     importlib.import_module(name)
+with initialize_config_dir(conf_dir(), version_base="1.3"):
+    cfg = compose("serve", overrides=["ckpt_path=[zero_shot,bicubic,super_resolution_x2]"])
+assert [entry["any_scale"] for entry in worker.menu(lambda *given: None, cfg)["menu"]] == [True, True, False]
 """
 
 PREDICT = [["input=a.png", "ckpt_path=bicubic", "scale=2"], ["input=a.png", "ckpt_path=super_resolution_x2"]]

@@ -1,4 +1,4 @@
-"""Pictures whose names are bytes that are no UTF-8, as archives from other systems leave them."""
+"""Images whose names are bytes that are no UTF-8, as archives from other systems leave them."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def test_names_become_text_that_every_file_takes() -> None:
     assert encodable("two\nlines \ud800") == "two\nlines " + r"\ud800"
 
 
-def test_a_run_on_such_pictures_writes_their_names_escaped(cli: Cli, tmp_path: Path) -> None:
+def test_a_run_on_such_images_writes_their_names_escaped(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("fit", *TINY, *FOLDER, "run_id=x", "val_every_steps=2")
     assert outcome.status == 0, outcome.err
     folder = tmp_path / "outputs" / "super_resolution" / "x"
@@ -44,7 +44,7 @@ def test_a_run_on_such_pictures_writes_their_names_escaped(cli: Cli, tmp_path: P
     assert sorted(each.name for each in (folder / "panels").iterdir()) == [f"{ESCAPED}_{k:07d}.png" for k in (2, 4)]
 
 
-def test_evaluate_and_predict_take_such_pictures(cli: Cli, tmp_path: Path) -> None:
+def test_evaluate_and_predict_take_such_images(cli: Cli, tmp_path: Path) -> None:
     scored = cli("evaluate", "ckpt_path=bicubic", "scale=2", "benchmarks=[photos]", "output=scored", "save_images=true")
     assert scored.status == 0, scored.err
     assert column(tmp_path / "scored" / "results.csv", "image") == ["0", "1", ESCAPED]

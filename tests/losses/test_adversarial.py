@@ -54,7 +54,7 @@ def test_r1_is_half_the_squared_gradient_and_can_be_differentiated() -> None:
     assert slope.grad.item() == pytest.approx(48 * 3)
 
 
-def test_r1_weighs_a_large_picture_as_much_as_a_small_one() -> None:
+def test_r1_weighs_a_large_image_as_much_as_a_small_one() -> None:
     """The adversarial loss is a mean over patches, so the penalty must not be a sum over them."""
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(in_channels=3, width=8, layers=3)

@@ -17,7 +17,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_each_policy_changes_pictures_by_the_seed_and_lets_gradients_through(policy: str) -> None:
+def test_each_policy_changes_images_by_the_seed_and_lets_gradients_through(policy: str) -> None:
     condition, picture = batch()
     picture.requires_grad_()
 

@@ -19,7 +19,7 @@ def test_gram_matrices_are_products_of_channels_averaged() -> None:
     torch.testing.assert_close(gram(maps), expected)
 
 
-def test_a_picture_has_its_own_style_and_not_anothers(style: StyleLoss) -> None:
+def test_an_image_has_its_own_style_and_not_anothers(style: StyleLoss) -> None:
     torch.manual_seed(0)
     picture, other = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32).round()
     assert style(picture, picture).item() == 0
@@ -36,9 +36,7 @@ def test_the_gradient_goes_to_the_prediction_alone(style: StyleLoss) -> None:
     assert all(p.grad is None for p in style.network.parameters())
 
 
-def test_of_a_large_picture_one_crop_of_512_pixels_is_compared(
-    style: StyleLoss, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_large_image_one_crop_of_512_pixels_is_compared(style: StyleLoss, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def maps(picture: torch.Tensor, layers: list[str]) -> list[torch.Tensor]:

@@ -70,7 +70,7 @@ def test_kid_of_a_large_set_draws_the_same_subsets_at_every_call(monkeypatch: py
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_set_of_pictures_is_scored_by_its_features(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_set_of_images_is_scored_by_its_features(caplog: pytest.LogCaptureFixture) -> None:
     scorer = Perceptual(None, Means(), CPU)
     scores = scorer.score(pictures(6, shift=30))
     preds, gts = (torch.stack([Means()(pair[k][None])[0] for pair in pictures(6, shift=30)]) for k in (0, 1))
@@ -136,7 +136,7 @@ def test_lpips_is_the_published_formula_on_the_given_weights(alexnet_file: Path)
 
 
 @pytest.mark.parametrize("side", [30, 31])
-def test_pictures_too_small_for_lpips_are_refused(alexnet_file: Path, side: int) -> None:
+def test_images_too_small_for_lpips_are_refused(alexnet_file: Path, side: int) -> None:
     scorer = Perceptual(open_lpips(str(alexnet_file)), None, CPU)
     if side >= perceptual.LEAST_SIDE:
         assert math.isfinite(scorer.score(pictures(1, side=side))["lpips_alex"] or 0.0)

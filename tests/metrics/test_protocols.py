@@ -120,7 +120,7 @@ def test_ssim_is_symmetric_at_most_one_and_one_for_itself(seed: int, height: int
     assert -1 <= ssim(a, b) < 1
 
 
-def test_ssim_of_a_picture_below_its_window_is_nan() -> None:
+def test_ssim_of_an_image_below_its_window_is_nan() -> None:
     assert math.isnan(ssim(torch.zeros(1, 10, 30), torch.zeros(1, 10, 30)))
     assert math.isnan(ssim(torch.zeros(1, 30, 10), torch.zeros(1, 30, 10)))
 
@@ -206,7 +206,7 @@ def test_deblurring_rounds_first_and_takes_the_mean_of_the_channels_for_a_grey_f
 # --- translation ---
 
 
-def test_translation_is_scored_by_l1_psnr_and_ssim_of_the_8_bit_pictures() -> None:
+def test_translation_is_scored_by_l1_psnr_and_ssim_of_the_8_bit_images() -> None:
     pred, gt = pair(24, 31)
     ssim_rgb = np.mean([skimage_ssim(p, g) for p, g in zip(pred, gt, strict=True)])
     score = translation_rgb(image(pred), image(gt), scale=1)
@@ -285,7 +285,7 @@ def test_errors_in_the_border_do_not_count() -> None:
     assert sr_y(pred, gt, scale=4)["psnr_y"] < math.inf
 
 
-def test_a_picture_that_is_all_border_is_refused() -> None:
+def test_an_image_that_is_all_border_is_refused() -> None:
     with pytest.raises(ValueError, match=r"30x8.*crop_border of 4"):
         sr_y(torch.zeros(3, 8, 30), torch.zeros(3, 8, 30), scale=4)
     assert sr_rgb(torch.zeros(3, 9, 9), torch.ones(3, 9, 9), scale=4)["psnr_rgb"] == 0

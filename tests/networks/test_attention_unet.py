@@ -215,14 +215,14 @@ def test_the_halo_is_exactly_the_receptive_radius(kind: Attention, modules: int,
     assert farthest_pixel(network, 2 * halo + 24) == halo
 
 
-def test_channel_attention_sees_the_whole_picture_and_has_no_halo() -> None:
+def test_channel_attention_sees_the_whole_image_and_has_no_halo() -> None:
     network = tiny(width=1, attention="channel_spatial").double()
     assert network.halo is None
     assert farthest_pixel(network, 240) > 110
 
 
 @pytest.mark.parametrize("kind", ["spatial", "none"])
-def test_tiles_give_the_whole_picture(kind: Attention) -> None:
+def test_tiles_give_the_whole_image(kind: Attention) -> None:
     tile = 50  # not a multiple of 4
     network = tiny(width=8, attention=kind, global_residual=False).eval()
     assert network.halo is not None
@@ -291,5 +291,5 @@ def test_it_runs_in_channels_last_without_changing_the_layout() -> None:
 
 @pytest.mark.parametrize(("setting", "value"), [("attention", "gain"), ("width", 0), ("modules", 0), ("squeeze", 0)])
 def test_a_bad_setting_is_refused_by_name(setting: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"model\.{setting} is {value}.*expected"):
+    with pytest.raises(ValueError, match=rf"model\.{setting} is {value}"):
         tiny(**{setting: value})

@@ -6,7 +6,7 @@ from restore.networks.patch_gan import PatchDiscriminator, strided_layers
 
 
 @pytest.mark.parametrize(("side", "layers"), [(8, 1), (16, 1), (31, 1), (32, 2), (48, 2), (64, 3), (128, 3), (1024, 3)])
-def test_smaller_pictures_get_fewer_strided_layers(side: int, layers: int) -> None:
+def test_smaller_images_get_fewer_strided_layers(side: int, layers: int) -> None:
     assert strided_layers(side) == layers
 
 

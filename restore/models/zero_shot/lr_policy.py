@@ -15,43 +15,46 @@ BETWEEN_DROPS = 256  # least number of steps at one learning rate
 
 @dataclass(frozen=True, kw_only=True)
 class LRPolicy:
-    """Settings of the learning rate.
+    """Settings of the learning rate, under the names of the model's arguments.
 
     Attributes:
-        lr: at the start of every scale step. decay: factor of a drop. stop: a scale step ends at this learning rate.
-        ratio: see :func:`has_flattened`. window: steps whose errors count. every: steps between two checks.
-        anneal: share of the budget, at its end, over which the learning rate falls linearly to zero.
+        lr: of Adam, at the start of every scale step.
+        lr_decay: the learning rate is multiplied by this when the reconstruction error has flattened.
+        lr_decay_ratio: flattened means -ratio * slope < standard error of the slope, see :func:`has_flattened`.
+        lr_decay_range: the slope is fitted to the errors of the last so many steps.
+        lr_decay_step: steps between two such checks.
+        lr_stop: a scale step ends when the learning rate has fallen to this.
+        anneal: share of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
 
     Raises:
         SettingError: a value outside its bounds.
     """
 
-    lr: float
-    decay: float
-    stop: float
-    ratio: float
-    window: int
-    every: int
-    anneal: float
+    lr: float = 1e-3
+    lr_decay: float = 0.1
+    lr_decay_ratio: float = 1.5
+    lr_decay_range: int = 256
+    lr_decay_step: int = 60
+    lr_stop: float = 1e-6
+    anneal: float = 0.2
 
     def __post_init__(self) -> None:
-        optimization.check_positive("lr", self.lr)
-        optimization.check_positive("lr_stop", self.stop)
-        optimization.check_positive("lr_decay_ratio", self.ratio)
-        optimization.check_steps("lr_decay_range", self.window, least=150)  # three errors to fit a line to
-        optimization.check_steps("lr_decay_step", self.every, least=1)
-        if not 0 < self.decay < 1:
-            raise SettingError("model.lr_decay", self.decay, "a number between 0 and 1")
+        for name in ("lr", "lr_stop", "lr_decay_ratio"):
+            optimization.check_positive(name, getattr(self, name))
+        optimization.check_steps("lr_decay_range", self.lr_decay_range, least=150)  # three errors to fit a line to
+        optimization.check_steps("lr_decay_step", self.lr_decay_step, least=1)
+        if not 0 < self.lr_decay < 1:
+            raise SettingError("model.lr_decay", self.lr_decay, "a number between 0 and 1")
         if not 0 <= self.anneal <= 1:
             raise SettingError("model.anneal", self.anneal, "a number from 0 to 1")
 
     def lr_after(self, drops: int) -> float:
         """The learning rate before annealing."""
-        return float(self.lr * self.decay**drops)
+        return float(self.lr * self.lr_decay**drops)
 
     def is_at_stop(self, drops: int) -> bool:
-        """Whether the learning rate has fallen to ``stop``."""
-        return self.lr_after(drops) <= self.stop * (1 + 1e-9)
+        """Whether the learning rate has fallen to ``lr_stop``."""
+        return self.lr_after(drops) <= self.lr_stop * (1 + 1e-9)
 
 
 @dataclass
@@ -88,10 +91,12 @@ class ScaleStep:
 
     def should_drop(self, step: int, policy: LRPolicy) -> bool:
         """Whether the learning rate should fall after optimiser step ``step``."""
-        recent = [k for k, at in enumerate(self.steps) if at > step - policy.window]
-        if (step - self.begin) % policy.every or step - self.dropped < BETWEEN_DROPS or len(recent) < 3:
+        recent = [k for k, at in enumerate(self.steps) if at > step - policy.lr_decay_range]
+        if (step - self.begin) % policy.lr_decay_step or step - self.dropped < BETWEEN_DROPS or len(recent) < 3:
             return False
-        return has_flattened([self.steps[k] for k in recent], [self.errors[k] for k in recent], ratio=policy.ratio)
+        return has_flattened(
+            [self.steps[k] for k in recent], [self.errors[k] for k in recent], ratio=policy.lr_decay_ratio
+        )
 
 
 def has_flattened(steps: Sequence[float], errors: Sequence[float], *, ratio: float) -> bool:
@@ -101,7 +106,7 @@ def has_flattened(steps: Sequence[float], errors: Sequence[float], *, ratio: flo
     of the slope is meant: the deviation of the residuals does not shrink with more points, and is in other units.
 
     Args:
-        steps, errors: at least three points; two leave no residual to judge the slope by.
+        steps, errors: at least three points; two leave no residual.
 
     Raises:
         ValueError: fewer points.

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from restore.data.single_image import SingleImageData
 from restore.losses import pixel
-from restore.models import optimization
 from restore.models.base import RestorationModel
 from restore.models.zero_shot.kernel_estimation import estimate_kernel
 from restore.models.zero_shot.lr_policy import LRPolicy
 from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.models.zero_shot.scale_steps import ERROR_EVERY, ScaleSteps
+from restore.models.zero_shot.settings import TrainingSettings
 from restore.ops import blur_kernels
 
 log = logging.getLogger(__name__)
@@ -31,20 +31,13 @@ class ZeroShotSuperResolution(RestorationModel):
 
     Args:
         scale, scale_steps, in_channels, width, depth, kernel_size: see :class:`ZeroShotNetwork`.
-        lr: of Adam, at the start of every scale step.
-        lr_decay: the learning rate is multiplied by this when the reconstruction error has flattened.
-        lr_decay_ratio: flattened means -ratio * slope < standard error of the slope.
-        lr_decay_range: the slope is fitted to the errors of the last so many steps.
-        lr_decay_step: steps between two such checks.
-        lr_stop: a scale step ends when the learning rate has fallen to this.
-        anneal: share of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
+        lr, lr_decay, lr_decay_ratio, lr_decay_range, lr_decay_step, lr_stop, anneal: see :class:`LRPolicy`.
         back_projection: rounds on each result, see :class:`ZeroShotNetwork`; null: 8, or 0 when the data say that the
             image is noisy.
         kernel: how the image was shrunk: null for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself, or
             ``estimate``, from the image (:mod:`restore.models.zero_shot.kernel_estimation`). Sons are then made with
             it, in one scale step of a whole number.
-        kernel_steps: updates of KernelGAN's generator after ``estimate``; 0 leaves the kernel at the Gaussian that
-            fits the image's spectrum.
+        kernel_steps: see :class:`TrainingSettings`.
 
     Raises:
         ValueError: for a value outside these.
@@ -78,28 +71,28 @@ class ZeroShotSuperResolution(RestorationModel):
         width: int = 64,
         depth: int = 8,
         kernel_size: int = 3,
-        lr: float = 1e-3,
-        lr_decay: float = 0.1,
-        lr_decay_ratio: float = 1.5,
-        lr_decay_range: int = 256,
-        lr_decay_step: int = 60,
-        lr_stop: float = 1e-6,
-        anneal: float = 0.2,
+        lr: float = LRPolicy.lr,
+        lr_decay: float = LRPolicy.lr_decay,
+        lr_decay_ratio: float = LRPolicy.lr_decay_ratio,
+        lr_decay_range: int = LRPolicy.lr_decay_range,
+        lr_decay_step: int = LRPolicy.lr_decay_step,
+        lr_stop: float = LRPolicy.lr_stop,
+        anneal: float = LRPolicy.anneal,
         back_projection: int | None = None,
         kernel: str | list[list[float]] | None = None,
-        kernel_steps: int = 0,
+        kernel_steps: int = TrainingSettings.kernel_steps,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)
-        optimization.check_steps("kernel_steps", kernel_steps, least=0)
-        policy = LRPolicy(
+        settings = TrainingSettings(
             lr=lr,
-            decay=lr_decay,
-            stop=lr_stop,
-            ratio=lr_decay_ratio,
-            window=lr_decay_range,
-            every=lr_decay_step,
+            lr_decay=lr_decay,
+            lr_decay_ratio=lr_decay_ratio,
+            lr_decay_range=lr_decay_range,
+            lr_decay_step=lr_decay_step,
+            lr_stop=lr_stop,
             anneal=anneal,
+            kernel_steps=kernel_steps,
         )
         self.network = ZeroShotNetwork(
             scale=scale,
@@ -111,7 +104,7 @@ class ZeroShotSuperResolution(RestorationModel):
             back_projection=back_projection,
             kernel=kernel,
         )
-        self.steps = ScaleSteps(self.network, policy)
+        self.steps = ScaleSteps(self.network, settings)
 
     def shorten_stages(self) -> None:
         """Scale steps are equally long already."""

@@ -1,8 +1,30 @@
 """What zero-shot's settings may be, and the scale steps that they mean."""
 
 import math
+from dataclasses import dataclass
 
 from restore.io.errors import SettingError
+from restore.models import optimization
+from restore.models.zero_shot.lr_policy import LRPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(LRPolicy):
+    """How the networks are trained: the model's arguments that :class:`ZeroShotNetwork` does not take.
+
+    Attributes:
+        kernel_steps: updates of KernelGAN's generator after ``kernel=estimate``; 0 leaves the kernel at the Gaussian
+            that fits the image's spectrum.
+
+    Raises:
+        SettingError: a value outside its bounds.
+    """
+
+    kernel_steps: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        optimization.check_steps("kernel_steps", self.kernel_steps, least=0)
 
 
 def scale_factors(scale: float, scale_steps: list[float] | None, *, has_kernel: bool) -> list[float]:

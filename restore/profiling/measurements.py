@@ -1,0 +1,20 @@
+"""The table of what ``restore benchmark`` measures: each a few lines of text and figures, made one after another."""
+
+from collections.abc import Callable, Iterator
+
+from restore.profiling.memory import budget, budgets, memory, peak, tiles
+from restore.profiling.speed import data, forecast, inference, startup, step
+from restore.profiling.workload import Line, Workload
+
+MEASUREMENTS: dict[str, Callable[[Workload], Iterator[Line]]] = {
+    "startup": startup,
+    "data": data,
+    "step": step,
+    "inference": inference,
+    "forecast": forecast,
+    "memory": memory,
+    "peak": peak,
+    "budgets": budgets,
+    "budget": budget,
+    "tiles": tiles,
+}

@@ -1,0 +1,114 @@
+"""How long things take: commands, steps, images, and a training beside its forecast."""
+
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from restore.io.errors import SettingError
+from restore.io.files import read_mapping
+from restore.profiling.workload import Line, Workload, median_seconds, run
+
+
+def startup(workload: Workload) -> Iterator[Line]:
+    """Seconds until a command has shown its settings."""
+    for option in (["--help"], ["--cfg", "job"]):
+        seconds = median_seconds(lambda: run("restore.fit", *option), workload.runs)  # noqa: B023  called at once
+        yield f"fit {' '.join(option)}", f"{seconds:.2f} s"
+
+
+def data(workload: Workload) -> Iterator[Line]:
+    """What making lq from a crop costs, as a share of a training step."""
+    import torch
+
+    from restore.ops.resize import resize_8bit
+
+    crop = torch.randint(0, 256, (3, workload.patch_size, workload.patch_size), dtype=torch.uint8)
+    lq = workload.batch_size * median_seconds(lambda: resize_8bit(crop, 1 / workload.scale), 7 * workload.runs)
+    _kinds_of_attention(workload)
+    step = median_seconds(_training_step(workload, channels_last=True), workload.runs)
+    yield f"lq of {workload.batch_size} crops of {workload.patch_size} px", f"{1e3 * lq:.1f} ms"
+    yield "training step", f"{1e3 * step:.0f} ms"
+    yield "share of the step", f"{100 * lq / step:.1f} %"
+
+
+def step(workload: Workload) -> Iterator[Line]:
+    """Training steps: memory layout, precision, and kinds of attention, each as a ratio in this run."""
+    kinds = _kinds_of_attention(workload)
+    first = median_seconds(_training_step(workload, channels_last=True), workload.runs)
+    yield "training step, channels_last, 32 bit", f"{1e3 * first:.0f} ms, {workload.batch_size / first:.1f} samples/s"
+    others = {
+        "default layout": _training_step(workload, channels_last=False),
+        "bf16": _training_step(workload, channels_last=True, bf16=True),
+    } | {f"attention {kind}": _training_step(workload, channels_last=True, attention=kind) for kind in kinds[1:]}
+    for name, work in others.items():
+        seconds = median_seconds(work, workload.runs)
+        yield f"training step, {name}", f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first"
+
+
+def _kinds_of_attention(workload: Workload) -> list[str]:
+    """The model's own first; a network that is trained in stages has none, and is refused."""
+    parameters = inspect.signature(workload.model_class).parameters
+    if "attention" not in parameters:
+        raise SettingError(
+            "model",
+            workload.model_class.__name__,
+            "one with kinds of attention to compare (super_resolution, deblur)",
+            "`restore check model=...` measures a step of each stage of any model",
+        )
+    own = str(workload.model_arguments["attention"])
+    return [own, *(kind for kind in get_args(parameters["attention"].annotation) if kind != own)]
+
+
+def _training_step(
+    workload: Workload, *, channels_last: bool, bf16: bool = False, **changes: Any
+) -> Callable[[], object]:
+    import torch
+
+    from restore.losses.pixel import l1
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = workload.build(**changes).network.to(memory_format=layout)
+    forward = network.traceable()  # leaves the layout as it is
+    optimizer = torch.optim.Adam(network.parameters())
+    side = workload.patch_size // workload.scale
+    lq = torch.rand(workload.batch_size, 3, side, side).contiguous(memory_format=layout)
+    gt = torch.rand(workload.batch_size, 3, workload.patch_size, workload.patch_size)
+
+    def work() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = l1(forward(lq), gt)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return work
+
+
+def inference(workload: Workload) -> Iterator[Line]:
+    """One image through the network with each kind of attention, as a ratio in this run."""
+    import torch
+
+    lq = torch.rand(1, 3, workload.side, workload.side)
+    first = 0.0
+    for kind in _kinds_of_attention(workload):
+        model = workload.build(attention=kind).eval()
+        with torch.inference_mode():
+            seconds = median_seconds(lambda: model(lq), workload.runs)  # noqa: B023  called at once
+        first = first or seconds
+        what = f"image of {workload.side}x{workload.side} px, attention {kind}"
+        yield what, f"{1e3 * seconds:.0f} ms, {seconds / first:.2f} of the first"
+
+
+def forecast(workload: Workload) -> Iterator[Line]:
+    """What ``restore check`` forecasts for a short training, and how long ``restore fit`` takes, in fresh processes."""
+    settings = [*workload.model_overrides, f"trainer.max_steps={workload.steps}"]
+    with tempfile.TemporaryDirectory(prefix="restore_benchmark_") as folder:
+        found, trained = Path(folder) / "found.json", Path(folder) / "run"
+        run("restore.check", *settings, f"check.output={found}")
+        run("restore.fit", *settings, f"hydra.run.dir={trained}")
+        ahead = float(read_mapping(found)["forecast"]["seconds"]["training"])
+        actual = float(read_mapping(trained / "result.json")["seconds"])
+    yield f"training of {workload.steps} steps, forecast", f"{ahead:.1f} s"
+    yield f"training of {workload.steps} steps, actual", f"{actual:.1f} s; forecast / actual {ahead / actual:.2f}"

@@ -1,0 +1,57 @@
+import inspect
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import restore
+from restore.data.internal_pairs import CropSettings
+from restore.data.single_image import SingleImageData
+from restore.inference.single_image_training import Watch
+from restore.io.errors import SettingError
+from restore.models.zero_shot.model import ZeroShotSuperResolution
+from restore.models.zero_shot.network import ZeroShotNetwork
+from restore.models.zero_shot.settings import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("training", "key"),
+    [
+        ({"model": {"widht": 3}}, "zero_shot.model.widht"),
+        ({"model": {"width": "wide"}}, "zero_shot.model.width"),
+        ({"data": {"patch_size": 2.5}}, "zero_shot.data.patch_size"),
+        ({"max_steps": 0}, "zero_shot.max_steps"),
+    ],
+)
+def test_settings_of_zero_shot_from_python_are_refused_by_name(training: dict[str, Any], key: str) -> None:
+    with pytest.raises(SettingError) as error:
+        restore.load("zero_shot", scale=2, zero_shot=training)
+    assert error.value.key == key
+
+
+def test_the_settings_that_are_checked_before_the_training_are_those_of_the_training() -> None:
+    def arguments(*constructors: Any) -> dict[str, Any]:
+        return {name: each.default for one in constructors for name, each in inspect.signature(one).parameters.items()}
+
+    assert arguments(ZeroShotNetwork, TrainingSettings) == arguments(ZeroShotSuperResolution)
+    given = ("image", "scale", "seed")
+    of_data = {name: value for name, value in arguments(SingleImageData).items() if name not in given}
+    assert arguments(CropSettings) == of_data
+
+
+@pytest.mark.parametrize(
+    ("deadline", "expected"),
+    # ten of 100 steps a second from second 5 on; the time until second 9 is used up sooner
+    [(None, [10, 20, 30, 40, 50]), (9.0, [25, 50, 75, 100, 100]), (105.0, [10, 20, 30, 40, 50])],
+)
+def test_the_progress_of_a_zero_shot_training_knows_its_time_limit(
+    monkeypatch: pytest.MonkeyPatch, deadline: float | None, expected: list[int]
+) -> None:
+    now, told = [5.0], list[tuple[int, int]]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    watch = Watch(lambda done, total: told.append((done, total)), deadline)
+    for second in range(1, 6):
+        now[0] = 5.0 + second
+        watch.on_train_batch_end(SimpleNamespace(global_step=10 * second, max_steps=100), None, None, None, 0)  # type: ignore[arg-type]
+    assert told == [(each, 100) for each in expected]
