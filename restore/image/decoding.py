@@ -132,13 +132,13 @@ def _limit_exif(file: Image.Image, parts: FileParts) -> None:
 
 def _resolution(file: Image.Image) -> Resolution | None:
     """Of the header, else of EXIF."""
-    told = resolution(file.info.get("dpi"))
+    stated = resolution(file.info.get("dpi"))
     exif = file.getexif()
-    if told is None and exif.get(Base.ResolutionUnit, 2) in _PER_INCH:
+    if stated is None and exif.get(Base.ResolutionUnit, 2) in _PER_INCH:
         unit = _PER_INCH[exif.get(Base.ResolutionUnit, 2)]
         sides = [exif.get(Base.XResolution), exif.get(Base.YResolution)]
         return None if None in sides else resolution([float(side) * unit for side in sides if side is not None])
-    return told
+    return stated
 
 
 def _says_adobe_rgb(file: Image.Image) -> bool:

@@ -146,8 +146,8 @@ class _Texts:
         before, after = self.around
         try:
             with Image.open(io.BytesIO(before + each.stored + after), formats=["PNG"]) as file:
-                told = [value for value in file.info.values() if isinstance(value, str | bytes)]
-                self.size += len(each.stored) + sum(len(value) for value in told)
+                texts = [value for value in file.info.values() if isinstance(value, str | bytes)]
+                self.size += len(each.stored) + sum(len(value) for value in texts)
         except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
             return [f"the text {keyword!r}: {error}"]
         self.taken.append(each)

@@ -53,7 +53,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded | None:
 
 
 def describe(data: bytes) -> str:
-    """What a TIFF file holds, in words, for who is told that it cannot be read."""
+    """The kind of a TIFF file in words, for the error that it cannot be read."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
