@@ -17,10 +17,11 @@ if __name__ == "__main__":
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(600_000)
         page.goto(sys.argv[1])
         page.set_input_files("#restore-file", embedded("photos_held_out")[0])
         page.click("#restore-go")
-        page.locator("#restore-download").wait_for(timeout=120_000)
+        page.locator("#restore-download").wait_for()
         page.wait_for_function("[...document.querySelectorAll('#restore-slider img')].every(e => e.naturalWidth)")
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(1000)  # until animations have ended

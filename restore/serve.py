@@ -47,13 +47,14 @@ def serve(cfg: DictConfig) -> None:
         from restore.web.middleware import LimitsMiddleware
 
         menu = opening.result()
-        jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
-        application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)
-        private = cfg.host in _LOOPBACK and not limits.behind_proxy
-        host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
-        log.info("serving %d methods on http://%s:%d (Ctrl-C ends it)", len(menu), host, listening.getsockname()[1])
-        if not signalled():
-            server.run(LimitsMiddleware(application, limits, _LOOPBACK if private else None), limits, listening)
+        if menu:  # which a signal leaves empty
+            jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
+            application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)
+            private = cfg.host in _LOOPBACK and not limits.behind_proxy
+            host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
+            log.info("serving %d methods on http://%s:%d (Ctrl-C ends it)", len(menu), host, listening.getsockname()[1])
+            if not signalled():
+                server.run(LimitsMiddleware(application, limits, _LOOPBACK if private else None), limits, listening)
     if signalled():
         raise SystemExit(128 + signalled())
 

@@ -138,14 +138,17 @@ def cli(
             from restore.callbacks import curves
 
             monkeypatch.setattr(curves, "draw_curves", one_pixel)
-        # without an option Hydra composes twice, first to find out whether it is a sweep
-        is_plain = command != "table" and not any(word.startswith(("-", "hydra.mode=")) for word in overrides)
-        monkeypatch.setattr(sys, "argv", [command, *(["--run"] if is_plain else []), *overrides])
+        monkeypatch.setattr(sys, "argv", [command, *overrides])
+        # Hydra composes twice, first to find out whether it is a sweep, which only these words can make of a command
+        can_sweep = any(word.startswith(("-", "hydra.mode=")) for word in overrides)
         status = 0
-        try:
-            importlib.import_module(f"restore.{command}").main()
-        except SystemExit as end:
-            status = int(end.code or 0)
+        with monkeypatch.context() as once:
+            if not can_sweep:
+                once.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
+            try:
+                importlib.import_module(f"restore.{command}").main()
+            except SystemExit as end:
+                status = int(end.code or 0)
         out, err = capfd.readouterr()
         return Outcome(status, out, err)
 

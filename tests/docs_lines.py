@@ -33,9 +33,8 @@ class InFile(NamedTuple):
 
 
 SERVED = ByTest("tests/test_docs.py::test_a_page_is_served_as_the_documents_say")
-PICTURE = ByTest("tests/test_docs.py::test_the_picture_of_the_page_is_drawn_anew")
+PAGE = ByTest("tests/test_docs.py::test_the_page_answers_requests_and_its_image_is_drawn_anew")
 DRAWN = ByTest("tests/test_docs.py::test_the_pictures_of_the_documents_are_drawn_anew")
-REQUESTS = ByTest("tests/test_docs.py::test_requests_to_the_page_are_answered")
 BATCH = ByTest("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
 POINTS = ByTest("tests/test_slurm.py::test_points_of_a_sweep_are_jobs")
 LAUNCHED = ByTest(
@@ -45,11 +44,11 @@ PAIRS_SWEPT = ByTest("tests/training/test_launcher.py::test_a_sweep_of_trainings
 
 # lines that the run of their page leaves to somebody else; a test looks whether that one really does it
 ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
-    r"restore serve$": (PICTURE,),
+    r"restore serve$": (PAGE,),
     r"restore serve (?!--cfg)": (SERVED,),
-    r"python docs/serve_page\.py ": (PICTURE,),
+    r"python docs/serve_page\.py ": (PAGE,),
     r"python docs/\w+\.py$": (DRAWN,),
-    r"(curl|printf) ": (REQUESTS,),
+    r"(curl|printf) ": (PAGE,),
     r"sbatch ": (BATCH,),
     r"restore fit .*hydra/launcher=slurm": (POINTS,),
     r"restore fit -m .*hydra/launcher=(?!slurm)": (LAUNCHED,),

@@ -4,6 +4,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
@@ -22,18 +23,25 @@ class Method(NamedTuple):
 
     Attributes:
         network: what inference runs; its import needs torch alone. model: the LightningModule that trains it.
+        defaults: of the model, where they are not the network's: for a file written before an argument came, whose
+            network is rebuilt without importing the model.
     """
 
     network: str
     model: str
+    defaults: Mapping[str, Any] = MappingProxyType({})
 
 
 # a fifth method adds its line here
 METHODS = {
     "super_resolution": Method(
-        "restore.networks.information_gain.InformationGainNetwork", "restore.models.super_resolution.SuperResolution"
+        "restore.networks.information_gain.InformationGainNetwork",
+        "restore.models.super_resolution.SuperResolution",
+        {"groups": 4, "blocks": 4, "channels": 32, "image_skip": "bicubic"},
     ),
-    "deblur": Method("restore.networks.attention_unet.AttentionUNet", "restore.models.deblur.Deblur"),
+    "deblur": Method(
+        "restore.networks.attention_unet.AttentionUNet", "restore.models.deblur.Deblur", {"global_residual": True}
+    ),
     "zero_shot": Method(
         "restore.models.zero_shot.network.ZeroShotNetwork", "restore.models.zero_shot.model.ZeroShotSuperResolution"
     ),
@@ -94,12 +102,10 @@ def _class(path: str) -> Any:
 
 
 def _arguments(method: Method, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the stored arguments that the network takes."""
+    """Those of the stored arguments that the network takes; one that came later has the model's default."""
     known = inspect.signature(_class(method.network)).parameters
-    if not known.keys() <= stored.keys():  # written before the method had them all: the model's defaults hold
-        defaults = inspect.signature(_class(method.model)).parameters
-        stored = {name: parameter.default for name, parameter in defaults.items()} | dict(stored)
-    return {name: stored[name] for name in known}
+    defaults = {name: parameter.default for name, parameter in known.items()} | dict(method.defaults)
+    return {name: stored.get(name, defaults[name]) for name in known}
 
 
 def _misfit(path: str | Path, error: BaseException) -> SettingError:

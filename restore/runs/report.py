@@ -5,11 +5,12 @@ import csv
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, Template
 
 from restore.io.files import read_mapping, write_text
 from restore.runs import results
@@ -29,9 +30,7 @@ def write_report(folder: Path, state: str) -> None:
     start = read_mapping(folder / "environment.json", ("starts",))["starts"][-1]
     done = folder / "result.json"
     rows, baseline = _rows(folder), results.baseline(folder)[0]
-    # escaped: names and settings come from outside
-    page = Environment(autoescape=True, loader=PackageLoader("restore.runs", "."), trim_blocks=True, lstrip_blocks=True)
-    text = page.get_template("report.html.jinja").render(
+    text = _page().render(
         title=f"{config.get('name')}, {folder.name}",
         state=state,
         result=_result(read_mapping(done)) if done.exists() else {},
@@ -49,6 +48,15 @@ def write_report(folder: Path, state: str) -> None:
         environment=json.dumps(start, indent=2),
     )
     write_text(folder / "report.html", text)
+
+
+@cache
+def _page() -> Template:
+    """Compiled once: a sweep in one process, and every validation, writes the page again."""
+    # escaped: names and settings come from outside
+    loader = PackageLoader("restore.runs", ".")
+    environment = Environment(autoescape=True, loader=loader, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("report.html.jinja")
 
 
 def newest_panels(folder: Path) -> list[tuple[str, int, Path]]:

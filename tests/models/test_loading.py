@@ -39,12 +39,21 @@ def checkpoint(folder: Path, method: str, **changes: Any) -> Path:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_table_names_both_classes_and_the_network_takes_the_models_arguments(method: str) -> None:
-    network, model = (named(path) for path in METHODS[method])
+    network, model = named(METHODS[method].network), named(METHODS[method].model)
     assert issubclass(network, RestorationNetwork)
     assert model.method == method
     known, given = (inspect.signature(each).parameters for each in (network, model))
     assert known.keys() <= given.keys()
     assert not known.keys() & set(model.training_settings) - {"back_projection", "kernel"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_table_holds_the_models_defaults_that_are_not_the_networks(method: str) -> None:
+    network, model = (
+        {name: each.default for name, each in inspect.signature(named(path)).parameters.items()}
+        for path in METHODS[method][:2]
+    )
+    assert METHODS[method].defaults == {name: model[name] for name in network if model[name] != network[name]}
 
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])

@@ -56,7 +56,7 @@ class Server(NamedTuple):
         source: str = "127.0.0.1",
     ) -> Answer:
         """One request from an address of this machine."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(source, 0))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300, source_address=(source, 0))
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -106,7 +106,7 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def wait_until(true: Callable[[], object], seconds: float = 60) -> bool:
+def wait_until(true: Callable[[], object], seconds: float = 300) -> bool:
     """Ask again and again."""
     latest = time.monotonic() + seconds
     while time.monotonic() < latest:

@@ -1,10 +1,13 @@
 """What ends ``restore serve`` before it serves."""
 
+import os
 import pickle
 import re
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,11 @@ from restore.config import command  # noqa: F401 - registers the schemas
 from restore.image import reading
 from restore.inference.restorer import restore_image
 from restore.io.errors import SettingError
-from restore.web import request, worker
+from restore.web import isolated_process, request, worker
 from restore.web.limits import Limits
 from tests.conftest import Cli, photo
 from tests.models.test_third_party import opened, save
+from tests.web.conftest import wait_until
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -108,6 +112,21 @@ def test_a_port_that_is_taken_is_named(cli: Cli) -> None:
         outcome = cli("serve", f"port={port}")
     assert outcome.status == 1
     assert f"port is {port}, which cannot be served" in outcome.err
+
+
+@pytest.mark.slow
+def test_a_signal_while_checkpoints_are_opened_ends_it_as_signalled(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told_to_stop(*_: Any, cancelled: Callable[[], bool], **__: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)  # the main thread notes it
+        assert wait_until(cancelled)
+        raise isolated_process.TaskEnded("cancelled")
+
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):  # which the command sets
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(isolated_process, "run", told_to_stop)
+    outcome = cli("serve", "port=0")
+    assert outcome.status == 128 + signal.SIGTERM
+    assert "Traceback" not in outcome.err
 
 
 def test_without_the_extra_one_sentence_names_it(tmp_path: Path) -> None:
