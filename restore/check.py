@@ -45,7 +45,7 @@ def check(cfg: DictConfig) -> None:
             with doing("loading PyTorch and Lightning"):
                 from restore.preflight.examine import examine
 
-            with doing("still at what the last line says"):
+            with doing(lambda: "still at what the last line says"):
                 forecast = examine(cfg, process, resume, run_folder, Path(folder), report)
     except StopRequested as stop:
         raise SystemExit(128 + stop.number) from None

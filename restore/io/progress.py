@@ -31,7 +31,7 @@ class Report(NamedTuple):
 
 @contextmanager
 def doing(what: str | Callable[[], str]) -> Iterator[None]:
-    """Log what is done every ``LINE_EVERY`` seconds while the block runs; on a terminal, where bars are, nothing.
+    """Log what is done every ``LINE_EVERY`` seconds while the block runs; on a terminal, where bars are, once.
 
     A thread does so, because an import, a large tile or a slow step may itself take longer. Of blocks inside each other
     the innermost speaks.
@@ -40,6 +40,8 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
         what: the line, or a function that gives it; it is called in another thread.
     """
     if sys.stdout.isatty():
+        if isinstance(what, str):
+            log.info(what)
         yield
         return
     _doing.append(what if callable(what) else lambda: what)
