@@ -76,13 +76,14 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
 
 
 def baseline(folder: Path) -> tuple[str, list[dict[str, str]]]:
-    """The baseline's name, and its row of each image, from a run folder; empty where there is none."""
+    """What the baseline is, and its row of each image, from a run folder; empty where there is none."""
     file = folder / "baseline.csv"
     if not file.is_file():
         return "", []
     with file.open(newline="", encoding="utf-8") as stream:
         rows = [{key: value or "" for key, value in row.items()} for row in csv.DictReader(stream)]
-    return rows[0].pop("baseline", "") if rows else "", rows
+    name = rows[0].get("baseline", "") if rows else ""
+    return "input" if name == "identity" else name, rows
 
 
 def baseline_means(folder: Path) -> dict[str, float]:
