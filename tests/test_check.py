@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 import restore.fit  # noqa: F401 -- as a command of its own, and not from within another
 from restore.config.command import conf_dir
 from restore.data.super_resolution import SuperResolutionData
+from restore.runs import damage
 from tests.conftest import TINY, TINY_TRANSLATION, TINY_ZERO_SHOT, Cli, photo
 
 
@@ -154,7 +155,7 @@ def leave_run(folder: Path) -> None:
     """What a run with other settings would leave, as far as it is looked at."""
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"")
-    (folder / "config.yaml").write_text(json.dumps({"model": {}, "data": {}, "trainer": {}, "seed": 7}))
+    (folder / "config.yaml").write_text(json.dumps(dict.fromkeys(damage._ROOT) | {"seed": 7}) + "\n")
 
 
 @pytest.mark.parametrize(

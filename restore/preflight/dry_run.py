@@ -5,14 +5,16 @@ import copy
 import io
 import logging
 import math
+import time
 import timeit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import SimpleProfiler
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.callbacks.run_timer import RunTimer
 from restore.data.loader_workers import loader_workers
+from restore.io.progress import LINE_EVERY
 from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight import memory
@@ -119,13 +122,42 @@ class Profiler(SimpleProfiler):
         return [Evaluation(*each) for each in zip(images.tolist(), once.tolist(), strict=True)]
 
 
-def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Measured:
+class _Phases(Callback):
+    """Says what the dry run does, and now and then at which step it is."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say, self._last = say, 0.0
+
+    def _tell(self, what: str) -> None:
+        self._last = time.monotonic()
+        self.say(what)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Before the plan of a training in stages is made."""
+        self._tell(f"training {trainer.max_steps} steps, with validations")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A line where the last one is old."""
+        if time.monotonic() > self._last + LINE_EVERY:
+            self._tell(f"step {trainer.global_step} of {trainer.max_steps}")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After the checkpoint was saved and read."""
+        self._tell("testing what was saved")
+
+
+def dry_run(
+    cfg: Any, folder: Path, model: RestorationModel, data: Data, say: Callable[[str], None] = lambda _: None
+) -> Measured:
     """Train for a few steps in each stage of ``model``, and validate, save and test as ``fit`` does.
 
     Args:
         cfg: the root of ``restore check``.
         folder: for what a run leaves; afterwards its ``checkpoints/best.ckpt`` holds the model.
         data: prepared, with the few images that are to be validated on.
+        say: is told what is done.
 
     Raises:
         ValueError: the accelerator's memory does not suffice; what a training raises.
@@ -139,7 +171,7 @@ def dry_run(cfg: Any, folder: Path, model: RestorationModel, data: Data) -> Meas
     short = _shortened(cfg, folder, steps, len(names))
     callbacks = run_callbacks(short, RunTimer(is_new_run=True), is_new_run=True)
     kept, profiler = [each for each in callbacks if not isinstance(each, LEFT_OUT)], Profiler()
-    trainer = make_trainer(short, folder, model, kept, profiler)
+    trainer = make_trainer(short, folder, model, [*kept, _Phases(say)], profiler)
     best = folder / "checkpoints" / "best.ckpt"
     with quiet(), _explained(), loader_workers(data.num_workers):
         in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)

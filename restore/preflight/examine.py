@@ -49,20 +49,21 @@ def examine(
     set_threads_and_seed(cfg)
     check_settings(cfg)
     wanted_loggers(cfg)
+    report.doing("model", "building it, and finding the images")
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process.world_size)
     data.batch_size //= process.world_size
     begin = 0
     if resume is not None:
         is_new_run = resume.parent != run_folder / "checkpoints"
         begin = int(resumable(resume, model, cfg.trainer, is_new_run=is_new_run)["global_step"])
-    report.add(Finding("data", "opening the files", "doing"))
+    report.doing("data", "opening the files")
     reading = time.perf_counter()
     files = open_files(data, cfg.check.files, known_counts=cfg.check.known_counts)
     before = reading - started + (time.perf_counter() - reading) * files.total_per_opened
-    report.add(*files.findings, Finding("dry run", "training, validating, saving and testing for a few steps", "doing"))
+    report.add(*files.findings)
     forecast = Forecast(
         stages=stage_lengths(model, cfg.trainer.max_steps),  # before the dry run shortens them
-        measured=dry_run(cfg, folder, model, data),
+        measured=dry_run(cfg, folder, model, data, lambda what: report.doing("dry run", what)),
         val_every=cfg.val_every_steps,
         save_every=cfg.checkpoint.every_steps,
         before=before,
@@ -72,6 +73,7 @@ def examine(
         test=files.test,
     )
     measured = forecast.measured
+    report.doing("checkpoint", "loading it again, and restoring an image with it")
     report.add(*_of_checkpoint(model, data, measured, folder / "checkpoints" / "best.ckpt"))
     needed = measured.peak_bytes
     if measured.device != "cuda":

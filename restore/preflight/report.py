@@ -1,10 +1,13 @@
 """What ``restore check`` finds, a sentence each, shown as soon as it is found."""
 
+import sys
 from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+from restore.io.tables import WIDEST
 
 GIB = 2**30
 SIGNS = {"good": ("ok", "green"), "warning": ("note", "yellow"), "bad": ("BAD", "red"), "doing": ("...", "dim")}
@@ -19,7 +22,16 @@ class Finding(NamedTuple):
 
 
 class Report(list[Finding]):
-    """All findings but what was only being done."""
+    """All findings but what was only being done. Shown on the stdout that there is when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # not wrapped in a file or a pipe
+        self._console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDEST)
+
+    def doing(self, what: str, how: str) -> None:
+        """Show what is done next."""
+        self.add(Finding(what, how, "doing"))
 
     def add(self, *findings: Finding) -> None:
         """Show findings, and keep them."""
@@ -28,7 +40,7 @@ class Report(list[Finding]):
                 Column(width=4), Column(width=22, overflow="fold"), Column(overflow="fold"), padding=(0, 1)
             )
             row.add_row(Text(*SIGNS[finding.verdict]), Text(finding.what), Text(finding.found))
-            Console().print(row)
+            self._console.print(row)
         self += [finding for finding in findings if finding.verdict != "doing"]
 
 
