@@ -32,6 +32,14 @@ class UnsupportedKind(ValueError):
     """An undamaged file of a kind that is not supported; the message lacks the path."""
 
 
+class TooManyPixels(UnsupportedKind):
+    """A header says more pixels than are allowed; ``size`` is (width, height)."""
+
+    def __init__(self, size: tuple[int, int], sentence: str) -> None:
+        super().__init__(sentence)
+        self.size = size
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A decoded file.
@@ -67,7 +75,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
     """Refuse a file whose header says (width, height) and more than ``max_pixels``."""
     width, height = size
     if width * height > max_pixels:
-        raise UnsupportedKind(f"{width}x{height} px is above the limit of {max_pixels} px; shrink or split it")
+        raise TooManyPixels(size, f"{width}x{height} px is above the limit of {max_pixels} px; shrink or split it")
 
 
 def decode(parts: FileParts, max_pixels: int, *, keep: bool) -> Decoded:

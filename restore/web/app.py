@@ -22,7 +22,7 @@ from restore.web import uploads
 from restore.web.jobs import Jobs, Ticket
 from restore.web.limits import Limits, Refused
 from restore.web.middleware import SERVER_ERROR, client_address, error_response
-from restore.web.request import RequestFields, refuse_large_output, resolve
+from restore.web.request import RequestFields, resolve
 from restore.web.worker import BEFORE, RESULT
 
 POLL_EVERY = 0.5  # seconds between two checks whether the client is still connected
@@ -63,10 +63,8 @@ class _Service:
         client = client_address(request.scope)
         self.jobs.admit(client)
         data, fields = await _parse(request, self.limits)
-        suffix, size = uploads.check(data, self.limits)
+        suffix = uploads.check(data, self.limits)
         job = resolve(fields, self.menu, self.limits, self.seed, compare=compare)
-        if size is not None:
-            refuse_large_output(size, job)
         return self.jobs.submit(client, job, data, suffix)
 
     @property

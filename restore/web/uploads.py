@@ -1,14 +1,10 @@
-"""The format and size of an upload, from its first bytes and its header, before anything is decoded.
+"""The format of an upload, from its first bytes: the server itself looks at nothing else.
 
-File names and declared types are not trusted.
+File names and declared types are not trusted. Headers are read in the job's process, because a small file may claim any
+number of entries and sizes.
 """
 
-import io
-import warnings
-
-from PIL import Image, UnidentifiedImageError
-
-from restore.image.formats import DECODER_ERRORS, TIFF_HEADS
+from restore.image.formats import TIFF_HEADS
 from restore.web.limits import Limits, Refused
 
 # the first bytes of each format that is read
@@ -18,7 +14,6 @@ _SIGNATURES = {
     ".tif": TIFF_HEADS,
     ".bmp": (b"BM",),
 }
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".bmp": "BMP", ".webp": "WEBP"}
 
 # also shown by the page, before it sends what would be refused
 TOO_LARGE = "the file has {mb} MB, expected at most {most}; make it smaller"
@@ -39,34 +34,17 @@ def sniff(data: bytes) -> str:
     raise Refused(415, "the file is not a PNG, JPEG, TIFF, WebP or BMP image; save the image as one of these")
 
 
-def check(data: bytes, limits: Limits) -> tuple[str, tuple[int, int] | None]:
-    """Check an upload.
-
-    Returns:
-        The suffix of its format, and the (width, height) in its header; None for a TIFF that only the reader of 16-bit
-        images can parse, which checks the size itself before it decodes.
+def check(data: bytes, limits: Limits) -> str:
+    """Check an upload; the suffix of its format.
 
     Raises:
-        Refused: empty, too many bytes, not an image, or one of too many pixels.
+        Refused: empty, too many bytes, or not an image.
     """
     if not data:
         raise Refused(422, "the file is empty; choose an image")
     if len(data) > limits.max_bytes:
         raise Refused(413, TOO_LARGE.format(mb=f"{len(data) / 1e6:.1f}", most=f"{limits.max_mb:g}"))
-    suffix = sniff(data)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # max_side limits the pixels; the job's notes report other damage
-            with Image.open(io.BytesIO(data), formats=[_FORMATS[suffix]]) as header:
-                size = header.size
-    except Image.DecompressionBombError as error:
-        raise Refused(413, f"the image claims too many pixels ({error}); shrink it first") from error
-    except (UnidentifiedImageError, *DECODER_ERRORS) as error:
-        if suffix == ".tif":
-            return suffix, None
-        raise Refused(422, "the image's header is damaged; save it again") from error
-    check_side(size, limits.max_side)
-    return suffix, size
+    return sniff(data)
 
 
 def check_side(size: tuple[int, int], max_side: int) -> None:

@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,18 @@ from restore.distributed.process_pool import assign_resources
 from restore.io.errors import SettingError
 from restore.web.isolated_process import ReportProgress, TaskError
 from restore.web.limits import Refused
+from restore.web.process_limits import TooSlow, limited_memory, limited_time
 from restore.web.request import Job, refuse_large_output
-from restore.web.uploads import check_side
+from restore.web.uploads import TOO_LONG, check_side
 
 if TYPE_CHECKING:
     from restore.image.decoded_image import DecodedImage
 
 RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
+READ_SECONDS = 4  # for decoding an upload
+READ_BYTES, PIXEL_BYTES = 400_000_000, 24  # of address space for decoding, and more for each pixel allowed
+PROGRAM, RESULT_BYTES = 3_000_000_000, 100  # beside memory_gb: threads and libraries; for each pixel of a result
+_TOO_MUCH = "restoring the image takes more memory than this server allows; shrink it"
 
 
 def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
@@ -119,15 +126,22 @@ def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int)
     Raises:
         TaskError: the image is damaged or too large. ValueError: of the restorer.
     """
+    assign_resources(slot, cfg.threads or _share(cfg.devices))
+    with _CollectedWarnings() as doubts:
+        image = _read(source, job)
+    with _limited(cfg.memory_gb, job):
+        return _restored(report, cfg, job, source, image, doubts)
+
+
+def _restored(
+    report: ReportProgress, cfg: Any, job: Job, source: Path, image: "DecodedImage", doubts: list[str]
+) -> dict[str, Any]:
     from restore.image import writing
     from restore.image.decoded_image import DecodedImage
     from restore.inference.load import open_restorer
     from restore.inference.restorer import restore_image
     from restore.ops.resize import resize
 
-    assign_resources(slot, cfg.threads or _share(cfg.devices))
-    with _CollectedWarnings() as doubts:
-        image = _read(source, job)
     part = None
     settings = inference_settings(cfg)
     zero_shot = dataclasses.replace(settings["zero_shot"], max_seconds=job.seconds, seed=job.seed)
@@ -152,20 +166,47 @@ def _share(devices: int) -> int | None:
     return None if devices == 1 else max(1, (os.cpu_count() or 1) // devices)
 
 
+@contextmanager
+def _limited(memory_gb: float, job: Job) -> Iterator[None]:
+    """Bound the memory of the restoration, where it is the processor's."""
+    import torch
+
+    if torch.cuda.is_available():  # whose driver maps far more than it uses
+        yield
+        return
+    try:
+        with limited_memory(int(memory_gb * 2**30) + PROGRAM + RESULT_BYTES * job.max_output_side**2):
+            yield
+    except MemoryError as error:
+        raise TaskError(_TOO_MUCH, 413) from error
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):  # torch's words
+            raise TaskError(_TOO_MUCH, 413) from error
+        raise
+
+
 def _read(source: Path, job: Job) -> "DecodedImage":
+    """The upload, within limits of time and memory; Raises TaskError without the place where the server keeps it."""
     from restore.image import reading
+    from restore.image.decoding import TooManyPixels
 
     try:
-        image = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
-    except ValueError as error:
-        # the client need not know where the server keeps uploads
-        raise TaskError(str(error).replace(f"{source}: ", "the image cannot be read: ")) from error
-    height, width = image.pixels.shape[1:]
-    try:
-        check_side((width, height), job.max_side)  # of a TIFF whose header only its reader can parse
+        with limited_time(READ_SECONDS), limited_memory(READ_BYTES + PIXEL_BYTES * job.max_side**2):
+            image = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
+        height, width = image.pixels.shape[1:]
+        check_side((width, height), job.max_side)
         refuse_large_output((width, height), job)
+    except ValueError as error:
+        if isinstance(error.__cause__, TooManyPixels):
+            width, height = error.__cause__.size
+            raise TaskError(TOO_LONG.format(width=width, height=height, most=job.max_side), 413) from error
+        raise TaskError(str(error).replace(f"{source}: ", "the image cannot be read: ")) from error
     except Refused as refused:
         raise TaskError(refused.sentence, refused.status) from refused
+    except MemoryError as error:
+        raise TaskError("the image's header asks for more memory than an image needs; save it again") from error
+    except TooSlow as error:
+        raise TaskError(f"reading the image takes longer than {READ_SECONDS} seconds; save it again") from error
     return image
 
 

@@ -82,7 +82,7 @@ def test_limits_that_leave_nothing_are_refused(changes: dict[str, Any], said: tu
     ("kind", "suffix"), [("PNG", ".png"), ("JPEG", ".jpg"), ("TIFF", ".tif"), ("WEBP", ".webp"), ("BMP", ".bmp")]
 )
 def test_pictures_are_told_by_their_content(kind: str, suffix: str) -> None:
-    assert uploads.check(encoded(kind), limits()) == (suffix, (30, 20))
+    assert uploads.check(encoded(kind), limits()) == suffix
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,6 @@ def test_pictures_are_told_by_their_content(kind: str, suffix: str) -> None:
         (b"x" * 100_001, 413, "0.1 MB, expected at most 0.1"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a PNG"),
         (encoded("GIF", mode="L"), 415, "not a PNG"),
-        (encoded("PNG")[:20], 422, "header is damaged"),
-        (b"\xff\xd8\xff\xe0" + bytes(50), 422, "header is damaged"),
-        (encoded("PNG", (101, 3)), 413, "101x3 px, expected at most 100"),
-        (png_that_claims(60_000, 60_000), 413, "too many pixels"),
-        (png_that_claims(5000, 5000), 413, "5000x5000"),
     ],
 )
 def test_others_are_refused_in_a_sentence(data: bytes, status: int, said: str) -> None:
