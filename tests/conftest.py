@@ -94,7 +94,11 @@ def browser() -> Iterator["Browser"]:
     flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[f"--{flag}" for flag in (*flags.split(), "disable-sync")]
+            executable_path=CHROMIUM,
+            args=[
+                *(f"--{flag}" for flag in (*flags.split(), "disable-sync")),
+                "--host-resolver-rules=MAP *.test 127.0.0.1",
+            ],
         )
         yield chromium
         chromium.close()

@@ -1,7 +1,8 @@
 """Builds objects from the configuration; no other module does.
 
-Only targets under ``ALLOWED_TARGETS`` are built, and only with values that match the annotations of the constructor,
-which is the schema.
+Only classes of ours that are parts of a training, and those of Lightning that are listed here, are built, and only with
+values that match the annotations of the constructor, which is the schema. A prefix of names would not do: through a
+module of ours functions and other modules can be reached, and an experiment's file may come from anywhere.
 """
 
 import copy
@@ -17,7 +18,39 @@ from restore.checkpoints.renames import current_target
 from restore.config.signatures import check_types
 from restore.io.errors import SettingError
 
-ALLOWED_TARGETS = ("restore.", "lightning.pytorch.")
+OURS = "restore."
+PARTS = frozenset(  # base classes, by name, because Lightning is not imported here
+    (
+        "lightning.pytorch.callbacks.callback.Callback",
+        "lightning.pytorch.loggers.logger.Logger",
+        "lightning.pytorch.core.datamodule.LightningDataModule",
+        "lightning.pytorch.strategies.strategy.Strategy",
+        "torch.nn.modules.module.Module",
+    )
+)
+DEGRADATIONS = "restore.degradations."  # callables without a base class
+LIGHTNING = frozenset(
+    f"lightning.pytorch.{name}"
+    for name in (
+        "Trainer",
+        *(f"loggers.{each}" for each in ("CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")),
+        *(
+            f"callbacks.{each}"
+            for each in (
+                "DeviceStatsMonitor",
+                "EarlyStopping",
+                "LearningRateMonitor",
+                "ModelSummary",
+                "RichModelSummary",
+                "RichProgressBar",
+                "TQDMProgressBar",
+                "Timer",
+            )
+        ),
+        *(f"strategies.{each}" for each in ("DDPStrategy", "FSDPStrategy", "SingleDeviceStrategy")),
+    )
+)
+_SPECIAL = ("_args_", "_partial_", "_recursive_", "_convert_")  # keys that change what Hydra does with a target
 
 
 def build(node: Any, path: str, **extra: Any) -> Any:
@@ -29,16 +62,14 @@ def build(node: Any, path: str, **extra: Any) -> Any:
         extra: further constructor arguments.
 
     Raises:
-        SettingError: a target outside ``ALLOWED_TARGETS``. ValueError: a value of the wrong type; what the constructor
+        SettingError: a target that is not allowed. ValueError: a value of the wrong type; what the constructor
             raises.
     """
     node = _renamed(node, path)
     for key, target in _targets(node, path):
-        name = str(target["_target_"])
-        if not name.startswith(ALLOWED_TARGETS):
-            raise SettingError(f"{key}._target_", name, f"a name under {' or '.join(ALLOWED_TARGETS)}")
-        if name.startswith("restore."):
-            _check_types(hydra.utils.get_object(name), target, key)
+        found = _allowed(target, key)
+        if str(target["_target_"]).startswith(OURS):
+            _check_types(found, target, key)
     try:
         return hydra.utils.instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
@@ -69,9 +100,44 @@ def arguments(
     names = [str(key) for key in node] if of is None else list(inspect.signature(of).parameters)
     chosen = [name for name in names if name in node and name not in ("_target_", *without)]
     given = OmegaConf.masked_copy(node, chosen)
-    _check_types(of or hydra.utils.get_object(node["_target_"]), given, path)
+    _check_types(of or _allowed(node, path), given, path)
     plain: Any = OmegaConf.to_container(given, resolve=True)
     return dict(plain)
+
+
+def _allowed(target: DictConfig, key: str) -> Callable[..., Any]:
+    """The class that a target names.
+
+    Raises:
+        SettingError: it is not one of those that are built.
+    """
+    name = str(target["_target_"])
+    for special in _SPECIAL:
+        if special in target:
+            raise SettingError(f"{key}.{special}", target[special], "nothing: arguments have names", "leave it out")
+    if name not in LIGHTNING and not name.startswith(OURS):
+        raise SettingError(
+            f"{key}._target_", name, "a part of a training: a class of restore, or a listed one of Lightning"
+        )
+    try:
+        found = hydra.utils.get_object(name)
+    except ImportError as error:
+        raise SettingError(f"{key}._target_", name, "a class that exists", "see conf/ for examples") from error
+    if name not in LIGHTNING and not _is_part(found):
+        raise SettingError(
+            f"{key}._target_",
+            name,
+            "a callback, logger, model, network, DataModule, strategy or degradation of restore",
+        )
+    chosen: Callable[..., Any] = found
+    return chosen
+
+
+def _is_part(found: Any) -> bool:
+    if not isinstance(found, type) or not found.__module__.startswith(OURS):
+        return False
+    bases = {f"{base.__module__}.{base.__qualname__}" for base in found.__mro__}
+    return bool(bases & PARTS) or found.__module__.startswith(DEGRADATIONS)
 
 
 def _renamed(node: Any, path: str) -> Any:

@@ -119,12 +119,25 @@ class LimitsMiddleware:
         if self.hosts is not None and host not in self.hosts:
             raise Refused(421, f"this server answers to {', '.join(sorted(self.hosts))} only")
         path, writes = scope["path"], scope["method"] not in ("GET", "HEAD")
-        if writes and headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site"):
+        if writes and (headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site") or self._is_foreign(headers)):
             raise Refused(403, "a page of another site may not use this server")
         if path.startswith("/gradio_api/") and not path.startswith(_GRADIO_ROUTES):
             raise Refused(404, "there is nothing here; the HTTP API is described in /openapi.json")
         if writes and not path.startswith("/api/"):
             raise Refused(405, "this address is read-only; images go to /api/restore")
+
+    def _is_foreign(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a page of another origin sends this; browsers say Sec-Fetch-Site over HTTPS and to this machine only.
+
+        A proxy may pass the host on without its port, so behind one the names alone are compared.
+        """
+        origin = headers.get(b"origin")
+        if origin is None:  # no page of a browser
+            return False
+        theirs, ours = (_address(each) for each in (origin, b"//" + headers.get(b"host", b"")))
+        if self.limits.behind_proxy:
+            theirs, ours = theirs[:1], ours[:1]
+        return theirs[0] is None or theirs != ours
 
     async def _read(self, scope: Scope, receive: Receive) -> Receive:
         try:
@@ -176,6 +189,16 @@ class LimitsMiddleware:
                 raise ClientGone from error
 
         return timed, lambda: started
+
+
+def _address(url: bytes) -> tuple[str | None, ...]:
+    """Host and port of an origin or of ``//host``, without the port that its scheme takes anyway."""
+    try:
+        parts = urlsplit(url.decode("latin-1"))
+        port = None if parts.port in (80, 443) else parts.port
+        return parts.hostname, None if port is None else str(port)
+    except ValueError:
+        return None, None
 
 
 class ClientGone(Exception):
