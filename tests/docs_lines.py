@@ -3,7 +3,7 @@
 For who writes a page: put commands into ```sh blocks, one to a line (a backslash may break it), python into ```python
 blocks, everything else into ```text, ```yaml and so on. A whole command between backticks in the text counts as a line
 too; `...` or `<...>` in it says that it is none. A page is run from top to bottom in one folder that holds the files of
-``tests/docs_world.py`` and the run ``outputs/demo/demo`` of `make demo`; other runs a page must make itself, with a
+``tests/docs_folder.py`` and the run ``outputs/demo/demo`` of `make demo`; other runs a page must make itself, with a
 ``run_id`` it names. Each line is made small by SMALLER and SMALL below. What the run of a page cannot do stands in
 ELSEWHERE, with the test or the file that does it.
 """

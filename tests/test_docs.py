@@ -41,7 +41,7 @@ from restore.data.photos import EMBEDDED
 from restore.models.loading import METHODS
 from restore.web import isolated_process, server
 from restore.web.limits import Limits
-from tests import docs_world
+from tests import docs_folder
 from tests.conftest import CHROMIUM, Cli, required
 from tests.docs_lines import (
     PAGES,
@@ -133,8 +133,8 @@ class Files(NamedTuple):
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("documents")
-    docs_world.build(folder / "world")
-    return Files(folder / "world", docs_world.small_embedded(folder / "embedded"), set())
+    docs_folder.build(folder / "world")
+    return Files(folder / "world", docs_folder.small_embedded(folder / "embedded"), set())
 
 
 @pytest.fixture
@@ -146,17 +146,17 @@ def world(files: Files, cli: Cli, points_here: None, tmp_path: Path, monkeypatch
         commands = [["fit", "name=demo", "run_id=demo"]]
         commands += [
             ["evaluate", "ckpt_path=bicubic", f"scale={scale}", "benchmarks=[data/Set5]", f"output={folder}"]
-            for scale, folder in enumerate(docs_world.EVALUATIONS, 2)
+            for scale, folder in enumerate(docs_folder.EVALUATIONS, 2)
         ]
         with monkeypatch.context() as here:
             here.chdir(files.template)
             for command in commands:
                 outcome = cli(*smaller(command))
                 assert outcome.status == 0, outcome.err
-        for folder in docs_world.RUNS:
-            shutil.copytree(files.template / docs_world.RUN, files.template / folder)
+        for folder in docs_folder.RUNS:
+            shutil.copytree(files.template / docs_folder.RUN, files.template / folder)
     shutil.copytree(files.template, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setenv("RESTORE_DATA", str(tmp_path / docs_world.PICTURES))
+    monkeypatch.setenv("RESTORE_DATA", str(tmp_path / docs_folder.PICTURES))
     return tmp_path
 
 
@@ -166,7 +166,7 @@ def studied(world: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
     Weights that they give away go to a folder of this test's.
     """
-    docs_world.study_scripts(world / "experiments", SMALLER_SCRIPTS)
+    docs_folder.study_scripts(world / "experiments", SMALLER_SCRIPTS)
     shutil.copytree(locate.SHIPPED, world / "weights")
     monkeypatch.setattr(locate, "SHIPPED", world / "weights")
     monkeypatch.syspath_prepend(world)
