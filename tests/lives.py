@@ -1,7 +1,7 @@
 """Lives of one run: each is a forked process that a real SIGKILL ends, so that a test pays for the imports once.
 
-Run as ``python -m tests.lives <seed> <fit's overrides>``, with OMP_NUM_THREADS=1: a process without threads can fork.
-Prints what happened as JSON.
+Run as ``-m tests.lives <seed> <fit's overrides>`` by :mod:`tests.fork_server`: a process without threads can fork.
+Writes what happened into ``lives.json``.
 """
 
 import json
@@ -170,7 +170,8 @@ def main() -> None:
         ends.append(killed_inside(options) if life % 2 else killed_outside(options))
         seen.append(checkpoints(folder))
     last = os.waitstatus_to_exitcode(os.waitpid(live(options, lambda: None), 0)[1])
-    sys.stdout.write(json.dumps({"ends": ends, "seen": seen, "status": last, "batches": batches()}))
+    told = {"ends": ends, "seen": seen, "status": last, "batches": batches()}
+    Path("lives.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=2,bf_interval=2
 ReturnToService=2
 MpiDefault=none
 JobRequeue=1
@@ -102,17 +103,27 @@ class Cluster:
         assert found
         return found[1]
 
-    def wait(self, is_so: Callable[[], bool], what: str, seconds: float = 150) -> None:
-        """Until something is so."""
+    def wait(
+        self,
+        is_so: Callable[[], object],
+        what: str,
+        seconds: float = 300,
+        is_in_vain: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Until something is so, unless it can no longer be."""
         end = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < end, f"waited {seconds:.0f} s in vain: {what}\n{self.logs()}"
+            assert not is_in_vain(), f"will not come: {what}\n{self.logs()}"
             time.sleep(0.2)
+
+    def is_over(self, job: str) -> bool:
+        """Whether a job has ended and is not queued again."""
+        return self.state(job) in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
     def wait_for_end(self, job: str) -> str:
         """The state a job ended in."""
-        over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-        self.wait(lambda: self.state(job) in over, f"the end of job {job}")
+        self.wait(lambda: self.is_over(job), f"the end of job {job}")
         return self.state(job)
 
     def logs(self) -> str:

@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from restore.checkpoints import checksum, reader
 from restore.checkpoints.atomic_io import AtomicCheckpointIO
+from tests import fork_server
 from tests.conftest import TINY, Cli, photo
 from tests.test_fit import crash_at, run_folder, same_weights
 
@@ -204,18 +204,10 @@ def test_ten_kills_cost_at_most_ten_intervals_and_no_bit(cli: Cli, tmp_path: Pat
     options = (*SMALL, "trainer.max_steps=100", "val_every_steps=50")
     assert cli("fit", *options, "run_id=whole").status == 0
     seed = random.randrange(10**6)
-    argv = [sys.executable, "-m", "tests.lives", str(seed), *options, "run_id=x"]
-    path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        argv,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    lives = json.loads(done.stdout)
+    killing = fork_server.start("-m", "tests.lives", str(seed), *options, "run_id=x", cwd=tmp_path)
+    found = killing.communicate(timeout=300)[0]
+    assert killing.returncode == 0, found
+    lives = json.loads((tmp_path / "lives.json").read_text())
     said = (seed, lives, (tmp_path / "lives.log").read_text()[-2000:])
     assert lives["ends"] == [-9] * 10, said
     assert lives["status"] == 0, said

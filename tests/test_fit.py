@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ from restore.checkpoints import reader
 from restore.io.files import locked, read_mapping
 from restore.models import loading
 from restore.models.super_resolution import SuperResolution
+from tests import fork_server
 from tests.conftest import TINY, TINY_DEBLUR, TINY_TRANSLATION, TINY_ZERO_SHOT, Cli, blurred_pair, photo
+from tests.held_training import HoldAt, wait_until_held
 
 QUICK = ("callbacks.panels=null", "val_every_steps=100")
 FAST = (*TINY, *QUICK)
@@ -482,42 +483,13 @@ def test_every_experiment_runs_a_step(
 
 # --- killed and resumed ---
 
-EVERY = 4
+EVERY, STEPS = 4, 24
 KILLED = (
-    "trainer.max_steps=60",
+    f"trainer.max_steps={STEPS}",
     "trainer.accumulate_grad_batches=2",
     f"checkpoint.every_steps={EVERY}",
     "val_every_steps=7",
 )
-
-
-def start(tmp_path: Path, *options: str, start_new_session: bool = False) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "restore.fit", *options]
-    return subprocess.Popen(
-        argv,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=start_new_session,
-        # a shell's background job ignores Ctrl-C, and its children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def kill_after_two_saves(process: subprocess.Popen[str], folder: Path) -> None:
-    """SIGKILL at whatever moment two checkpoint intervals have passed."""
-    file, deadline = folder / "checkpoints" / "last.ckpt", time.monotonic() + 120
-    saves: set[int] = set()
-    while len(saves) < 2:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        if file.exists():
-            saves.add(file.stat().st_mtime_ns)
-        time.sleep(0.001)
-    time.sleep(random.uniform(0, 0.4))  # any step, any moment of it
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
 
 @pytest.mark.slow
@@ -533,13 +505,10 @@ def test_a_killed_run_goes_on_and_ends_bit_identical(
     whole = cli("fit", *options, "run_id=whole")
     assert whole.status == 0, whole.err
     folder = run_folder(tmp_path, "x", name=method)
-    if method == "super_resolution":  # what is on disk after a kill is no matter of the method
-        kill_after_two_saves(start(tmp_path, *options, "run_id=x", *loader), folder)
-    else:
-        with monkeypatch.context() as patch:
-            crash_at(patch, random.randrange(2 * 2 * EVERY, 2 * 30))
-            with contextlib.suppress(BaseException):
-                cli("fit", *options, "run_id=x", *loader)
+    with monkeypatch.context() as patch:  # by SIGKILL: tests/test_durability.py, as no method changes what that leaves
+        crash_at(patch, random.randrange(2 * 2 * EVERY, 2 * STEPS))
+        with contextlib.suppress(BaseException):
+            cli("fit", *options, "run_id=x", *loader)
     assert not (folder / "result.json").exists()
     step = last(tmp_path, "x", name=method)["global_step"]
     assert step >= EVERY
@@ -547,7 +516,7 @@ def test_a_killed_run_goes_on_and_ends_bit_identical(
     assert again.status == 0, again.err
     assert f"resumed at step {step}" in " ".join(again.out.split())
     result = json.loads((folder / "result.json").read_text())
-    assert result["steps_run"] == 60 - step
+    assert result["steps_run"] == STEPS - step
     assert same_weights(last(tmp_path, "whole", name=method), last(tmp_path, "x", name=method))
 
     def table(run_id: str) -> list[dict[str, str]]:
@@ -561,15 +530,14 @@ def test_a_killed_run_goes_on_and_ends_bit_identical(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
-    running = start(tmp_path, *FAST, *KILLED, "run_id=x", "trainer.max_steps=100000")
-    file, deadline = run_folder(tmp_path, "x") / "checkpoints" / "last.ckpt", time.monotonic() + 120
-    while not file.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    options = ("-m", "restore.fit", *FAST, *KILLED, "run_id=x")
+    running = fork_server.start(*options, cwd=tmp_path, before=HoldAt((2 * EVERY + 1,)))
+    wait_until_held(running, run_folder(tmp_path, "x"))
     running.send_signal(signal.SIGINT)
-    out = running.communicate(timeout=60)[0]
+    out = running.communicate(timeout=300)[0]
     assert running.returncode == 130, out
     assert "interrupted. Start the same command with run_id=x again" in out
-    assert reader.read(file)["global_step"] >= EVERY
+    assert last(tmp_path, "x")["global_step"] == EVERY + 1
 
 
 @pytest.mark.slow

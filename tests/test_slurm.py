@@ -1,6 +1,5 @@
 """Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
 
-import json
 import re
 import shlex
 import subprocess
@@ -16,9 +15,12 @@ from filelock import FileLock
 
 import tests.slurm_cluster as slurm_cluster
 from restore.io.files import read_mapping
+from tests import fork_server
 from tests.conftest import blurred_pair, required
 from tests.docs_lines import ROOT, lines_for, smaller
+from tests.held_training import first_of_all, held, release
 from tests.slurm_cluster import Cluster
+from tests.stand_in_training import environment
 
 pytestmark = pytest.mark.slow
 
@@ -27,12 +29,8 @@ FIT = (
     "data.batch_size=2 data.patch_size=32 data.val_limit=1 data.num_workers=0 callbacks.progress=null "
     "callbacks.panels=null threads=1 trainer.log_every_n_steps=1 "
 )
-STEPS = "trainer.max_steps=150 checkpoint.every_steps=10 val_every_steps=75 "
-JOB = """#!/bin/bash
-#SBATCH --ntasks-per-node=2 --requeue --open-mode=append
-{line}
-"""
 NAME = "super_resolution"
+STEPS, HELD = 18, (6, 12)  # of the job that is queued again: it waits before two batches
 
 
 @pytest.fixture(scope="module")
@@ -50,42 +48,8 @@ def run_folder(tmp_path: Path, run_id: str) -> Path:
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     stored: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert stored["global_step"] == 150
+    assert stored["global_step"] == STEPS
     return dict(stored["state_dict"]) | {f"average of {key}": value for key, value in stored["ema"].items()}
-
-
-def steps_logged(folder: Path) -> int:
-    file = folder / "metrics.csv"
-    return len(file.read_text().splitlines()) if file.exists() else 0
-
-
-def test_a_requeued_job_ends_with_the_weights_of_an_undisturbed_one(cluster: Cluster, tmp_path: Path) -> None:
-    """Requeued once by the administrator, once by itself when Slurm warns of the end of its time."""
-    whole = cluster.submit(JOB.format(line=f"srun {FIT}{STEPS} run_id=whole"), cwd=tmp_path)
-    assert cluster.wait_for_end(whole) == "COMPLETED", (tmp_path / f"{whole}.out").read_text()
-
-    line = f"srun {FIT}{STEPS}logger=wandb logger.wandb.offline=true"
-    job = cluster.submit(JOB.format(line=line), cwd=tmp_path)
-    folder = run_folder(tmp_path, job)  # the run is called as the job, which keeps its number
-    cluster.wait(lambda: steps_logged(folder) > 20, "the first steps")
-    cluster.run("scontrol", "requeue", job)
-    before = steps_logged(folder)
-    cluster.wait(lambda: steps_logged(folder) > before + 20, "steps of the second life")
-    cluster.run("scancel", "--signal=USR1", job)  # what --signal=USR1@120 makes Slurm send
-    assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
-
-    words = (tmp_path / f"{job}.out").read_text()
-    assert words.count("resumed at step") == 2, words
-    expected, found = weights(run_folder(tmp_path, "whole")), weights(folder)
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
-    starts = read_mapping(folder / "environment.json")["starts"]
-    assert [start["processes"] for start in starts] == [2, 2, 2]
-    assert json.loads((folder / "result.json").read_text())["steps"] == 150
-    token = (folder / "run_token").read_text()
-    runs = [path.name for path in (folder / "wandb").glob("offline-run-*")]
-    assert runs
-    assert all(name.endswith(token) for name in runs)
 
 
 @pytest.mark.parametrize(
@@ -103,61 +67,82 @@ def test_a_wrong_launch_is_refused(cluster: Cluster, tmp_path: Path, options: li
     assert not (run_folder(tmp_path, "a") / "config.yaml").exists()
 
 
-def test_a_job_of_any_name_is_one_training(cluster: Cluster, tmp_path: Path) -> None:
-    """Lightning takes jobs called bash or interactive for a person's session, in which every task trains for itself."""
-    line = f"srun {FIT} trainer.max_steps=2 run_id=a"
-    job = cluster.submit(JOB.format(line=line), cwd=tmp_path, options=["--job-name=interactive"])
-    assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
-    assert json.loads((run_folder(tmp_path, "a") / "result.json").read_text())["processes"] == 2
-
-
 def test_the_batch_script_of_the_documents_trains(cluster: Cluster, tmp_path: Path) -> None:
-    """Handed in as they say, with one node in place of two, two tasks in place of four, and the training made small."""
+    """And ends with the weights of an undisturbed run, although queued again twice.
+
+    Handed in as the documents say, with one node in place of two, two tasks in place of four, and the training made
+    small. Queued again by the administrator, and by itself when Slurm warns of the end of its time. Its name is one
+    that Lightning takes for a person's session, in which every task trains for itself.
+    """
     (line,) = lines_for("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
     handing_in, script = line.text.split()
     given = (ROOT / script).read_text()
     start = next(each for each in given.splitlines() if each.startswith("srun "))
     before, module, words = start.partition(" -m restore.")
-    fewer = [word for word in smaller(words.split()) if not word.startswith("run_id=")]  # it is called as the job
+    steps = (f"trainer.max_steps={STEPS}", "checkpoint.every_steps=5", "val_every_steps=9")
+    fewer = [*(word for word in smaller(words.split()) if not word.startswith("run_id=")), *steps]  # called as the job
     small = shlex.join(fewer).replace("'data.root=$DATA/GoPro'", "data.root=$DATA/GoPro")
     (tmp_path / Path(script).name).write_text(given.replace(start, f"{before}{module}{small}"))
     sequences = {"train": "ab", "test": "c"}
     for folder in (tmp_path / "data/GoPro" / part / name for part, names in sequences.items() for name in names):
         blurred_pair(folder, "000001", seed=ord(folder.name))
-    size = ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", "--output=%j.out")
-    path = f"{Path(sys.executable).parent}:{cluster.environment['PATH']}"  # the script's `python` is this one
-    handed_in = (handing_in, *size, Path(script).name)
-    found = re.search(r"\d+", cluster.run(*handed_in, cwd=tmp_path, DATA=str(tmp_path / "data"), PATH=path))
+    alone = [{"trainer=slurm": "trainer=ddp_cpu"}.get(word, word).replace("$DATA", "data") for word in fewer]
+    undisturbed = fork_server.start("-m", "restore.fit", *alone[1:], "run_id=undisturbed", cwd=tmp_path)
+    said = undisturbed.communicate(timeout=300)[0]
+    assert undisturbed.returncode == 0, said
+
+    size = ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1", "--job-name=interactive", "--output=%j.out")
+    own = {
+        "DATA": str(tmp_path / "data"),
+        "PATH": f"{Path(sys.executable).parent}:{cluster.environment['PATH']}",  # the script's `python` is this one
+    } | first_of_all(tmp_path, "restore.fit", f"from tests.held_training import HoldAt; HoldAt({HELD})()")
+    found = re.search(r"\d+", cluster.run(handing_in, *size, Path(script).name, cwd=tmp_path, **own))
     assert found
-    job = found[0]
-    assert cluster.wait_for_end(job) == "COMPLETED", (tmp_path / f"{job}.out").read_text()
-    result = read_mapping(tmp_path / "outputs" / "deblur" / job / "result.json")
-    assert (result["processes"], result["steps"]) == (2, 4)
+    job, log = found[0], tmp_path / f"{found[0]}.out"
+    folder = tmp_path / "outputs" / "deblur" / job
+    for batch, end in zip(HELD, (("scontrol", "requeue"), ("scancel", "--signal=USR1")), strict=True):
+        cluster.wait(lambda: held(folder, 2), f"batch {batch}", is_in_vain=lambda: cluster.is_over(job))
+        release(folder, batch)
+        cluster.run(*end, job)
+    assert cluster.wait_for_end(job) == "COMPLETED", log.read_text()
+    assert log.read_text().count("resumed at step") == 2, log.read_text()
+    expected, found_weights = weights(folder.parent / "undisturbed"), weights(folder)
+    assert expected.keys() == found_weights.keys()
+    assert all(torch.equal(expected[key], found_weights[key]) for key in expected)
+    assert [start["processes"] for start in read_mapping(folder / "environment.json")["starts"]] == [2, 2, 2]
+    result = read_mapping(folder / "result.json")
+    assert (result["processes"], result["steps"]) == (2, STEPS)
 
 
 def test_points_of_a_sweep_are_jobs(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one that is warned of the end of its time is queued again and goes on, while the sweep waits."""
+    """And one that is warned of the end of its time is queued again and goes on, while the sweep waits.
+
+    Their trainings are stand-ins, of which the first point's waits until it is warned.
+    """
     for key in ("SLURM_CONF", "PATH"):
         monkeypatch.setenv(key, cluster.environment[key])
     (line,) = lines_for("tests/test_slurm.py::test_points_of_a_sweep_are_jobs")
     words = {"hydra.launcher.partition=gpu": "hydra.launcher.partition=main", "name=seeds": "name=s"}
     sweep = [words.get(word, word) for word in smaller(line.restore or [])]
-    longer = [*STEPS.split(), "trainer.log_every_n_steps=1", "threads=1", "hydra.launcher.timeout_min=5"]
-    command = [sys.executable, "-m", "restore.fit", *sweep[1:], *longer]
-    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-m", "restore.fit", *sweep[1:], "hydra.launcher.timeout_min=5"]
+    with (tmp_path / "out").open("w") as log:
+        running = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path, "0"), stdout=log, stderr=log)
     root = tmp_path / "multirun" / "s"
 
     def first_point() -> Path | None:
         records = [read_mapping(path) for path in (root / "points").glob("*.json")]
         return next((root / record["folder"] for record in records if record["number"] == 0), None)
 
-    cluster.wait(lambda: (folder := first_point()) is not None and steps_logged(folder) > 20, "the first steps")
+    cluster.wait(
+        lambda: (folder := first_point()) is not None and held(folder),
+        "the first point",
+        is_in_vain=lambda: running.poll() is not None,
+    )
     array = next(root.glob(".submitit/*/*_submission.sh")).parent.name.partition("_")[0]
     cluster.run("scancel", "--signal=USR2", f"{array}_0")
-    said = running.communicate(timeout=250)[0]
-    assert running.returncode == 0, said
+    assert running.wait(timeout=300) == 0, (tmp_path / "out").read_text()
     results = [read_mapping(path) for path in root.glob("*/result.json")]
-    assert [result["steps"] for result in results] == [150, 150]
+    assert len(results) == 2
     starts = [len(read_mapping(path)["starts"]) for path in root.glob("*/environment.json")]
     assert sorted(starts) == [1, 2]
     assert "broken off" not in (root / "summary.md").read_text()

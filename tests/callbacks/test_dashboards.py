@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import struct
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +18,7 @@ from wandb.sdk.wandb_run import Run
 
 from restore.io.files import read_mapping
 from restore.runs.report import newest_panels, write_report
+from tests import fork_server
 from tests.callbacks.test_graceful_stop import signal_in_batch
 from tests.conftest import TINY, Cli, photo
 from tests.test_fit import crash_at, run_folder
@@ -248,10 +248,10 @@ def test_several_processes_put_their_scores_together_in_order(tmp_path: Path) ->
     (tmp_path / "two.py").write_text(SCORES_OF_TWO)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(10000 + os.getpid() % 10000), "WORLD_SIZE": "2"}
     ranks = [
-        subprocess.Popen([sys.executable, "two.py"], cwd=tmp_path, env=os.environ | shared | {"RANK": str(rank)})
-        for rank in range(2)
+        fork_server.start("two.py", cwd=tmp_path, env=os.environ | shared | {"RANK": str(rank)}) for rank in range(2)
     ]
-    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
+    said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], said
     rows = [(row["benchmark"], row["image"], float(row["psnr_y"])) for row in table(tmp_path / "results.csv")]
     first = [("one", f"p{k}", float(k)) for k in range(5)]
     assert rows == [*first, ("two", "p0", 10.0), ("two", "p1", 11.0)]
@@ -283,19 +283,13 @@ def test_a_server_that_does_not_answer_ends_the_run_in_a_sentence(tmp_path: Path
     """In a process of its own: Weights & Biases keeps a service of its own alive for each."""
     online = {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "a" * 40}
     argv = ["logger=wandb", "logger.wandb.settings.init_timeout=3", "run_id=x"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "restore.fit", *SMALL, *argv],
-        cwd=tmp_path,
-        env=os.environ | online,
-        capture_output=True,
-        text=True,
-        timeout=80,  # Weights & Biases' own limit is 90
-    )
-    assert ended.returncode == 1
-    assert "fit: logger.wandb could not begin its run" in ended.stderr
-    assert "expected an answer from http://127.0.0.1:9" in ended.stderr
-    assert "set logger.wandb.offline=true and send the run later with `wandb sync`" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    ended = fork_server.start("-m", "restore.fit", *SMALL, *argv, cwd=tmp_path, env=os.environ | online)
+    said = ended.communicate(timeout=300)[0]
+    assert ended.returncode == 1, said
+    assert "fit: logger.wandb could not begin its run" in said
+    assert "expected an answer from http://127.0.0.1:9" in said
+    assert "set logger.wandb.offline=true and send the run later with `wandb sync`" in said
+    assert "Traceback" not in said
     assert not (run_folder(tmp_path, "x") / "metrics.csv").exists()
     assert not (run_folder(tmp_path, "x") / "checkpoints").exists()
 

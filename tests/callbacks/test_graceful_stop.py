@@ -2,9 +2,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,11 @@ from restore.callbacks.seed_steps import SeedSteps
 from restore.checkpoints import reader
 from restore.distributed.signals import ASKING
 from restore.models.base import RestorationModel
+from restore.training import train
+from tests import fork_server
 from tests.conftest import TINY, Cli, photo
-from tests.test_fit import METHODS, run_folder, same_weights, start
+from tests.held_training import HoldAt, wait_until_held
+from tests.test_fit import METHODS, run_folder, same_weights
 
 SMALL = (
     *TINY,
@@ -152,38 +152,39 @@ def test_between_accumulated_batches_the_step_is_finished_first(
 
 @pytest.mark.slow
 def test_a_signal_to_the_whole_group_leaves_the_loaders_workers_alone(tmp_path: Path) -> None:
-    options = ("trainer.max_steps=100000", "checkpoint.every_steps=4", "data.num_workers=1", "val_every_steps=1000")
-    running = start(tmp_path, *SMALL, *options, "run_id=x", start_new_session=True)
-    file, deadline = run_folder(tmp_path, "x") / "checkpoints" / "last.ckpt", time.monotonic() + 200
-    while not file.exists() and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    saved = reader.read(file)["global_step"]
+    options = ("-m", "restore.fit", *SMALL, "data.num_workers=1", "run_id=x")
+    running = fork_server.start(*options, cwd=tmp_path, start_new_session=True, before=HoldAt((3,)))
+    folder = run_folder(tmp_path, "x")
+    assert wait_until_held(running, folder) == [running.pid]
+    workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    assert len(workers) >= 2  # the loader's, and what launches trainings
     os.killpg(running.pid, signal.SIGTERM)
-    out = running.communicate(timeout=120)[0]
+    out = running.communicate(timeout=300)[0]
     assert running.returncode == 143, out
     assert "ended by SIGTERM" in out
     assert "Traceback" not in out
-    assert reader.read(file)["global_step"] > saved
+    assert last(folder)["global_step"] == 4
 
 
-@pytest.mark.slow
 def test_a_job_that_is_warned_before_its_first_step_is_queued_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "scontrol"
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    running = start(tmp_path, *SMALL)
-    lock, deadline = run_folder(tmp_path, "7") / "lock", time.monotonic() + 60
-    while not lock.exists() and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGUSR1)
-    out = running.communicate(timeout=60)[0]
-    assert running.returncode == 138, out
-    assert "Traceback" not in out
-    assert "Nothing was trained yet" in out
+    build = train.model_and_data
+
+    def warned(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(train, "model_and_data", warned)
+    outcome = cli("fit", *SMALL)
+    assert outcome.status == 138, outcome.err
+    assert "Traceback" not in outcome.err
+    assert "Nothing was trained yet" in " ".join((outcome.out + outcome.err).split())
     assert (tmp_path / "asked").read_text() == "requeue 7\n"
     assert not run_folder(tmp_path, "7").exists()  # nothing was described yet
 
@@ -244,16 +245,10 @@ def test_processes_agree_on_a_signal_that_one_of_them_got(tmp_path: Path) -> Non
     port = str(20000 + os.getpid() % 10000)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
     ranks = [
-        subprocess.Popen(
-            [sys.executable, "two.py"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | shared | {"LOCAL_RANK": str(rank)},
-        )
+        fork_server.start("two.py", cwd=tmp_path, env=os.environ | shared | {"LOCAL_RANK": str(rank)})
         for rank in range(2)
     ]
-    told = [rank.communicate(timeout=200) for rank in ranks]
+    told = [rank.communicate(timeout=300)[0] for rank in ranks]
     # SIGUSR1 to one in the third step; SIGTERM to the other in the second image of a validation
-    assert [out for out, _ in told] == [f"{rank} 10 3 None\n{rank} 15 4 1\n" for rank in range(2)], told
+    said = [[line for line in out.splitlines() if line.startswith(("0 ", "1 "))] for out in told]
+    assert said == [[f"{rank} 10 3 None", f"{rank} 15 4 1"] for rank in range(2)], told

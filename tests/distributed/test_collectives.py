@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +6,7 @@ import torch
 from torch import nn
 
 from restore.distributed import collectives
+from tests import fork_server
 
 
 def test_alone_every_call_returns_what_it_was_given() -> None:
@@ -54,7 +53,7 @@ def test_two_processes_agree(tmp_path: Path) -> None:
     (tmp_path / "two.py").write_text(OF_TWO)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(11000 + os.getpid() % 10000), "WORLD_SIZE": "2"}
     ranks = [
-        subprocess.Popen([sys.executable, "two.py"], cwd=tmp_path, env=os.environ | shared | {"RANK": str(rank)})
-        for rank in range(2)
+        fork_server.start("two.py", cwd=tmp_path, env=os.environ | shared | {"RANK": str(rank)}) for rank in range(2)
     ]
-    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
+    said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], said

@@ -2,39 +2,28 @@
 
 import csv
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import TINY
+from tests.held_training import CountStarts
 from tests.training.test_launcher import PLAIN, alone, start
 
 __all__ = ["alone"]  # a fixture that clears the environment
 
-# written by every Python process that is started, before it does anything
-COUNTER = """
-import os, sys
-if sys.orig_argv[1:2] == ["-m"]:
-    with open(os.environ["COUNTED"], "a") as file:
-        file.write(sys.orig_argv[2] + " " + os.environ.get("RANK", "alone") + "\\n")
-"""
-
 
 @pytest.mark.slow
 def test_a_sweep_over_the_number_of_processes(tmp_path: Path) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(COUNTER)
-    counted, root = tmp_path / "counted", Path(__file__).parents[2]
-    environment = {"COUNTED": str(counted), "PYTHONPATH": f"{tmp_path / 'site'}:{root}", "WANDB_MODE": "offline"}
+    counted = CountStarts(tmp_path / "counted")
     options = [*TINY, *PLAIN, "trainer=ddp_cpu", "trainer.max_steps=1", "logger=wandb", "name=s"]
-    sweep = start(tmp_path, "-m", *options, "trainer.devices=2,1", "data.batch_size=2,3", **environment)
+    points = ("trainer.devices=2,1", "data.batch_size=2,3")
+    sweep = start(tmp_path, "-m", *options, *points, before=counted, environment={"WANDB_MODE": "offline"})
     out = sweep.communicate(timeout=280)[0]
     assert sweep.returncode == 1, out
     assert "of 4 points: 1 failed" in out
     # no point is trained in the sweep's own process, and a batch of 3 on two is refused before any is started
-    ours = Counter(line for line in counted.read_text().splitlines() if line.startswith("restore."))
-    assert ours == {"restore.fit alone": 1, "restore.training.worker 0": 3, "restore.training.worker 1": 1}
+    assert counted.found() == {"restore.fit alone": 1, "restore.training.worker 0": 3, "restore.training.worker 1": 1}
     folder = tmp_path / "multirun" / "s"
     with (folder / "summary.csv").open() as file:
         summary = {row["point"]: row for row in csv.DictReader(file)}
