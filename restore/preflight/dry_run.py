@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.profilers import SimpleProfiler
-from numpy.typing import NDArray
 
 from restore.callbacks.contract import Staged
 from restore.callbacks.dashboards import Dashboard
@@ -29,42 +26,13 @@ from restore.io.progress import LINE_EVERY
 from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight import memory
+from restore.preflight.profiler import WARM_UP, Evaluation, Profiler, StageTimes, measured_stages
 from restore.training.train import Data
 from restore.training.trainer import make_trainer, run_callbacks
 
-WARM_UP = 2  # steps that take longer, because caches are filled and memory is allocated
 SAMPLES = 8  # of the training data, timed one by one
 IMAGES = 3  # of each set that is validated on
 LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or save and resume
-FETCH = ".train_dataloader_next"
-STEP = (FETCH, ".on_train_batch_start", "run_training_batch", ".on_train_batch_end")
-
-Times = NDArray[np.float64]  # seconds
-
-
-class Evaluation(NamedTuple):
-    """Seconds of a validation or test for its images, and for what is done once, like drawing curves."""
-
-    images: float
-    once: float
-
-    def seconds(self, images: float) -> float:
-        """With so many times the pixels."""
-        return self.once + images * self.images
-
-
-class Stage(NamedTuple):
-    """Seconds in a stage of the training.
-
-    Attributes:
-        step: a usual one. wait: of it, for data. change: what the first steps and the last take longer in all.
-        validation: the last one.
-    """
-
-    step: float
-    wait: float
-    change: float
-    validation: Evaluation
 
 
 class Measured(NamedTuple):
@@ -78,7 +46,7 @@ class Measured(NamedTuple):
     """
 
     start: float
-    stages: dict[str, Stage]
+    stages: dict[str, StageTimes]
     test: Evaluation
     save: float
     checkpoint_bytes: int
@@ -86,40 +54,6 @@ class Measured(NamedTuple):
     device: str
     peak_bytes: int
     loss: float
-
-
-class Profiler(SimpleProfiler):
-    """Lightning's own times of its actions."""
-
-    def stop(self, action_name: str) -> None:
-        """As Lightning's, after a GPU has finished what the action has started."""
-        if action_name.endswith(("run_training_batch", "validation_step", "test_step")) and torch.cuda.is_initialized():
-            torch.cuda.synchronize()
-        super().stop(action_name)
-
-    def summary(self) -> str:
-        """Nothing to print."""
-        return ""
-
-    def seconds(self, count: int, *actions: str) -> Times:
-        """Of some actions, all together, in each of ``count`` equal parts of the run.
-
-        Args:
-            actions: how their names end, for example ``.on_train_batch_end``, which each callback has.
-        """
-        found = (times for name, times in self.recorded_durations.items() if name.endswith(actions))
-        equal = (np.reshape(times[: len(times) // count * count], (count, -1)) for times in found)
-        return sum((parts.sum(1) for parts in equal), np.zeros(count))
-
-    def evaluations(self, count: int, loop: str, prefix: str) -> list[Evaluation]:
-        """Each of ``count`` validations or tests.
-
-        Args:
-            loop, prefix: Lightning's names: ``validation`` and ``val``, ``test`` and ``test``.
-        """
-        hooks = (f".on_{loop}{kind}_{when}" for kind in ("", "_epoch", "_batch") for when in ("start", "end"))
-        images, once = self.seconds(count, f".{prefix}_next", f".{loop}_step"), self.seconds(count, *hooks)
-        return [Evaluation(*each) for each in zip(images.tolist(), once.tolist(), strict=True)]
 
 
 class _Phases(Callback):
@@ -191,32 +125,6 @@ def dry_run(
         peak_bytes=memory.peak_bytes(trainer.strategy.root_device.type),
         loss=float(model.train_values["train/loss"]),
     )
-
-
-def measured_stages(profiler: Profiler, names: list[str], steps: int, *, period: int, least: float) -> dict[str, Stage]:
-    """The stages of a dry run.
-
-    Args:
-        steps: of each stage; two validations are made in each.
-        period: steps after which the model has done once all that it does now and then.
-        least: seconds of a step when loader workers are no longer ahead, which they are at first.
-    """
-    shape = (len(names), steps)
-    seconds, waits = (profiler.seconds(len(names) * steps, *each).reshape(shape) for each in (STEP, (FETCH,)))
-    step, wait = _usual(seconds, period), _usual(waits, period)
-    change = (seconds[:, :WARM_UP].sum(1) + seconds[:, -1] - (WARM_UP + 1) * step).clip(min=0)
-    missing = (least - step).clip(min=0)
-    validations = profiler.evaluations(2 * len(names), "validation", "val")[1::2]
-    columns = ((step + missing).tolist(), (wait + missing).tolist(), change.tolist(), validations)
-    return {name: Stage(*each) for name, *each in zip(names, *columns, strict=True)}
-
-
-def _usual(times: Times, period: int) -> Times:
-    """Median over blocks of ``period`` steps, without the first steps of a stage and its last: one for each row."""
-    usual = times[:, WARM_UP:-1]
-    blocks = usual.shape[1] // period
-    means: Times = usual[:, : blocks * period].reshape(len(times), blocks, period).mean(2)
-    return np.asarray(np.median(means, axis=1))
 
 
 def _shortened(cfg: Any, folder: Path, steps: int, stages: int) -> Any:

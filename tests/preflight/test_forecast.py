@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from restore.preflight.dry_run import Evaluation, Measured, Stage
+from restore.preflight.dry_run import Measured
 from restore.preflight.forecast import Forecast
+from restore.preflight.profiler import Evaluation, StageTimes
 
 # a validation or test takes half a second for images
-STAGES = {"one": Stage(0.2, 0.05, 0.9, Evaluation(0.5, 1.5)), "two": Stage(0.2, 0.05, 2.0, Evaluation(0.5, 1.5))}
+STAGES = {
+    "one": StageTimes(0.2, 0.05, 0.9, Evaluation(0.5, 1.5)),
+    "two": StageTimes(0.2, 0.05, 2.0, Evaluation(0.5, 1.5)),
+}
 MEASURED = Measured(
     start=2.0,
     stages=STAGES,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restore.preflight.dry_run import Evaluation, Profiler, measured_stages
+from restore.preflight.profiler import Evaluation, Profiler, measured_stages
 
 
 def recorded(batches: list[float], waits: list[float] | None = None) -> Profiler:
