@@ -5,13 +5,15 @@ Those of deblurring are found by :mod:`restore.data.blur_sharp_folders`, those o
 
 Folder layouts of super-resolution data::
 
-    <set>/HR/*.png                  with, or without, <set>/LR_bicubic/X2/<same name, or namex2>.png
+    <set>/HR/*.png                  with, or without, <set>/LR_bicubic/X2/<same name, or namex2>.png; other spellings
+                                    of it, such as lr_bicubic/x2 or LR_x2, are taken with a warning
     <...>_HR/*.png                  with, or without, <..._LR_bicubic>/X2/...          (DIV2K, Flickr2K)
     <root>/*_train_HR, *_valid_HR   both parts of such a set under one root
     <folder>/*.png                  sharp images only; lq is made by the bicubic shrink
     photos_train, photos_held_out   embedded images (:mod:`restore.data.photos`)
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ from restore.io.files import encodable, printable, shortened
 
 if TYPE_CHECKING:  # a folder is looked at without torch
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 SHOWN_PROBLEMS = 20
 LONGEST_PART = 230  # bytes of a name, so that the names of files that are made of it are possible
@@ -144,10 +148,38 @@ def _folders(root: Path, scale: int, setting: str) -> tuple[Path, Path | None]:
     parts = sorted(root.glob("*_train_HR"))
     if parts:
         root = parts[0]
-    if (root / "HR").is_dir():
-        sharp, prepared = root / "HR", root / "LR_bicubic" / f"X{scale}"
-    elif root.name.endswith("_HR"):
-        sharp, prepared = root, root.with_name(root.name.removesuffix("_HR") + "_LR_bicubic") / f"X{scale}"
-    else:
-        return root, None
-    return sharp, prepared if prepared.is_dir() else None
+    inside = next((each for each in _subfolders(root) if each.name.lower() == "hr"), None)
+    if inside is not None:
+        return inside, _prepared(inside, scale)
+    return root, _prepared(root, scale) if root.name == "HR" or root.name.endswith("_HR") else None
+
+
+def _prepared(sharp: Path, scale: int) -> Path | None:
+    """The prepared small images of a folder ``[<set>_]HR``: ``[<set>_]LR_bicubic/X<scale>``, or a likely misspelling.
+
+    Where there is none, folders of images beside ``sharp`` are named in a warning: they may have been meant.
+    """
+    prefix = sharp.name[:-2]
+    exact = sharp.with_name(f"{prefix}LR_bicubic") / f"X{scale}"
+    if exact.is_dir():
+        return exact
+    beside = [each for each in _subfolders(sharp.parent) if each != sharp and each.name.startswith(prefix)]
+    folders = [each for folder in beside for each in (folder, *_subfolders(folder)) if image_files(each)]
+    spellings = [f"{name}x{scale}" for name in ("lrbicubic", "lrbic", "lr")]
+    likely = [each for each in folders if _spelling(each, sharp.parent, prefix) in spellings]
+    if len(likely) == 1:
+        log.warning("%s is taken for %s, the prepared images of %s", likely[0], exact, sharp)
+        return likely[0]
+    if folders:
+        names = ", ".join(str(each) for each in folders[:5]) + (", ..." if len(folders) > 5 else "")
+        log.warning("%s has no %s, so the small images are made of it; not used: %s", sharp, exact, printable(names))
+    return None
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _spelling(folder: Path, parent: Path, prefix: str) -> str:
+    """Its place below ``parent`` without the set's name, signs and capitals: ``lrbicubicx2`` of ``LR-bicubic/x2``."""
+    return re.sub(r"[^a-z0-9]", "", str(folder.relative_to(parent)).removeprefix(prefix).lower())

@@ -1,10 +1,13 @@
+import logging
 import pickle
 from pathlib import Path
 
+import pytest
 import torch
 
-from restore.data.pairs import DataProblem, Pair, set_name
+from restore.data.pairs import DataProblem, Pair, find_pairs, set_name
 from restore.data.photos import EMBEDDED, embedded
+from tests.conftest import photo
 
 
 def test_set_names_are_folder_names(tmp_path: Path) -> None:
@@ -30,3 +33,43 @@ def test_problems_of_data_come_out_of_other_processes_as_they_are() -> None:
     assert (str(again), again.key, again.problems) == (str(problem), "data", problem.problems)
     assert str(problem).splitlines()[0] == "data: 25 problems with the data; mend or remove the files:"
     assert str(problem).splitlines()[-1] == "  ... and 5 more"
+
+
+@pytest.mark.parametrize(
+    ("sharp", "prepared"),
+    [
+        ("set/HR", "set/LR_bicubic/x2"),
+        ("set/HR", "set/lr_bicubic/X2"),
+        ("set/HR", "set/LRbicx2"),
+        ("set/hr", "set/LR/x2"),
+        ("set/DIV2K_train_HR", "set/DIV2K_train_LR_bicubic_X2"),
+    ],
+)
+def test_likely_misspellings_of_prepared_images_are_taken_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sharp: str, prepared: str
+) -> None:
+    photo(tmp_path / sharp / "a.png", 8, 8)
+    small = photo(tmp_path / prepared / "a.png", 4, 4)
+    with caplog.at_level(logging.WARNING):
+        assert [pair.lq for pair in find_pairs(str(tmp_path / "set"), 2)] == [small]
+    assert f"{tmp_path / prepared} is taken for" in caplog.text
+
+
+def test_image_folders_beside_the_sharp_ones_that_are_not_used_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo(tmp_path / "HR" / "a.png", 8, 8)
+    photo(tmp_path / "LR_unknown" / "X2" / "a.png", 4, 4)
+    photo(tmp_path / "LR_bicubic" / "X4" / "a.png", 2, 2)
+    (tmp_path / "notes").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert [pair.lq for pair in find_pairs(str(tmp_path), 2)] == [None]
+    assert "LR_unknown/X2" in caplog.text
+    assert "LR_bicubic/X4" in caplog.text
+    assert "notes" not in caplog.text
+    caplog.clear()
+    small = photo(tmp_path / "LR_bicubic" / "X2" / "a.png", 4, 4)
+    with caplog.at_level(logging.WARNING):
+        assert [pair.lq for pair in find_pairs(str(tmp_path), 2)] == [small]
+        assert [pair.lq for pair in find_pairs(str(tmp_path / "HR"), 2)] == [small]  # named by itself
+    assert not caplog.text
