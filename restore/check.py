@@ -1,6 +1,5 @@
 """``restore check``: tries each part of a run before it starts: data, one short training, memory, disk and time."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,7 +50,7 @@ def check(cfg: DictConfig) -> None:
         raise SystemExit(128 + stop.number) from None
     if cfg.check.output is not None:
         found = {"findings": [finding._asdict() for finding in report], "forecast": forecast}
-        files.write_text(Path(cfg.check.output), json.dumps(found, indent=2) + "\n")
+        files.write_json(Path(cfg.check.output), found, indent=2)
     failed = [f"{finding.what}: {finding.found}" for finding in report if finding.verdict == "bad"]
     if failed:
         raise UserError("; ".join(failed))

@@ -45,6 +45,9 @@ def predict(cfg: DictConfig) -> None:
             threads=cfg.threads,
             stopped=lambda: bool(signalled()),
         )
+    others = output_paths.passed_over(cfg.input)
+    if others:
+        log.warning("passed over, because they are not read: %s; convert them to PNG", others)
     if signalled():
         log.warning("interrupted; finished files are kept")
         raise SystemExit(128 + signalled())

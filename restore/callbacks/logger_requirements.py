@@ -39,6 +39,9 @@ def _kind(node: Any) -> str:
     return str(node.get("_target_", "")).rpartition(".")[2]
 
 
+_NOT_IN_PROJECTS, _LONGEST_PROJECT = "/\\#?%:", 128  # what its server refuses
+
+
 def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
     """Refuse before any work what a logger would refuse later, with a prompt or a traceback.
 
@@ -57,6 +60,11 @@ def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
     if artifacts and not own:
         reason = "false, because no logger takes checkpoints"
         raise SettingError("checkpoint.artifacts", "true", reason, "set logger=wandb, or checkpoint.artifacts=false")
+    for node in own:
+        project = str(node.get("project") or "")
+        if set(project) & set(_NOT_IN_PROJECTS) or len(project) > _LONGEST_PROJECT:
+            expected = f"at most {_LONGEST_PROJECT} characters, none of them {' '.join(_NOT_IN_PROJECTS)}"
+            raise SettingError("logger.wandb.project", project, expected, "choose another name")
     is_offline = os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
     if not is_offline and not all(node.get("offline") for node in own) and not _has_key():
         raise SettingError(

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from restore.io.errors import SettingError
-from restore.io.files import write_bytes, write_text
+from restore.io.files import write_bytes, write_json
 
 FORMAT = 1  # of checkpoints and cards; raised when an older one can no longer be read as it stands
 
@@ -89,4 +89,4 @@ def write(path: Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -
 def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
     """Write the card of the safetensors file ``path``, with the hash of that file."""
     facts = {**facts, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    write_text(path.with_suffix(".json"), json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_json(path.with_suffix(".json"), facts, indent=2)

@@ -9,6 +9,7 @@ import re
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 from restore.io.errors import SettingError
 
@@ -71,11 +72,19 @@ def _quoted(word: str, typed: frozenset[str]) -> str:
 
 
 def _text(word: str, *, is_text: bool) -> str:
-    """The word in quotes, if Hydra reads it as a number; where ``is_text`` is false, only if it would be changed."""
+    """The word in quotes, if Hydra reads it as a number, and with the home folder for ``~``.
+
+    Args:
+        is_text: false for a setting that takes numbers as well, or whose numbers become text unchanged.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException
 
     bare = word.strip()
+    inside = bare[1:-1] if bare[:1] in ("'", '"') else bare
+    if inside == "~" or inside.startswith("~/"):  # which a shell expands at the begin of a word alone
+        home = str(Path(inside).expanduser()).replace("'", "\\'")
+        return word.replace(bare, f"'{home}'")
     try:
         value = OverridesParser.create().parse_override(f"x={bare}").value()
     except OverrideParseException:

@@ -15,14 +15,15 @@ Folder layouts of super-resolution data::
 
 import logging
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from restore.data.bounds import refuse_missing_folder
 from restore.data.photos import EMBEDDED, embedded
-from restore.image.formats import SUFFIXES
+from restore.image.formats import OTHER_SUFFIXES, READ_SUFFIXES, SUFFIXES
 from restore.io.errors import SettingError
 from restore.io.files import encodable, printable, shortened
 
@@ -92,8 +93,19 @@ class DataProblem(SettingError):
 
 def image_files(folder: Path) -> list[Path]:
     """The image files of a folder, sorted by name; hidden ones are left out."""
-    named = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    named = (p for p in folder.iterdir() if p.suffix.lower() in READ_SUFFIXES and not p.name.startswith("."))
     return sorted(p for p in named if not p.is_dir())
+
+
+def passed_over(files: Iterable[Path]) -> str:
+    """How many of these are images that are not read, by ending; empty where there are none.
+
+    >>> passed_over([Path("a.heic"), Path("b.HEIC"), Path("c.gif"), Path("d.png"), Path("e.txt")])
+    '2 .heic, 1 .gif'
+    """
+    unread = set(OTHER_SUFFIXES) - set(READ_SUFFIXES)
+    counts = Counter(each.suffix.lower() for each in files if each.suffix.lower() in unread)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
 
 
 def by_number(name: str) -> tuple[list[str | int], str]:
@@ -121,6 +133,9 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
         return [Pair(file.stem, file) for file in embedded(root)]
     sharp, prepared = _folders(Path(root), scale, setting)
     files = image_files(sharp)
+    others = passed_over(sharp.iterdir())
+    if others:
+        log.warning("%s: passed over, because they are not read: %s; convert them to PNG", sharp, others)
     if not files:
         raise DataProblem(setting, [f"{sharp} holds no image ({', '.join(SUFFIXES)})"])
     refuse_same_stem(files, setting)

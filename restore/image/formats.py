@@ -4,6 +4,12 @@ import struct
 import zlib
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+READ_SUFFIXES = (*SUFFIXES, ".jfif", ".jpe")  # other endings of JPEG, which are read and not written
+# endings of images that are not written here; all but the two above are not read either
+OTHER_SUFFIXES = (
+    *(".gif", ".apng", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jfif", ".jpe", ".ico", ".tga", ".psd"),
+    *(".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".svg", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
+)
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats that are written with 16 bit
 PILLOW_NAMES = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")  # the only readers that are tried
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes

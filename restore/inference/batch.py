@@ -1,7 +1,6 @@
 """Restores many files, in this process or several, with a record of how each result was made."""
 
 import functools
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from restore.distributed.process_pool import Context, Worker, spread
 from restore.image.metadata import Metadata
 from restore.inference.output_paths import RECORD, entries
-from restore.io.files import printable, write_text
+from restore.io.files import as_json, printable, write_json
 from restore.io.progress import show_progress
 from restore.io.tables import Table, draw
 
@@ -39,7 +38,7 @@ class Record:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = dict(settings)
+        self.settings: dict[str, Any] = as_json(dict(settings))
         self._known: dict[Path, dict[str, Any]] = {}
         self._unwritten: set[Path] = set()
         self._last = 0.0
@@ -61,7 +60,7 @@ class Record:
     def save(self) -> None:
         """Write the entries that are not on disk."""
         for folder in self._unwritten:
-            write_text(folder / RECORD, json.dumps(self._known[folder], indent=1) + "\n")
+            write_json(folder / RECORD, self._known[folder], indent=1)
         self._unwritten.clear()
         self._last = time.monotonic()
 

@@ -3,7 +3,6 @@
 Whatever is written is opened again as its user would, and compared with the model on three odd sizes.
 """
 
-import json
 import logging
 import re
 import warnings
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from restore.checkpoints import model_card
+from restore.io.files import json_text, write_json
 from restore.models import loading
 from restore.networks.contract import RestorationNetwork
 from restore.ops import tiling
@@ -134,7 +134,7 @@ class Format(ABC):
     def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
         """Write what is known into the file and beside it; gives the file beside it."""
         beside = path.with_name(f"{path.name}.json")
-        beside.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(beside, facts, indent=2)
         return beside
 
 
@@ -183,7 +183,7 @@ class Onnx(Format):
         (opset,) = (each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
         facts = {**facts, "opset": opset}
         flat = {key: value for key, value in facts.items() if key != "contract"} | dict(facts["contract"])
-        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in flat.items()}
+        texts = {key: value if isinstance(value, str) else json_text(value) for key, value in flat.items()}
         onnx.helper.set_model_props(graph, texts)
         onnx.save(graph, str(path))
         return super().describe(path, facts)
@@ -211,7 +211,7 @@ class TorchExport(Format):
     def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
         """Trace and save."""
         facts = {**facts, "smallest_side": smallest_side(network)}
-        inside = {"contract.json": json.dumps(facts, ensure_ascii=False)}
+        inside = {"contract.json": json_text(facts)}
         torch.export.save(trace(network), path, extra_files=inside)
 
     def open(self, path: Path) -> Forward:

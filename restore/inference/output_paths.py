@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from restore.image.formats import SUFFIXES
+from restore.image.formats import OTHER_SUFFIXES, READ_SUFFIXES, SUFFIXES
 from restore.io.errors import SettingError
 from restore.io.files import read_mapping
 
 log = logging.getLogger(__name__)
 
 RECORD = "predict.json"  # in an output folder: how each file was made, so that an interrupted run can continue
-OTHER_SUFFIXES = (  # image formats that are not written here
-    *(".gif", ".apng", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jfif", ".jpe", ".ico", ".tga", ".psd"),
-    *(".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".svg", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
-)
 _RESULT = re.compile(r"_(x\d+(\.\d+)?|restored)$")  # end of a result's stem
 
 
@@ -56,6 +52,14 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
     return tasks
 
 
+def passed_over(source: str) -> str:
+    """How many images of a folder or a glob are of a format that is not read, by ending; empty where there are none."""
+    from restore.data import pairs
+
+    path = Path(source)
+    return pairs.passed_over(path.iterdir() if path.is_dir() else map(Path, glob.glob(source, recursive=True)))
+
+
 def refuse_no_input(source: str) -> None:
     """Refuse what is neither a file nor a folder nor a glob that matches any.
 
@@ -73,6 +77,8 @@ def refuse_no_input(source: str) -> None:
 
 def _no_image(source: str) -> SettingError:
     remedy = f"give a file, a folder or a glob ({', '.join(SUFFIXES)})"
+    if "[" in source:
+        remedy = f"{remedy}; in a glob [ opens a choice of characters: write [[] for the bracket itself"
     return SettingError("input", source, "images, but it matches none", remedy)
 
 
@@ -87,8 +93,11 @@ def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
         folder = path.resolve()  # "." has no name
         files, folder = _without_results(image_files(path)), folder.with_name(f"{folder.name}_{label}")
     else:
-        named = [Path(p) for p in glob.glob(source, recursive=True) if Path(p).suffix.lower() in SUFFIXES]
-        files = _without_results(named)
+        met = [Path(p) for p in glob.glob(source, recursive=True)]
+        folders = [] if "**" in source else [each for each in met if each.is_dir()]
+        if folders:
+            log.warning("passed over: %d folders, such as %s; to restore one, name it alone", len(folders), folders[0])
+        files = _without_results([p for p in met if p.suffix.lower() in READ_SUFFIXES and not p.is_dir()])
         folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
     if not files:
         refuse_no_input(source)

@@ -3,6 +3,7 @@
 import errno
 import glob
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,31 @@ Content = bytes | bytearray | memoryview
 def write_text(path: Path, text: str) -> None:
     """:func:`write_bytes` of the text in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """:func:`write_text` of the content as JSON that every reader takes, see :func:`json_text`."""
+    write_text(path, json_text(content, indent=indent) + "\n")
+
+
+def json_text(content: Any, *, indent: int | None = None) -> str:
+    """The content as strict JSON, in which numbers that JSON lacks are words.
+
+    >>> json_text({"psnr_y": float("inf"), "scale": 2})
+    '{"psnr_y": "inf", "scale": 2}'
+    """
+    text = json.dumps(as_json(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    # bytes of a file's name that are no text are lone surrogates, whose escape is JSON's as well
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def as_json(content: Any) -> Any:
+    """The same as it is read back from JSON: infinite numbers and those that are none as text, tuples as lists."""
+    if isinstance(content, dict):
+        return {key: as_json(each) for key, each in content.items()}
+    if isinstance(content, list | tuple):
+        return [as_json(each) for each in content]
+    return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None] | None = None) -> None:

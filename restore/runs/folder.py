@@ -4,7 +4,6 @@
 curves.png, train.log and result.json.
 """
 
-import json
 import logging
 import platform
 import re
@@ -20,7 +19,7 @@ from typing import Any
 import yaml
 
 from restore.checkpoints.file_names import LAST
-from restore.io.files import write_text
+from restore.io.files import write_json, write_text
 from restore.runs import damage
 
 log = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
         "packages": {name: version(name) for name in _PACKAGES},
         "git": git_state(),
     } | facts
-    write_text(path, json.dumps({"starts": [*starts, start]}, indent=2) + "\n")
+    write_json(path, {"starts": [*starts, start]}, indent=2)
 
 
 def git_state() -> dict[str, Any] | None:

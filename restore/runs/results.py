@@ -1,15 +1,13 @@
 """Tables of an evaluation: a row per image, means per benchmark, and the files they are written to."""
 
 import csv
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from restore.io.files import read_mapping, write_text
+from restore.io.files import as_json, read_mapping, write_json, write_text
 from restore.io.tables import Table, records_csv
 
 Row = dict[str, Any]
@@ -71,7 +69,7 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     write_text(folder / "results.csv", per_image_csv(rows, columns))
     seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
     write_text(folder / "seconds.csv", records_csv(seconds, ["benchmark", "image", "seconds"]))
-    write_text(folder / "results.json", json.dumps(_valid(facts), indent=2, allow_nan=False) + "\n")
+    write_json(folder / "results.json", facts, indent=2)
     write_text(folder / "results.md", table)
 
 
@@ -114,13 +112,9 @@ def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:
     return records_csv(numbers, [*KEYS, *columns])
 
 
-def _valid(value: Any) -> Any:
-    """The same with the infinite score of an image without error as text, because JSON has no number for it."""
-    if isinstance(value, dict):
-        return {key: _valid(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_valid(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def _number(value: Any) -> Any:
+    """A score without an error is infinite, which JSON holds as a word."""
+    return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 class Partial:
@@ -132,14 +126,15 @@ class Partial:
     """
 
     def __init__(self, path: Path, settings: Row) -> None:
-        self.path, self.settings = path, settings
+        self.path, self.settings = path, as_json(settings)
         kept = read_mapping(path) if path.exists() else {}
-        self.rows: dict[str, Row] = kept.get("rows", {}) if kept.get("settings") == settings else {}
+        rows: dict[str, Row] = kept.get("rows", {}) if kept.get("settings") == self.settings else {}
+        self.rows = {key: {name: _number(value) for name, value in row.items()} for key, row in rows.items()}
 
     def add(self, key: str, row: Row) -> None:
         """Keep a finished row."""
         self.rows[key] = row
-        write_text(self.path, json.dumps({"settings": self.settings, "rows": self.rows}) + "\n")
+        write_json(self.path, {"settings": self.settings, "rows": self.rows})
 
     def forget(self) -> None:
         """Delete the file, once all is done."""

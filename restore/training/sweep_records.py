@@ -1,6 +1,5 @@
 """Files of a sweep: a record of each point, the request to stop, and the summary made of the records."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ class PointRecords:
 
     def write(self, record: Record) -> None:
         """Write a point's record, in place of an earlier one."""
-        files.write_text(self.folder / "points" / f"{record.folder}.json", json.dumps(asdict(record)) + "\n")
+        files.write_json(self.folder / "points" / f"{record.folder}.json", asdict(record))
 
     def read(self) -> list[Record]:
         """Records of all points in the folder, in the order of the sweep that ran them last."""
@@ -102,7 +101,7 @@ def summary(records: Sequence[Record]) -> Table:
         [
             " ".join(each for each in record.overrides if each not in shared) or record.folder,
             record.status,
-            "" if record.value is None else f"{record.value:.6g}",
+            "" if record.value is None else f"{float(record.value):.6g}",
             " ".join(record.message.split()),
             "" if record.seconds is None else f"{record.seconds:.1f}",
             record.folder,

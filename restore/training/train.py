@@ -1,6 +1,5 @@
 """One training in this process: builds model, data and trainer, and describes the run in its folder."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,7 +82,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
         scores = _test_kept(trainer, data, folder, model.kept)
     result = _result(folder, model, trainer, timer, data.batch_size, done, scores)
     if trainer.is_global_zero:
-        files.write_text(folder / "result.json", json.dumps(result, indent=2) + "\n")
+        files.write_json(folder / "result.json", result, indent=2)
         write_report(folder, f"finished after {done} steps")
     return result
 

@@ -5,7 +5,6 @@ Started as ``python -m restore.training.worker <folder of the job> <parent>``.
 
 import ctypes
 import functools
-import json
 import logging
 import logging.config
 import os
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from restore.distributed.process_pool import end_with
-from restore.io.files import read_mapping, write_text
+from restore.io.files import read_mapping, write_json
 from restore.io.progress import doing
 
 
@@ -77,7 +76,7 @@ def _report(
     words = "" if is_users else "".join(traceback.format_exception(kind, error, trace))
     said = sentence(error) if is_users else f"process {rank}: {kind.__name__}: {error}"
     report = {"time": time.time(), "sentence": said, "traceback": words}
-    write_text(work / f"failure_{rank}.json", json.dumps(report))
+    write_json(work / f"failure_{rank}.json", report)
 
 
 if __name__ == "__main__":

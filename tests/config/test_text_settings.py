@@ -59,6 +59,14 @@ def test_only_text_is_quoted(word: str, value: object) -> None:
     assert found.value() == value
 
 
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/o'me")
+    words = as_typed(["data.root=[~/a,'~/my b',c]", "init_from=~/x.ckpt", "~logger", "name=a"], SCHEMAS["fit"])
+    assert words[2:] == ["~logger", "name=a"]
+    assert OverridesParser.create().parse_override(words[0]).value() == ["/home/o'me/a", "/home/o'me/my b", "c"]
+    assert OverridesParser.create().parse_override(words[1]).value() == "/home/o'me/x.ckpt"
+
+
 def test_choices_of_a_sweep_stay_as_typed_and_ranges_stay_numbers() -> None:
     words = as_typed(["run_id=3e563,9e999", "name=choice(1e3,b)", "run_id=range(1,3)"], SCHEMAS["fit"])
     swept = OverridesParser.create().parse_overrides(words)

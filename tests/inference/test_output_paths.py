@@ -1,8 +1,9 @@
+import logging
 from pathlib import Path
 
 import pytest
 
-from restore.inference.output_paths import plan
+from restore.inference.output_paths import passed_over, plan
 from restore.io.errors import SettingError
 from tests.conftest import photo
 
@@ -36,3 +37,32 @@ def test_settings_that_name_no_result_are_refused(
     with pytest.raises(SettingError) as error:
         plan(source, output, 2, format_=format_)
     assert error.value.key == key
+
+
+def test_what_is_passed_over_is_counted_and_other_endings_of_jpeg_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.jpg"):
+        photo(tmp_path / "in" / name)
+    (tmp_path / "in" / "b.jpg").rename(tmp_path / "in" / "b.JFIF")
+    for name in ("c.heic", "d.HEIC", "e.gif", "notes.txt"):
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "in" / "more.png").mkdir()
+    assert passed_over("in") == "2 .heic, 1 .gif"
+    assert passed_over("in/*.gif") == "1 .gif"
+    expected = [("in/a.png", "in_x2/a_x2.png"), ("in/b.JFIF", "in_x2/b_x2.png")]
+    assert plan("in", None, 2) == [(Path(source), tmp_path / target) for source, target in expected]
+    with caplog.at_level(logging.WARNING):
+        assert [source for source, _ in plan("in/*", "out", 2)] == [Path("in/a.png"), Path("in/b.JFIF")]
+    assert "passed over: 1 folders, such as in/more.png" in caplog.text
+
+
+def test_brackets_of_a_glob_get_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo(tmp_path / "album [2024]" / "a.png")
+    with pytest.raises(SettingError) as error:
+        plan("album [2024]/*.png", None, 2)
+    assert "[[]" in error.value.remedy
+    assert plan("album [[]2024]/*.png", "out", 2) == [(Path("album [2024]/a.png"), Path("out/a_x2.png"))]
+    assert plan("album [2024]", "out", 2)[0][1] == Path("out/a_x2.png")
