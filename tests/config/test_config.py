@@ -190,7 +190,7 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         ),
         (
             ["model=deblur_tiny", "data=synthetic_blur", "data.validation=true"],
-            ["data.validation", "string", "integer"],
+            ["data.validation is true", "a folder of images"],
         ),
         (
             ["model=deblur_tiny", "data=synthetic_blur", "data.degradations.0.high=1"],
