@@ -15,6 +15,7 @@ from PIL import Image
 
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage, to_float
+from restore.image.transparency import carry_colours
 from restore.inference.baselines import Bicubic
 from restore.models.deblur import Deblur
 from restore.ops import tiling
@@ -211,7 +212,7 @@ def test_depth_greyness_and_transparency_go_through(format_: str, cli: Cli, tmp_
         after = reading.read(tmp_path / "in_x2" / f"{Path(name).stem}_x2.{format_}")
         assert (after.pixels.shape[0], after.peak, after.alpha is not None) == (channels, 2**bits - 1, bool(alpha))
         if bits == 8:
-            assert torch.equal(after.pixels, resize_8bit(before.pixels, 2))
+            assert torch.equal(after.pixels, resize_8bit(carry_colours(before.pixels, before.alpha), 2))
         else:
             want = resize(to_float(before.pixels), 2).clamp(0, 1) * before.peak
             assert float((to_float(after.pixels) * after.peak - want).abs().max()) < 0.51

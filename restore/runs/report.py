@@ -76,7 +76,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     name, others = results.baseline(folder)
-    of_image = {(row["benchmark"], row["image"]): row for row in others}
+    of_image = {(row.get("benchmark", ""), row.get("image", "")): row for row in others}
     shown = []
     for row in rows:
         scores = [key for key in row if key not in results.KEYS]
@@ -94,8 +94,9 @@ def _result(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digits(key: str, value: Any) -> str:
-    """A score as tables show it; the column is the last part of its name."""
-    return results.as_text(key.rpartition("/")[2], float(value)) if value not in (None, "") else ""
+    """A score as tables show it; the column is the last part of its name. What is no number stays as it is."""
+    number = results.number(value)
+    return str(value or "") if number is None else results.as_text(key.rpartition("/")[2], number)
 
 
 def _columns(panel: str, config: Mapping[str, Any]) -> list[str]:

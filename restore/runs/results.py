@@ -73,6 +73,14 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
     write_text(folder / "results.md", table)
 
 
+def number(value: object) -> float | None:
+    """The number that a cell holds; None for other text, as in a damaged file."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
+
+
 def baseline(folder: Path) -> tuple[str, list[dict[str, str]]]:
     """What the baseline is, and its row of each image, from a run folder; empty where there is none."""
     file = folder / "baseline.csv"
@@ -90,8 +98,9 @@ def baseline_means(folder: Path) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for row in rows:
         for column, value in row.items():
-            if column not in (*KEYS, "baseline"):
-                found.setdefault(f"{row['benchmark']}/{column}", []).append(float(value))
+            score = number(value) if column not in (*KEYS, "baseline") else None
+            if score is not None:
+                found.setdefault(f"{row.get('benchmark')}/{column}", []).append(score)
     return {key: sum(values) / len(values) for key, values in found.items()}
 
 
