@@ -56,6 +56,17 @@ def is_sound(path: Path) -> bool:
         return False
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a zip archive says more bytes than the file has: torch stores what it writes without compression."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+    except _ZIP_ERRORS:
+        return False  # for who looks at its checksum
+    stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+    return not stored or sum(record.file_size for record in records) > path.stat().st_size
+
+
 def _digest(file: BinaryIO, size: int) -> bytes:
     """Of the first ``size`` bytes, read in pieces: a checkpoint may be larger than the free memory."""
     file.seek(0)

@@ -34,7 +34,7 @@ def is_card(path: Path) -> bool:
     """Whether a JSON file is a card."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"format", "method", "arguments"} <= content.keys()
 
@@ -68,7 +68,7 @@ def read(path: Path, *, setting: str) -> dict[str, Any]:
     weights = tensors(path, setting=setting)
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         reason = f"weights with a sound card, but {beside.name} is damaged ({type(error).__name__})"
         raise SettingError(setting, path, reason, "use another") from error
     return {"restore": card, "state_dict": {f"network.{name}": value for name, value in weights.items()}}

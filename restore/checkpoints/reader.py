@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from restore.checkpoints import model_card
-from restore.checkpoints.checksum import is_sound
+from restore.checkpoints.checksum import is_packed, is_sound
 from restore.checkpoints.locate import locate, refuse_missing
 from restore.checkpoints.model_card import FORMAT, NotOurs
 from restore.io.errors import SettingError
@@ -78,6 +78,8 @@ def content(path: Path, *, setting: str) -> Any:
     with open(path, "rb") as file:
         is_archive = file.read(2) == b"PK"  # else of a torch before 1.6, which knew no checksums
     expected = "a sound checkpoint of this package"
+    if is_archive and is_packed(path):
+        raise SettingError(setting, path, f"{expected}, but it is compressed, as torch writes none", "use another")
     if is_archive and not is_sound(path):
         raise SettingError(setting, path, f"{expected}, but it is damaged (checksum)", "use another")
     try:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from restore.io.bounded_yaml import load_yaml
 from restore.io.errors import SettingError
 
 Content = bytes | bytearray | memoryview
@@ -173,8 +174,8 @@ def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         # not by the YAML reader: to YAML 1.1 the number 1e-06 is a word
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (yaml.YAMLError, OSError, ValueError) as error:
+        content = json.loads(text) if path.suffix == ".json" else load_yaml(text)
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or missing ({type(error).__name__}); remove it and start again") from error
     if not isinstance(content, dict) or not all(key in content for key in keys):
         raise ValueError(f"{path} is damaged: it lacks what it should hold; remove it and start again")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins
 WIDEST = 10_000  # columns, of a table that is drawn where lines have any length
 
 
@@ -46,8 +47,19 @@ def _plain_markdown(text: str) -> str:
 def comma_separated(table: Table) -> str:
     """Without the caption: the format has none."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([table.header, *table.rows])
+    csv.writer(buffer, lineterminator="\n").writerows([*map(_inert, row)] for row in (table.header, *table.rows))
     return buffer.getvalue()
+
+
+def _inert(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe, a number does not."""
+    if not isinstance(cell, str) or not cell.startswith(_FORMULAS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def records_csv(records: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
@@ -55,7 +67,7 @@ def records_csv(records: Iterable[Mapping[str, object]], columns: Sequence[str])
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({key: _inert(value) for key, value in record.items()} for record in records)
     return buffer.getvalue()
 
 

@@ -50,6 +50,7 @@ METHODS = {
     ),
 }
 
+MOST_CLAIMED = 1024  # of anything counted by an argument, whatever the weights
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "generator.")  # of parallel, compiling and other wrappers
 
 
@@ -64,7 +65,9 @@ def load_network(path: str | Path, weights: str = "ema") -> RestorationNetwork:
     state = reader.network_weights(checkpoint, weights)
     method = _method(checkpoint, path)
     try:
-        network: RestorationNetwork = _class(method.network)(**_arguments(method, checkpoint["restore"]["arguments"]))
+        arguments = _arguments(method, checkpoint["restore"]["arguments"])
+        _refuse_claims(arguments, state)
+        network: RestorationNetwork = _class(method.network)(**arguments)
         network.load_state_dict(state)
     except LOADING_ERRORS as error:
         raise _misfit(path, error) from error
@@ -82,6 +85,7 @@ def load_model(path: str | Path, weights: str = "ema") -> "RestorationModel":
     state = reader.network_weights(checkpoint, weights)
     method = _method(checkpoint, path)
     try:
+        _refuse_claims(_arguments(method, checkpoint["restore"]["arguments"]), state)
         model: RestorationModel = _class(method.model)(**checkpoint["restore"]["arguments"])
         model.network.load_state_dict(state)
     except LOADING_ERRORS as error:
@@ -106,6 +110,19 @@ def _arguments(method: Method, stored: Mapping[str, Any]) -> dict[str, Any]:
     known = inspect.signature(_class(method.network)).parameters
     defaults = {name: parameter.default for name, parameter in known.items()} | dict(method.defaults)
     return {name: stored.get(name, defaults[name]) for name in known}
+
+
+def _refuse_claims(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Refuse numbers of blocks or channels that the file has no weights for, before they take memory.
+
+    Raises:
+        ValueError: one is larger than the number of weights and every side of theirs.
+    """
+    most = max([MOST_CLAIMED, len(state), *(side for weight in state.values() for side in weight.shape)])
+    for name, value in arguments.items():
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(number, int | float) and number > most for number in numbers):
+            raise ValueError(f"{name} is {value}, but its {len(state)} weights have sides of at most {most}")
 
 
 def _misfit(path: str | Path, error: BaseException) -> SettingError:

@@ -15,3 +15,13 @@ def test_cells_that_are_markdown_stay_as_they_are() -> None:
 def test_records_have_a_line_each_and_lack_nothing_but_what_they_lack() -> None:
     records: list[dict[str, object]] = [{"a": 1, "b": "x,y", "c": 0}, {"b": "z"}]
     assert records_csv(records, ["a", "b"]) == 'a,b\n1,"x,y"\n,z\n'
+
+
+def test_no_cell_is_a_formula_or_markup() -> None:
+    cells = ["=1+1", "+a", "-a.png", "@a", "-1.5", "+2", "-inf", "a=b", ""]
+    inert = ["'=1+1", "'+a", "'-a.png", "'@a", "-1.5", "+2", "-inf", "a=b", ""]
+    assert comma_separated(Table("", cells, [cells])) == f"{','.join(inert)}\n" * 2
+    records: list[dict[str, object]] = [{"a": cell} for cell in (*cells[:-1], -2.5)]
+    assert records_csv(records, ["a"]).splitlines() == ["a", *inert[:-1], "-2.5"]
+    written = markdown(Table("", ["a|b"], [["<script>"], ["[x](javascript:y)"]]))
+    assert written == "| a\\|b |\n|---|\n| \\<script\\> |\n| \\[x\\](javascript:y) |\n"
