@@ -52,7 +52,7 @@ def comma_separated(table: Table) -> str:
 
 
 def _inert(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe, a number does not."""
+    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe, numbers do not."""
     if not isinstance(cell, str) or not cell.startswith(_FORMULAS):
         return cell
     try:
