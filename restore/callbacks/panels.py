@@ -23,12 +23,15 @@ class Panels(Callback):
         zoom: factor by which the part with the largest error is enlarged in a second row; 1 for no such row.
 
     Raises:
-        SettingError: a zoom below 1.
+        SettingError: a zoom below 1, or above ``max_side``.
     """
 
     def __init__(self, *, images: int = 2, max_side: int = 256, error_gain: float = 4.0, zoom: int = 1) -> None:
         if zoom < 1:
             raise SettingError("callbacks.panels.zoom", zoom, "at least 1, which is none")
+        if zoom > max_side:
+            expected = f"at most {max_side}, which is max_side and shows one pixel"
+            raise SettingError("callbacks.panels.zoom", zoom, expected)
         self.images, self.max_side, self.error_gain, self.zoom = images, max_side, error_gain, zoom
 
     def on_validation_batch_end(

@@ -13,6 +13,8 @@ from restore.io.errors import SettingError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+MOST_THREADS = 1024  # torch crashes where the system gives it no more
+
 _CHOICES = {
     "weights": ("ema", "raw"),
     "device": ("auto", "cpu", "cuda", "mps"),
@@ -118,8 +120,8 @@ def inference_settings(cfg: "DictConfig") -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     for name in ("devices", "threads"):
-        if cfg[name] is not None and cfg[name] < 1:
-            raise SettingError(name, cfg[name], "at least 1")
+        if cfg[name] is not None and not 1 <= cfg[name] <= MOST_THREADS:
+            raise SettingError(name, cfg[name], f"at least 1 and at most {MOST_THREADS}")
     zero_shot: Any = OmegaConf.to_container(cfg.zero_shot, resolve=True)
     for part, expected in _ZERO_SHOT.items():
         given = zero_shot[part].pop("_target_")

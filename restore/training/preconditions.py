@@ -9,6 +9,7 @@ from typing import Any
 from restore.callbacks.logger_requirements import refuse_not_installed
 from restore.checkpoints.locate import locate, refuse_missing
 from restore.config.errors import refuse_unset
+from restore.config.inference import MOST_THREADS
 from restore.config.signatures import annotations_in_source, check_values
 from restore.data import bounds
 from restore.io.errors import SettingError
@@ -79,8 +80,10 @@ def refuse_seed_and_threads(cfg: Any) -> None:
     """
     if cfg.seed < 0:
         raise SettingError("seed", cfg.seed, "a whole number, at least 0")
-    if cfg.threads is not None and cfg.threads < 1:
-        raise SettingError("threads", cfg.threads, "at least 1, or null for PyTorch's default")
+    if cfg.threads is not None and not 1 <= cfg.threads <= MOST_THREADS:
+        raise SettingError(
+            "threads", cfg.threads, f"at least 1 and at most {MOST_THREADS}, or null for PyTorch's default"
+        )
 
 
 def refuse_trainer_settings(cfg: Any) -> None:
@@ -108,5 +111,5 @@ def refuse_trainer_settings(cfg: Any) -> None:
         if value not in known:
             raise SettingError(key, value, f"one of {', '.join(known)}")
     clip = trainer.gradient_clip_val
-    if clip is not None and (not isinstance(clip, int | float) or clip <= 0):
+    if clip is not None and not (isinstance(clip, int | float) and 0 < clip < float("inf")):
         raise SettingError("trainer.gradient_clip_val", clip, "a number above 0, or null")

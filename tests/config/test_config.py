@@ -144,6 +144,8 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["resume=nothing.ckpt"], ["resume", "nothing.ckpt", "not a file"]),
         (["trainer.log_every_n_steps=0"], ["trainer.log_every_n_steps", "0", "at least 1"]),
         (["trainer.precision=64"], ["trainer.precision", "64", "64-true"]),
+        (["trainer.gradient_clip_val=nan"], ["trainer.gradient_clip_val", "nan", "above 0"]),
+        (["threads=100000"], ["threads", "100000", "at most 1024"]),
         (["trainer.gradient_clip_val=-1"], ["trainer.gradient_clip_val", "-1", "above 0"]),
         (["model.betas=[0.9]"], ["model.betas", "[0.9]", "two numbers"]),
         (["data.root=[]"], ["data.root", "empty"]),
@@ -209,6 +211,7 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["init_from=run"], ["run is a run's folder", "set init_from=run/checkpoints/best.ckpt"]),
         (["name=.."], ["name is ..", "without slashes"]),
         (["run_id=.."], ["run_id is ..", "without slashes"]),
+        (["callbacks.panels.zoom=100000"], ["callbacks.panels.zoom is 100000", "at most 256"]),
         (["callbacks.panels.zoom=0"], ["callbacks.panels.zoom is 0", "at least 1"]),
     ],
 )
