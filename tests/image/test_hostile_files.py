@@ -1,0 +1,76 @@
+"""Files made to cost a reader much, of many kinds; RESTORE_HOSTILE_FILES says how many, 200 unless set."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restore.image import reading
+from restore.web.process_limits import limited_memory
+from tests.image.test_image import SAMPLES
+from tests.image.test_odd_files import png_with
+from tests.web.test_limits import png_that_claims
+from tests.web.test_upload_limits import many_entries, with_exif
+
+COUNT = int(os.environ.get("RESTORE_HOSTILE_FILES", "200"))
+MOST_SECONDS = 5  # of processor time, for one file
+
+
+def flipped(chance: random.Random, data: bytes) -> bytes:
+    wrong = bytearray(data)
+    for _ in range(chance.randint(1, 8)):
+        place = chance.choice((chance.randrange(len(wrong)), chance.randrange(min(300, len(wrong)))))
+        wrong[place] ^= chance.randrange(256)
+    return bytes(wrong)
+
+
+def cut(chance: random.Random, data: bytes) -> bytes:
+    return data[: chance.randrange(1, len(data))]
+
+
+def doubled(chance: random.Random, data: bytes) -> bytes:
+    first, last = sorted(chance.randrange(len(data)) for _ in range(2))
+    return data[:last] + data[first:]
+
+
+def special() -> dict[str, Callable[[random.Random], bytes]]:
+    return {
+        "entries of a TIFF": lambda chance: many_entries(chance.randint(100, 40_000), 900_000),
+        "entries of EXIF": lambda chance: with_exif(many_entries(chance.randint(100, 3000), 700_000)),
+        "claims": lambda chance: png_that_claims(chance.randint(1, 60_000), chance.randint(1, 60_000)),
+        "many texts": lambda chance: png_with(*[(b"tEXt", b"a\0b")] * chance.randint(100, 20_000)),
+        "many unknown chunks": lambda chance: png_with(*[(b"abCd", b"")] * chance.randint(100, 40_000)),
+    }
+
+
+def hostile(number: int) -> tuple[str, bytes]:
+    """The file of a number, and its kind: three changes of each sample, and those made by hand."""
+    chance = random.Random(number)
+    made = special()
+    kinds = [*made, *(f"{name}, {change.__name__}" for name in SAMPLES for change in (flipped, cut, doubled))]
+    kind = kinds[number % len(kinds)]
+    if kind in made:
+        return kind, made[kind](chance)
+    name, change = kind.split(", ")
+    return kind, {"flipped": flipped, "cut": cut, "doubled": doubled}[change](chance, SAMPLES[name])
+
+
+@pytest.mark.slow
+def test_hostile_files_give_an_image_or_a_sentence(tmp_path: Path) -> None:
+    kinds = set()
+    with limited_memory(512_000_000):
+        for number in range(COUNT):
+            kind, data = hostile(number)
+            kinds.add(kind)
+            path = tmp_path / "a"
+            path.write_bytes(data)
+            started = time.process_time()
+            try:
+                reading.read(path, max_pixels=2048**2, metadata="keep" if number % 2 else "strip")
+            except ValueError as error:
+                assert str(path) in str(error), (number, kind)
+            assert time.process_time() < started + MOST_SECONDS, (number, kind)
+    assert len(kinds) >= 15
