@@ -22,6 +22,7 @@ def name_by_swept(config: DictConfig, records: Sequence[Record]) -> None:
     """
     swept, common = _split(config.hydra.overrides.task)
     swept |= {str(key) for key in config.hydra.sweeper.get("params") or ()}
+    common = {(key, value) for key, value in common if key not in swept}  # one given twice, of which the later holds
     if not common or not swept:
         return
     earlier = [record for record in records if _is_of(record, swept, common)]

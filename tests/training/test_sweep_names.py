@@ -17,6 +17,11 @@ def test_points_are_named_by_what_is_swept(cli: Cli, tmp_path: Path) -> None:
     assert folders(tmp_path) == {"seed=1", "seed=2", "seed=3"}
 
 
+def test_a_setting_that_is_given_before_it_is_swept_is_in_the_names(cli: Cli, tmp_path: Path) -> None:
+    cli("fit", "-m", *MISSING, "seed=0", "seed=1,2")
+    assert folders(tmp_path) == {"seed=1", "seed=2"}
+
+
 def test_a_sweep_with_other_settings_in_common_has_folders_of_its_own(cli: Cli, tmp_path: Path) -> None:
     cli("fit", "-m", *MISSING, "seed=1,2")
     cli("fit", "-m", *MISSING, "trainer=smoke", "seed=1,2")
