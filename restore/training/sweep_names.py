@@ -14,7 +14,8 @@ def name_by_swept(config: DictConfig, records: Sequence[Record]) -> None:
     """Leave what all points have in common out of their folders' names.
 
     A second sweep in the same folder, with another common setting, keeps the long names: its points would find the
-    folders of the first. So does a sweep whose folders have long names already.
+    folders of the first. So does a sweep whose folders have long names already. One point of a sweep, started again by
+    itself, finds its folder.
 
     Args:
         config: of the sweep; gets one more override, which Hydra hands to every point.
@@ -22,6 +23,7 @@ def name_by_swept(config: DictConfig, records: Sequence[Record]) -> None:
     """
     swept, common = _split(config.hydra.overrides.task)
     swept |= {str(key) for key in config.hydra.sweeper.get("params") or ()}
+    swept = swept or _named_by(records, common)
     common = {(key, value) for key, value in common if key not in swept}  # one given twice, of which the later holds
     if not common or not swept:
         return
@@ -43,6 +45,13 @@ def _split(words: Iterable[str]) -> tuple[set[str], set[Setting]]:
         else:
             common.add((key, override.get_value_element_as_str()))
     return swept, common
+
+
+def _named_by(records: Iterable[Record], settings: set[Setting]) -> set[str]:
+    """Keys in the name of the folder of the point that has these settings; none where there is no such point."""
+    same = next((record for record in records if _split(record.overrides)[1] == settings), None)
+    named = set() if same is None else {part.partition("=")[0] for part in same.folder.split(",")}
+    return {key for key, _ in settings if key.replace("/", "_") in named}
 
 
 def _is_of(record: Record, swept: set[str], common: set[Setting]) -> bool:

@@ -17,6 +17,12 @@ def test_points_are_named_by_what_is_swept(cli: Cli, tmp_path: Path) -> None:
     assert folders(tmp_path) == {"seed=1", "seed=2", "seed=3"}
 
 
+def test_a_point_started_by_itself_finds_its_folder(cli: Cli, tmp_path: Path) -> None:
+    cli("fit", "-m", *MISSING, "seed=1,2")
+    cli("fit", "-m", *MISSING, "seed=2")
+    assert folders(tmp_path) == {"seed=1", "seed=2"}
+
+
 def test_a_setting_that_is_given_before_it_is_swept_is_in_the_names(cli: Cli, tmp_path: Path) -> None:
     cli("fit", "-m", *MISSING, "seed=0", "seed=1,2")
     assert folders(tmp_path) == {"seed=1", "seed=2"}
