@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.deblur import benchmark, classical, levels
+from experiments.deblur import benchmark, classical, crisp_photos, levels
 from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
 from restore.data.blur_sharp_folders import find_sequences
@@ -80,6 +80,19 @@ def test_the_motion_blur_benchmark_is_the_same_each_time_and_its_first_level_is_
     before = levels.inputs(tmp_path / "a")
     assert set(before) == {f"{level}/0" for level in benchmark.LEVELS}
     assert max(before, key=before.__getitem__) == "none/0"
+
+
+def test_a_soft_photo_is_shrunk_until_its_pixels_are_sharp() -> None:
+    noise = torch.rand(3, 300, 300, generator=torch.Generator().manual_seed(0))
+    assert crisp_photos.sharpness(noise) == pytest.approx(1, abs=0.01)
+    soft = torch.nn.functional.interpolate(noise[None], scale_factor=2, mode="bicubic")[0].clamp(0, 1)
+    assert crisp_photos.sharpness(soft) < crisp_photos.SHARP
+    (largest, first), (_, second) = crisp_photos.crisp(soft)
+    assert 0.5 <= largest < 1
+    assert crisp_photos.sharpness(first) >= crisp_photos.SHARP
+    assert second.shape[1] * 2 == pytest.approx(first.shape[1], abs=2)
+    ramp = torch.linspace(0, 1, 300).expand(3, 300, -1)
+    assert crisp_photos.crisp(ramp) == []  # changes slowly at every size
 
 
 def test_the_table_by_level_shows_the_least_gain_and_who_is_harmed() -> None:

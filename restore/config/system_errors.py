@@ -39,7 +39,7 @@ def with_setting(error: OSError, settings: DictConfig) -> Exception:
 
 def _paths(settings: DictConfig) -> Iterator[tuple[str, str, str]]:
     """Absolute path, key and value of each setting that may be a path; the run's folder as ``run_id``."""
-    if HydraConfig.initialized():
+    if HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().runtime, "output_dir"):
         folder = str(HydraConfig.get().runtime.output_dir)
         yield folder, "run_id", Path(folder).name
     waiting: list[tuple[str, object]] = [("", OmegaConf.to_container(settings, resolve=False))]

@@ -46,13 +46,16 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
         return
     _doing.append(what if callable(what) else lambda: what)
     ended = threading.Event()
-    if len(_doing) == 1:
-        threading.Thread(target=_speak, args=(ended,), daemon=True).start()
+    speaker = threading.Thread(target=_speak, args=(ended,), daemon=True) if len(_doing) == 1 else None
+    if speaker is not None:
+        speaker.start()
     try:
         yield
     finally:
         _doing.pop()
         ended.set()
+        if speaker is not None:
+            speaker.join()  # a thread that writes while the interpreter ends would abort the process
 
 
 def _speak(ended: threading.Event) -> None:

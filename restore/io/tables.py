@@ -56,7 +56,8 @@ def _inert(cell: object) -> object:
     if not isinstance(cell, str) or not cell.startswith(_FORMULAS):
         return cell
     try:
-        float(cell)
+        for bound in cell.split(" to "):  # a number, or an interval
+            float(bound)
     except ValueError:
         return f"'{cell}"
     return cell
