@@ -21,6 +21,12 @@ def rank() -> int:
     return dist.get_rank() if world_size() > 1 else 0
 
 
+def leave() -> None:
+    """Leave the processes that train together: one that exits as a member may be aborted by its threads."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def barrier() -> None:
     """Wait until all processes have made this call."""
     if world_size() > 1:

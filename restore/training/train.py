@@ -84,6 +84,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     if trainer.is_global_zero:
         files.write_json(folder / "result.json", result, indent=2)
         write_report(folder, f"finished after {done} steps")
+    collectives.leave()
     return result
 
 

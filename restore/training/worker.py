@@ -49,11 +49,6 @@ def main(work: Path, parent: int) -> None:
     except StopRequested as stop:
         sys.exit(128 + stop.number)
 
-    import torch.distributed
-
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
 
 def _die_with(parent: int) -> None:
     """End when the process that started this one ends or is killed."""
