@@ -68,6 +68,7 @@ class Deblur(RestorationModel):
         attention: Attention = "spatial",
         squeeze: int = 16,
         global_residual: bool = True,
+        strength: bool = False,
         loss: Loss = "charbonnier",
         frequency_weight: float = 0.0,
         lr: float = 3e-4,
@@ -84,7 +85,8 @@ class Deblur(RestorationModel):
         optimization.check_steps("warmup_steps", warmup_steps, least=0)
         self.save_hyperparameters(logger=False)
         self.network = AttentionUNet(
-            width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual
+            width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual,
+            strength=strength,
         )
 
     def setup(self, stage: str) -> None:

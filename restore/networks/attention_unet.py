@@ -79,6 +79,33 @@ class AttentionModule(nn.Module):
         return branch
 
 
+class Strength(nn.Module):
+    """How much of the residual is added, between 0 and 1, from evidence that is averaged over a neighbourhood.
+
+    Whether a photo is blurred shows in many places together and hardly in one, so that features of the full size and of
+    the lowest are averaged over ``WINDOW`` positions of the lowest, four pixels each, before they are judged.
+    """
+
+    WINDOW = 17
+    FEATURES = 16
+
+    def __init__(self, fine: int, coarse: int) -> None:
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(fine, self.FEATURES, 1), nn.Conv2d(coarse, self.FEATURES, 1)
+        self.conv1, self.conv2 = nn.Conv2d(2 * self.FEATURES, self.FEATURES, 1), nn.Conv2d(self.FEATURES, 1, 1)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """Of the features at full size, (N, fine, H, W) -> (N, FEATURES, H / 4, W / 4)."""
+        return F.avg_pool2d(_relu(self.fine(x)), 4)
+
+    def forward(self, energy: Tensor, x: Tensor) -> Tensor:
+        """(N, FEATURES, h, w), (N, coarse, h, w) -> (N, 1, 4 h, 4 w)."""
+        both = torch.cat([energy, _relu(self.coarse(x))], 1)
+        mean = F.avg_pool2d(both, self.WINDOW, 1, self.WINDOW // 2, count_include_pad=False)
+        strength = torch.sigmoid(self.conv2(_relu(self.conv1(mean))))
+        return F.interpolate(strength, scale_factor=4, mode="bilinear")
+
+
 class AttentionUNet(RestorationNetwork):
     """Encoder and decoder of 5x5 convolutions with attention modules at three sizes, joined by concatenation.
 
@@ -109,6 +136,7 @@ class AttentionUNet(RestorationNetwork):
         attention: Attention = "spatial",
         squeeze: int = 16,
         global_residual: bool = False,
+        strength: bool = False,
     ) -> None:
         super().__init__()
         _check(width, modules, attention, squeeze)
@@ -125,7 +153,10 @@ class AttentionUNet(RestorationNetwork):
         self.conv4, self.a5 = _conv(4 * width, 2 * width), level(4 * width, 2 * width)
         self.conv5, self.a6 = _conv(2 * width, width), level(2 * width, width)
         self.conv6 = _conv(width, 3)
+        self.strength = Strength(width, 4 * width) if strength else None
         self._initialise()
+        if self.strength is not None:
+            nn.init.constant_(self.strength.conv2.bias, 3.0)
         self.halo = None if attention == "channel_spatial" else self._radius()
         # At conv5 four and a half times the width are alive; the rest is what the allocator keeps of smaller maps. 4
         # bytes, and a margin for what convolutions keep: `restore benchmark what=[memory]`.
@@ -176,8 +207,10 @@ class AttentionUNet(RestorationNetwork):
 
     def _deblurred(self, lq: Tensor) -> Tensor:
         skips = [self.a1(_relu(self.conv1(lq)))]
+        energy = None if self.strength is None else self.strength.energy(skips[0])
         skips.append(self.a2(_relu(self.conv2(skips[-1]))))
         x = self.a4(self.a3(_relu(self.conv3(skips[-1]))))
+        strength = None if self.strength is None else self.strength(energy, x)
         x = _relu(self.conv4(_enlarge(x)))
         x = torch.cat([skips.pop(), x], 1)  # popped, so that a large image's map is freed here
         x = self.a5(x)
@@ -186,6 +219,8 @@ class AttentionUNet(RestorationNetwork):
         for module in self.a6:  # not self.a6(x), which would keep its large input until the end
             x = module(x)
         pred: Tensor = self.conv6(x)
+        if strength is not None:
+            pred = pred * strength
         return pred + lq if self.global_residual else pred
 
 
