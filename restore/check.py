@@ -63,7 +63,7 @@ def _check_settings(cfg: DictConfig) -> None:
         raise SettingError("check.files", cfg.check.files, "at least 2, or null for all")
     if cfg.check.output is not None:
         output = Path(cfg.check.output).resolve()
-        files.refuse_unwritable(output.parent, [output.name])
+        files.refuse_unwritable(output.parent, [output.name], setting="check.output")
 
 
 @contextmanager

@@ -27,6 +27,8 @@ def evaluate(cfg: DictConfig) -> None:
     """Score every image of every benchmark and write the tables."""
     settings, roots = inference_settings(cfg), _roots(cfg.benchmarks)
     names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # these before torch is imported
+    if cfg.baseline not in (None, "auto", *names.ENLARGERS):  # which take the scale of ckpt_path
+        names.refuse_unknown(cfg.baseline, cfg.scale, setting="baseline")
     with doing("loading PyTorch and the weights"):
         from restore.evaluation import kept_images, score_sets
         from restore.evaluation.benchmark_sets import open_benchmarks

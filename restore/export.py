@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from restore.config.command import command
 from restore.inference.export_formats import refuse_unavailable
 from restore.inference.names import restorer_name
 from restore.io.errors import SettingError
-from restore.io.files import refuse_unwritable
+from restore.io.files import move_into_place, refuse_unwritable
 
 if TYPE_CHECKING:
     from restore.inference.exporters import Format
@@ -44,7 +43,7 @@ def export(cfg: DictConfig) -> None:
         found = differences(network, kind.open(written), least=kind.least(network))
         beside = kind.describe(written, facts | {"largest_difference": found})
         for file in (written, beside):
-            os.replace(file, path.with_name(file.name))
+            move_into_place(file, path.with_name(file.name))
     for size, difference in found.items():
         log.info("%s: at most %.2g from the network", size, difference)
     log.info("%s and %s", path, path.with_name(beside.name))
@@ -73,10 +72,10 @@ def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
 def _ours(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
     """A network of this package, and what its file says of where it comes from and what it reaches."""
     from restore.checkpoints import model_card, reader
-    from restore.models.loading import load_network
+    from restore.models.loading import network_of
 
-    stored = reader.read(cfg.ckpt_path)["restore"]
-    network = load_network(cfg.ckpt_path, cfg.weights)
+    checkpoint = reader.read(cfg.ckpt_path)
+    stored, network = checkpoint["restore"], network_of(checkpoint, cfg.ckpt_path, cfg.weights)
     facts = model_card.rebuilding(stored["method"], stored["arguments"], cfg.weights) | _source(cfg.ckpt_path)
     facts |= {key: stored[key] for key in ("training", "results", "record") if stored.get(key)}
     result = locate(cfg.ckpt_path).resolve().parent.parent / "result.json"

@@ -14,6 +14,8 @@ from omegaconf import DictConfig
 from restore.config.command import command
 from restore.config.errors import UserError
 from restore.distributed.signals import stopping
+from restore.inference import names
+from restore.io.progress import doing
 
 if TYPE_CHECKING:
     from restore.web.limits import Limits
@@ -25,14 +27,16 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def serve(cfg: DictConfig) -> None:
     """Open what is served, then answer requests until a signal arrives."""
-    missing = [name for name in ("fastapi", "gradio", "uvicorn") if find_spec(name) is None]
+    missing = [each for each in ("fastapi", "gradio", "uvicorn") if find_spec(each) is None]
     if missing:
         raise UserError(f"{', '.join(missing)} is missing, which the page needs; in a checkout: pip install '.[serve]'")
-    from restore.web import isolated_process, server
+    from restore.web import isolated_process, server, worker
     from restore.web.limits import Limits
 
     limits = Limits(**{name: cfg[name] for name in Limits.names()})
     listening = server.listen(cfg.host, cfg.port)
+    for _, path in worker.named_checkpoints(cfg.ckpt_path):
+        names.refuse_unknown(path, cfg.scale)  # before torch and Gradio are imported
     processes = isolated_process.context()
     with (
         ThreadPoolExecutor(1) as pool,
@@ -42,11 +46,12 @@ def serve(cfg: DictConfig) -> None:
         opening = pool.submit(_menu, cfg, processes, limits, signalled)  # while Gradio is imported
         # read by Gradio when it is imported
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder) / "page"))
-        from restore.web import app, page
-        from restore.web.jobs import Jobs
-        from restore.web.middleware import LimitsMiddleware
+        with doing("opening the weights and loading the page"):
+            from restore.web import app, page
+            from restore.web.jobs import Jobs
+            from restore.web.middleware import LimitsMiddleware
 
-        menu = opening.result()
+            menu = opening.result()
         if menu:  # which a signal leaves empty
             jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
             application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from restore.io.errors import SettingError
-from restore.io.files import write_text
+from restore.io.files import refuse_unwritable, write_text
 from restore.io.tables import FORMATS, Table, draw
 from restore.io.terminal import accept_any_text
 from restore.runs import comparison, reader
@@ -46,6 +46,8 @@ def tables(settings: Settings) -> list[Table]:
     """
     if settings.format is not None and settings.format not in FORMATS:
         raise SettingError("format", settings.format, f"one of {', '.join(FORMATS)}")
+    if settings.output is not None:
+        refuse_unwritable(Path(settings.output).parent, [Path(settings.output).name])
     if not settings.runs:
         raise SettingError("runs", [], "run folders", "name some: restore table outputs/demo/demo multirun/sweep")
     runs, common = comparison.shortened([reader.read(folder) for folder in reader.find(settings.runs)])

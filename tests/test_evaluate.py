@@ -273,6 +273,10 @@ def test_lpips_of_an_evaluation_comes_from_the_images_it_keeps(cli: Cli, tmp_pat
     [
         (["ckpt_path=bicubic"], ["scale", "not given", "scale=2"]),
         (["ckpt_path=gone.ckpt"], ["gone.ckpt", "not a file"]),
+        (["scale=2"], ["ckpt_path is not set"]),
+        (["ckpt_path=bicubic", "scale=nan"], ["scale is nan", "finite"]),
+        (["ckpt_path=bicubic", "scale=2", "baseline=gone"], ["baseline: gone is not a file"]),
+        (["ckpt_path=bicubic", "scale=2", "baseline=super_resolution_x4"], ["baseline is super_resolution_x4", "2"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=[]"], ["benchmarks", "empty"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=[gone]"], ["benchmarks is gone", "expected a folder"]),
         (["ckpt_path=bicubic", "scale=2", "benchmarks=3"], ["benchmarks is 3", "a folder"]),

@@ -288,6 +288,7 @@ def test_a_file_that_runs_code_is_refused_and_runs_none(command: str, nested: bo
         (["ckpt_path=tiny.ckpt", "opset=9"], ["opset is 9", "18 to 23"]),
         (["ckpt_path=tiny.ckpt", "output=a.pt2"], ["output is a.pt2", "ends in .onnx"]),
         (["ckpt_path=tiny.ckpt", *SETTINGS], ["ckpt_path is tiny.ckpt", "written by this package", "leave model out"]),
+        (["ckpt_path=super_resolution_x2", *SETTINGS], ["written by this package", "leave model out"]),
         (["ckpt_path=list.pth", *SETTINGS], ["ckpt_path is list.pth", "tensors by name"]),
         (["ckpt_path=other.pth", *SETTINGS], ["none of its weights fits model=super_resolution", "body.0"]),
         (["ckpt_path=other.pth"], ["ckpt_path is other.pth", "written by this package"]),

@@ -124,10 +124,12 @@ def test_a_folder_that_looks_like_a_setting(tmp_path: Path, monkeypatch: pytest.
         (("empty",), "holds no run"),
         (("empty", "format=html"), "expected one of markdown, csv, latex"),
         (("empty", "formt=csv"), "did you mean format?"),
+        (("empty", "output=file/a.md"), "output is file, expected a folder where files can be written"),
     ],
 )
 def test_refusals_are_one_sentence(tmp_path: Path, cli: Cli, arguments: tuple[str, ...], words: str) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
     outcome = cli("table", *arguments)
     assert outcome.status == 1
     assert words in outcome.err

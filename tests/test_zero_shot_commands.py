@@ -55,7 +55,8 @@ def test_any_size_and_kind_is_enlarged_and_keeps_its_kind(cli: Cli, size: tuple[
     with Image.open("out.png") as out:
         assert (out.height, out.width) == (2 * size[0], 2 * size[1])
         assert out.mode == {"P": "RGB"}.get(mode, mode)
-    assert ("is too small to learn from; bicubic is used" in " ".join(outcome.out.split())) == (min(size) < 3)
+    said = f"an image of {size[1]}x{size[0]} px is too small to learn from; bicubic is used"
+    assert (said in " ".join(outcome.out.split())) == (min(size) < 3)
 
 
 def test_16_bit_and_orientation_are_kept(cli: Cli) -> None:
@@ -193,16 +194,18 @@ def test_a_signal_ends_several_processes_and_leaves_the_best_of_each(tmp_path: P
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["scale=1"], "model.scale is 1"),
+        (["scale=1"], "scale is 1, expected above 1"),
         ([], "scale is not given, expected a number, because ckpt_path=zero_shot has none of its own"),
         (["scale=2", "zero_shot.max_steps=0"], "zero_shot.max_steps is 0"),
         (["scale=2", "max_seconds=0"], "max_seconds is 0"),
         (["scale=2", "zero_shot.model.width=wide"], "zero_shot.model.width is 'wide'"),
         (["scale=2", "zero_shot.model.depht=3"], "did you mean zero_shot.model.depth"),
-        (["scale=2", "zero_shot.data.patch_size=0"], "data.patch_size is 0"),
-        (["scale=2", "zero_shot.model.lr=0.0"], "model.lr is 0"),
+        (["scale=2", "zero_shot.data.patch_size=0"], "zero_shot.data.patch_size is 0"),
+        (["scale=2", "zero_shot.model.lr=0.0"], "zero_shot.model.lr is 0"),
         (["scale=2", "zero_shot.data.image=in.png"], "zero_shot.data.image is in.png"),
         (["scale=2", "zero_shot.model.scale=3.0"], "zero_shot.model.scale is 3.0"),
+        (["scale=2", "zero_shot.model.width=0"], "zero_shot.model.width is 0"),
+        (["scale=nan"], "scale is nan"),
         (["scale=8", "zero_shot.model.kernel=estimate"], "scale is 8, expected 2, 3 or 4"),
         (["scale=2", "pool_window=48"], "pool_window is 48, expected null, because zero_shot takes no mean"),
         (["scale=2", "devices=0"], "devices is 0"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from restore.checkpoints import model_card
 from restore.checkpoints.checksum import is_packed, is_sound
-from restore.checkpoints.locate import locate, refuse_missing
+from restore.checkpoints.locate import locate, refuse_missing, shipped
 from restore.checkpoints.model_card import FORMAT, NotOurs
 from restore.io.errors import SettingError
 
@@ -112,14 +112,15 @@ def bare_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors, by name, of a file of another project: plain, or nested as projects do.
 
     Args:
-        path: of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file.
+        path: of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file, or the name of weights that come with the
+            package, which are refused.
 
     Raises:
         FileNotFoundError: no such file.
         SettingError: damaged, more than weights, no weights, or a checkpoint of this package.
     """
-    loaded = content(Path(path), setting="ckpt_path")
-    if isinstance(loaded, dict) and "restore" in loaded:
+    loaded = content(locate(path), setting="ckpt_path")
+    if str(path) in shipped() or (isinstance(loaded, dict) and "restore" in loaded):
         raise SettingError(
             "ckpt_path", path, "weights of another project, but it was written by this package", "leave model out"
         )

@@ -1,7 +1,6 @@
 """Errors that a user can cause, and the sentence for each."""
 
 import difflib
-import errno
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from restore.config.system_errors import with_setting
-from restore.io.files import encodable
+from restore.io.files import FULL, encodable
 
 
 class UserError(Exception):
@@ -55,7 +54,7 @@ def _words(error: BaseException) -> str:
         return _unreadable(str(inner.override))
     if "group override must be a string or a list" in str(inner):
         return "a group cannot be null; leave it out with a tilde, for example ~logger"
-    if isinstance(inner, OSError) and inner.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(inner, OSError) and inner.errno in FULL:
         file = f"{inner.filename} " if inner.filename else "a file "
         return (
             f"{file}could not be written ({inner.strerror}); finished files are untouched: make room, then "

@@ -4,6 +4,7 @@ The dataclasses are the schemas of the commands as well (:mod:`restore.config.sc
 stand here alone. Imports neither Hydra nor torch.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,8 @@ def inference_settings(cfg: "DictConfig") -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
+    if cfg.scale is not None and not math.isfinite(cfg.scale):
+        raise SettingError("scale", cfg.scale, "a finite number")
     for name in ("devices", "threads"):
         if cfg[name] is not None and not 1 <= cfg[name] <= MOST_THREADS:
             raise SettingError(name, cfg[name], f"at least 1 and at most {MOST_THREADS}")

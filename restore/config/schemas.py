@@ -101,6 +101,7 @@ class InferenceConfig(Inference):
 class EvaluateConfig(InferenceConfig):
     """Root of ``restore evaluate``."""
 
+    ckpt_path: str = MISSING
     benchmarks: Any = MISSING
     data: Any = MISSING
     protocol: str = "auto"

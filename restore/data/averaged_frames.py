@@ -70,7 +70,7 @@ def check_frames(files: list[Path]) -> None:
     expected = next((each for each in sizes if not isinstance(each, str)), ())
     for file, each in zip(files, sizes, strict=True):
         if not isinstance(each, str) and each != expected:
-            got, wanted = ("x".join(map(str, sides)) for sides in (each, expected))
+            got, wanted = (f"{width}x{height}" for height, width in (each, expected))
             problems.append(f"{file} has {got} px, expected {wanted} px as the first frame")
     if problems:
         raise DataProblem("input", problems)

@@ -40,13 +40,21 @@ def open_scorers(
         baseline: a ``ckpt_path`` as well; it is opened at the scale of ``restorer``.
 
     Raises:
-        SettingError: both have one name. ValueError, FileNotFoundError: the baseline cannot be opened.
+        SettingError: both have one name, or the baseline has another scale. ValueError, FileNotFoundError: the
+            baseline cannot be opened.
     """
     scorers = {restorer: Scorer(ckpt_path, dict(settings), sets, protocol)}
     if baseline is None or baseline == ckpt_path:
         return scorers
     of_baseline = {**settings, "scale": restorer.scale}
-    other = open_restorer(baseline, **of_baseline)
+    try:
+        other = open_restorer(baseline, **of_baseline)
+    except SettingError as error:
+        if error.key not in ("scale", "ckpt_path"):
+            raise
+        is_scale = error.key == "scale"
+        expected = f"one for scale {restorer.scale:g}, that of ckpt_path" if is_scale else error.expected
+        raise SettingError("baseline", baseline, expected, "name another, or set baseline=null") from error
     if other.name == restorer.name:
         raise SettingError(
             "baseline", baseline, f"another name in the tables than {restorer.name}, that of ckpt_path", "rename a file"

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import tempfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from restore.image.file_parts import PngChunk
 from restore.image.formats import DEEP_SUFFIXES, IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXES, XMP_NAME
 from restore.image.metadata import Description
 from restore.io.errors import SettingError
-from restore.io.files import write_bytes
+from restore.io.files import refuse_unwritable, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -25,21 +24,19 @@ log = logging.getLogger(__name__)
 FULL_COLOUR = 90
 
 
-def refuse_unwritable(path: str | Path, image: DecodedImage, *, scale: float = 1) -> None:
+def check_target(path: str | Path, image: DecodedImage, *, scale: float = 1) -> None:
     """Raise, before long work, what :func:`write` would raise for an image of the same kind; create the folder.
 
     Args:
         scale: side of the written image / side of ``image``.
 
     Raises:
-        SettingError, OSError: see there.
+        SettingError: see there, and where files cannot be written in the folder.
     """
     path = Path(path)
     _check_kind(path, image)
     _check_sides(path, image, scale)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-        pass
+    refuse_unwritable(path.parent, [path.name])
 
 
 def write(path: str | Path, image: DecodedImage, *, quality: int | None = None) -> None:

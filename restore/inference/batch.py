@@ -125,7 +125,7 @@ class FileRestorer:
 
         try:
             image = restorer.read(source, metadata=self.metadata)
-            writing.refuse_unwritable(target, image, scale=restorer.scale)
+            writing.check_target(target, image, scale=restorer.scale)
             restored = restore_image(restorer, image, progress=progress, cancel=context.cancel)
             writing.write(target, restored, quality=self.quality)
         except RestorationCancelled:

@@ -6,6 +6,7 @@ from restore.checkpoints.locate import locate, refuse_missing, shipped
 from restore.io.errors import SettingError
 
 ENLARGERS = ("zero_shot", "bicubic")  # take any scale, and have none of their own
+MOST_SCALE = 16
 BASELINES = (*ENLARGERS, "identity")
 
 
@@ -14,8 +15,11 @@ def needs_scale(ckpt_path: str) -> bool:
     return ckpt_path in ENLARGERS
 
 
-def refuse_unknown(ckpt_path: str, scale: float | None) -> None:
+def refuse_unknown(ckpt_path: str, scale: float | None, *, setting: str = "ckpt_path") -> None:
     """Refuse a name or file that does not exist, and one without the scale that it needs.
+
+    Args:
+        ckpt_path: what is named. scale: as the command was given it. setting: that names ``ckpt_path``, for errors.
 
     Raises:
         FileNotFoundError, SettingError
@@ -23,14 +27,14 @@ def refuse_unknown(ckpt_path: str, scale: float | None) -> None:
     if needs_scale(ckpt_path):
         needed_scale(ckpt_path, scale)
     elif ckpt_path not in BASELINES:
-        refuse_missing(locate(ckpt_path), "ckpt_path", others=BASELINES)
+        refuse_missing(locate(ckpt_path), setting, others=BASELINES)
 
 
 def needed_scale(ckpt_path: str, scale: float | None) -> float:
     """The scale of what has none of its own.
 
     Raises:
-        SettingError: it is not given.
+        SettingError: it is not given, or too small or too large.
     """
     if scale is None:
         remedy = " or ".join(f"ckpt_path={name}" for name in shipped())
@@ -40,6 +44,10 @@ def needed_scale(ckpt_path: str, scale: float | None) -> float:
             f"a number, because ckpt_path={ckpt_path} has none of its own",
             f"set scale=2, for example, or name weights that have one, {remedy}",
         )
+    is_too_small = scale <= 1 if ckpt_path == "zero_shot" else scale < 1
+    if is_too_small or not scale <= MOST_SCALE:
+        least = "above 1" if ckpt_path == "zero_shot" else "at least 1"
+        raise SettingError("scale", f"{scale:g}", f"{least} and at most {MOST_SCALE}, because of ckpt_path={ckpt_path}")
     return scale
 
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -89,10 +90,28 @@ def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork
     """
     of_network, of_training = split((ZeroShotNetwork, TrainingSettings), training.model, "zero_shot.model")
     (of_crops,) = split((CropSettings,), training.data, "zero_shot.data")
-    TrainingSettings(**of_training)
-    CropSettings(**of_crops)
-    with torch.random.fork_rng():
+    with _named_as_given(), torch.random.fork_rng():
+        TrainingSettings(**of_training)
+        CropSettings(**of_crops)
         return ZeroShotNetwork(scale=scale, **of_network)
+
+
+@contextmanager
+def _named_as_given() -> Iterator[None]:
+    """Errors about ``model`` and ``data``, of which ``fit`` has settings too, name those of inference."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(_as_given(error.key), error.got, error.expected, error.remedy) from error
+    except (ValueError, OSError) as error:
+        raise type(error)(_as_given(str(error))) from error
+
+
+def _as_given(text: str) -> str:
+    """A key of ``fit``, or a sentence that starts with one, with the key of inference."""
+    if text == "model.scale":
+        return "scale"
+    return f"zero_shot.{text}" if text.startswith(("model.", "data.")) else text
 
 
 class ZeroShotRestorer(Restorer):
@@ -128,7 +147,7 @@ class ZeroShotRestorer(Restorer):
 
         self.notes = {}
         if min(lq.shape[1:]) < SMALLEST:
-            log.warning("an image of %dx%d px is too small to learn from; bicubic is used", *lq.shape[1:])
+            log.warning("an image of %dx%d px is too small to learn from; bicubic is used", *lq.shape[:0:-1])
             self.notes = {BICUBIC: "throughout, the image is too small to learn from"}
             return Bicubic(self.scale).restore(lq)
         deadline = report.deadline

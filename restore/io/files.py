@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from restore.io.bounded_yaml import load_yaml
 from restore.io.errors import SettingError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk, or a user's share of it
 Content = bytes | bytearray | memoryview
 
 
@@ -75,12 +76,29 @@ def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None]
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
+        is_full = error.errno in FULL
+        remedy = "make room, then start the same command again" if is_full else "write to another folder"
+        reason = error.strerror or error
         raise OSError(
-            f"{path} could not be written ({error.strerror or error}), what was there before is untouched; make room, "
-            "then start the same command again"
+            f"{path} could not be written ({reason}), what was there before is untouched; {remedy}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_into_place(written: Path, target: Path) -> None:
+    """Bring a complete file to the disk, then move it: no half file is ever seen under the name of ``target``.
+
+    Args:
+        written: on the disk of ``target``.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    with open(written, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(written, target)
+    _sync_folder(target.parent)
 
 
 def _temporary(path: Path) -> str:
@@ -115,11 +133,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(number)
 
 
-def refuse_unwritable(folder: Path, names: Iterable[str] = ()) -> None:
-    """Make the folder that ``output`` names, and raise, before long work, where files cannot be written there.
+def refuse_unwritable(folder: Path, names: Iterable[str] = (), *, setting: str = "output") -> None:
+    """Make the folder that a setting names, and raise, before long work, where files cannot be written there.
 
     Args:
-        names: of the files to be written there, whose length is looked at.
+        folder: to be written to. names: of the files to be written there, whose length is checked.
+        setting: named in the error.
 
     Raises:
         SettingError: with the system's reason.
@@ -134,9 +153,9 @@ def refuse_unwritable(folder: Path, names: Iterable[str] = ()) -> None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             got = folder if error.filename is None else encodable(str(error.filename))
-            raise SettingError("output", got, "a shorter name, which the disk can hold", "name a file") from error
+            raise SettingError(setting, got, "a shorter name, which the disk can hold", "name a file") from error
         expected = f"a folder where files can be written ({error.strerror})"
-        raise SettingError("output", folder, expected, "name another folder") from error
+        raise SettingError(setting, folder, expected, "name another folder") from error
 
 
 @contextmanager

@@ -61,7 +61,19 @@ def load_network(path: str | Path, weights: str = "ema") -> RestorationNetwork:
         FileNotFoundError, SettingError: as :func:`restore.checkpoints.reader.read`; weights that do not fit the network
             that the file describes.
     """
-    checkpoint = reader.read(path)
+    return network_of(reader.read(path), path, weights)
+
+
+def network_of(checkpoint: Mapping[str, Any], path: str | Path, weights: str = "ema") -> RestorationNetwork:
+    """The network of a checkpoint that has been read, with its weights, in evaluation mode, on the CPU.
+
+    Args:
+        checkpoint: as :func:`restore.checkpoints.reader.read` gives it. path: of its file, for errors.
+        weights: ``ema`` or ``raw``.
+
+    Raises:
+        SettingError: weights that do not fit the network that the file describes.
+    """
     state = reader.network_weights(checkpoint, weights)
     method = _method(checkpoint, path)
     try:

@@ -45,10 +45,9 @@ def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
     Returns:
         ``menu``, and ``passed_over``: for each file in a folder that holds no weights we know, why.
     """
-    given = [cfg.ckpt_path] if isinstance(cfg.ckpt_path, str) else list(cfg.ckpt_path or [])
     entries: dict[str, dict[str, Any]] = {}
     passed_over: list[ValueError] = []
-    for named, path in [(str(each), path) for each in given for path in _checkpoints(str(each))]:
+    for named, path in named_checkpoints(cfg.ckpt_path):
         try:
             entry = _entry(path, cfg)
         except ValueError as error:
@@ -62,11 +61,24 @@ def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
                 "ckpt_path", f"{other} and {path}", f"one of each name, but both are {entry['name']}", "rename one"
             )
         entries[entry["name"]] = entry
-    if not entries and passed_over:
-        raise passed_over[0]
     if not entries:
-        raise SettingError("ckpt_path", "empty", "a checkpoint, a folder of them, or a name such as zero_shot")
+        raise passed_over[0]
     return {"menu": list(entries.values()), "passed_over": [str(error) for error in passed_over]}
+
+
+def named_checkpoints(ckpt_path: Any) -> list[tuple[str, str]]:
+    """What ``ckpt_path`` names, each with a checkpoint that it stands for.
+
+    Args:
+        ckpt_path: one or a list of names, files and folders.
+
+    Raises:
+        SettingError: it names none. FileNotFoundError: a folder holds none.
+    """
+    given = [ckpt_path] if isinstance(ckpt_path, str) else list(ckpt_path or [])
+    if not given:
+        raise SettingError("ckpt_path", "empty", "a checkpoint, a folder of them, or a name such as zero_shot")
+    return [(str(each), path) for each in given for path in _checkpoints(str(each))]
 
 
 def _checkpoints(given: str) -> list[str]:

@@ -648,9 +648,9 @@ def test_sides_too_long_for_the_format_are_refused_before_the_work(suffix: str, 
     half = DecodedImage(torch.zeros(1, 1, most // 2 + 1, dtype=torch.uint8))
     target = tmp_path / f"a.{suffix}"
     with pytest.raises(SettingError) as error:
-        writing.refuse_unwritable(target, half, scale=2)
+        writing.check_target(target, half, scale=2)
     assert (error.value.key, error.value.remedy) == ("output", "write .png or .tif")
-    writing.refuse_unwritable(target, half, scale=1.99)
+    writing.check_target(target, half, scale=1.99)
     whole = DecodedImage(torch.zeros(1, 1, most, dtype=torch.uint8))
     writing.write(target, whole)  # the limit is where the encoder has it
     assert read(target).pixels.shape[1:] == (1, most)

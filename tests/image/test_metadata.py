@@ -279,7 +279,7 @@ def test_too_much_for_a_jpeg_is_said_before_the_work(
     iptc = b"i" * told["iptc"] if "iptc" in told else None
     picture = DecodedImage(pixels, description=Description(note.tobytes(), xmp, iptc))
     with pytest.raises(SettingError) as error:
-        writing.refuse_unwritable(tmp_path / "a.jpg", picture)
+        writing.check_target(tmp_path / "a.jpg", picture)
     assert error.value.key == "metadata"
     assert name in error.value.expected
     writing.write(tmp_path / "a.png", picture)

@@ -32,6 +32,16 @@ def test_a_write_cut_short_leaves_the_old_file_alone(tmp_path: Path, monkeypatch
     assert names(tmp_path) == ["a.png"]
 
 
+def test_room_is_asked_for_only_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(OSError, match=r"a\.png could not be written \(Operation not permitted\)") as error:
+        files.write_bytes(tmp_path / "a.png", b"new")
+    assert "make room" not in str(error.value)
+
+
 def test_before_the_move_both_files_are_there(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
@@ -56,6 +66,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="Not a directory") as error:
         files.refuse_unwritable(tmp_path / "plain" / "x")
     assert (error.value.key, error.value.got) == ("output", tmp_path / "plain" / "x")
+    with pytest.raises(SettingError) as error:
+        files.refuse_unwritable(tmp_path / "plain" / "x", setting="check.output")
+    assert error.value.key == "check.output"
     files.refuse_unwritable(tmp_path / "new" / "er")
     assert names(tmp_path / "new" / "er") == []
 

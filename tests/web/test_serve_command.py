@@ -97,9 +97,16 @@ def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:
         (["max_seconds=400"], "max_seconds is 400, expected at most timeout=300"),
         (["port=70000"], "port is 70000"),
         (["host=256.0.0.1"], "host is 256.0.0.1"),
+        (["port=0", "ckpt_path=[]"], "ckpt_path is empty"),
+        (["port=0", "ckpt_path=[bicubic,nothing]"], "ckpt_path: nothing is not a file"),
+        (["port=0", "ckpt_path=folder"], "ckpt_path: folder holds no"),
     ],
 )
-def test_bad_settings_are_named(overrides: list[str], said: str, cli: Cli) -> None:
+def test_bad_settings_are_named_before_the_page_is_loaded(
+    overrides: list[str], said: str, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr("restore.serve._menu", lambda *_: pytest.fail("too late"))
     outcome = cli("serve", *overrides)
     assert outcome.status == 1
     assert said in outcome.err
