@@ -3,11 +3,11 @@
 import base64
 import contextlib
 import functools
-import http.client
 import io
 import json
 import pickle
 import random
+import re
 import socket
 import struct
 import threading
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 
 ATTACKER = "127.0.0.2"  # the visitor is 127.0.0.1
 ROUNDS = 3  # a content type each
+ONCE = ("claim", "all there", "header alone", "one long row", "first bytes")  # the same in each round, and read anew
 
 
 class Payload:
@@ -213,16 +214,23 @@ def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], b
         yield "gone in mid-job", lambda server: leave(server, request(good, good_kind))
 
 
-def hammer(server: Server, times: int) -> Counter[int]:
-    """Tiny requests from an address of their own until there are too many of them; how they were answered."""
-    statuses: Counter[int] = Counter()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300, source_address=("127.0.0.3", 0))
-    while statuses.total() < times and not statuses[429]:
-        connection.request("GET", "/api/jobs/none")
-        response = connection.getresponse()
-        response.read()
-        statuses[response.status] += 1
-    connection.close()
+def hammer(server: Server) -> Counter[bytes]:
+    """Tiny requests from an address of their own until there are too many of them; how they were answered.
+
+    A hundred are sent at a time before their answers are read, so that they come faster than the limit whatever the
+    machine's speed.
+    """
+    statuses: Counter[bytes] = Counter()
+    tiny, line = b"GET /api/jobs/none HTTP/1.1\r\nHost: localhost\r\n\r\n", re.compile(rb"HTTP/1\.1 (\d+) ")
+    with socket.create_connection(("127.0.0.1", server.port), 300, source_address=("127.0.0.3", 0)) as connection:
+        while statuses.total() < 10_000 and not statuses[b"429"]:
+            connection.sendall(tiny * 100)
+            answers = b""
+            while len(found := line.findall(answers)) < 100:
+                part = connection.recv(65536)
+                assert part, answers
+                answers += part
+            statuses.update(found)
     return statuses
 
 
@@ -244,6 +252,8 @@ def test_a_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
     try:
         for k in range(ROUNDS):
             for name, make in PICTURES.items():
+                if k > 0 and any(words in name for words in ONCE):
+                    continue
                 counts[name] += 1
                 kind = ("image/png", "image/jpeg", "text/html")[k % 3]
                 body, content_type = multipart(make(k), NAMES[k % len(NAMES)], kind)
@@ -255,11 +265,12 @@ def test_a_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
                 counts[name] += 1
                 said = attack(server)
                 assert said.startswith(b"HTTP/1.1 4") or (said == b"" and name in DROPPED), (name, said)
-        tiny = hammer(server, 5000)
+        tiny = hammer(server)
     finally:
         stop.set()
         visitor.join()
-    assert (tiny[429], tiny[404] >= 600) == (1, True), tiny
+    assert tiny[b"429"] and tiny[b"404"] >= 600, tiny
+    assert set(tiny) == {b"404", b"429"}, tiny
     assert len(counts) >= 12
     assert counts.total() >= 100
     assert set(visits) == {200}, visits
