@@ -36,7 +36,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2
 ReturnToService=2
 MpiDefault=none
 JobRequeue=1
-KillWait=30
+KillWait=5
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName={host} CPUs={cpus} Gres=gpu:{gpus} State=UNKNOWN
