@@ -4,7 +4,8 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 TORCH_INDEX ?= # of pip, from which torch is installed first: one for CPUs saves what GPUs need
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2
+# one process more than two cores have: some tests wait for other programs
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal --durations=40 --durations-min=2
 
 .PHONY: help setup demo test test-slow test-all coverage lint format docs bench wheel clean
 
@@ -31,7 +32,7 @@ demo: setup ## train on the embedded photos, compare with bicubic, enlarge one p
 	@echo 'curves:  outputs/demo/demo/curves.png'
 	@echo 'to go on yourself:  . $(BIN)/activate'
 
-test: setup ## run the quick tests, in two processes
+test: setup ## run the quick tests, in three processes
 	$(PYTEST) -m "not slow"
 
 test-slow: setup ## run the slow ones: real trainings, kills, browser, Slurm, the documents' commands

@@ -22,6 +22,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads only wait for each other
 
+LONGEST = ("tests/test_slurm.py", "tests/web/test_hostile.py", "tests/test_docs.py")  # more than a minute a file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: one that began last would run alone at the end."""
+    places = {file: place for place, file in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        is_slow = item.get_closest_marker("slow") is not None
+        return not is_slow, places.get(item.nodeid.partition("::")[0], len(LONGEST))
+
+    items.sort(key=place)
+
+
 TINY = (
     "trainer=smoke",
     "model=super_resolution_tiny",

@@ -58,7 +58,7 @@ ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
         InFile("Makefile", r"\t\$\(PYTEST\)$"),  # what test-all runs, a part of it or with figures
         InFile(".ci/run", r"make test-all$"),
     ),
-    r"make ([\w -]+)$": (InFile(".ci/run", r"make (.+ )?{0}( |$)"),),  # each of its targets
+    r"make ([\w -]+)$": (InFile(".ci/run", r" *make (.+ )?{0}( |$)"),),  # each of its targets
     r"pip install -c constraints\.txt \.$": (
         InFile("Makefile", r"\t\$\(BIN\)/python -m pip install .*-c constraints\.txt -e '\.\[dev\]'$"),  # with more
     ),

@@ -2,8 +2,8 @@
 
 A template, a process with one thread, forks itself for each request. What it forks is adopted by the process that
 asked, so that for signals, exit status and ``getppid()`` it is a child like any other; it has a folder, an environment,
-an output and a session of its own. :mod:`restore.training.launcher` starts its workers in the same way there, from a
-template that was forked before its process did anything.
+an output and a session of its own. :mod:`restore.training.launcher` and torchrun start their workers in the same way
+there, from a template that was forked before their process did anything.
 
 For tests of anything but imports, of what Python does before them, and of command lines in ``/proc``. Linux only.
 """
@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, NoReturn
@@ -40,6 +41,14 @@ IMPORTED = (
 )
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 LENGTH = 8  # bytes of the number that says how long a request is
+# programs that start workers: the module that starts them, and what it starts them with
+STARTERS = {
+    "restore.fit": ("restore.training.launcher", "subprocess.Popen"),
+    "torch.distributed.run": (
+        "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler",
+        "Popen",
+    ),
+}
 Before = Callable[[], None]
 
 
@@ -197,15 +206,27 @@ def start(
     before: Before | None = None,
 ) -> Forked:
     """Start a Python process; see :class:`Job`. Its stdout and stderr go into one file."""
-    global _template
-    if _template is None:
-        _template = Template.started()
     environment = dict(os.environ if env is None else env)
     output = tempfile.NamedTemporaryFile()  # noqa: SIM115  as long as the process is known
-    return _template.fork(Job(list(words), str(cwd), environment, start_new_session, pickle.dumps(before)), output)
+    return _template().fork(Job(list(words), str(cwd), environment, start_new_session, pickle.dumps(before)), output)
 
 
-_template: Template | None = None
+def popen(command: Sequence[str], *, env: Mapping[str, str], start_new_session: bool = False) -> Forked:
+    """In place of ``subprocess.Popen`` where a command in this process starts Python; it inherits the output."""
+    return _template().fork(Job(list(command[1:]), str(Path.cwd()), env, start_new_session, pickle.dumps(None)))
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str], **output: bool) -> "subprocess.CompletedProcess[str]":
+    """In place of ``subprocess.run``; stderr is in stdout as well."""
+    process = start(*command[1:], cwd=Path.cwd(), env=env)
+    said = process.communicate()[0]
+    return subprocess.CompletedProcess(command, process.wait(), said, said)
+
+
+@cache
+def _template() -> Template:
+    """The one of this process."""
+    return Template.started()
 
 
 def _adopt_orphans(does: bool) -> None:
@@ -275,14 +296,16 @@ def _launch_workers(job: Job) -> Job:
     there.close()
     template = Template(here)
 
-    def popen(command: Sequence[str], *, env: Mapping[str, str], start_new_session: bool) -> Forked:
-        words, here = list(command[1:]), str(Path.cwd())
+    def popen(args: Sequence[str], *, env: Mapping[str, str], start_new_session: bool, **output: None) -> Forked:
+        words, here = [word for word in args[1:] if word != "-u"], str(Path.cwd())
         return template.fork(
             replace(job, words=words, folder=here, environment=dict(env), new_session=start_new_session)
         )
 
-    launcher = importlib.import_module("restore.training.launcher")
-    setattr(launcher, "subprocess", SimpleNamespace(Popen=popen))  # noqa: B010  an assignment would need its type
+    name, called = STARTERS[job.words[1]]
+    *space, function = called.split(".")
+    by = SimpleNamespace(**{function: popen}) if space else popen
+    setattr(importlib.import_module(name), (*space, function)[0], by)
     return job
 
 
@@ -294,7 +317,7 @@ def main() -> None:
     gc.freeze()
     assert len(list(Path("/proc/self/task").iterdir())) == 1
     job = serve(channel)
-    if job is not None and job.words[:2] == ["-m", "restore.fit"]:
+    if job is not None and job.words[0] == "-m" and job.words[1] in STARTERS:
         job = _launch_workers(job)
     if job is not None:
         job.run()

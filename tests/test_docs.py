@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from glob import glob
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -39,9 +40,11 @@ from restore.config.command import conf_dir
 from restore.config.errors import sentence
 from restore.data.photos import EMBEDDED
 from restore.models.loading import METHODS
+from restore.profiling import workload
+from restore.training import launcher
 from restore.web import isolated_process, server
 from restore.web.limits import Limits
-from tests import docs_folder
+from tests import docs_folder, fork_server
 from tests.conftest import CHROMIUM, Cli, required
 from tests.docs_lines import (
     PAGES,
@@ -139,7 +142,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture
 def world(files: Files, cli: Cli, points_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the reader of a page has it, behind `make demo`."""
+    """A folder as the reader of a page has it, after `make demo`; the processes that commands start are forked."""
     for name, photos in files.embedded.items():
         monkeypatch.setitem(EMBEDDED, name, photos)
     if not (files.template / "outputs").exists():
@@ -157,6 +160,8 @@ def world(files: Files, cli: Cli, points_here: None, tmp_path: Path, monkeypatch
             shutil.copytree(files.template / docs_folder.RUN, files.template / folder)
     shutil.copytree(files.template, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path / docs_folder.PICTURES))
+    for module in (launcher, workload):
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(Popen=fork_server.popen, run=fork_server.run))
     return tmp_path
 
 
@@ -296,8 +301,8 @@ def _run_torchrun(words: list[str]) -> None:
         node_rank = {"--node-rank": str(node)} if machines > 1 else {}
         own = [word for pair in (given | node_rank).items() for word in pair]
         devices = ["trainer.devices=1"] if machines > 1 else []
-        argv = [sys.executable, "-m", "torch.distributed.run", *own, words[at], words[at + 1], *training[1:], *devices]
-        starts.append(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        argv = ["-m", "torch.distributed.run", *own, words[at], words[at + 1], *training[1:], *devices]
+        starts.append(fork_server.start(*argv, cwd=Path.cwd()))
     said = [start.communicate(timeout=200)[0] for start in starts]
     assert all(start.returncode == 0 for start in starts), said
     run_id = next(word.partition("=")[2] for word in training if word.startswith("run_id="))
