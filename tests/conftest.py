@@ -22,18 +22,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads only wait for each other
 
-LONGEST = ("tests/test_slurm.py", "tests/web/test_hostile.py", "tests/test_docs.py")  # more than a minute a file
+LONGEST = ("tests/test_slurm.py", "tests/web/test_hostile.py", "tests/test_docs.py")  # each holds a test of a minute
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: one that began last would run alone at the end."""
+    """Files with slow tests first, the longest ahead: a long test that began last would run alone at the end."""
+    slow = {_file(item) for item in items if item.get_closest_marker("slow")}
     places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: (places.get(_file(item), len(LONGEST)), _file(item) not in slow))
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        is_slow = item.get_closest_marker("slow") is not None
-        return not is_slow, places.get(item.nodeid.partition("::")[0], len(LONGEST))
 
-    items.sort(key=place)
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 TINY = (
