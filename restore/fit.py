@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
-from restore.distributed.environment import ProcessInfo, check_processes, process_info, processes_to_start
+from restore.distributed.environment import ProcessInfo, process_info
 from restore.distributed.signals import BUT_CTRL_C, StopRequested, handled, interrupt
 from restore.io import files
 from restore.io.errors import SettingError
@@ -61,9 +61,7 @@ def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dic
     if (result := damage.result(folder) if checkpoint is None else None) is not None:
         log.info("this run is already finished")
         return result
-    count = processes_to_start(config["trainer"])
-    check_processes(config, process, count)
-    preconditions.refuse(cfg, config, is_resumed=checkpoint is not None)
+    count = preconditions.refuse(cfg, config, process, is_resumed=checkpoint is not None)
     overrides = list(HydraConfig.get().overrides.task)
     # a point of a sweep trains in a process of its own, so that the sweep survives its end
     if process.world_size == 1 and (count > 1 or _is_point()):

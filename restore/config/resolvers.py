@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -45,11 +44,6 @@ def _folder_name(overrides: str) -> str:
     return f"{name.encode()[:90].decode(errors='ignore')}~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _check_folder() -> str:
-    """A folder for ``restore check``, in place of a run folder; the command creates and removes it."""
-    return str(Path(tempfile.gettempdir()) / f"restore_check_{os.getpid()}_{time.time_ns()}")
-
-
 def register() -> None:
     """Register each with OmegaConf; may be called again."""
     # cached: all interpolations of a process must give the same time
@@ -57,4 +51,3 @@ def register() -> None:
     OmegaConf.register_new_resolver("plain_name", functools.partial(_plain, "name"), replace=True)
     OmegaConf.register_new_resolver("method", _method, replace=True)
     OmegaConf.register_new_resolver("folder_name", _folder_name, replace=True)
-    OmegaConf.register_new_resolver("check_folder", _check_folder, use_cache=True, replace=True)

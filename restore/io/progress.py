@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 LINE_EVERY = 30.0  # seconds between two lines
 
-_doing: list[Callable[[], str]] = []  # what is done, the innermost last
+_doing: list[Callable[[], None]] = []  # say what is done, the innermost last
 
 
 class Report(NamedTuple):
@@ -30,7 +30,7 @@ class Report(NamedTuple):
 
 
 @contextmanager
-def doing(what: str | Callable[[], str]) -> Iterator[None]:
+def doing(what: str | Callable[[], str], say: Callable[[str], None] = log.info) -> Iterator[None]:
     """Log what is done every ``LINE_EVERY`` seconds while the block runs; on a terminal, where bars are, once.
 
     A thread does so, because an import, a large tile or a slow step may itself take longer. Of blocks inside each other
@@ -38,13 +38,14 @@ def doing(what: str | Callable[[], str]) -> Iterator[None]:
 
     Args:
         what: the line, or a function that gives it; it is called in another thread.
+        say: shows a line, in place of the log.
     """
     if sys.stdout.isatty():
         if isinstance(what, str):
-            log.info(what)
+            say(what)
         yield
         return
-    _doing.append(what if callable(what) else lambda: what)
+    _doing.append(lambda: say(what() if callable(what) else what))
     ended = threading.Event()
     speaker = threading.Thread(target=_speak, args=(ended,), daemon=True) if len(_doing) == 1 else None
     if speaker is not None:
@@ -62,7 +63,7 @@ def _speak(ended: threading.Event) -> None:
     while not ended.wait(LINE_EVERY):
         current = _doing[-1:]
         if current:
-            log.info(current[0]())
+            current[0]()
 
 
 @contextmanager

@@ -1,37 +1,35 @@
 """The files of a run: opened as ``fit`` does, described, and cut to the few images that a dry run validates."""
 
+import io
 import math
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from operator import itemgetter
+from typing import NamedTuple
 
 from restore.data.base import PairedData
 from restore.data.checks import Checked
 from restore.data.known_sets import miscounted
 from restore.data.pairs import Pair
-from restore.preflight.dry_run import IMAGES, quiet
-from restore.preflight.report import Finding
+from restore.preflight.report import Report
 from restore.training.train import Data
 
+IMAGES = 3  # of each set that is validated on
 
-@dataclass(frozen=True)
-class Files:
-    """The opened files of a run.
 
-    Attributes:
-        findings: one for each set, and one for each oddity.
-        total_per_opened: number of all pairs / number of pairs that were opened.
-        validation, test: how many times the pixels of the dry run's images the whole sets have.
-        uncached_bytes: memory that decoded training images will take beyond those that were opened.
+class Rest(NamedTuple):
+    """How many times the opened ``files``, and the pixels of the images that a dry run validates or tests, a run has.
+
+    ``cache_bytes`` is the size of decoded training images that were not opened.
     """
 
-    findings: list[Finding]
-    total_per_opened: float = 1.0
+    files: float = 1.0
     validation: float = 1.0
     test: float = 1.0
-    uncached_bytes: int = 0
+    cache_bytes: int = 0
 
 
-def open_files(data: Data, limit: int | None, *, known_counts: bool) -> Files:
-    """Open every file, and keep up to ``IMAGES`` of each validation and test set, the largest among them.
+def open_files(data: Data, limit: int | None, *, known_counts: bool, report: Report) -> Rest:
+    """Open every file, and keep the ``IMAGES`` largest of each validation and test set.
 
     Args:
         limit: open so many pairs of each set only, evenly spread; None for all.
@@ -42,27 +40,27 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool) -> Files:
     """
     if not isinstance(data, PairedData):
         data.prepare()
-        height, width = data.image.shape[1:]
-        return Files([Finding("data", f"{data.stem}, {width}x{height} px")])
+        report.add("data", f"{data.stem}, {data.image.shape[2]}x{data.image.shape[1]} px")
+        return Rest()
     sets = {"training": data.train_pairs, **data.test_sets}
-    counts = {name: len(pairs) for name, pairs in sets.items()}
     opened = {name: _spread(pairs, limit or len(pairs)) for name, pairs in sets.items()}
-    data.train_pairs = opened["training"]
-    data.test_sets = {name: opened[name] for name in data.test_sets}
-    with quiet():  # its warnings become findings
+    data.train_pairs, data.test_sets = opened["training"], {name: opened[name] for name in data.test_sets}
+    with redirect_stdout(io.StringIO()):  # its warnings become findings
         data.prepare()
     data.train_pairs = sets["training"]
     if limit is not None:
         data.warnings = data.compare_sets(data.checked)  # now of the whole training set
-    findings = [Finding(f"data: {name}", _describe(data.checked[name], sets[name])) for name in sets]
+    for name, pairs in sets.items():
+        report.add(f"data: {name}", _describe(data.checked[name], pairs))
     remedy = "; complete it, or set check.known_counts=false if it is a part on purpose" if known_counts else ""
     for text in miscounted(pair for pairs in sets.values() for pair in pairs):
-        findings.append(Finding("data", text + remedy, "bad" if known_counts else "warning"))
-    findings += [Finding("data", text, "warning") for text in data.warnings]
-    kept, training = data.cache.kept_bytes, counts["training"] / len(opened["training"])
-    uncached = int(min(kept * training, kept + data.cache.room) - kept)
-    validation, test = _limit_images(data, counts)
-    return Files(findings, sum(counts.values()) / sum(map(len, opened.values())), validation, test, uncached)
+        report.add("data", text + remedy, "bad" if known_counts else "warning")
+    for text in data.warnings:
+        report.add("data", text, "warning")
+    kept = data.cache.kept_bytes
+    cached = int(min(kept * len(sets["training"]) / len(opened["training"]), kept + data.cache.room))
+    files = sum(map(len, sets.values())) / sum(map(len, opened.values()))
+    return Rest(files, *_keep_largest(data, {name: len(pairs) for name, pairs in sets.items()}), cached - kept)
 
 
 def _spread(pairs: list[Pair], limit: int) -> list[Pair]:
@@ -70,28 +68,23 @@ def _spread(pairs: list[Pair], limit: int) -> list[Pair]:
 
 
 def _describe(checked: Checked, pairs: list[Pair]) -> str:
-    sizes = sorted(checked.sizes, key=math.prod)
-    smallest, largest = (f"{width}x{height}" for height, width in (sizes[0], sizes[-1]))
-    prepared, plural = sum(pair.lq is not None for pair in pairs), "" if len(pairs) == 1 else "s"
-    what = f"pair{plural}" if prepared else f"image{plural} whose input is made"
-    mixed = " and images" if 0 < prepared < len(pairs) else ""
-    px = smallest if smallest == largest else f"{smallest} to {largest}"
+    count, sizes = len(pairs), sorted(checked.sizes, key=math.prod)
+    what = "pair" if any(pair.lq for pair in pairs) else "image"
+    of_input = "" if what == "pair" else " whose input is made"
+    px = " to ".join(dict.fromkeys(f"{width}x{height}" for height, width in (sizes[0], sizes[-1])))
     kinds = ", ".join(f"{number} {kind}" for kind, number in checked.kinds.items())
-    opened = "" if len(sizes) == len(pairs) else f"; {len(sizes)} of them opened"
-    return f"{len(pairs)} {what}{mixed}, {px} px; files: {kinds}{opened}"
+    opened = "" if len(sizes) == count else f"; {len(sizes)} of them opened"
+    return f"{count} {what}{'s' * (count > 1)}{of_input}, {px} px; files: {kinds}{opened}"
 
 
-def _limit_images(data: PairedData, counts: dict[str, int]) -> tuple[float, float]:
-    """How many times the pixels of the chosen images the whole sets have: validation, test."""
-    whole, chosen = {}, {}
+def _keep_largest(data: PairedData, counts: dict[str, int]) -> tuple[float, float]:
+    """How many times the pixels of the images that stay the whole sets have: validation, test."""
+    whole, kept = {}, {}
     for name, pairs in data.test_sets.items():
-        pixels = [height * width for height, width in data.checked[name].sizes]
-        whole[name] = sum(pixels) * counts[name] / len(pixels)
-        order = sorted(range(len(pixels)), key=lambda k: -pixels[k])
-        kept = order[:: max(1, (len(order) - 1) // (IMAGES - 1))][:IMAGES]
-        data.test_sets[name] = [pairs[k] for k in kept]
-        chosen[name] = sum(pixels[k] for k in kept)
-    names = list(data.validation_sets)
-    data.validation_sets = {name: data.test_sets[name] for name in names}
-    of_validation = sum(whole[name] for name in names) / sum(chosen[name] for name in names)
-    return of_validation, sum(whole.values()) / sum(chosen.values())
+        pixels = [*map(math.prod, data.checked[name].sizes)]
+        largest = sorted(zip(pixels, pairs, strict=True), key=itemgetter(0), reverse=True)[:IMAGES]
+        data.test_sets[name] = [pair for _, pair in largest]
+        kept[name], whole[name] = sum(each for each, _ in largest), sum(pixels) * counts[name] / len(pixels)
+    data.validation_sets = {name: data.test_sets[name] for name in data.validation_sets}
+    of_validation = sum(whole[name] for name in data.validation_sets) / sum(kept[name] for name in data.validation_sets)
+    return of_validation, sum(whole.values()) / sum(kept.values())

@@ -4,7 +4,6 @@ import os
 import re
 import resource
 import sys
-from itertools import accumulate, takewhile
 from pathlib import Path
 
 import torch
@@ -18,47 +17,32 @@ def peak_bytes(device_type: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes
 
 
-def available_bytes(device_type: str) -> int | None:
-    """Memory available to a process like this one; None where the system does not tell."""
+def available_bytes(device_type: str) -> int:
+    """Memory available to a process like this one: the least that the system names."""
     if device_type == "cuda":
         return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
-    limits = [limit for limit in (_free(), _control_group(), _slurm()) if limit is not None]
-    return min(limits, default=None)
+    # of the machine, with what this process has already; where the system does not tell, what is built in
+    told = (("MemAvailable", "/proc/meminfo"), ("VmRSS", "/proc/self/status"))
+    free = 1024 * sum(int(each) for name, file in told for each in _found(rf"^{name}:\s+(\d+)", file))
+    built_in = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([free or built_in, *_control_groups(), *_slurm()])
 
 
-def _free() -> int | None:
-    """Free memory of the machine, with what this process has already."""
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except FileNotFoundError:  # not Linux
-        return None
-    return int(lines["MemAvailable"].split()[0]) * 1024 + resident
-
-
-def _control_group(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """The smallest limit of this process's control groups, for example of a container, a service or a cluster job.
-
-    Args:
-        root: of control groups version 2. own: the file that names those of this process.
-    """
-    try:
-        named = [line.removeprefix("0::/") for line in own.read_text().splitlines() if line.startswith("0::/")]
-    except FileNotFoundError:  # not Linux
-        return None
+def _control_groups(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> list[int]:
+    """The limits of this process's control groups (version 2), as of a container, a service or a cluster job."""
     # the group of this step (srun --ntasks=1) has a part of the memory that the job's processes will have
-    parts = takewhile(lambda part: not part.startswith("step_"), Path(*named).parts)
-    groups = list(accumulate(parts, Path.joinpath, initial=root))
-    limits = [(group / "memory.max").read_text().strip() for group in groups if (group / "memory.max").is_file()]
-    return min((int(limit) for limit in limits if limit != "max"), default=None)
+    group = Path(root, *_found(r"^0::/(.*?)(?:/step_|$)", own))
+    return [int(limit) for each in (group, *group.parents) for limit in _found(r"^\d+", each / "memory.max")]
 
 
-def _slurm() -> int | None:
+def _slurm() -> list[int]:
     """Memory that Slurm gave the job on this machine: in MiB, or in MiB for each core."""
-    own = os.environ
-    node, core = (own.get(f"SLURM_MEM_PER_{each}", "") for each in ("NODE", "CPU"))
-    if node.isdecimal() and int(node):
-        return int(node) * 2**20
-    # as in 16(x2),8: of the first machine; SLURM_CPUS_ON_NODE holds only those of this one task
-    cores = re.match(r"\d+", own.get("SLURM_JOB_CPUS_PER_NODE", ""))
-    return int(core) * int(cores[0]) * 2**20 if cores and core.isdecimal() and int(core) else None
+    # cores as in 16(x2),8: of the first machine; SLURM_CPUS_ON_NODE holds only those of this one task
+    names = ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_JOB_CPUS_PER_NODE")
+    node, core, cores = (int("".join(re.findall(r"^\d+", os.environ.get(name, ""))) or 0) for name in names)
+    return [2**20 * (node or core * cores)] if node or core * cores else []
+
+
+def _found(pattern: str, file: str | Path) -> list[str]:
+    """In a file of the system; nothing where it is another system."""
+    return re.findall(pattern, Path(file).read_text(), re.MULTILINE) if Path(file).is_file() else []

@@ -108,7 +108,8 @@ def forecast(workload: Workload) -> Iterator[Line]:
         found, trained = Path(folder) / "found.json", Path(folder) / "run"
         run("restore.check", *settings, f"check.output={found}")
         run("restore.fit", *settings, f"hydra.run.dir={trained}")
-        ahead = float(read_mapping(found)["forecast"]["seconds"]["training"])
+        seconds = read_mapping(found)["forecast"]["seconds"]
+        ahead = sum(float(seconds[part]) for part in ("start", "steps", "validation", "checkpoints"))
         actual = float(read_mapping(trained / "result.json")["seconds"])
     yield f"training of {workload.steps} steps, forecast", f"{ahead:.1f} s"
     yield f"training of {workload.steps} steps, actual", f"{actual:.1f} s; forecast / actual {ahead / actual:.2f}"

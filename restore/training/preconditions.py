@@ -12,6 +12,7 @@ from restore.config.errors import refuse_unset
 from restore.config.inference import MOST_THREADS
 from restore.config.signatures import annotations_in_source, check_values
 from restore.data import bounds
+from restore.distributed.environment import ProcessInfo, check_processes, processes_to_start
 from restore.io.errors import SettingError
 from restore.models import optimization
 
@@ -19,17 +20,23 @@ PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def refuse(cfg: Any, config: dict[str, Any], *, is_resumed: bool) -> None:
+def refuse(cfg: Any, config: dict[str, Any], process: ProcessInfo, *, is_resumed: bool) -> int:
     """Refuse what cannot be trained.
 
     Args:
         cfg: the root of ``restore fit``. config: the same, resolved and plain.
+        process: this one, or the first of those that a job will have.
         is_resumed: the weights come from a checkpoint, so ``init_from`` is not read.
+
+    Returns:
+        Number of processes that a job on one machine is to have.
 
     Raises:
         SettingError: a setting of the wrong type or out of its bounds, a folder or package that is missing.
         FileNotFoundError: ``init_from`` is not a file.
     """
+    count = processes_to_start(config["trainer"])
+    check_processes(config, process, count)
     refuse_unset(cfg)
     _refuse_types(config)
     refuse_seed_and_threads(cfg)
@@ -42,6 +49,7 @@ def refuse(cfg: Any, config: dict[str, Any], *, is_resumed: bool) -> None:
     refuse_not_installed({key: node for key, node in (config["logger"] or {}).items() if node is not None})
     if config["init_from"] is not None and not is_resumed:
         refuse_missing(locate(config["init_from"]), "init_from")
+    return count
 
 
 def _refuse_types(config: dict[str, Any]) -> None:

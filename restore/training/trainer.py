@@ -12,7 +12,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
 
 from restore.callbacks.baseline_scores import BaselineScores
@@ -42,7 +42,8 @@ def make_trainer(
     folder: Path,
     model: RestorationModel,
     callbacks: Sequence[Callback],
-    profiler: Profiler | None = None,
+    loggers: Sequence[Logger] | None = None,
+    **changes: Any,
 ) -> Trainer:
     """The Trainer of a run.
 
@@ -51,40 +52,41 @@ def make_trainer(
         folder: of the run.
         model: to be trained.
         callbacks: those that follow the ones of the configuration, see :func:`run_callbacks`.
-        profiler: in place of the one of the configuration.
+        loggers: in place of those of the configuration.
+        changes: arguments of the Trainer that replace those of the run.
 
     Raises:
         ValueError: a setting outside its bounds, or one that does not fit the model.
     """
     check_settings(cfg)
     settings, process = cfg.trainer, process_info()
-    wanted = {key: node for key, node in (cfg.callbacks or {}).items() if node is not None}
+    wanted = _wanted(cfg.callbacks)
     if not sys.stdout.isatty():  # where lines say how far it is
         wanted.pop("progress", None)
     configured = {key: build(node, f"callbacks.{key}") for key, node in wanted.items()}
     for callback in configured.values():
         if hasattr(callback, "check"):  # ours that need a certain network
             callback.check(model)
-    trainer: Trainer = build(
-        settings,
-        "trainer",
-        precision=_precision(settings.precision),
-        default_root_dir=str(folder),
-        logger=[build(node, f"logger.{key}") for key, node in wanted_loggers(cfg).items()],
-        callbacks=[*configured.values(), *callbacks],
-        devices=settings.devices if process.launcher == "none" else process.local_world_size,
-        strategy=_strategy(settings.strategy, process, model, has_average="ema" in configured),
-        plugins=[AtomicCheckpointIO(), _cluster_environment(process)],
+    if loggers is None:
+        loggers = [build(node, f"logger.{key}") for key, node in _wanted(cfg.logger).items()]
+    arguments = {
+        "precision": _precision(settings.precision),
+        "default_root_dir": str(folder),
+        "logger": list(loggers),
+        "callbacks": [*configured.values(), *callbacks],
+        "devices": settings.devices if process.launcher == "none" else process.local_world_size,
+        "strategy": _strategy(settings.strategy, process, model, has_average="ema" in configured),
+        "plugins": [AtomicCheckpointIO(), _cluster_environment(process)],
         # the whole run is one epoch, so that a position in it is one number
-        max_epochs=1,
-        use_distributed_sampler=False,
-        check_val_every_n_epoch=None,
-        val_check_interval=cfg.val_every_steps * settings.accumulate_grad_batches,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        enable_progress_bar="progress" in configured,
-        **({} if profiler is None else {"profiler": profiler}),
-    )
+        "max_epochs": 1,
+        "use_distributed_sampler": False,
+        "check_val_every_n_epoch": None,
+        "val_check_interval": cfg.val_every_steps * settings.accumulate_grad_batches,
+        "num_sanity_val_steps": 0,
+        "enable_model_summary": False,
+        "enable_progress_bar": "progress" in configured,
+    }
+    trainer: Trainer = build(settings, "trainer", **arguments | changes)
     return trainer
 
 
@@ -113,27 +115,22 @@ def run_callbacks(cfg: Any, timer: RunTimer, *, is_new_run: bool) -> list[Callba
     ]
 
 
-def wanted_loggers(cfg: Any) -> dict[str, Any]:
-    """Configurations of the loggers.
-
-    Raises:
-        ValueError: one of them cannot be used here.
-    """
-    wanted = {key: node for key, node in (cfg.logger or {}).items() if node is not None}
-    refuse_unusable(wanted, artifacts=cfg.checkpoint.artifacts)
-    return wanted
+def _wanted(nodes: Any) -> dict[str, Any]:
+    """The parts of a group that are not switched off."""
+    return {key: node for key, node in (nodes or {}).items() if node is not None}
 
 
 def check_settings(cfg: Any) -> None:
-    """Bounds of settings that Lightning would accept, or refuse without the setting's name.
+    """Bounds of settings that Lightning would accept, or refuse without the setting's name; and what loggers need.
 
     Args:
         cfg: the root of ``restore fit``.
 
     Raises:
-        SettingError: a setting outside its bounds.
+        SettingError: a setting outside its bounds, or a logger that cannot be used here.
     """
     refuse_trainer_settings(cfg)
+    refuse_unusable(_wanted(cfg.logger), artifacts=cfg.checkpoint.artifacts)
     trainer = cfg.trainer
     if cfg.checkpoint.keep is not None and cfg.checkpoint.keep not in get_args(Keep):
         raise SettingError("checkpoint.keep", cfg.checkpoint.keep, f"one of {', '.join(get_args(Keep))}")
