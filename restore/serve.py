@@ -29,7 +29,8 @@ def serve(cfg: DictConfig) -> None:
     """Open what is served, then answer requests until a signal arrives."""
     missing = [each for each in ("fastapi", "gradio", "uvicorn") if find_spec(each) is None]
     if missing:
-        raise UserError(f"{', '.join(missing)} is missing, which the page needs; in a checkout: pip install '.[serve]'")
+        install = "pip install -c constraints.txt '.[serve]'"
+        raise UserError(f"{', '.join(missing)} is missing, which the page needs; in a checkout: {install}")
     from restore.web import isolated_process, server, worker
     from restore.web.limits import Limits
 

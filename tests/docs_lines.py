@@ -59,6 +59,7 @@ ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
         InFile(".ci/run", r"make test-all$"),
     ),
     r"make ([\w -]+)$": (InFile(".ci/run", r" *make (.+ )?{0}( |$)"),),  # each of its targets
+    r"(python3 -m venv|\.) \.venv": (InFile("Makefile", r"\t\$\(PYTHON\) -m venv \$\(VENV\)$"),),
     r"pip install -c constraints\.txt \.$": (
         InFile("Makefile", r"\t\$\(BIN\)/python -m pip install .*-c constraints\.txt -e '\.\[dev\]'$"),  # with more
     ),

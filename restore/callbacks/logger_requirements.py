@@ -15,7 +15,7 @@ CLOUD = "https://api.wandb.ai"
 # by logger: what it imports when it first writes, and the remedy when that fails
 PACKAGES = {
     "WandbLogger": {"wandb": "install it again: pip install wandb"},
-    "TensorBoardLogger": {"torch.utils.tensorboard": "in a checkout: pip install '.[tensorboard]'"},
+    "TensorBoardLogger": {"torch.utils.tensorboard": "in a checkout: pip install -c constraints.txt '.[tensorboard]'"},
 }
 
 

@@ -34,7 +34,10 @@ def refuse_missing(path: Path, setting: str, *, others: Sequence[str] = ()) -> N
         raise FileNotFoundError(f"{setting}: {path} is a run's folder, expected a checkpoint; set {setting}={best}")
     close = difflib.get_close_matches(str(path), [*shipped(), *others], 1)
     if close:
-        raise FileNotFoundError(f"{setting}: {path} is neither a file nor a known name; did you mean {close[0]}?")
+        raise FileNotFoundError(
+            f"{setting}: {path} is neither a file nor a known name; did you mean {close[0]}? "
+            f"Known are {', '.join(shipped())}"
+        )
     names = "".join(f", or {name}" for name in shipped())
     raise FileNotFoundError(
         f"{setting}: {path} is not a file, expected a checkpoint, "

@@ -62,5 +62,12 @@ def refuse_missing_folder(folder: str, setting: str) -> None:
     Raises:
         SettingError
     """
-    if folder not in EMBEDDED and not Path(folder).is_dir():
-        raise SettingError(setting, folder, f"a folder of images, or one of {', '.join(EMBEDDED)}")
+    path = Path(folder)
+    if folder not in EMBEDDED and not path.is_dir():
+        reason = "is a file" if path.exists() else "does not exist"
+        raise SettingError(
+            setting,
+            folder,
+            f"a folder of images, or one of {', '.join(EMBEDDED)}",
+            f"{path.absolute()} {reason}",
+        )

@@ -23,4 +23,6 @@ def refuse_unavailable(format_: str) -> None:
         raise SettingError("format", format_, ", ".join(NEEDS))
     missing = [name for name in NEEDS[format_] if find_spec(name) is None]
     if missing:
-        raise UserError(f"format={format_} needs {', '.join(missing)}; in a checkout: pip install '.[export]'")
+        raise UserError(
+            f"format={format_} needs {', '.join(missing)}; in a checkout: pip install -c constraints.txt '.[export]'"
+        )

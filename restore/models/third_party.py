@@ -39,7 +39,8 @@ def load_foreign(path: Path, unknown: SettingError) -> "ForeignNetwork":
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError:
-        remedy = f"{unknown.remedy}; for weights of other projects in a checkout: pip install '.[foreign]'"
+        install = "pip install -c constraints.txt '.[foreign]'"
+        remedy = f"{unknown.remedy}; for weights of other projects in a checkout: {install}"
         raise SettingError("ckpt_path", path, unknown.expected, remedy) from unknown
     weights = reader.content(path, setting="ckpt_path")
     if not isinstance(weights, dict):

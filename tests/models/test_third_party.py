@@ -113,5 +113,5 @@ def test_what_restores_no_rgb_image_is_refused(tmp_path: Path) -> None:
 def test_without_the_extra_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "theirs.pth", "compact")
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(ValueError, match=r"written by this package.* pip install '\.\[foreign\]'"):
+    with pytest.raises(ValueError, match=r"written by this package.* pip install -c constraints.txt '\.\[foreign\]'"):
         opened(tmp_path / "theirs.pth")

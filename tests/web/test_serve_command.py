@@ -141,7 +141,7 @@ def test_without_the_extra_one_sentence_names_it(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "serve: gradio is missing, which the page needs; in a checkout: pip install '.[serve]'\n"
+        "serve: gradio is missing, which the page needs; in a checkout: pip install -c constraints.txt '.[serve]'\n"
     )
 
 
