@@ -3,7 +3,7 @@
 Sizes and counts are those of the built networks, run on the meta device; they are also written into the file itself,
 where a test compares them with the networks.
 
-    python docs/drawings.py [folder in place of docs/methods]
+    python docs/drawings.py [folder instead of docs/methods]
 """
 
 import json

@@ -35,7 +35,7 @@ def sheet() -> torch.Tensor:
 
 
 def shows_something(sample: Sample) -> bool:
-    """Not sky or night in most of its ninths: on a flat place no blur can be seen."""
+    """Not sky or night in most of its ninths: on a flat region no blur can be seen."""
     parts = torch.nn.functional.unfold(sample["gt"].mean(0)[None, None], SIDE // 3, stride=SIDE // 3)[0]
     return int((parts.std(0) > FLAT).sum()) >= 6
 

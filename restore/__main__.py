@@ -10,7 +10,7 @@ COMMANDS = {
     "fit": "train a model",
     "evaluate": "score a checkpoint or a baseline on benchmark folders",
     "predict": "restore an image, a folder or a glob",
-    "check": "look at data, memory and time before a long job leaps",
+    "check": "check data, memory and run time before a long job",
     "table": "compare runs, with paired statistics",
     "export": "write a model as ONNX, as a program of torch.export, or as weights with a card",
     "serve": "a web page and an HTTP API that restore images",

@@ -47,7 +47,7 @@ def predict(cfg: DictConfig) -> None:
         )
     others = output_paths.passed_over(cfg.input)
     if others:
-        log.warning("passed over, because they are not read: %s; convert them to PNG", others)
+        log.warning("skipped (unsupported format): %s; convert them to PNG", others)
     if signalled():
         log.warning("interrupted; finished files are kept")
         raise SystemExit(128 + signalled())

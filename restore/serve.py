@@ -85,7 +85,7 @@ def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable
             return []
         raise UserError(f"ckpt_path could not be opened: {ended.reason} (timeout={limits.timeout:g})") from ended
     for why in opened["passed_over"]:
-        log.warning("passed over: %s", why)
+        log.warning("skipped: %s", why)
     return list(opened["menu"])
 
 

@@ -18,12 +18,12 @@ from restore.runs import comparison, reader
 HELP = """usage: restore table <folder> ... [key=value ...]
 
 Compares runs and evaluations: what differs in their settings, final scores, steps, seconds; then every
-further one with the first, image by image. A folder is one of a run, of an evaluation, or a parent
-of such.
+further one with the first, image by image. A folder is one of a run, of an evaluation, or
+one that contains runs.
 
-  runs=[a,b]     folders, in place of naming them plainly
+  runs=[a,b]     folders, instead of naming them plainly
   format=        markdown, csv or latex; left out: drawn in a terminal, else markdown
-  output=        a file, in place of the screen; as CSV the second table goes to <file>_paired.csv
+  output=        a file, instead of the screen; as CSV the second table goes to <file>_paired.csv
 
 A folder whose name looks like a setting: write ./ before it.
 """

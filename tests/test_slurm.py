@@ -145,5 +145,5 @@ def test_points_of_a_sweep_are_jobs(cluster: Cluster, tmp_path: Path, monkeypatc
     assert len(results) == 2
     starts = [len(read_mapping(path)["starts"]) for path in root.glob("*/environment.json")]
     assert sorted(starts) == [1, 2]
-    assert "broken off" not in (root / "summary.md").read_text()
+    assert "interrupted" not in (root / "summary.md").read_text()
     assert len(list((root / ".submitit").glob("*/*_submission.sh"))) == 1  # an array of two

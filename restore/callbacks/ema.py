@@ -12,7 +12,7 @@ from restore.io.errors import SettingError
 
 
 class EMA(Callback):
-    """Averages ``model.network`` over the steps, and puts the average in its place for validation.
+    """Averages ``model.network`` over the steps, and lends it the average for validation.
 
     Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, with their ramp: the decay of update
     t is min(decay, t / (t + 10)), so that a short run's average does not contain its random start. Raw and averaged

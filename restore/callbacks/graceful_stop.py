@@ -18,7 +18,7 @@ class GracefulStop(Checkpoint):
 
     The signal handler only sets a flag, because collective calls inside a handler hang. After each batch (on several
     GPUs, where the answer makes the host wait, after each tenth step or image) the processes agree on the flags: the
-    largest signal number counts, and all raise :class:`StopRequested` at the same place. ``RunCheckpoint`` then
+    largest signal number counts, and all raise :class:`StopRequested` after the same batch. ``RunCheckpoint`` then
     saves. A training batch counts when its optimiser step is finished. A validation is abandoned, and repeated by the
     run that resumes. A second Ctrl-C ends at once.
 

@@ -98,7 +98,7 @@ class RunCheckpoint(Checkpoint):
             self._save_last(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when the run was asked to stop; by now the raw weights are back in place of the average.
+        """Save when the run was asked to stop; by now the network holds its raw weights again, not the average.
 
         Not after the last step, when only its validation is missing: a run resumed there would count as finished. It
         repeats the steps since the last save instead.

@@ -1,4 +1,4 @@
-"""A checksum inside a checkpoint file, so that damage is noticed: torch loads weights with flipped bits in silence.
+"""A checksum inside a checkpoint file, so that damage is detected: torch silently loads weights with flipped bits.
 
 A checkpoint is a zip archive, and a zip archive may end in a comment. Ours is the SHA-256 of all bytes before it.
 Inside the file the two stay together at whatever moment the writer is killed; a second file could be lost or be older.
@@ -62,7 +62,7 @@ def is_packed(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except _ZIP_ERRORS:
-        return False  # for who looks at its checksum
+        return False  # left to `is_sound`
     stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
     return not stored or sum(record.file_size for record in records) > path.stat().st_size
 

@@ -57,7 +57,7 @@ def build(node: Any, path: str, **extra: Any) -> Any:
     """Instantiate a part of the configuration.
 
     Args:
-        node: a config with ``_target_`` (or a dict or list of such).
+        node: a config with ``_target_`` (or a dict or list of them).
         path: its dotted key, for errors.
         extra: further constructor arguments.
 

@@ -30,7 +30,7 @@ def split(constructors: Sequence[Callable[..., Any]], values: Mapping[str, Any],
 
 
 def check_types(function: Callable[..., Any], values: Mapping[str, Any], path: str) -> None:
-    """Compare plain values with the annotations of a constructor; unknown names are passed over.
+    """Compare plain values with the annotations of a constructor; unknown names are ignored.
 
     Args:
         function: the class. values: by name. path: dotted key of the values in the settings, for errors.
@@ -57,7 +57,7 @@ def check_values(annotations: Mapping[str, Any], values: Mapping[str, Any], path
             adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
             adapter.validate_python(values[key])
         except ValidationError as error:
-            # one for each type of a union; which of them was meant nobody knows
+            # one for each type of a union; which was meant is ambiguous
             details = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())
             raise SettingError(f"{path}.{key}", repr(values[key]), ", or ".join(details)) from error
 
@@ -116,7 +116,7 @@ def _type(node: ast.expr | None, aliases: Mapping[str, ast.expr]) -> Any:
     """The type that an annotation says.
 
     Raises:
-        LookupError: it is none of plain values.
+        LookupError: it is not a plain type.
     """
     match node:
         case ast.Constant(value=None):

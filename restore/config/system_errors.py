@@ -34,7 +34,7 @@ def with_setting(error: OSError, settings: DictConfig) -> Exception:
     if found is None:
         return error
     reason = _REASONS.get(error.errno or 0, error.strerror)
-    return SettingError(found[1], found[2], f"a path that can be used, but {file}: {reason}", "mend it or name another")
+    return SettingError(found[1], found[2], f"a path that can be used, but {file}: {reason}", "fix it or name another")
 
 
 def _paths(settings: DictConfig) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""What can be said of data settings without torch: numbers out of their bounds, folders that do not exist."""
+"""Checks of data settings without torch: numbers out of their bounds, folders that do not exist."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -105,7 +105,7 @@ class TrainingCrops(Dataset[Sample]):
     def _prepared(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
         assert pair.lq is not None
         whole, small = self._decoded(pair.gt), self._decoded(pair.lq)
-        # the corner is drawn in lq pixels, so that both crops show the same place
+        # the corner is drawn in lq pixels, so that both crops show the same region
         top, left = _corner(small, self.patch_size // self.scale, random)
         lq = _cut(small, top, left, self.patch_size // self.scale)
         gt = _cut(whole, top * self.scale, left * self.scale, self.patch_size)

@@ -22,7 +22,7 @@ class DeblurData(PairedData):
     enough, and their blurred partners are made on the fly.
 
     Args:
-        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of such; with
+        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of them; with
             degradations also folders of sharp images and embedded sets.
         scale: 1; comes from the model.
         patch_size: side of a training crop.

@@ -42,7 +42,7 @@ def loader_workers(count: int) -> Iterator[None]:
             ) from error
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
             raise ChildProcessError(
-                "a loader worker was killed; if nobody killed it, the machine may have run out of memory: lower "
+                "a loader worker was killed; unless that was intended, the machine may have run out of memory: lower "
                 "data.num_workers or data.cache_gb, then start the same command again"
             ) from error
         found = _FROM_WORKER.match(str(error))

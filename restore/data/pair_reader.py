@@ -65,7 +65,7 @@ class PairReader:
             images: the pair's decoded images, gt first, uint8 (3, H, W), where the caller has read them.
 
         Raises:
-            FileNotFoundError, ValueError: an unreadable file, a label map that is none; the path is named.
+            FileNotFoundError, ValueError: an unreadable file, not a valid label map; the path is named.
         """
         gt, *lq = images or self._decode(pair)
         gt = to_side(gt, self.side)

@@ -82,7 +82,7 @@ class DataProblem(SettingError):
     def __init__(self, setting: str, problems: Sequence[str]) -> None:
         self.problems = [encodable(each) for each in problems]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(setting, f"{count} with the data", "files without problems", "mend or remove the files")
+        super().__init__(setting, f"{count} with the data", "files without problems", "fix or remove the files")
         self.args = setting, problems  # what unpickling in another process calls it with
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
     files = image_files(sharp)
     others = passed_over(sharp.iterdir())
     if others:
-        log.warning("%s: passed over, because they are not read: %s; convert them to PNG", sharp, others)
+        log.warning("%s: skipped (unsupported format): %s; convert them to PNG", sharp, others)
     if not files:
         raise DataProblem(setting, [f"{sharp} holds no image ({', '.join(SUFFIXES)})"])
     refuse_same_stem(files, setting)

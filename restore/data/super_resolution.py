@@ -21,7 +21,7 @@ class SuperResolutionData(PairedData):
     crop, computed as MATLAB does, so that it agrees with the published files.
 
     Args:
-        root: folder of the training images, or an embedded set's name, or a list of such.
+        root: folder of the training images, or an embedded set's name, or a list of them.
         scale: output side / input side; comes from the model.
         patch_size: side of a training crop in gt pixels, a multiple of ``scale``.
         batch_size: samples of one step over all processes.

@@ -32,7 +32,7 @@ class TranslationData(PairedData):
     their partners, contours for example, are made from them.
 
     Args:
-        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of such; with
+        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of them; with
             degradations also folders of photos and embedded sets.
         scale: 1; comes from the model.
         in_channels: of lq, as the model takes it; 3, or with ``one_hot`` the number of classes.

@@ -174,7 +174,7 @@ class TranslationSource:
                 return []
             try:
                 cache.add(pair, reader.read(pair, images))
-            except ValueError as error:  # a label map that is none
+            except ValueError as error:  # not a valid label map
                 return [str(error)]
             return []
 

@@ -33,7 +33,7 @@ class MotionBlur:
     Args:
         low, high: least and greatest length of the longest path, in pixels.
         law: of the lengths: ``uniform``, or ``log``, which draws log(1 + length) uniformly, so that of lengths from 0
-            to 24 a fifth are below 1 and two fifths below 3: what trains a network to leave sharp images alone.
+            to 24 a fifth are below 1 and two fifths below 3: this trains a network to leave sharp images unchanged.
         kernels: number of kernels of the camera shake.
         objects: largest number of them.
         noise: the standard deviation of white noise is drawn between 0 and this, in the range [0, 1].

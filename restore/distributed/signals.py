@@ -1,4 +1,4 @@
-"""Signals that ask a command to stop: at the next good moment or at once; and Slurm's requeue after one."""
+"""Signals that ask a command to stop: at the next safe point or immediately; and Slurm's requeue after one."""
 
 import logging
 import os

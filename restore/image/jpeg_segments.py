@@ -65,7 +65,7 @@ def _is_needed(marker: int, body: bytes, keep: bool) -> bool:
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Marker, body, and where the next begins, up to the first scan or to what no reader knows; as lenient as Pillow.
 
-    Bytes between two segments are passed over.
+    Bytes between two segments are skipped.
     """
     at = len(START)
     while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):

@@ -91,7 +91,9 @@ def _refuse_unknown(page: Any, extra: Sequence[int]) -> None:
     if not (is_grey or page.photometric == _RGB):
         raise UnsupportedKind(f"TIFF of {_described(page)}; save it as RGB or grey")
     if len(extra) > (1 if is_grey else _MOST_EXTRA):  # several greys are bands of something else than a photo
-        raise UnsupportedKind(f"TIFF of {_described(page)}, expected grey or RGB, and transparency; save it as such")
+        raise UnsupportedKind(
+            f"TIFF of {_described(page)}, expected grey or RGB, and transparency; save it as one of these"
+        )
 
 
 def _levels(pixels: Pixels, planes: list[int], *, premultiplied: bool) -> Pixels:

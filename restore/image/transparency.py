@@ -1,4 +1,4 @@
-"""What is done about colours under full transparency, which nobody sees and every filter takes in."""
+"""Colours under full transparency: invisible, but every filter mixes them into visible pixels."""
 
 import torch
 import torch.nn.functional as F

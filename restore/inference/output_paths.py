@@ -96,7 +96,9 @@ def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
         met = [Path(p) for p in glob.glob(source, recursive=True)]
         folders = [] if "**" in source else [each for each in met if each.is_dir()]
         if folders:
-            log.warning("passed over: %d folders, such as %s; to restore one, name it alone", len(folders), folders[0])
+            log.warning(
+                "skipped: %d folders, such as %s; to restore one, pass it as input by itself", len(folders), folders[0]
+            )
         files = _without_results([p for p in met if p.suffix.lower() in READ_SUFFIXES and not p.is_dir()])
         folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
     if not files:
@@ -114,7 +116,7 @@ def _without_results(files: Sequence[Path]) -> list[Path]:
     results = named | made & set(files)
     if results:
         log.info(
-            "left out as results of predict: %d, such as %s; to restore one, name it alone",
+            "left out as results of predict: %d, such as %s; to restore one, pass it as input by itself",
             len(results),
             min(results),
         )

@@ -1,4 +1,4 @@
-"""Zero-shot super-resolution as a restorer: a network trained on the very image, or one that was."""
+"""Zero-shot super-resolution as a restorer: a network trained on the image itself, or loaded from a checkpoint."""
 
 import logging
 import time

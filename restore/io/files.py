@@ -53,9 +53,9 @@ def as_json(content: Any) -> Any:
 
 
 def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None] | None = None) -> None:
-    """Write a file under a temporary name in its folder, bring it to the disk, then move it: no half file is ever seen.
+    """Write a file under a temporary name in its folder, fsync it, then move it: readers never see a partial file.
 
-    The temporary name holds the process's number, so two commands that write the same file do not mix their bytes.
+    The temporary name contains the process id, so two commands that write the same file do not mix their bytes.
 
     Args:
         path: its folder is made.

@@ -32,7 +32,7 @@ def check_positive(name: str, value: float) -> None:
         name: of the setting, without ``model.``.
 
     Raises:
-        SettingError: ``value`` is such a number.
+        SettingError: ``value`` is out of bounds.
     """
     if not 0 < value < math.inf:
         raise SettingError(f"model.{name}", value, "a number above 0")
@@ -45,7 +45,7 @@ def check_weight(name: str, value: float) -> None:
         name: of the setting, without ``model.``.
 
     Raises:
-        SettingError: ``value`` is such a number.
+        SettingError: ``value`` is out of bounds.
     """
     if not 0 <= value < math.inf:
         raise SettingError(f"model.{name}", value, "a number, at least 0")
@@ -55,7 +55,7 @@ def check_steps(name: str, value: int, *, least: int) -> None:
     """Refuse a number of steps below ``least``.
 
     Raises:
-        SettingError: ``value`` is such a number.
+        SettingError: ``value`` is out of bounds.
     """
     if value < least:
         raise SettingError(f"model.{name}", value, f"at least {least} {'step' if least == 1 else 'steps'}")

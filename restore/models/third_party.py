@@ -28,10 +28,10 @@ MARGIN = 1.5  # for what convolutions and the allocator keep beside the maps
 def load_foreign(path: Path, unknown: SettingError) -> "ForeignNetwork":
     """A network of another project, from a file that is not ours.
 
-    Spandrel names the architecture by the weights alone. It gets tensors that were read so that no file can run code.
+    Spandrel recognises the architecture by the weights. It gets tensors that were read so that no file can run code.
 
     Args:
-        unknown: why it is not ours; raised where nobody knows the file.
+        unknown: why it is not ours; raised where spandrel does not know the file either.
 
     Raises:
         ValueError: spandrel is not installed, does not know the weights, or they do not restore RGB images.

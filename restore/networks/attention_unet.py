@@ -75,7 +75,7 @@ class AttentionModule(nn.Module):
             branch = branch * self.channel(branch)
         if self.spatial is not None:
             branch = branch * self.spatial(branch)
-        branch += self.skip(x)  # in place: one large map less, and no gradient needs what was there
+        branch += self.skip(x)  # in place: one large map less, and no gradient needs the old values
         return branch
 
 

@@ -25,7 +25,7 @@ class PatchDiscriminator(nn.Module):
         in_channels: of the condition; the image has 3 more.
         width: channels after the first convolution, doubled by each, at most 8 times.
         layers: strided convolutions; 3 see patches of 70x70 pixels, 2 of 34x34, 1 of 16x16.
-        spectral: spectral norm of every convolution (Miyato et al., ICLR 2018), in place of instance norm.
+        spectral: spectral norm of every convolution (Miyato et al., ICLR 2018), instead of instance norm.
     """
 
     def __init__(self, *, in_channels: int = 3, width: int = 64, layers: int = 3, spectral: bool = False) -> None:

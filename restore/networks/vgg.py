@@ -1,4 +1,4 @@
-"""The convolutions of VGG19 (Simonyan and Zisserman, ICLR 2015), as far as style losses look at them."""
+"""The convolutions of VGG19 (Simonyan and Zisserman, ICLR 2015), as far as style losses use them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# place in torchvision's ``features`` -> (inputs, outputs); the names of its weights stay valid
+# layer index in torchvision's ``features`` -> (inputs, outputs); the names of its weights stay valid
 _CONVS = {
     **{0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256)},
     **{16: (256, 256), 19: (256, 512), 21: (512, 512), 23: (512, 512), 25: (512, 512), 28: (512, 512), 30: (512, 512)},
@@ -14,7 +14,7 @@ _CONVS = {
 _POOLED_BEFORE = (5, 10, 19, 28)
 LAYERS = {"relu2_2": 7, "relu3_4": 16, "relu4_4": 25, "relu5_2": 30}
 _HALVINGS = {"relu2_2": 1, "relu3_4": 2, "relu4_4": 3, "relu5_2": 4}
-SMALLEST_MAP = 4  # pixels; a smaller one has no statistics to speak of
+SMALLEST_MAP = 4  # pixels; a smaller one has too few samples for statistics
 
 
 def layers_for(side: int) -> list[str]:
@@ -47,12 +47,12 @@ class VGG19Features(nn.Module):
     def forward(self, image: Tensor, layers: Sequence[str]) -> list[Tensor]:
         """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, in the order of depth; deeper ones are not computed."""
         x, wanted, found = (image - self.mean) / self.std, [LAYERS[name] for name in layers], []
-        for place in _CONVS:
-            if place > max(wanted):
+        for index in _CONVS:
+            if index > max(wanted):
                 break
-            if place in _POOLED_BEFORE:
+            if index in _POOLED_BEFORE:
                 x = F.max_pool2d(x, 2)
-            x = F.relu(self.features[str(place)](x))
-            if place in wanted:
+            x = F.relu(self.features[str(index)](x))
+            if index in wanted:
                 found.append(x)
         return found

@@ -1,4 +1,4 @@
-"""Damaged small files of a run: found, said, and set aside, so that the run goes on from its checkpoint."""
+"""Damaged small files of a run: detected, reported and renamed, so that the run goes on from its checkpoint."""
 
 import csv
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 from restore.io.files import read_mapping
 
-# settings that every config.yaml has, so that one that is cut off is noticed
+# settings that every config.yaml has, so that a truncated one is detected
 _ROOT = (
     *("model", "data", "trainer", "logger", "callbacks", "checkpoint", "seed", "name", "run_id", "run_token", "resume"),
     *("init_from", "threads", "val_every_steps"),
@@ -35,7 +35,7 @@ def small_files(folder: Path, *, needed: Sequence[str]) -> dict[Path, str]:
 
 
 def set_aside(damaged: Iterable[Path]) -> None:
-    """Rename damaged files: what is written anew would replace them."""
+    """Rename damaged files, which the new ones would replace."""
     for path in damaged:
         with suppress(FileNotFoundError):  # missing, or another process of the same run has done it
             os.replace(path, aside(path))
@@ -122,13 +122,13 @@ def _is_row(line: Sequence[str], length: int) -> bool:
 _FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     "config.yaml": (
         lambda path: stored_config(path.parent) is not None,
-        "it is written anew, and this start's settings could not be compared with those before",
+        "it is rewritten, and this start's settings could not be compared with those before",
     ),
-    "overrides.yaml": (Path.is_file, "it is written anew"),
-    "environment.json": (lambda path: bool(starts(path.parent)), "it is written anew, without the earlier starts"),
+    "overrides.yaml": (Path.is_file, "it is rewritten"),
+    "environment.json": (lambda path: bool(starts(path.parent)), "it is rewritten, without the earlier starts"),
     "metrics.csv": (lambda path: metrics(path)[1], "its sound rows up to this start are kept"),
     "result.json": (lambda path: has_sound_result(path.parent), "the run is scored again"),
-    "results.csv": (Path.is_file, "it is written anew"),
-    "curves.png": (Path.is_file, "it is drawn anew"),
-    "report.html": (Path.is_file, "it is written anew"),
+    "results.csv": (Path.is_file, "it is rewritten"),
+    "curves.png": (Path.is_file, "it is redrawn"),
+    "report.html": (Path.is_file, "it is rewritten"),
 }

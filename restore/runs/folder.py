@@ -122,6 +122,6 @@ def git_state() -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):  # no git here, or a very slow disk
+    except (OSError, subprocess.TimeoutExpired):  # no git here, or a slow disk
         return None
     return done.stdout.strip() if done.returncode == 0 else None

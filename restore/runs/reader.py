@@ -55,7 +55,9 @@ def find(places: Sequence[str]) -> list[Path]:
         expanded = [place] if Path(place).exists() else sorted(glob.glob(place))
         folders = [Path(each) for each in expanded if Path(each).is_dir()]
         if not folders:
-            raise FileNotFoundError(f"runs: {printable(place)} is not a folder; name run folders or parents of such")
+            raise FileNotFoundError(
+                f"runs: {printable(place)} is not a folder; name run folders or folders that contain runs"
+            )
         below = [each for folder in folders for each in _below(folder)]
         if not below:
             expected = "a folder with config.yaml or results.json in it or below it"

@@ -47,7 +47,7 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
     """
     last, previous = (folder / "checkpoints" / name for name in (LAST, PREVIOUS))
     has_checkpoint = last.exists() or previous.exists()
-    # a damaged result is made anew from the checkpoint
+    # a damaged result is recomputed from the checkpoint
     is_finished = damage.has_sound_result(folder) if has_checkpoint else damage.result(folder) is not None
     if has_checkpoint or is_finished:
         _refuse_other_settings(folder, config, last)
@@ -61,7 +61,7 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
 
 def _refuse_other_settings(folder: Path, config: dict[str, Any], last: Path) -> None:
     stored = damage.stored_config(folder)
-    if stored is None:  # the start that goes on says so, and writes it anew
+    if stored is None:  # the resuming run warns and rewrites it
         return
     old = _with_defaults(with_current_targets(stored), config)
     changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]

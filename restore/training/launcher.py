@@ -154,7 +154,7 @@ def _reason(work: Path, dead: Mapping[int, int], count: int) -> str:
     for rank, status in dead.items():
         if status < 0:
             who, name = f"process {rank} of {count}" if count > 1 else "the training", signal.Signals(-status).name
-            return f"{who} was killed by {name}; if nobody killed it, the machine may have run out of memory"
+            return f"{who} was killed by {name}; unless that was intended, the machine may have run out of memory"
     reports = [read_mapping(path) for path in work.glob("failure_*.json")]
     if not reports:
         return f"process {next(iter(dead))} of {count} ended with status {next(iter(dead.values()))} and no message"

@@ -1,6 +1,6 @@
-"""What a run's settings, files and packages say against it before torch is imported, which takes seconds.
+"""Rejects settings, files and packages that cannot work, before the slow import of torch.
 
-Only what is certain without it; the constructors refuse the rest, and all of this once more.
+Only what is certain without torch; the constructors refuse the rest, and all of this again.
 """
 
 from collections.abc import Iterator

@@ -73,7 +73,7 @@ class Points(Callback):
         if _has_record(config):
             if is_first and is_in_other_process() and not is_own_job():
                 threading.Thread(target=_exit_after_sweep, daemon=True).start()
-            self._write(config, "broken off", message="it did not come to its end", ended=False)
+            self._write(config, "interrupted", message="it did not finish", ended=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write the record with the value, or with the reason why there is none."""
@@ -89,7 +89,7 @@ class Points(Callback):
             self._write(config, "finished", value=value, seconds=seconds)
             return
         if isinstance(value, PointStopped):
-            self._write(config, "broken off", message=str(value))
+            self._write(config, "interrupted", message=str(value))
             return
         is_users = isinstance(value, USER_ERRORS)
         message = sentence(value, config) if is_users else f"{type(value).__name__}: {value}"
@@ -104,7 +104,7 @@ class Points(Callback):
     def write_stop(self, message: str) -> None:
         """Write why this process's point stops, where the process stops too and there is no ``on_job_end``."""
         if self._point is not None and _has_record(self._point):
-            self._write(self._point, "broken off", message=message)
+            self._write(self._point, "interrupted", message=message)
 
     def requested_stop(self) -> int:
         """The signal that stopped the sweep, SIGTERM where it was killed, as far as this machine can tell; or 0."""
@@ -188,7 +188,7 @@ def summarised() -> Iterator[None]:
     """Write the summary of a sweep that was begun within the block.
 
     Raises:
-        UserError: some points failed or were broken off, in place of what the first of them raised.
+        UserError: some points failed or were interrupted; instead of what the first of them raised.
     """
     Points.begun = Points.current = None
     try:

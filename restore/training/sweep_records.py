@@ -8,12 +8,12 @@ from restore.io import files, tables
 from restore.io.tables import Table
 
 COLUMNS = ("point", "status", "value", "message", "seconds", "folder")
-UNFINISHED = ("failed", "broken off")
+UNFINISHED = ("failed", "interrupted")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a point.
+    """State and result of a point.
 
     Attributes:
         sweep: token of the start of the sweep that ran it last. number: its place in the sweep.
@@ -47,7 +47,7 @@ class PointRecords:
         self._stop_file = folder / "points" / f"end_{token}"
 
     def write(self, record: Record) -> None:
-        """Write a point's record, in place of an earlier one."""
+        """Write a point's record, replacing an earlier one."""
         files.write_json(self.folder / "points" / f"{record.folder}.json", asdict(record))
 
     def read(self) -> list[Record]:

@@ -166,8 +166,8 @@ def _strategy(wanted: str, process: ProcessInfo, model: RestorationModel, *, has
         raise SettingError(
             "trainer.strategy",
             wanted,
-            "another one: fsdp shards the weights, for which a moving average and parameters without a gradient have "
-            "no place",
+            "another one: fsdp shards the weights, and supports neither a moving average nor parameters without a "
+            "gradient",
             "set trainer.strategy=auto" + ("" if model.has_idle_parameters else ", or callbacks.ema=null"),
         )
     if process.world_size == 1:

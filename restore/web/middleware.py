@@ -87,7 +87,7 @@ class LimitsMiddleware:
             await self._serve(scope, receive, send)
         except (ClientGone, ClientDisconnect):
             return
-        except Exception as error:  # noqa: BLE001 - any error costs its sender the answer, and no other client anything
+        except Exception as error:  # noqa: BLE001 - an error fails only its own request
             self.errors.record(error)
             if not started():
                 await error_response(SERVER_ERROR)(scope, receive, send)

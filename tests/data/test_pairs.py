@@ -31,7 +31,7 @@ def test_problems_of_data_come_out_of_other_processes_as_they_are() -> None:
     problem = DataProblem("data", [f"{k}.png: damaged" for k in range(25)])
     again = pickle.loads(pickle.dumps(problem))
     assert (str(again), again.key, again.problems) == (str(problem), "data", problem.problems)
-    assert str(problem).splitlines()[0] == "data: 25 problems with the data; mend or remove the files:"
+    assert str(problem).splitlines()[0] == "data: 25 problems with the data; fix or remove the files:"
     assert str(problem).splitlines()[-1] == "  ... and 5 more"
 
 

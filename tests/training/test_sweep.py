@@ -119,7 +119,7 @@ def test_a_killed_point_is_a_failed_trial_and_a_sweep_that_is_ended_saves_its_po
     sweep.wait(lambda: not sweep.others(), "the end of the launcher's processes")
     assert "Traceback" not in sweep.words()
     found = sweep.summary()
-    assert [found[f"seed={seed}"]["status"] for seed in (1, 2)] == ["failed", "broken off"]
+    assert [found[f"seed={seed}"]["status"] for seed in (1, 2)] == ["failed", "interrupted"]
     assert "ended by SIGTERM" in found["seed=2"]["message"]
     assert not list((sweep.folder / "points").glob("end_*"))
     if launcher == BASIC:
@@ -132,7 +132,7 @@ def test_no_point_outlives_its_sweep_and_one_that_is_warned_is_broken_off(tmp_pa
     sweep = Sweep(tmp_path, launcher)
     os.kill(sweep.training(1).number, signal.SIGUSR2)
     sweep.wait(lambda: sweep.record(1)["ended"], "the end of the warned point")
-    assert sweep.record(1)["status"] == "broken off"
+    assert sweep.record(1)["status"] == "interrupted"
     assert "ended by SIGUSR2" in str(sweep.record(1)["message"])
 
     training = sweep.training(2)

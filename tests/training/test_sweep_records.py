@@ -17,7 +17,7 @@ def test_the_summary_names_points_by_what_differs_and_counts_those_of_this_start
     records = PointRecords(tmp_path, "new")
     assert records.write_summary() is None
     assert not (tmp_path / "summary.md").exists()
-    for each in (record(2, "failed"), record(10), record(1), record(3, "broken off", sweep="old")):
+    for each in (record(2, "failed"), record(10), record(1), record(3, "interrupted", sweep="old")):
         records.write(each)
     said = records.write_summary()
     assert said is not None
@@ -27,16 +27,16 @@ def test_the_summary_names_points_by_what_differs_and_counts_those_of_this_start
     assert [row[:4] for row in rows] == [
         ["seed=1", "finished", "31", ""],
         ["seed=2", "failed", "", "why not"],
-        ["seed=3", "broken off", "", "why not"],
+        ["seed=3", "interrupted", "", "why not"],
         ["seed=10", "finished", "40", ""],
     ]
 
 
 def test_running_points_and_requests_are_those_of_one_start(tmp_path: Path) -> None:
     records, other = PointRecords(tmp_path, "new"), PointRecords(tmp_path, "old")
-    records.write(record(1, "broken off", ended=False))
+    records.write(record(1, "interrupted", ended=False))
     records.write(record(2))
-    other.write(record(3, "broken off", sweep="old", ended=False))
+    other.write(record(3, "interrupted", sweep="old", ended=False))
     assert records.running() == [tmp_path / "seed=1"]
     records.request_stop(signal.SIGTERM)
     assert (records.requested_stop(), other.requested_stop()) == (signal.SIGTERM, 0)

@@ -60,7 +60,7 @@ class Criterion(nn.Module):
         self.style_weights = {key: weight.to(device) for key, weight in self.style_weights.items()}
 
     def forget_calibration(self, stage: Stage) -> None:
-        """Calibrate the style weights of a stage anew."""
+        """Drop the style weights of a stage, so that its start calibrates them again."""
         self.style_weights = {key: w for key, w in self.style_weights.items() if not key.startswith(f"{stage.number}/")}
 
     def discriminator_loss(
@@ -119,13 +119,13 @@ class Criterion(nn.Module):
                     total = total + weight * term
         return total, log
 
-    def _weight(self, name: str, terms: Mapping[str, Tensor], place: str) -> float | Tensor:
+    def _weight(self, name: str, terms: Mapping[str, Tensor], key: str) -> float | Tensor:
         given: float | None = getattr(self.weights, name)
         if given is not None:
             return given
-        if place not in self.style_weights:
-            self.style_weights[place] = calibrated_style_weight(terms, self.weights.l1)
-        return self.style_weights[place]
+        if key not in self.style_weights:
+            self.style_weights[key] = calibrated_style_weight(terms, self.weights.l1)
+        return self.style_weights[key]
 
     def refuse_others(self, state: Mapping[str, Tensor]) -> None:
         """Refuse a checkpoint with other discriminators.

@@ -160,7 +160,7 @@ def generator_terms(
         logits, features = discriminator(*diff_augment(condition, fake, settings.augment))
         terms["adversarial"] = adversarial.generator_loss(logits, settings.loss)
         if weights.feature_matching:
-            if settings.augment:  # drawn anew for each image, so features of augmented ones do not match
+            if settings.augment:  # drawn separately for each image, so features of augmented ones do not match
                 _, features = discriminator(condition, fake)
             with torch.no_grad():
                 _, wanted = discriminator(condition, gt)

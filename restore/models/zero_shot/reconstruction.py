@@ -35,7 +35,7 @@ class Reconstruction:
         noise: float,
         device: torch.device,
     ) -> None:
-        # the son has another phase than those trained on, so that learning them by heart does not help
+        # the son has another phase than those trained on, so that memorising them does not help
         corner = (max(0, length - CHECKED_SIDE) // 2 for length in image.shape[1:])
         top, left = (length - length % round(factor) + 1 for length in corner)
         part = image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
