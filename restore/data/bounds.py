@@ -37,7 +37,7 @@ def check_patch(*, patch_size: int, scale: int) -> None:
         raise SettingError("data.patch_size", patch_size, f"a multiple of the scale {scale}, for example {nearest}")
 
 
-def refuse_missing(data: Mapping[str, Any]) -> None:
+def refuse_missing_paths(data: Mapping[str, Any]) -> None:
     """Refuse folders and the image that the settings of ``data`` name and that do not exist.
 
     Args:

@@ -14,9 +14,10 @@ from restore.data.checks import Checked, SmallestSide, refuse_shared
 from restore.data.datasets import Sample
 from restore.data.pair_reader import DecodedPair
 from restore.data.pairs import Pair
-from restore.data.translation_dataset import InputKind, TranslationCrops, TranslationSource
+from restore.data.translation_dataset import TranslationCrops, TranslationSource
 from restore.image import reading
 from restore.io.errors import SettingError
+from restore.networks.contract import InputKind
 
 if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation

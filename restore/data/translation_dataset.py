@@ -5,7 +5,7 @@ A sample is as :mod:`restore.data.datasets` says, with lq (in_channels, h, w) an
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,11 +20,10 @@ from restore.data.pairs import Pair
 from restore.data.sampling import generator_of_sample, image_of_sample
 from restore.image.decoded_image import to_float
 from restore.io.errors import SettingError
+from restore.networks.contract import InputKind
 
 if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
-
-InputKind = Literal["rgb", "labels"]
 
 MAX_ENLARGEMENT = 4
 

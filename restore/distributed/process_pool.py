@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
-from restore.io.progress import Report
+from restore.io.progress import TaskProgress
 
 NOT_STARTED = "not started"  # the result of a task that was still queued when all processes were asked to stop
 POLL_EVERY = 0.2  # seconds between two checks for signals and progress
@@ -43,7 +43,7 @@ def spread(
     processes: int,
     threads: int | None,
     cancel: Callable[[], bool],
-    show: Callable[[Report], None],
+    show: Callable[[TaskProgress], None],
 ) -> Iterator[tuple[Any, Any]]:
     """Do tasks; once cancelled, those under way are ended and no others are started.
 
@@ -64,7 +64,7 @@ def spread(
         yield from _spread(tasks, start, min(processes, len(tasks)), threads, cancel, show)
         return
     assign_resources(0, threads)
-    context = Context(lambda what, done, total: show(Report(0, what, done, total)), cancel)
+    context = Context(lambda what, done, total: show(TaskProgress(0, what, done, total)), cancel)
     for task in tasks:
         if cancel():
             return
@@ -77,7 +77,7 @@ def _spread(
     processes: int,
     threads: int | None,
     cancel: Callable[[], bool],
-    show: Callable[[Report], None],
+    show: Callable[[TaskProgress], None],
 ) -> Iterator[tuple[Any, Any]]:
     spawn = multiprocessing.get_context("spawn")
     stop, reports, numbers = spawn.Event(), spawn.Queue(), spawn.Queue()
@@ -127,7 +127,7 @@ def _begin(start: Callable[[], Worker], threads: int, stop: Any, reports: Any, n
         nonlocal last
         if done == total or time.monotonic() > last + POLL_EVERY:
             last = time.monotonic()
-            reports.put(Report(number, what, done, total))
+            reports.put(TaskProgress(number, what, done, total))
 
     _context = Context(report, stop.is_set)
     _worker = start()

@@ -16,7 +16,7 @@ LINE_EVERY = 30.0  # seconds between two lines
 _doing: list[Callable[[], None]] = []  # say what is done, the innermost last
 
 
-class Report(NamedTuple):
+class TaskProgress(NamedTuple):
     """How far a process is with its task.
 
     Attributes:
@@ -67,7 +67,7 @@ def _speak(ended: threading.Event) -> None:
 
 
 @contextmanager
-def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[Report], None], Callable[[], None]]]:
+def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[TaskProgress], None], Callable[[], None]]]:
     """A bar over all tasks and one for each process; without a terminal, a line every ``LINE_EVERY`` seconds.
 
     Args:
@@ -91,7 +91,7 @@ def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[Report], No
     with Progress(*columns, console=console, transient=True) as bars:
         overall, of_process = bars.add_task(what, total=count), dict[int, Any]()
 
-        def show(report: Report) -> None:
+        def show(report: TaskProgress) -> None:
             if report.process not in of_process:
                 of_process[report.process] = bars.add_task(report.what)
             bars.update(of_process[report.process], description=report.what, completed=report.done, total=report.total)
@@ -108,9 +108,9 @@ class Counted:
 
     def __init__(self, what: str, count: int) -> None:
         self.what, self.count, self.done = what, count, 0
-        self._started, self._begun = time.monotonic(), dict[int, Report]()
+        self._started, self._begun = time.monotonic(), dict[int, TaskProgress]()
 
-    def show(self, report: Report) -> None:
+    def show(self, report: TaskProgress) -> None:
         """Take a report; one of a finished task is forgotten, because the task is counted."""
         self._begun.pop(report.process, None)
         if report.done < report.total:

@@ -4,14 +4,12 @@ import math
 from typing import Any, Literal, get_args
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
 
 from restore.io.errors import SettingError
 from restore.losses import pixel
 from restore.models import optimization
-from restore.models.base import RestorationModel
 from restore.models.optimization import LRFactor
+from restore.models.pixel_loss_model import PixelLoss, PixelLossModel
 from restore.networks.attention_unet import Attention, AttentionUNet
 
 Loss = Literal["mse_gradient", "charbonnier", "l1", "log_mse"]
@@ -25,7 +23,7 @@ LOSSES = {
 }
 
 
-class Deblur(RestorationModel):
+class Deblur(PixelLossModel):
     """Removes motion blur (or defocus) from a photo with the attention network.
 
     Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", CVIU 205, 2021.
@@ -46,6 +44,7 @@ class Deblur(RestorationModel):
     """
 
     method = "deblur"
+    optimizer = torch.optim.AdamW
     monitor = "psnr_rgb"
     training_settings = (
         "loss",
@@ -87,42 +86,12 @@ class Deblur(RestorationModel):
             width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual
         )
 
-    def setup(self, stage: str) -> None:
-        """Compile in place, so that the checkpoint's names stay as they are."""
-        if stage == "fit" and self.hparams["compile"]:
-            self.network.compile()
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch: ``lq`` and ``gt`` (N, 3, h, w), float in [0, 1], sides multiples of 4."""
-        pred, gt = self(batch["lq"]), batch["gt"]
+    def _pixel_loss(self) -> tuple[str, PixelLoss]:
         name = self.hparams["loss"]
-        terms = {name: LOSSES[name](pred, gt)}
-        loss = terms[name]
-        weight = self.hparams["frequency_weight"]
-        if weight:
-            terms["frequency"] = pixel.frequency_l1(pred, gt)
-            loss = loss + weight * terms["frequency"]
-        self.log_training(loss, terms)
-        return loss
+        return name, LOSSES[name]
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, its learning rate a function of the step alone."""
-        beta1, beta2 = self.hparams["betas"]
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.hparams["lr"], (beta1, beta2), weight_decay=self.hparams["weight_decay"]
-        )
-        return optimization.scheduled(optimizer, self._lr_factor())
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The optimiser's settings are this run's, also when it starts from another run's checkpoint."""
-        super().on_load_checkpoint(checkpoint)
-        optimization.keep_own_settings(
-            checkpoint,
-            self._lr_factor(),
-            lr=self.hparams["lr"],
-            betas=tuple(self.hparams["betas"]),
-            weight_decay=self.hparams["weight_decay"],
-        )
+    def _optimizer_settings(self) -> dict[str, Any]:
+        return super()._optimizer_settings() | {"weight_decay": self.hparams["weight_decay"]}
 
     def _lr_factor(self) -> LRFactor:
         last = self.trainer.max_steps  # never estimated_stepping_batches, see SuperResolution

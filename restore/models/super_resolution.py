@@ -1,23 +1,21 @@
 """Super-resolution with information-gain attention."""
 
 import math
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
 
 from restore.io.errors import SettingError
 from restore.losses import pixel
 from restore.models import optimization
-from restore.models.base import RestorationModel
 from restore.models.optimization import LRFactor
+from restore.models.pixel_loss_model import PixelLoss, PixelLossModel
 from restore.networks.information_gain import Attention, ImageSkip, InformationGainNetwork
 
 Schedule = Literal["cosine", "halving"]
 
 
-class SuperResolution(RestorationModel):
+class SuperResolution(PixelLossModel):
     """Enlarges a photo by a fixed scale with the information-gain attention network.
 
     Li, Li, Li, Liu, Gao, "Information-Growth Attention Network for Image Super-Resolution", ACM Multimedia 2021.
@@ -37,6 +35,7 @@ class SuperResolution(RestorationModel):
     """
 
     method = "super_resolution"
+    optimizer = torch.optim.Adam
     training_settings = ("lr", "betas", "schedule", "warmup_steps", "halve_every", "frequency_weight", "compile")
     network: InformationGainNetwork
 
@@ -69,34 +68,8 @@ class SuperResolution(RestorationModel):
             scale=scale, groups=groups, blocks=blocks, channels=channels, attention=attention, image_skip=image_skip
         )
 
-    def setup(self, stage: str) -> None:
-        """Compile in place, so that the checkpoint's names stay as they are."""
-        if stage == "fit" and self.hparams["compile"]:
-            self.network.compile()
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch: ``lq`` (N, 3, h, w) and ``gt`` (N, 3, scale h, scale w), float in [0, 1]."""
-        pred, gt = self(batch["lq"]), batch["gt"]
-        terms = {"l1": pixel.l1(pred, gt)}
-        loss = terms["l1"]
-        weight = self.hparams["frequency_weight"]
-        if weight:
-            terms["frequency"] = pixel.frequency_l1(pred, gt)
-            loss = loss + weight * terms["frequency"]
-        self.log_training(loss, terms)
-        return loss
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, its learning rate a function of the step alone."""
-        beta1, beta2 = self.hparams["betas"]
-        optimizer = torch.optim.Adam(self.network.parameters(), self.hparams["lr"], (beta1, beta2))
-        return optimization.scheduled(optimizer, self._lr_factor())
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Learning rate and betas are this run's, also when it starts from another run's checkpoint."""
-        super().on_load_checkpoint(checkpoint)
-        betas = tuple(self.hparams["betas"])
-        optimization.keep_own_settings(checkpoint, self._lr_factor(), lr=self.hparams["lr"], betas=betas)
+    def _pixel_loss(self) -> tuple[str, PixelLoss]:
+        return "l1", pixel.l1
 
     def _lr_factor(self) -> LRFactor:
         # never estimated_stepping_batches: reading it makes Lightning forget a resumed run's position

@@ -35,7 +35,7 @@ def _twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
-class ResidualBlock(nn.Module):
+class InstanceNormResidualBlock(nn.Module):
     """conv3 - instance norm - ReLU - conv3 - instance norm, plus the input."""
 
     def __init__(self, channels: int) -> None:
@@ -54,7 +54,7 @@ class Trunk(nn.Module):
     def __init__(self, channels: int, middle: int, deep: int, blocks: int) -> None:
         super().__init__()
         self.down = nn.Sequential(_block(channels, middle, stride=2), _block(middle, deep, stride=2))
-        self.blocks = nn.Sequential(*(ResidualBlock(deep) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(InstanceNormResidualBlock(deep) for _ in range(blocks)))
         self.up = _block(deep, middle)
 
     def forward(self, x: Tensor) -> Tensor:

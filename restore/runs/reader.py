@@ -10,10 +10,10 @@ from typing import Any
 
 from restore.io.errors import SettingError
 from restore.io.files import printable, read_mapping
+from restore.runs.results import KEYS
 
 RUN_FILES = ("config.yaml", "result.json", "environment.json", "checkpoints")
 EVALUATION_FILES = ("results.json", "partial.json")
-KEYS = ("benchmark", "image", "scale", "protocol")
 
 Key = tuple[str, str, str, str]  # benchmark, protocol, scale, image
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StopOutcome:
     """How a run ends that was asked to stop.
 
     Attributes:
@@ -35,7 +35,7 @@ class Outcome:
         return f"ended by {signal.Signals(self.number).name}. {self.remedy}"
 
 
-def decide(stop: StopRequested, process: ProcessInfo, folder: Path, *, is_point: bool) -> Outcome:
+def decide(stop: StopRequested, process: ProcessInfo, folder: Path, *, is_point: bool) -> StopOutcome:
     """Decide how the run ends, and ask Slurm to requeue the job where that is this process's part.
 
     Every process of a training that has agreed to stop must call this.
@@ -44,7 +44,7 @@ def decide(stop: StopRequested, process: ProcessInfo, folder: Path, *, is_point:
         stop: the signal. process: this process. folder: of the run. is_point: it is a point of a sweep.
     """
     remedy = run_folder.remedy(folder, is_point=is_point)
-    stopped = Outcome("stopped", stop.number, remedy)
+    stopped = StopOutcome("stopped", stop.number, remedy)
     log.warning(stopped.message)
     # a signal that only this point got, or only its process, leaves the sweep running
     sweep_continues = is_point and (sweep.is_in_other_process() or not stop.is_own)
@@ -54,8 +54,8 @@ def decide(stop: StopRequested, process: ProcessInfo, folder: Path, *, is_point:
     if process.world_size > 1:
         is_requeued = _agreed(is_requeued, stop)
     if is_requeued:
-        return Outcome("requeued", stop.number, remedy)
-    return Outcome("point stopped", stop.number, remedy) if sweep_continues else stopped
+        return StopOutcome("requeued", stop.number, remedy)
+    return StopOutcome("point stopped", stop.number, remedy) if sweep_continues else stopped
 
 
 def _agreed(is_requeued: bool, stop: StopRequested) -> bool:
@@ -70,7 +70,7 @@ def _agreed(is_requeued: bool, stop: StopRequested) -> bool:
     return is_requeued
 
 
-def end(outcome: Outcome, *, is_point: bool) -> NoReturn:
+def end(outcome: StopOutcome, *, is_point: bool) -> NoReturn:
     """End the command, or only the point.
 
     Raises:

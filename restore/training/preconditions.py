@@ -45,7 +45,7 @@ def refuse(cfg: Any, config: dict[str, Any], process: ProcessInfo, *, is_resumed
     data = config["data"]
     named = ("batch_size", "val_limit", "num_workers", "cache_gb")
     bounds.check_bounds(**{key: data[key] for key in named if key in data})
-    bounds.refuse_missing(data)
+    bounds.refuse_missing_paths(data)
     refuse_not_installed({key: node for key, node in (config["logger"] or {}).items() if node is not None})
     if config["init_from"] is not None and not is_resumed:
         refuse_missing(locate(config["init_from"]), "init_from")

@@ -30,7 +30,7 @@ from restore.io import files
 from restore.runs import folder as run_folder
 from restore.training.launcher import AFTER_SIGNAL
 from restore.training.sweep_names import name_by_swept
-from restore.training.sweep_records import PointRecords, Record
+from restore.training.sweep_records import PointRecord, PointRecords
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Points(Callback):
     def _write(self, config: DictConfig, status: str, **facts: Any) -> None:
         folder = Path(config.hydra.runtime.output_dir).name
         overrides = list(config.hydra.overrides.task)
-        self.records.write(Record(self.records.token, config.hydra.job.num, overrides, folder, status, **facts))
+        self.records.write(PointRecord(self.records.token, config.hydra.job.num, overrides, folder, status, **facts))
 
     def write_stop(self, message: str) -> None:
         """Write why this process's point stops, where the process stops too and there is no ``on_job_end``."""

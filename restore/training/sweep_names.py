@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, read_write
 
-from restore.training.sweep_records import Record
+from restore.training.sweep_records import PointRecord
 
 Setting = tuple[str, str]  # key and value, as Hydra writes them
 
 
-def name_by_swept(config: DictConfig, records: Sequence[Record]) -> None:
+def name_by_swept(config: DictConfig, records: Sequence[PointRecord]) -> None:
     """Leave what all points have in common out of their folders' names.
 
     A second sweep in the same folder, with another common setting, keeps the long names: its points would find the
@@ -47,19 +47,19 @@ def _split(words: Iterable[str]) -> tuple[set[str], set[Setting]]:
     return swept, common
 
 
-def _named_by(records: Iterable[Record], settings: set[Setting]) -> set[str]:
+def _named_by(records: Iterable[PointRecord], settings: set[Setting]) -> set[str]:
     """Keys in the name of the folder of the point that has these settings; none where there is no such point."""
     same = next((record for record in records if _split(record.overrides)[1] == settings), None)
     named = set() if same is None else {part.partition("=")[0] for part in same.folder.split(",")}
     return {key for key, _ in settings if key.replace("/", "_") in named}
 
 
-def _is_of(record: Record, swept: set[str], common: set[Setting]) -> bool:
+def _is_of(record: PointRecord, swept: set[str], common: set[Setting]) -> bool:
     """Whether the point is of a sweep over the same settings, with the same in common."""
     _, settings = _split(record.overrides)
     return common <= settings and {key for key, _ in settings - common} == swept
 
 
-def _is_long(record: Record, common: set[Setting]) -> bool:
+def _is_long(record: PointRecord, common: set[Setting]) -> bool:
     named = {part.partition("=")[0] for part in record.folder.split(",")}
     return any(key.replace("/", "_") in named for key, _ in common)

@@ -12,7 +12,7 @@ UNFINISHED = ("failed", "interrupted")
 
 
 @dataclass(frozen=True)
-class Record:
+class PointRecord:
     """State and result of a point.
 
     Attributes:
@@ -46,13 +46,13 @@ class PointRecords:
         self.folder, self.token = folder, token
         self._stop_file = folder / "points" / f"end_{token}"
 
-    def write(self, record: Record) -> None:
+    def write(self, record: PointRecord) -> None:
         """Write a point's record, replacing an earlier one."""
         files.write_json(self.folder / "points" / f"{record.folder}.json", asdict(record))
 
-    def read(self) -> list[Record]:
+    def read(self) -> list[PointRecord]:
         """Records of all points in the folder, in the order of the sweep that ran them last."""
-        found = [Record(**files.read_mapping(path)) for path in (self.folder / "points").glob("*.json")]
+        found = [PointRecord(**files.read_mapping(path)) for path in (self.folder / "points").glob("*.json")]
         return sorted(found, key=lambda record: (record.number, record.overrides))
 
     def running(self) -> list[Path]:
@@ -94,7 +94,7 @@ class PointRecords:
         )
 
 
-def summary(records: Sequence[Record]) -> Table:
+def summary(records: Sequence[PointRecord]) -> Table:
     """A row for each point, named by the overrides that not all points share."""
     shared = set.intersection(*(set(record.overrides) for record in records)) if len(records) > 1 else set[str]()
     rows = [

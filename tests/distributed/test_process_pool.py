@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from restore.distributed.process_pool import Context, Worker, spread
-from restore.io.progress import Report
+from restore.io.progress import TaskProgress
 
 
 def double() -> Worker:
@@ -48,7 +48,7 @@ def test_each_task_is_done_once(processes: int) -> None:
 
 
 def test_cancelled_processes_end_their_tasks_and_begin_no_others() -> None:
-    reports = list[Report]()
+    reports = list[TaskProgress]()
     found = run(slow, list(range(6)), 2, cancel=lambda: len(reports) >= 2, show=reports.append)
     assert [result for _, result in found] == ["cancelled"] * 2
     assert {report.process for report in reports} == {0, 1}

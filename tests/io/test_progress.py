@@ -4,17 +4,17 @@ import threading
 import pytest
 
 from restore.io import progress
-from restore.io.progress import Counted, Report, doing, show_progress
+from restore.io.progress import Counted, TaskProgress, doing, show_progress
 
 
 def test_a_line_says_what_is_done_and_what_is_begun() -> None:
     counted = Counted("images", 4)
     assert counted.line() == "0 of 4 images"
-    counted.show(Report(0, "a.png: restoring", 1, 2))
-    counted.show(Report(1, "b.png: restoring", 1, 4))
+    counted.show(TaskProgress(0, "a.png: restoring", 1, 2))
+    counted.show(TaskProgress(1, "b.png: restoring", 1, 4))
     line = counted.line()
     assert line.startswith("0 of 4 images, a.png: restoring (1 of 2), b.png: restoring (1 of 4), about 0:")
-    counted.show(Report(0, "a.png: restoring", 2, 2))
+    counted.show(TaskProgress(0, "a.png: restoring", 2, 2))
     counted.advance()
     assert counted.line().startswith("1 of 4 images, b.png: restoring (1 of 4), about 0:")
     for _ in range(3):
@@ -50,8 +50,8 @@ def test_on_a_terminal_each_process_has_a_bar(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     with show_progress("images", 2) as (show, advance):
-        show(Report(0, "a.png: restoring", 1, 2))
-        show(Report(1, "b.png: restoring", 1, 4))
+        show(TaskProgress(0, "a.png: restoring", 1, 2))
+        show(TaskProgress(1, "b.png: restoring", 1, 4))
         advance()
     out = capsys.readouterr().out
     assert all(text in out for text in ("images", "a.png: restoring", "b.png: restoring", "1/2", "1/4"))

@@ -8,7 +8,7 @@ import pytest
 from restore.distributed.environment import ALONE, ProcessInfo
 from restore.distributed.signals import StopRequested
 from restore.training import outcome, sweep
-from restore.training.outcome import Outcome
+from restore.training.outcome import StopOutcome
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_only_the_first_process_asks_slurm(asked: list[int], tmp_path: Path) -> 
 
 def test_an_outcome_becomes_an_exit_status() -> None:
     with pytest.raises(SystemExit) as end:
-        outcome.end(Outcome("stopped", signal.SIGTERM, "again"), is_point=False)
+        outcome.end(StopOutcome("stopped", signal.SIGTERM, "again"), is_point=False)
     assert end.value.code == 143
     with pytest.raises(SystemExit) as end:
-        outcome.end(Outcome("requeued", signal.SIGUSR1, "again"), is_point=False)
+        outcome.end(StopOutcome("requeued", signal.SIGUSR1, "again"), is_point=False)
     assert end.value.code == 128 + signal.SIGUSR1
     with pytest.raises(KeyboardInterrupt, match="again"):
-        outcome.end(Outcome("stopped", signal.SIGINT, "again"), is_point=False)
+        outcome.end(StopOutcome("stopped", signal.SIGINT, "again"), is_point=False)
     with pytest.raises(sweep.PointStopped, match="ended by SIGTERM"):
-        outcome.end(Outcome("point stopped", signal.SIGTERM, "again"), is_point=True)
+        outcome.end(StopOutcome("point stopped", signal.SIGTERM, "again"), is_point=True)

@@ -4,13 +4,15 @@ import csv
 import signal
 from pathlib import Path
 
-from restore.training.sweep_records import PointRecords, Record
+from restore.training.sweep_records import PointRecord, PointRecords
 
 
-def record(number: int, status: str = "finished", *, sweep: str = "new", ended: bool = True) -> Record:
+def record(number: int, status: str = "finished", *, sweep: str = "new", ended: bool = True) -> PointRecord:
     value = 30.0 + number if status == "finished" else None
     message = "" if status == "finished" else "why\nnot"
-    return Record(sweep, number, ["name=s", f"seed={number}"], f"seed={number}", status, value, message, 1.0, ended)
+    return PointRecord(
+        sweep, number, ["name=s", f"seed={number}"], f"seed={number}", status, value, message, 1.0, ended
+    )
 
 
 def test_the_summary_names_points_by_what_differs_and_counts_those_of_this_start(tmp_path: Path) -> None:
