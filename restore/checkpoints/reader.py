@@ -93,6 +93,12 @@ def content(path: Path, *, setting: str) -> Any:
 def network_weights(checkpoint: Mapping[str, Any], weights: str) -> dict[str, Tensor]:
     """The network's state: the moving average where there is one, unless ``raw`` is asked for.
 
+    Args:
+        checkpoint: as :func:`read` gives it. weights: ``ema`` or ``raw``.
+
+    Returns:
+        Parameters and buffers by their names in the network, shapes and types as stored, on the CPU.
+
     Raises:
         SettingError: another word than these, or weights that the file does not hold.
     """
@@ -114,6 +120,9 @@ def bare_weights(path: str | Path) -> dict[str, Tensor]:
     Args:
         path: of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file, or the name of weights that come with the
             package, which are refused.
+
+    Returns:
+        Tensors by name, shapes and types as stored, on the CPU.
 
     Raises:
         FileNotFoundError: no such file.

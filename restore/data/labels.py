@@ -150,7 +150,7 @@ class Labels:
         share = far / least.numel()
         if share > self.snap_share:
             remedy = (
-                "these are no colours of labels: check data.direction and data.palette"
+                "these are not label colours: check data.direction and data.palette"
                 if share > 0.5
                 else f"JPEG smears colours: data.snap_share={math.ceil(share * 100) / 100:g} would suffice"
             )

@@ -34,7 +34,14 @@ def barrier() -> None:
 
 
 def all_reduce_mean(values: Tensor) -> Tensor:
-    """Mean over the processes, element by element."""
+    """Mean over the processes, element by element.
+
+    Args:
+        values: any shape, the same in all processes; unchanged.
+
+    Returns:
+        The same shape, without a gradient; with one process ``values`` itself.
+    """
     if world_size() == 1:
         return values
     total = values.detach().clone()
@@ -43,7 +50,14 @@ def all_reduce_mean(values: Tensor) -> Tensor:
 
 
 def all_reduce_min(values: Tensor) -> Tensor:
-    """Minimum over the processes, element by element."""
+    """Minimum over the processes, element by element.
+
+    Args:
+        values: any shape, the same in all processes; unchanged.
+
+    Returns:
+        The same shape, without a gradient; with one process ``values`` itself.
+    """
     if world_size() == 1:
         return values
     found = values.detach().clone()

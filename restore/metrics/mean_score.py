@@ -36,5 +36,5 @@ class MeanScore(torchmetrics.Metric):
         self.count += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """Mean of every column."""
+        """Mean over images of every column, (), float64, in the column's unit (dB of PSNR)."""
         return dict(zip(self.protocol.columns, self.total / self.count, strict=True))

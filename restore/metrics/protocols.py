@@ -143,7 +143,14 @@ def sr_y(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
 
 
 def sr_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
-    """Protocol of some toolboxes: PSNR over all channels, ``scale`` pixels of border left out; arguments as of sr_y."""
+    """Protocol of some toolboxes: PSNR over all channels, ``scale`` pixels of border left out.
+
+    Args:
+        pred, gt, scale: as of :func:`sr_y`.
+
+    Returns:
+        ``psnr_rgb`` in dB.
+    """
     pred, gt = _prepare(pred, gt, scale)
     return {"psnr_rgb": psnr(pred, gt)}
 

@@ -95,7 +95,11 @@ class Criterion(nn.Module):
     def generator_loss(
         self, inputs: Pyramid, targets: Pyramid, fakes: Mapping[int, Tensor], stage: Stage
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the generator in this stage; the discriminators get no gradient. Arguments as above.
+        """Loss of the generator in this stage; the discriminators get no gradient.
+
+        Args:
+            inputs, targets: of all levels, (N, C, h, w) and (N, 3, h, w), [0, 1], the full resolution first.
+            fakes: outputs of the levels trained, (N, 3, h, w).
 
         Returns:
             The sum over levels, and its terms by log name: raw, and ``_weighted`` as they count.

@@ -144,7 +144,14 @@ class ZeroShotSuperResolution(RestorationModel):
         return [self.steps]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch of the present scale step; ``lq`` is already enlarged to the size of ``gt``."""
+        """One batch of the present scale step.
+
+        Args:
+            batch: ``lq`` and ``gt`` (N, 3, h, w), [0, 1]; ``lq`` is already enlarged to the size of ``gt``.
+
+        Returns:
+            The L1 loss, ().
+        """
         lq = batch["lq"].contiguous(memory_format=torch.channels_last)
         loss = pixel.l1(self.network.steps[self.steps.stage](lq), batch["gt"])
         self.log_training(loss)
