@@ -83,8 +83,7 @@ def parse(arguments: Sequence[str]) -> Settings:
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if sign and key == "runs":
-            given = yaml.load(value, Loader=yaml.BaseLoader)  # which leaves 2024_06_01 text
-            settings.runs += [str(each) for each in given] if isinstance(given, list) else [value]
+            settings.runs += reader.named_folders(value)
         elif sign and key in known:
             setattr(settings, key, value)
         elif sign and "/" not in key and not Path(argument).exists():
@@ -109,7 +108,7 @@ def main() -> None:
             return
         settings = parse(arguments)
         show(tables(settings), settings)
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         sys.stderr.write(f"table: {error}\n")

@@ -104,6 +104,7 @@ def test_kinds_of_pictures_are_kept(cli: Cli, tmp_path: Path) -> None:
         (["input=in/a.png", "output=in/a.png"], ["output is in/a.png", "overwritten"]),
         (["input=gone.png"], ["input is gone.png", "no such file"]),
         (["input=gone*.png"], ["input is gone*.png", "matches none"]),
+        (["input=[in/a.png,in/b.png]"], ["input is a list", "a glob such as"]),
         (["input=in", "output=out.gif"], ["output is out.gif", "ends in .png, .jpg"]),
         (["input=in/a.png", "output=out.HEIC"], ["output is out.HEIC", "ends in .png, .jpg"]),
         (["input=in/*", "output=one.png"], ["one.png", "both"]),

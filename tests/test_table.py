@@ -124,6 +124,7 @@ def test_a_folder_that_looks_like_a_setting(tmp_path: Path, monkeypatch: pytest.
         (("empty",), "holds no run"),
         (("empty", "format=html"), "expected one of markdown, csv, latex"),
         (("empty", "formt=csv"), "did you mean format?"),
+        (("runs=[a",), "runs is [a, expected folders, for example runs=[a,b]; close"),
         (("empty", "output=file/a.md"), "output is file, expected a folder where files can be written"),
     ],
 )

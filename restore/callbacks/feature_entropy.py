@@ -19,9 +19,16 @@ class FeatureEntropy(Callback):
     Args:
         images: of the first validation set, averaged.
         bins: of the histogram of one channel's values, between its least and its largest.
+
+    Raises:
+        SettingError: fewer than one image, or fewer than two bins.
     """
 
     def __init__(self, *, images: int = 1, bins: int = 256) -> None:
+        if images < 1:
+            raise SettingError("callbacks.entropy.images", images, "at least 1", "for none set callbacks=default")
+        if bins < 2:
+            raise SettingError("callbacks.entropy.bins", bins, "at least 2, because one has no entropy")
         self.images, self.bins = images, bins
         self._sums: Tensor | None = None
         self._seen = 0

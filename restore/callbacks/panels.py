@@ -1,5 +1,6 @@
 """Panels of validation images: lq enlarged, pred, gt, error; or lq, the outputs of all levels, gt."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,17 @@ class Panels(Callback):
         zoom: factor by which the part with the largest error is enlarged in a second row; 1 for no such row.
 
     Raises:
-        SettingError: a zoom below 1, or above ``max_side``.
+        SettingError: fewer than one image or pixel, no finite ``error_gain`` above 0, a zoom below 1, or above
+            ``max_side``.
     """
 
     def __init__(self, *, images: int = 2, max_side: int = 256, error_gain: float = 4.0, zoom: int = 1) -> None:
+        if images < 1:
+            raise SettingError("callbacks.panels.images", images, "at least 1", "for none set callbacks.panels=null")
+        if max_side < 1:
+            raise SettingError("callbacks.panels.max_side", max_side, "at least 1 px")
+        if not 0 < error_gain < math.inf:
+            raise SettingError("callbacks.panels.error_gain", error_gain, "a finite number above 0")
         if zoom < 1:
             raise SettingError("callbacks.panels.zoom", zoom, "at least 1, which is none")
         if zoom > max_side:

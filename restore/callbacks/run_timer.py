@@ -5,6 +5,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from restore.checkpoints.renames import RUN_TIMER_STATE
+
 
 class RunTimer(Callback):
     """Counts the batches of this start, and the seconds of training and validation over all starts of a run.
@@ -28,7 +30,7 @@ class RunTimer(Callback):
     @property
     def state_key(self) -> str:
         """The name of this class in the first checkpoints, so that they can still be resumed."""
-        return "Tally"
+        return RUN_TIMER_STATE
 
     @property
     def seconds(self) -> float:

@@ -1,5 +1,6 @@
 """Names that older versions wrote into configurations and checkpoints, and what they are called now."""
 
+from collections.abc import Mapping
 from typing import Any
 
 # prefix of a ``_target_`` -> its successor; the longest that fits counts
@@ -13,6 +14,25 @@ TARGETS = {
     "restore.degradations.RandomOrder": "restore.degradations.basic.RandomOrder",
     "restore.sweep.Points": "restore.training.sweep.Points",
 }
+
+# what was once called otherwise in a checkpoint: the state of the callback ``RunTimer``, which keeps the old name, and
+# prefix of a name in ``state_dict`` -> its successor
+RUN_TIMER_STATE = "Tally"
+STATE_PREFIXES = {"judges.": "criterion."}
+
+
+def with_current_names(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A ``state_dict`` under the present names.
+
+    >>> with_current_names({"judges.0.weight": 1, "network.judges.0": 2})
+    {'criterion.0.weight': 1, 'network.judges.0': 2}
+    """
+    return {_with_current_prefix(name): value for name, value in state.items()}
+
+
+def _with_current_prefix(name: str) -> str:
+    old = next((prefix for prefix in STATE_PREFIXES if name.startswith(prefix)), None)
+    return name if old is None else STATE_PREFIXES[old] + name.removeprefix(old)
 
 
 def current_target(target: str) -> str:

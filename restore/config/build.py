@@ -70,6 +70,8 @@ def build(node: Any, path: str, **extra: Any) -> Any:
         found = _allowed(target, key)
         if str(target["_target_"]).startswith(OURS):
             _check_types(found, target, key)
+        else:
+            _refuse_unknown(found, target, key)
     try:
         return hydra.utils.instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
@@ -182,6 +184,21 @@ def _check_types(target: Any, node: DictConfig, path: str) -> None:
     values: Any = {key: node[key] for key in node if not _holds_targets(node[key])}
     plain = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in values.items()}
     check_types(target, plain, path)
+
+
+def _refuse_unknown(target: Callable[..., Any], node: DictConfig, path: str) -> None:
+    """Refuse arguments that a class of Lightning does not take.
+
+    Raises:
+        SettingError
+    """
+    parameters = inspect.signature(target).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return
+    for key in map(str, node):
+        if key != "_target_" and key not in parameters:
+            expected = f"nothing: {str(node['_target_']).rpartition('.')[2]} of Lightning has no such setting"
+            raise SettingError(f"{path}.{key}", node[key], expected, "leave it out")
 
 
 def _holds_targets(value: Any) -> bool:

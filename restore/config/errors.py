@@ -64,6 +64,9 @@ def _words(error: BaseException) -> str:
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key} is not set, and has no default; give it a value"
     if isinstance(inner, OmegaConfBaseException):
+        if "Cannot convert 'list' to string" in lines[0] or "Cannot convert 'ListConfig' to string" in lines[0]:
+            remedy = "; name a folder, or a glob such as 'photos/*.jpg'" if inner.full_key == "input" else ""
+            return f"{inner.full_key or 'a setting'} is a list, expected one text{remedy}"
         own = re.fullmatch(r"SettingError raised while resolving interpolation: (.*)", lines[0])
         if own:  # of one of our resolvers; the error itself is not kept
             return own[1]
@@ -88,7 +91,7 @@ def _unreadable(word: str) -> str:
 
 def _unknown_key(error: OmegaConfBaseException) -> str:
     key, parent = str(error.full_key or error.key), error.parent_node
-    known = [str(k) for k in parent] if isinstance(parent, DictConfig) else []
+    known = [str(k) for k in parent if k != "_target_"] if isinstance(parent, DictConfig) else []
     prefix, _, last = key.rpartition(".")
     below = [each for each in _dotted(parent) if each.rpartition(".")[2] == last] if not prefix else []
     close = [f"{prefix}.{each}" if prefix else each for each in difflib.get_close_matches(last, known, 1)]

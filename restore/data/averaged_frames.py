@@ -35,7 +35,7 @@ def video_frames(source: Path, frames: int) -> list[Path]:
     if len(files) < frames:
         kinds = ", ".join(SUFFIXES)
         expected = f"a folder of at least frames={frames} images ({kinds}), but it holds {len(files)}"
-        raise SettingError("input", source, expected, "set frames lower")
+        raise SettingError("input", source, expected, "set frames lower" if len(files) >= 3 else "name another folder")
     refuse_same_stem(files, "input")
     return files
 

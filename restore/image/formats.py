@@ -58,6 +58,14 @@ DECODER_ERRORS = (
 )
 
 
+def format_of(data: bytes) -> str | None:
+    """The name of a format that is read, from the signature of a file; None without one, which BMP has not."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    heads = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+    return next((name for head, name in heads.items() if data.startswith(head)), None)
+
+
 def other_format(data: bytes) -> str | None:
     """The name of a format that is not read, from its first bytes; None where they say nothing."""
     return next((name for at, start, name in OTHER_FORMATS if data[at : at + len(start)] == start), None)

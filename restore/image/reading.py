@@ -20,7 +20,7 @@ from restore.image import containers, decoding, metadata, tiff_decoding
 from restore.image.decoded_image import DecodedImage
 from restore.image.decoding import Decoded, Pixels, UnsupportedKind
 from restore.image.file_parts import FileParts
-from restore.image.formats import DECODER_ERRORS, MAX_PIXELS, TIFF_HEADS, other_format
+from restore.image.formats import DECODER_ERRORS, MAX_PIXELS, TIFF_HEADS, format_of, other_format
 from restore.image.metadata import Description, Metadata
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,11 @@ def read(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        reason = "not a regular file" if path.exists() else "no such file"
+        raise FileNotFoundError(f"{path}: {reason}")
     content = path.read_bytes() if data is None else data
+    if not content:
+        raise ValueError(f"{path}: the file is empty")
     try:
         with _collected_warnings() as messages:
             parts = containers.walk(content, keep=metadata == "keep")
@@ -58,6 +61,9 @@ def read(
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: {error}; shrink or split the image first") from error
     except UnidentifiedImageError as error:
+        kind = format_of(content)
+        if kind is not None:
+            raise ValueError(f"{path}: damaged or truncated {kind}") from error
         raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP image{_kind_instead(content)}") from error
     except DECODER_ERRORS as error:
         raise ValueError(f"{path}: damaged or truncated image ({error})") from error

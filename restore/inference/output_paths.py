@@ -79,7 +79,8 @@ def _no_image(source: str) -> SettingError:
     remedy = f"give a file, a folder or a glob ({', '.join(SUFFIXES)})"
     if "[" in source:
         remedy = f"{remedy}; in a glob [ opens a choice of characters: write [[] for the bracket itself"
-    return SettingError("input", source, "images, but it matches none", remedy)
+    is_folder = Path(source).is_dir()
+    return SettingError("input", source, f"images, but it {'holds' if is_folder else 'matches'} none", remedy)
 
 
 def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:

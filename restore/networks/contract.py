@@ -76,6 +76,6 @@ class RestorationNetwork(nn.Module):
         }
         fitting = {k: v for k, v in weights.items() if k in own and k not in report["reshaped"]}
         if not fitting:
-            raise ValueError("init_from: none of the checkpoint's weights fits this network; choose another checkpoint")
+            raise ValueError("none of the weights fits this network by name and shape")
         self.load_state_dict(fitting, strict=False)
         return report

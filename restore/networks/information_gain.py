@@ -249,8 +249,9 @@ class InformationGainNetwork(RestorationNetwork):
 def _check(scale: int, groups: int, blocks: int, channels: int, attention: str, image_skip: str) -> None:
     if scale not in (2, 3, 4, 8):
         raise ValueError(f"model.scale is {scale}, expected 2, 3, 4 or 8; enlarge twice for other factors")
-    if groups < 1 or blocks < 1:
-        raise ValueError(f"model.groups is {groups} and model.blocks is {blocks}, expected at least 1 of each")
+    for name, count in (("groups", groups), ("blocks", blocks)):
+        if count < 1:
+            raise ValueError(f"model.{name} is {count}, expected at least 1")
     if channels < 4 or channels % 4:
         raise ValueError(f"model.channels is {channels}, expected a multiple of 4, because the attention quarters it")
     if attention not in ("gain", "self", "second_order", "none"):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from restore.io.errors import SettingError
 from restore.io.files import printable, read_mapping
 from restore.runs.results import KEYS
@@ -42,6 +44,22 @@ class Run:
     seconds: float | None = None
     images: dict[Key, dict[str, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def named_folders(text: str) -> list[str]:
+    """One folder, or a list in brackets.
+
+    >>> named_folders("[2024_06_01, b]"), named_folders("2024_06_01")
+    (['2024_06_01', 'b'], ['2024_06_01'])
+
+    Raises:
+        SettingError: the list cannot be read.
+    """
+    try:
+        given = yaml.load(text, Loader=yaml.BaseLoader)  # which leaves 2024_06_01 text
+    except yaml.YAMLError:
+        raise SettingError("runs", text, "folders, for example runs=[a,b]", "close the bracket or quote") from None
+    return [str(each) for each in given] if isinstance(given, list) else [text]
 
 
 def find(places: Sequence[str]) -> list[Path]:

@@ -122,11 +122,20 @@ def model_and_data(cfg: Any, *, is_resumed: bool, world_size: int) -> tuple[Rest
     data: Data = build(cfg.data, "data", seed=cfg.seed)
     _check_data(model, data)
     if cfg.init_from is not None and not is_resumed:
-        weights = reader.network_weights(reader.read(cfg.init_from, setting="init_from"), "ema")
-        for key, names in model.network.init_from(weights).items():
-            if names:
-                log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
+        _take_weights(model, cfg.init_from)
     return model, data
+
+
+def _take_weights(model: RestorationModel, init_from: str) -> None:
+    weights = reader.network_weights(reader.read(init_from, setting="init_from"), "ema")
+    try:
+        report = model.network.init_from(weights)
+    except ValueError as error:
+        expected = f"a checkpoint whose weights fit model={model.method} ({error})"
+        raise SettingError("init_from", init_from, expected, "choose another") from error
+    for key, names in report.items():
+        if names:
+            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
 
 
 def _check_data(model: RestorationModel, data: Data) -> None:

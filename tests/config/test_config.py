@@ -213,6 +213,15 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["run_id=.."], ["run_id is ..", "without slashes"]),
         (["callbacks.panels.zoom=100000"], ["callbacks.panels.zoom is 100000", "at most 256"]),
         (["callbacks.panels.zoom=0"], ["callbacks.panels.zoom is 0", "at least 1"]),
+        (["callbacks.panels.images=-1"], ["callbacks.panels.images is -1", "callbacks.panels=null"]),
+        (["callbacks.panels.max_side=0"], ["callbacks.panels.max_side is 0", "at least 1"]),
+        (["callbacks.panels.error_gain=nan"], ["callbacks.panels.error_gain is nan", "finite"]),
+        (["callbacks.panels.zom=1"], ["callbacks.panels.zom is not a setting; did you mean callbacks.panels.zoom?"]),
+        (["callbacks.panels.x=1"], ["is not a setting; known are images, max_side, error_gain, zoom"]),
+        (["callbacks=entropy", "callbacks.entropy.bins=1"], ["callbacks.entropy.bins is 1", "at least 2"]),
+        (["+trainer.foo=1"], ["trainer.foo is 1, expected nothing: Trainer of Lightning has no such setting"]),
+        (["init_from=deblur_narrow"], ["init_from is deblur_narrow", "weights fit model=super_resolution"]),
+        (["model.groups=0"], ["model.groups is 0, expected at least 1"]),
     ],
 )
 def test_bad_settings_are_named_with_a_remedy(cli: Cli, tmp_path: Path, overrides: list[str], parts: list[str]) -> None:

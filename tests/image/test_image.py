@@ -680,3 +680,17 @@ def test_a_thin_red_line_survives_in_a_jpeg_of_the_default_quality(tmp_path: Pat
     red, green, blue = read(tmp_path / "a.jpg").pixels[:, 8, 7].tolist()
     assert red > 235
     assert max(green, blue) < 20
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", "the file is empty"), (b"\x89PNG\r\n\x1a\n", "truncated PNG")])
+def test_a_file_of_nothing_and_one_of_a_signature_are_not_called_other_formats(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.png: .*{said}"):
+        read(tmp_path / "a.png")
+
+
+def test_a_folder_is_not_called_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="not a regular file"):
+        read(tmp_path)

@@ -1,12 +1,12 @@
 """Multi-resolution, multi-loss image-to-image translation."""
 
-import re
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from restore.checkpoints.renames import with_current_names
 from restore.distributed import collectives
 from restore.io.errors import SettingError
 from restore.losses.adversarial import Adversarial
@@ -252,8 +252,7 @@ class Translation(RestorationModel):
         """Take them back."""
         assert self.criterion is not None
         super().on_load_checkpoint(checkpoint)
-        # in the first checkpoints the attribute ``criterion`` was called ``judges``
-        state = {re.sub(r"^judges\.", "criterion.", name): value for name, value in checkpoint["state_dict"].items()}
+        state = with_current_names(checkpoint["state_dict"])
         checkpoint["state_dict"], prefix = state, "criterion."
         self.criterion.refuse_others({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         self._stored_opt_d = checkpoint["translation"]["optimizer"]
