@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage
 from restore.inference import baselines, zero_shot
 from restore.ops.blur_kernels import gaussian_kernel
+from tests import fork_server
 from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
 
@@ -126,7 +125,7 @@ def test_when_time_is_over_the_best_so_far_is_given(cli: Cli, tmp_path: Path) ->
     assert reading.read("in_x4.png").pixels.shape == (3, 80, 80)
 
 
-# in every Python process that is started: a file for each picture of in/ that one begins to read
+# in every Python process that is started afresh: a file for each picture of in/ that one begins to read
 NOTE_READING = """
 import os, sys
 def note(event, given):
@@ -161,25 +160,18 @@ def test_ctrl_c_leaves_the_best_so_far(cli: Cli, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.slow
 def test_a_signal_ends_several_processes_and_leaves_the_best_of_each(tmp_path: Path) -> None:
-    """As people start it: the signal reaches the first process alone."""
+    """The signal reaches the first process alone."""
     for name in "abc":
         photo(tmp_path / "in" / f"{name}.png", 40, 40)
-    argv = [sys.executable, "-u", "-m", "restore.predict", *TINY, *ENDLESS, "devices=2"]
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(NOTE_READING)
     path = os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parent.parent)])
-    running = subprocess.Popen(
-        argv,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    argv, env = ["-m", "restore.predict", *TINY, *ENDLESS, "devices=2"], os.environ | {"PYTHONPATH": path}
+    running = fork_server.start(*argv, cwd=tmp_path, env=env)
     try:
         deadline = time.monotonic() + 600
         while len(list(tmp_path.glob("begun_*"))) < 2:  # each process is at its image
-            assert running.poll() is None, running.communicate()[0]
+            assert running.poll() is None, running.output()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         running.send_signal(signal.SIGTERM)

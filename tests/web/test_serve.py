@@ -16,20 +16,20 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("method", "fields", "settings"),
+    ("kind", "method", "fields", "settings"),
     [
-        ("tiny", {}, ["ckpt_path={folder}/tiny.safetensors"]),
-        ("super_resolution_x2", {}, ["ckpt_path=super_resolution_x2"]),
-        ("zero_shot", {"steps": 4, "scale": 1.5, "seed": 3}, ["scale=1.5", "zero_shot.max_steps=4", "seed=3"]),
-        ("bicubic", {"scale": 3}, ["ckpt_path=bicubic", "scale=3"]),
+        ("a.png", "tiny", {}, ["ckpt_path={folder}/tiny.safetensors"]),
+        ("a.jpg", "super_resolution_x2", {}, ["ckpt_path=super_resolution_x2"]),
+        ("a.jpg", "zero_shot", {"steps": 4, "scale": 1.5, "seed": 3}, ["scale=1.5", "zero_shot.max_steps=4", "seed=3"]),
+        ("a.png", "bicubic", {"scale": 3}, ["ckpt_path=bicubic", "scale=3"]),
+        ("a.jpg", "bicubic", {"scale": 3}, ["ckpt_path=bicubic", "scale=3"]),
     ],
 )
-@pytest.mark.parametrize("kind", ["a.png", "a.jpg"])
 def test_served_is_what_predict_makes_byte_for_byte(
+    kind: str,
     method: str,
     fields: dict[str, Any],
     settings: list[str],
-    kind: str,
     server: Server,
     checkpoints: Path,
     cli: Cli,
