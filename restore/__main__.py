@@ -24,7 +24,11 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
         del sys.argv[1]
-        importlib.import_module(f"restore.{name}").main()
+        try:
+            module = importlib.import_module(f"restore.{name}")
+        except KeyboardInterrupt:
+            sys.exit(130)
+        module.main()
         return
     if name == "--version":
         sys.stdout.write(f"restore {__version__}\n")

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
 from restore.distributed.environment import ProcessInfo, process_info
-from restore.distributed.signals import BUT_CTRL_C, StopRequested, handled, interrupt
+from restore.distributed.signals import ASKING, StopRequested, handled, interrupt
 from restore.io import files
 from restore.io.errors import SettingError
 from restore.io.progress import doing
@@ -35,7 +35,7 @@ def fit(cfg: DictConfig) -> float:
         _refuse_separate_folders(cfg)
     try:
         # until the training handles signals itself
-        with handled(interrupt, BUT_CTRL_C), _locked(cfg, folder) if not process.rank else nullcontext():
+        with handled(interrupt, ASKING), _locked(cfg, folder) if not process.rank else nullcontext():
             result = _resume_or_train(cfg, folder, process)
     except StopRequested as stop:
         outcome.end(outcome.decide(stop, process, folder, is_point=_is_point()), is_point=_is_point())

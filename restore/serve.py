@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
 
 def serve(cfg: DictConfig) -> None:
     """Open what is served, then answer requests until a signal arrives."""
@@ -32,9 +30,9 @@ def serve(cfg: DictConfig) -> None:
         install = "pip install -c constraints.txt '.[serve]'"
         raise UserError(f"{', '.join(missing)} is missing, which the page needs; in a checkout: {install}")
     from restore.web import isolated_process, server, worker
-    from restore.web.limits import Limits
+    from restore.web.limits import Limits, own_names
 
-    limits = Limits(**{name: cfg[name] for name in Limits.names()})
+    limits = Limits.of(cfg)
     listening = server.listen(cfg.host, cfg.port)
     for _, path in worker.named_checkpoints(cfg.ckpt_path):
         names.refuse_unknown(path, cfg.scale)  # before torch and Gradio are imported
@@ -56,11 +54,10 @@ def serve(cfg: DictConfig) -> None:
         if menu:  # which a signal leaves empty
             jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
             application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)
-            private = cfg.host in _LOOPBACK and not limits.behind_proxy
             host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
             log.info("serving %d methods on http://%s:%d (Ctrl-C ends it)", len(menu), host, listening.getsockname()[1])
             if not signalled():
-                server.run(LimitsMiddleware(application, limits, _LOOPBACK if private else None), limits, listening)
+                server.run(LimitsMiddleware(application, limits, own_names(cfg)), limits, listening)
     if signalled():
         raise SystemExit(128 + signalled())
 

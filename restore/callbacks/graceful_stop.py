@@ -41,7 +41,8 @@ class GracefulStop(Checkpoint):
         self._common = _common_batches(trainer, trainer.num_test_batches)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find out after which batches all processes can agree."""
+        """Find out after which batches all processes can agree; one that is made up for is a run of its own."""
+        self._listen(trainer)
         self._common = _common_batches(trainer, trainer.num_val_batches)
 
     def on_train_batch_end(

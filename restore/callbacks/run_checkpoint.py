@@ -1,5 +1,6 @@
 """Checkpoints from which a killed run can be resumed exactly."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from restore.checkpoints.file_names import BEST, LAST
 from restore.distributed import collectives
 from restore.distributed.signals import StopRequested
 from restore.io.errors import SettingError
+
+log = logging.getLogger(__name__)
 
 
 class RunCheckpoint(Checkpoint):
@@ -63,7 +66,8 @@ class RunCheckpoint(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Mark that the step's validation is missing, because the run was stopped before it."""
-        if self._is_stopping and self._validates_next(trainer) and self._validated < trainer.global_step:
+        is_due = trainer.should_stop or self._validates_next(trainer)
+        if self._is_stopping and is_due and self._validated < trainer.global_step:
             checkpoint["validation_pending"] = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -94,21 +98,18 @@ class RunCheckpoint(Checkpoint):
         self._validated = trainer.global_step
         if trained(pl_module).is_best:
             self._save(trainer, BEST)
-        if self._due(trainer) or trainer.should_stop:
+        is_last = trainer.should_stop or trainer.state.fn == TrainerFn.VALIDATING  # the latter: made up for by itself
+        if self._due(trainer) or is_last:
             self._save_last(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when the run was asked to stop; by now the network holds its raw weights again, not the average.
-
-        Not after the last step, when only its validation is missing: a run resumed there would count as finished. It
-        repeats the steps since the last save instead.
-        """
-        is_stop = isinstance(exception, StopRequested) and exception.is_common  # else in the middle of a step
-        if not is_stop or trainer.state.fn != TrainerFn.FITTING or trainer.should_stop:
+        """Save when the run was asked to stop; by now the network holds its raw weights again, not the average."""
+        if not isinstance(exception, StopRequested) or not exception.is_common:  # in the middle of a step
             return
-        if trainer.global_step > self._saved:
+        if trainer.state.fn == TrainerFn.FITTING and trainer.global_step > self._saved:
             self._is_stopping = True
             self._save_last(trainer)
+        log.info("step %d of %d is saved", trainer.global_step, trainer.max_steps)
 
     def _due(self, trainer: Trainer) -> bool:
         # inside a step, between two accumulated batches, a checkpoint would lose the gradients so far

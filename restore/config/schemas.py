@@ -143,11 +143,11 @@ class ServeConfig(InferenceConfig):
     ckpt_path: Any = MISSING
     host: str = "127.0.0.1"
     port: int = 7860
-    max_mb: float = 1.0
-    max_side: int = 2048
-    max_output_side: int = 8192
+    max_mb: float | None = None
+    max_side: int | None = None
+    max_output_side: int | None = None
     part_side: int = 96
-    timeout: float = 300.0
+    timeout: float | None = None
     queue: int = 16
     jobs_per_client: int = 4
     requests_per_minute: int = 600

@@ -5,7 +5,7 @@ import multiprocessing
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 
@@ -19,7 +19,7 @@ _JOIN = 10.0  # seconds for a killed worker to be gone
 
 @contextmanager
 def loader_workers(count: int) -> Iterator[None]:
-    """Within the block loaders have ``count`` workers each; an error in it ends them.
+    """Within the block loaders have ``count`` workers each, which end with it.
 
     They ignore SIGTERM, so Python, which at its exit sends that to its children and waits for them, would never end.
 
@@ -32,7 +32,6 @@ def loader_workers(count: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        _kill([child for child in multiprocessing.active_children() if child not in before])
         if count and _is_without_memory(error):
             raise SettingError(
                 "data.num_workers",
@@ -49,6 +48,8 @@ def loader_workers(count: int) -> Iterator[None]:
         if found and (isinstance(error, OSError) or found[1] in _USERS):
             raise ValueError(f"data: {_last_exception(str(error))}") from error
         raise
+    finally:
+        _kill_new(before)
 
 
 def _is_without_memory(error: BaseException) -> bool:
@@ -62,7 +63,8 @@ def _last_exception(text: str) -> str:
     return re.split(r"\n(?=\S)", text.rstrip())[-1].partition(": ")[2]
 
 
-def _kill(workers: list[BaseProcess]) -> None:
+def _kill_new(before: Set[BaseProcess]) -> None:
+    workers = [child for child in multiprocessing.active_children() if child not in before]
     if not workers:
         return
     is_main = threading.current_thread() is threading.main_thread()

@@ -56,10 +56,10 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     model.keep = cfg.checkpoint.keep
     timer = RunTimer(is_new_run=is_new_run)
     trainer = make_trainer(cfg, folder, model, run_callbacks(cfg, timer, is_new_run=is_new_run))
-    begin = 0
+    begin, is_validated = 0, True
     if resume is not None:
         stored = resumable(resume, model, cfg.trainer, is_new_run=is_new_run)
-        begin = int(stored["global_step"])
+        begin, is_validated = int(stored["global_step"]), not stored.get("validation_pending")
         if not is_new_run:
             timer.load_state_dict(stored["callbacks"][timer.state_key])
             model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
@@ -76,8 +76,10 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
         run_folder.clear(folder)
     _log_start(model, trainer, begin, is_resumed=resume is not None)
     with logging_runs(trainer), loader_workers(data.num_workers), doing(Status(trainer, model, begin).line):
-        if begin < trainer.max_steps:  # else the run was killed between its last step and its result
+        if begin < trainer.max_steps or not is_validated:  # else the run was killed before its result
             trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+            if trainer.global_step == begin and not is_validated:  # no step was left; Lightning then does nothing
+                trainer.validate(model, datamodule=data, verbose=False)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
         scores = _test_kept(trainer, data, folder, model.kept)
     result = _result(folder, model, trainer, timer, data.batch_size, done, scores)

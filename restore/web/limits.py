@@ -1,8 +1,14 @@
 """What a client may ask of the server, and the error that refuses more."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from restore.io.errors import SettingError
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# of settings that are null: the value where this machine alone is served, which suits photos of phones, and elsewhere
+_DEFAULTS = {"max_mb": (25.0, 1.0), "max_side": (8000, 2048), "max_output_side": (16384, 8192), "timeout": (3600, 300)}
 
 
 class Refused(Exception):
@@ -44,6 +50,16 @@ class Limits:
     base64: bool
     behind_proxy: bool
 
+    @classmethod
+    def of(cls, cfg: Mapping[str, Any]) -> "Limits":
+        """Those of a configuration, with the defaults of what is null there."""
+        position = 0 if own_names(cfg) else 1
+        given: dict[str, Any] = {name: cfg[name] for name in cls.names()}
+        for name, defaults in _DEFAULTS.items():
+            if given[name] is None:
+                given[name] = defaults[position]
+        return cls(**given)
+
     def __post_init__(self) -> None:
         for name in self.names():
             value = getattr(self, name)
@@ -68,3 +84,12 @@ class Limits:
     def keep_bytes(self) -> int:
         """Of the files of all finished jobs."""
         return int(self.keep_mb * 1_000_000)
+
+
+def own_names(cfg: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names that the server answers to where this machine alone is served; None elsewhere.
+
+    Args:
+        cfg: of the command; behind a proxy others are served, whatever ``host`` is.
+    """
+    return _LOOPBACK if cfg["host"] in _LOOPBACK and not cfg["behind_proxy"] else None

@@ -162,7 +162,7 @@ class LimitsMiddleware:
         if dict(scope["headers"]).get(b"content-type", b"").startswith(b"application/json"):
             room = math.ceil(self.limits.max_bytes * 4 / 3) + BESIDE  # base64
         body, length, more = bytearray(), 0, True
-        while more and length <= DRAINED:
+        while more and length <= max(room, DRAINED):
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone

@@ -1,16 +1,46 @@
 // The page's client of /api/jobs: sends the image, polls the job, shows both images.
 window.restorePage = (() => {
+  const root = document.documentElement.classList;
+  const nothing = [null, null];
   let job = null; // the id of the job under way
   let wanted = 0; // grows with each start and cancel, so that an older loop knows that it is over
+  let shown = nothing; // the result on the page, which stays until there is another
+  let isPart = false;
 
   const part = (id) => document.getElementById(id);
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const filled = (sentence, values) => sentence.replace(/{(\w+)}/g, (_, name) => values[name]);
 
-  function say(text, share) {
+  function say(text, kind = "") {
     part("restore-status").textContent = text;
+    part("restore-status").className = kind;
+  }
+
+  // While a job is under way; without a share the bar only moves.
+  function progress(text, share = null) {
+    say(text);
+    root.add("restore-busy");
     const bar = part("restore-progress");
     if (share === null) bar.removeAttribute("value");
     else bar.value = share;
+  }
+
+  function end(text, kind) {
+    root.remove("restore-busy");
+    say(text, kind);
+  }
+
+  function method() {
+    const chosen = document.querySelector("#restore-methods input:checked");
+    return restoreFacts.methods.find((each) => chosen === null || each.name === chosen.value);
+  }
+
+  // Only what the method can do is on the page.
+  function offer() {
+    const { anyScale, trains } = method();
+    root.toggle("restore-any-scale", anyScale);
+    root.toggle("restore-trains", trains);
+    root.toggle("restore-part", anyScale && isPart);
   }
 
   async function call(path, options) {
@@ -20,29 +50,29 @@ window.restorePage = (() => {
     return body;
   }
 
-  function fields(method, mode, scale, metadata, seconds, steps, seed) {
+  function fields(mode, scale, metadata, seconds, steps, seed) {
     const form = new FormData();
-    const entry = methods.find((each) => each.name === method);
-    form.append("method", method);
-    form.append("mode", mode);
+    const { name, anyScale, trains } = method();
+    const takesPart = anyScale && mode === "part";
+    form.append("method", name);
+    form.append("mode", takesPart ? "part" : "whole");
     form.append("metadata", metadata);
-    if (entry.any_scale && mode === "whole" && scale) form.append("scale", scale);
-    if (entry.max_steps && seconds) form.append("seconds", seconds);
-    if (entry.max_steps && steps) form.append("steps", steps);
-    if (seed !== null && seed !== "") form.append("seed", seed);
+    if (anyScale && !takesPart && scale) form.append("scale", scale);
+    if (trains && seconds) form.append("seconds", seconds);
+    if (trains && steps) form.append("steps", steps);
+    if ((trains || takesPart) && seed !== null && seed !== "") form.append("seed", seed);
     return form;
   }
 
-  const filled = (sentence, values) => sentence.replace(/{(\w+)}/g, (_, name) => values[name]);
-
   // The server's own limits, in its own words, before anything is sent; it looks again.
-  async function refuse(file, limits) {
-    if (file.size > limits.maxBytes) {
-      throw new Error(filled(limits.tooLarge, { mb: (file.size / 1e6).toFixed(1), most: limits.maxMb }));
+  async function refuse(file) {
+    const { maxBytes, maxMb, maxSide, tooLarge, tooLong } = restoreFacts;
+    if (file.size > maxBytes) {
+      throw new Error(filled(tooLarge, { mb: (file.size / 1e6).toFixed(1), most: maxMb }));
     }
     const [width, height] = await sides(file);
-    if (Math.max(width, height) > limits.maxSide) {
-      throw new Error(filled(limits.tooLong, { width, height, most: limits.maxSide }));
+    if (Math.max(width, height) > maxSide) {
+      throw new Error(filled(tooLong, { width, height, most: maxSide }));
     }
   }
 
@@ -58,77 +88,108 @@ window.restorePage = (() => {
     return [image.naturalWidth, image.naturalHeight];
   }
 
-  let methods = [];
-
   async function run(...given) {
     const mine = ++wanted;
-    const nothing = [[null, null]];
-    part("restore-links").textContent = "";
     try {
       const file = part("restore-file").files[0];
       if (!file) throw new Error("choose an image first");
-      await refuse(file, JSON.parse(part("restore-file").dataset.limits));
-      say("sending", null);
-      methods = (await call("api/methods")).methods;
+      await refuse(file);
+      progress("sending");
       const form = fields(...given);
       form.append("image", file);
       let status = await call("api/jobs", { method: "POST", body: form });
       if (mine !== wanted) {
         await call(`api/jobs/${status.id}`, { method: "DELETE" });
-        return nothing;
+        return [shown];
       }
       job = status.id;
       while (status.state === "waiting" || status.state === "running") {
-        if (status.state === "waiting") say(`waiting, ${status.ahead} before you`, null);
-        else say(status.total ? `${status.phase}: ${status.done} of ${status.total}` : "starting", status.total ? status.done / status.total : null);
+        if (status.state === "waiting") progress(`waiting, ${status.ahead} before you`);
+        else if (status.total) progress(`${status.phase}: ${status.done} of ${status.total}`, status.done / status.total);
+        else progress("starting");
         await pause(300);
-        if (mine !== wanted) return nothing;
+        if (mine !== wanted) return [shown];
         status = await call(`api/jobs/${job}`);
       }
       job = null;
       if (status.state !== "done") throw new Error(status.detail);
-      return [show(status, file)];
+      const images = await Promise.all(["before", "result"].map((name) => fetched(`api/jobs/${status.id}/${name}.png`)));
+      if (mine === wanted) show(status, file, images);
     } catch (error) {
-      if (mine === wanted) say(error.message, 0);
-      return nothing;
+      if (mine === wanted) end(error.message, "error");
     }
+    return [shown];
   }
 
-  function show(status, file) {
-    const address = `api/jobs/${status.id}`;
+  // Kept by the browser, so that a result stays on the page when the server has deleted it.
+  async function fetched(address) {
+    const response = await fetch(address);
+    if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail || `the server answered ${response.status}`);
+    return URL.createObjectURL(await response.blob());
+  }
+
+  function show(status, file, images) {
     const [height, width] = status.size;
+    const isFallback = status.outcome === "fallback";
+    const seed = method().trains || status.part ? `, seed ${status.seed}` : "";
     const where = status.part ? `; the part at row ${status.part[0]}, column ${status.part[1]}` : "";
     const notes = Object.entries(status.notes).map(([name, text]) => `; ${name}: ${text}`).join("");
-    say(`done: ${status.method}, ${width}x${height} px, seed ${status.seed}${where}${notes}`, 1);
+    const word = isFallback ? "done, but as bicubic, not by the method" : "done";
+    end(`${word}: ${status.method}, ${width}x${height} px${seed}${where}${notes}`, isFallback ? "warning" : "");
     const label = status.part ? `part${status.seed}_x8` : status.scale > 1 ? `x${status.scale}` : "restored";
     const link = document.createElement("a");
-    link.href = `${address}/result.png`;
+    link.href = images[1];
     link.id = "restore-download";
     link.download = `${file.name.replace(/\.[^.]*$/, "")}_${label}.png`;
     link.textContent = `Download ${link.download}`;
     part("restore-links").replaceChildren(link);
-    return ["before", "result"].map((name) => {
-      const url = new URL(`${address}/${name}.png`, document.baseURI).href;
-      return { path: url, url, orig_name: `${name}.png`, mime_type: "image/png", is_stream: false, meta: { _type: "gradio.FileData" } };
+    shown.forEach((old) => old && URL.revokeObjectURL(old.url));
+    shown = images.map((url, k) => {
+      const name = ["before.png", "result.png"][k];
+      return { path: url, url, orig_name: name, mime_type: "image/png", is_stream: false, meta: { _type: "gradio.FileData" } };
     });
+    root.add("restore-done");
   }
 
   function cancel() {
     wanted += 1;
-    if (job !== null) call(`api/jobs/${job}`, { method: "DELETE" }).catch((error) => say(error.message, 0));
+    if (job !== null) call(`api/jobs/${job}`, { method: "DELETE" }).catch((error) => say(error.message, "error"));
     job = null;
-    say("cancelled", 0);
+    end("cancelled");
     return [];
   }
 
-  document.addEventListener("change", (event) => {
-    if (event.target.id !== "restore-file") return;
+  // A new file: a look at it, its size, and whether the server would take it.
+  async function choose(file) {
     const preview = part("restore-preview");
     URL.revokeObjectURL(preview.src);
-    const file = event.target.files[0];
     preview.hidden = !file;
-    if (file) preview.src = URL.createObjectURL(file);
+    if (!file) return;
+    preview.src = URL.createObjectURL(file);
+    preview.onerror = () => { preview.hidden = true; }; // a TIFF, or no image
+    part("restore-name").textContent = `${file.name}, ${(file.size / 1e6).toFixed(1)} MB`;
+    const before = wanted;
+    if (!root.contains("restore-busy")) say("");
+    await refuse(file).catch((error) => {
+      if (before === wanted && !root.contains("restore-busy")) say(error.message, "error");
+    });
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "restore-file") choose(event.target.files[0]);
+    if (event.target.closest("#restore-mode")) isPart = event.target.value === "part";
+    if (event.target.closest("#restore-mode, #restore-methods")) offer();
   });
 
+  // The input lies over the whole drop zone and takes what is dropped; beside it nothing may replace the page.
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(name, (event) => {
+      const zone = event.target.closest?.("#restore-drop");
+      part("restore-drop")?.classList.toggle("over", name === "dragover" && Boolean(zone));
+      if (!zone && name !== "dragleave") event.preventDefault();
+    });
+  }
+
+  offer();
   return { run, cancel };
 })();

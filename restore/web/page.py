@@ -17,14 +17,13 @@ from restore.web.limits import Limits
 from restore.web.request import PART_SCALE
 from restore.web.uploads import TOO_LARGE, TOO_LONG
 
-_SCRIPT = Path(__file__).with_name("page.js")
+_HERE = Path(__file__).parent
 _FONTS = ("system-ui", "sans-serif")  # of the client's machine; others would be fetched from another host
-_CSS = """
-#restore-file { width: 100%; padding: 1.5rem 1rem; border: 2px dashed var(--border-color-primary); border-radius: 8px }
-#restore-preview { max-height: 8rem; margin: .5rem auto 0; display: block }
-#restore-progress { width: 100% }
-.restore-cards details { margin: .3rem 0 } .restore-cards pre { overflow: auto; max-height: 20rem; font-size: .8rem }
-"""
+_KINDS = ".png,.jpg,.jpeg,.tif,.tiff,.webp,.bmp"
+_ARROW = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.5" aria-hidden="true">'
+    '<path d="M12 16V4m0 0L7 9m5-5 5 5M4 16v3a1 1 0 0 0 1 1h14a1 1 0 0 0 1-1v-3"/></svg>'
+)
 
 
 def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> FastAPI:
@@ -40,27 +39,52 @@ def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> Fa
         ssr_mode=False,
         run_history=False,
         footer_links=[],
-        theme=gr.themes.Base(font=list(_FONTS), font_mono=["monospace"]),
-        css=_CSS,
-        head=f"<script>{_SCRIPT.read_text(encoding='utf-8')}</script>",
+        theme=gr.themes.Base(
+            primary_hue=gr.themes.colors.blue,
+            neutral_hue=gr.themes.colors.slate,
+            font=list(_FONTS),
+            font_mono=["monospace"],
+        ).set(body_text_color_subdued="*neutral_500"),
+        css=(_HERE / "page.css").read_text(encoding="utf-8"),
+        head=f"<script>{_facts(menu, limits)}\n{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
     )
     return app
+
+
+def _facts(menu: Sequence[Mapping[str, Any]], limits: Limits) -> str:
+    """What the script has to know, as a script."""
+    facts = {
+        "methods": [
+            {"name": entry["name"], "anyScale": entry["any_scale"], "trains": "max_steps" in entry} for entry in menu
+        ],
+        "maxBytes": limits.max_bytes,
+        "maxMb": f"{limits.max_mb:g}",
+        "maxSide": limits.max_side,
+        "tooLarge": TOO_LARGE,
+        "tooLong": TOO_LONG,
+    }
+    return f"const restoreFacts = {json.dumps(facts)};".replace("</", "<\\/")
 
 
 def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(title="restore", analytics_enabled=False) as page:
-        kept = f"Images are deleted {limits.keep_seconds:g} seconds after they are done."
-        gr.HTML(f"<h1>restore</h1><p>A photo in, a restored one out. {kept}</p>")
+        kept = f"The server deletes images {limits.keep_seconds:g} seconds after they are done."
+        gr.HTML(
+            f"<h1>restore</h1><p>A photo in, a restored one out. {kept}</p>",
+            elem_classes="restore-plain",
+            padding=False,
+        )
         with gr.Row():
-            with gr.Column(scale=1):
-                gr.HTML(_upload(limits))
+            with gr.Column(scale=2, min_width=300):
+                gr.HTML(_upload(limits), elem_classes="restore-plain")
+                gr.HTML(_methods(menu), elem_classes="restore-plain")
+                given = _controls(menu, limits)
                 with gr.Row():
                     go = gr.Button("Restore", variant="primary", elem_id="restore-go")
                     stop = gr.Button("Cancel", elem_id="restore-stop")
-                given = _controls(menu, limits)
-            with gr.Column(scale=2):
-                gr.HTML('<progress id="restore-progress" value="0" max="1"></progress><div id="restore-status"></div>')
+            with gr.Column(scale=3, min_width=300):
+                gr.HTML(_STATUS, elem_classes="restore-plain")
                 slider = gr.ImageSlider(
                     label="Before and after; the wheel zooms",
                     interactive=False,
@@ -68,25 +92,37 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
                     max_height=640,
                     elem_id="restore-slider",
                 )
-                gr.HTML('<div id="restore-links"></div>')
-                gr.HTML(_cards(menu), elem_classes="restore-cards")
+                gr.HTML('<div id="restore-links"></div>', elem_classes="restore-plain")
+                gr.HTML(_cards(menu), elem_classes=["restore-plain", "restore-cards"])
         go.click(None, given, [slider], js="(...given) => window.restorePage.run(...given)")
         stop.click(None, None, None, js="() => window.restorePage.cancel()")
     return page
 
 
+_STATUS = (
+    '<progress id="restore-progress" max="1" aria-label="progress"></progress>'
+    '<div id="restore-status" role="status" aria-live="polite"></div>'
+    '<div id="restore-empty">The result appears here: move the handle to compare it with the original.</div>'
+)
+
+
 def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
-    """The controls, in the order in which the script takes their values."""
-    names = [str(entry["name"]) for entry in menu]
+    """The controls, in the order in which the script takes their values; the styles hide what a method cannot use."""
     free = next((float(entry["scale"]) for entry in menu if entry["any_scale"]), 2.0)
-    method = gr.Dropdown(names, value=names[0], label="Method", elem_id="restore-method")
     mode = gr.Radio(
-        [("whole image", "whole"), (f"a random part, enlarged {PART_SCALE} times", "part")],
+        [("all of it", "whole"), (f"a random part, {PART_SCALE} times", "part")],
         value="whole",
-        label="What",
+        label="Enlarge",
         elem_id="restore-mode",
     )
-    scale = gr.Number(free, label="Scale", info="for methods that take any", minimum=1, step=0.5)
+    scale = gr.Number(
+        free,
+        label="Scale",
+        info="how many times as wide and high",
+        minimum=1,
+        step=0.5,
+        elem_id="restore-scale",
+    )
     metadata = gr.Radio(
         [("remove", "strip"), ("keep", "keep")],
         value="strip",
@@ -94,29 +130,40 @@ def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
         info="camera, time and place (EXIF), XMP, a PNG's texts",
         elem_id="restore-metadata",
     )
-    with gr.Accordion("More: how long zero_shot trains, seed", open=False):
-        seconds = gr.Slider(1, limits.max_seconds, min(30.0, limits.max_seconds), step=1, label="Seconds, at most")
-        steps = gr.Number(None, label="Steps, at most", precision=0, elem_id="restore-steps")
-        seed = gr.Number(None, label="Seed", info="the same seed, the same part", precision=0)
-    return [method, mode, scale, metadata, seconds, steps, seed]
+    with gr.Accordion("More", open=False, elem_id="restore-more"):
+        seconds = gr.Slider(
+            1,
+            limits.max_seconds,
+            min(60.0, limits.max_seconds),
+            step=1,
+            label="Seconds, at most",
+            elem_id="restore-seconds",
+        )
+        steps = gr.Number(None, label="Training steps, at most", precision=0, elem_id="restore-steps")
+        seed = gr.Number(None, label="Seed", info="the same seed gives the same result", precision=0)
+    return [mode, scale, metadata, seconds, steps, seed]
 
 
 def _upload(limits: Limits) -> str:
-    shown = json.dumps(
-        {
-            "maxBytes": limits.max_bytes,
-            "maxMb": f"{limits.max_mb:g}",
-            "maxSide": limits.max_side,
-            "tooLarge": TOO_LARGE,
-            "tooLong": TOO_LONG,
-        }
-    )
     return (
-        f'<label for="restore-file">An image of at most {limits.max_mb:g} MB and {limits.max_side} px a side</label>'
-        f'<input type="file" id="restore-file" accept=".png,.jpg,.jpeg,.tif,.tiff,.webp,.bmp" '
-        f"data-limits='{html.escape(shown)}'>"
-        '<img id="restore-preview" alt="" hidden>'
+        f'<label id="restore-drop"><img id="restore-preview" alt="" hidden>{_ARROW}'
+        '<b id="restore-name">Drop an image here, or <u>choose one</u></b>'
+        "<small>PNG, JPEG, TIFF, WebP or BMP</small>"
+        f"<small>at most {limits.max_mb:g} MB and {limits.max_side} px a side</small>"
+        f'<input type="file" id="restore-file" accept="{_KINDS}" aria-label="image"></label>'
     )
+
+
+def _methods(menu: Sequence[Mapping[str, Any]]) -> str:
+    """The choice of a method, each with what it is for."""
+    choices = []
+    for k, entry in enumerate(menu):
+        name, checked = html.escape(entry["name"]), "" if k else " checked"
+        choices.append(
+            f'<label><input type="radio" name="restore-method" value="{name}"{checked}><b>{name}</b>'
+            f"<span>{html.escape(entry['purpose'])}</span></label>"
+        )
+    return f'<fieldset id="restore-methods"><legend>Method</legend>{"".join(choices)}</fieldset>'
 
 
 def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
@@ -132,7 +179,7 @@ def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
         parts.append(
             f"<details><summary><b>{html.escape(entry['name'])}</b>: {summary}</summary><pre>{card}</pre></details>"
         )
-    return "<h3>Methods</h3>" + "".join(parts)
+    return "<h2>Methods in detail</h2>" + "".join(parts)
 
 
 def _no_card(entry: Mapping[str, Any]) -> str:
@@ -142,6 +189,6 @@ def _no_card(entry: Mapping[str, Any]) -> str:
 def _means(result: Mapping[str, Any]) -> list[str]:
     ensemble = ", 8 views" if result.get("self_ensemble") else ""
     return [
-        f"{benchmark} {', '.join(f'{metric} {value:g}' for metric, value in scores.items())}{ensemble}"
+        f"{benchmark} {', '.join(f'{metric} {value:#.4g}' for metric, value in scores.items())}{ensemble}"
         for benchmark, scores in result.get("means", {}).items()
     ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from restore.image.decoded_image import DecodedImage
 
 RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
-READ_SECONDS = 4  # for decoding an upload
+READ_SECONDS, PIXELS_A_SECOND = 4, 4_000_000  # for decoding an upload, and a second more for so many pixels allowed
 READ_BYTES, PIXEL_BYTES = 400_000_000, 24  # of address space for decoding, and more for each pixel allowed
 PROGRAM, RESULT_BYTES = 3_000_000_000, 100  # beside memory_gb: threads and libraries; for each pixel of a result
 _TOO_MUCH = "restoring the image takes more memory than this server allows; shrink it"
@@ -109,6 +109,7 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
     from restore.checkpoints.locate import locate
     from restore.inference.load import open_restorer
     from restore.inference.names import needs_scale, restorer_name
+    from restore.web.purpose import purpose
 
     settings = inference_settings(cfg)
     restorer = open_restorer(path, **settings | ({} if needs_scale(path) else {"scale": None}))
@@ -123,7 +124,8 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
         "sha256": reader.sha256(path),
         "card": json.loads(json.dumps(card or {}, default=str)),
     }
-    return entry | ({"max_steps": cfg.zero_shot.max_steps} if restorer.trains_on_image else {})
+    entry |= {"max_steps": cfg.zero_shot.max_steps} if restorer.trains_on_image else {}
+    return entry | {"purpose": purpose(entry)}
 
 
 def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:
@@ -202,8 +204,9 @@ def _read(source: Path, job: Job) -> "DecodedImage":
     from restore.image import reading
     from restore.image.decoding import TooManyPixels
 
+    seconds = READ_SECONDS + job.max_side**2 / PIXELS_A_SECOND
     try:
-        with limited_time(READ_SECONDS), limited_memory(READ_BYTES + PIXEL_BYTES * job.max_side**2):
+        with limited_time(seconds), limited_memory(READ_BYTES + PIXEL_BYTES * job.max_side**2):
             image = reading.read(source, max_pixels=job.max_side**2, metadata=job.metadata)
         height, width = image.pixels.shape[1:]
         check_side((width, height), job.max_side)
@@ -218,7 +221,7 @@ def _read(source: Path, job: Job) -> "DecodedImage":
     except MemoryError as error:
         raise TaskError("the image's header asks for more memory than an image needs; save it again") from error
     except TooSlow as error:
-        raise TaskError(f"reading the image takes longer than {READ_SECONDS} seconds; save it again") from error
+        raise TaskError(f"reading the image takes longer than {seconds:.0f} seconds; save it again") from error
     return image
 
 

@@ -113,7 +113,7 @@ def test_a_validation_that_was_abandoned_is_done_by_the_run_that_goes_on(
             assert cli("fit", *options, "run_id=x").status == 128 + signal.SIGUSR1
         folder = run_folder(tmp_path, "x", name=method)
         assert (last(folder)["global_step"], last(folder)["validation_pending"]) == (3, True)
-    # the validation behind the last step: the steps since the last save are done again
+    # the validation after the last step: the run that goes on has nothing else to do
     with monkeypatch.context() as patch:
         original = RestorationModel.validation_step
 
@@ -124,9 +124,11 @@ def test_a_validation_that_was_abandoned_is_done_by_the_run_that_goes_on(
 
         patch.setattr(RestorationModel, "validation_step", hit)
         assert cli("fit", *options, "run_id=x").status == 143
-    # zero-shot is over after 4 steps, two for each scale step, and has saved nothing since the abandoned validation
-    assert last(folder)["global_step"] == {"zero_shot": 3}.get(method, 4)
+    # zero-shot is over after 4 steps, two for each scale step
+    assert (last(folder)["global_step"], last(folder)["validation_pending"]) == ({"zero_shot": 4}.get(method, 5), True)
     assert cli("fit", *options, "run_id=x").status == 0
+    assert json.loads((folder / "result.json").read_text())["steps_run"] == 0
+    assert "validation_pending" not in last(folder)
     assert_same_end(run_folder(tmp_path, "whole", name=method), folder)
 
 

@@ -15,6 +15,9 @@ from tests.checkpoints.test_model_card import write as write_checkpoint
 
 SETTINGS = (
     "base64=true",
+    "max_mb=1",
+    "max_side=2048",
+    "max_output_side=8192",
     "read_seconds=1",
     "patience=3",
     "keep_seconds=20",

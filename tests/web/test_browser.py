@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,7 +14,7 @@ from tests.conftest import Cli, photo
 from tests.web.conftest import Server, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +48,8 @@ def test_a_visitor_restores_a_photo(page: "Page", server: Server, checkpoints: P
     source = photo(tmp_path / "holiday photo.jpg", 40, 60)
     page.set_input_files("#restore-file", source)
     assert wait_until(lambda: page.evaluate("document.getElementById('restore-preview').naturalWidth") == 60)
+    assert "holiday photo.jpg" in page.inner_text("#restore-drop")
+    assert not page.is_visible("#restore-slider")
     page.click("#restore-go")
     until(page, "done: tiny, 120x80 px")
 
@@ -88,20 +90,30 @@ def test_a_visitor_restores_a_photo(page: "Page", server: Server, checkpoints: P
     assert made.status == 0, made.err
     assert (tmp_path / "downloaded.png").read_bytes() == (tmp_path / "made.png").read_bytes()
 
+    # the result stays when the next one fails
+    (tmp_path / "no image.png").write_text("no image")
+    page.set_input_files("#restore-file", tmp_path / "no image.png")
+    page.click("#restore-go")
+    until(page, "not a PNG, JPEG")
+    assert page.get_attribute("#restore-status", "class") == "error"
+    assert page.get_attribute("#restore-download", "download") == "holiday photo_x2.png"
+    assert wait_until(lambda: result.evaluate("image => image.complete && image.naturalWidth") == 120)
+
 
 def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Path) -> None:
     page.click("#restore-go")
     until(page, "choose an image first")
     page.set_input_files("#restore-file", photo(tmp_path / "a.png", 150, 150))
-    page.click("#restore-method input")
-    page.click("[role=option] >> text=zero_shot")
+    assert not page.is_visible("#restore-mode")  # the default method has one scale
+    page.check("#restore-methods [value=zero_shot]")
     page.click("#restore-go")
     until(page, "training: ")
     page.click("#restore-stop")
     until(page, "cancelled")
-    page.click("#restore-method input")
-    page.click("[role=option] >> text=bicubic")
+    page.check("#restore-methods [value=bicubic]")
+    assert page.is_visible("#restore-scale")
     page.locator("#restore-mode label").nth(1).click()
+    page.locator("#restore-scale").wait_for(state="hidden")  # the part has a scale of its own
     page.click("#restore-go")
     said = until(page, "done: bicubic, 96x96 px")
     assert re.search(r"seed \d+; the part at row \d+, column \d+", said)
@@ -139,6 +151,36 @@ def test_a_refusal_is_said_on_the_page(page: "Page", server: Server, tmp_path: P
     page.wait_for_function("document.getElementById('restore-status').textContent == 'sending'")
     assert until(page, "2100x10 px, expected at most 2048") == said
     assert "POST" in sent  # and the job, which alone reads headers, said it
+
+
+def test_a_fallback_to_bicubic_is_no_success(page: "Page", tmp_path: Path) -> None:
+    def fall_back(route: "Route") -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"outcome": "fallback"})
+
+    page.route(re.compile(r"/api/jobs/[^/]+$"), fall_back)
+    page.set_input_files("#restore-file", photo(tmp_path / "a.png", 20, 30))
+    page.click("#restore-go")
+    assert "bicubic" in until(page, "tiny, 60x40 px")
+    assert page.get_attribute("#restore-status", "class") == "warning"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "dark")])
+def test_the_page_fits_a_phone_and_either_scheme(
+    browser: "Browser", server: Server, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    page.wait_for_selector("#restore-go")
+    assert "at most 1 MB and 2048 px a side" in page.inner_text("#restore-drop")
+    assert page.locator("#restore-methods label span").count() == 4  # each says what it is for
+    for name in ("tiny", "zero_shot"):
+        page.check(f"#restore-methods [value={name}]")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    lightness = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")
+    assert (lightness < 128) == (scheme == "dark")
+    page.close()
 
 
 def test_metadata_stays_behind_unless_the_visitor_keeps_it(

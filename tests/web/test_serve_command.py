@@ -69,9 +69,7 @@ def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Pa
     facts = [(entry["name"], entry["scale"], entry["card"]) for entry in told["menu"]]
     assert facts == [("theirs", 2, {}), ("other", 2, {})]
     assert [("unknown.safetensors" in why, "spandrel knows" in why) for why in told["passed_over"]] == [(True, True)]
-    job = request.resolve(
-        request.RequestFields(), told["menu"], Limits(**{name: cfg[name] for name in Limits.names()}), 0, compare=False
-    )
+    job = request.resolve(request.RequestFields(), told["menu"], Limits.of(cfg), 0, compare=False)
     source = photo(tmp_path / "a.png", 20, 30)
     worker.restore(print, cfg, job, source, 0)
     expected = restore_image(opened(theirs), reading.read(source))
@@ -94,7 +92,7 @@ def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:
     ("overrides", "said"),
     [
         (["max_mb=0"], "max_mb is 0.0, expected a number above 0"),
-        (["max_seconds=400"], "max_seconds is 400, expected at most timeout=300"),
+        (["max_seconds=4000"], "max_seconds is 4000, expected at most timeout=3600"),
         (["port=70000"], "port is 70000"),
         (["host=256.0.0.1"], "host is 256.0.0.1"),
         (["port=0", "ckpt_path=[]"], "ckpt_path is empty"),
@@ -147,6 +145,7 @@ def test_without_the_extra_one_sentence_names_it(tmp_path: Path) -> None:
 
 def test_the_documented_defaults_are_the_real_ones() -> None:
     cfg = serving()
+    own, public = Limits.of(cfg), Limits.of({**cfg, "host": "0.0.0.0"})
     assert cfg.patience > 60  # browsers let a hidden tab ask about once a minute
     rows = re.findall(r"^\| (`.+`) \| (.+?) \|", (CONF.parent / "docs" / "serve.md").read_text(), re.MULTILINE)
     told = {
@@ -155,4 +154,22 @@ def test_the_documented_defaults_are_the_real_ones() -> None:
         for name, value in zip(names.split(","), values.split(","), strict=True)
     }
     assert told.keys() >= set(Limits.names())
-    assert told == {name: f"{cfg[name]:g}" if isinstance(cfg[name], float) else str(cfg[name]).lower() for name in told}
+
+    def shown(value: Any) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+    assert told == {
+        name: f"{getattr(own, name):g} / {getattr(public, name):g}" if cfg[name] is None else shown(cfg[name])
+        for name in told
+    }
+
+
+def test_photos_of_phones_are_taken_where_this_machine_alone_is_served() -> None:
+    cfg = serving()
+    own = Limits.of(cfg)
+    assert (own.max_mb, own.max_side) == (25, 8000)
+    assert own.max_output_side >= 2 * own.max_side
+    for change in ({"host": "0.0.0.0"}, {"behind_proxy": True}):  # a proxy lets others in
+        others = Limits.of({**cfg, **change})
+        assert (others.max_mb, others.max_side, others.timeout) == (1, 2048, 300)
+    assert Limits.of({**cfg, "max_mb": 3.0}).max_mb == 3

@@ -1,0 +1,32 @@
+"""What a method that is served is for, in a sentence for visitors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def purpose(entry: Mapping[str, Any]) -> str:
+    """The sentence.
+
+    Args:
+        entry: of the menu: ``name``, ``scale``, ``input_kind``, ``protocol``, ``card``, and ``max_steps`` of a method
+            that trains on the image.
+
+    >>> purpose({"name": "a", "scale": 2.0, "input_kind": "rgb", "protocol": "sr_y", "card": {"format": 1}})
+    'Makes a photo 2 times as wide and high, with detail from a trained network.'
+    """
+    size = f"{entry['scale']:g} times as wide and high"
+    if "max_steps" in entry:
+        return "Enlarges by any factor with a network that it first trains on your image alone; takes its time."
+    if entry["name"] == "bicubic":
+        return "Plain interpolation by any factor, at once: the baseline for the other methods."
+    if entry["input_kind"] == "labels":
+        return "Makes an image from a map of labels."
+    if str(entry["protocol"]).startswith("deblur"):
+        return "Removes motion blur; the size stays."
+    if str(entry["protocol"]).startswith("translation"):
+        return "Translates an image into another kind of image."
+    if not entry["card"] and entry["scale"] != 1:
+        return f"Makes an image {size}, with weights of another project."
+    if entry["scale"] == 1:
+        return "Restores an image; the size stays."
+    return f"Makes a photo {size}, with detail from a trained network."
