@@ -144,7 +144,7 @@ def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         port = int(log.read_text().partition("http://127.0.0.1:")[2].split()[0])
         yield Server(process, port, folder / "tmp", log)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM, log.read_text()
+        assert process.wait(120) == 128 + signal.SIGTERM, log.read_text()
         assert list((folder / "tmp").glob("restore_serve_*")) == []  # nothing stays behind
         assert "Traceback" not in log.read_text(), log.read_text()
     finally:

@@ -1,6 +1,7 @@
 """An upload is read in the job's process, within limits of memory and time."""
 
 import contextlib
+import dataclasses
 import io
 import struct
 import time
@@ -57,6 +58,12 @@ def test_a_header_is_judged_in_the_job(data: bytes, status: int, said: str, tmp_
         worker._read(tmp_path / "upload.png", JOB)
     assert refused.value.status == status
     assert str(tmp_path) not in refused.value.sentence
+
+
+def test_a_photo_of_a_phone_is_read_within_the_limits_of_a_server_for_this_machine(tmp_path: Path) -> None:
+    Image.new("RGB", (4000, 3000), "grey").save(tmp_path / "upload.jpg")
+    job = dataclasses.replace(JOB, max_side=8000, max_output_side=16384)
+    assert worker._read(tmp_path / "upload.jpg", job).pixels.shape == (3, 3000, 4000)
 
 
 @pytest.mark.parametrize(
