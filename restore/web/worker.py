@@ -6,7 +6,6 @@ they are used.
 
 import dataclasses
 import json
-import logging
 import os
 import random
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from restore.config.inference import inference_settings
 from restore.distributed.process_pool import assign_resources
 from restore.io.errors import SettingError
+from restore.web.image_warnings import CollectedWarnings
 from restore.web.isolated_process import ReportProgress, TaskError
 from restore.web.limits import Refused
 from restore.web.process_limits import TooSlow, limited_memory, limited_time
@@ -141,7 +141,7 @@ def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int)
         TaskError: the image is damaged or too large. ValueError: of the restorer.
     """
     assign_resources(slot, cfg.threads or _share(cfg.devices))
-    with _CollectedWarnings() as doubts:
+    with CollectedWarnings() as doubts:
         image = _read(source, job)
     with _limited(cfg.memory_gb, job):
         return _restored(report, cfg, job, source, image, doubts)
@@ -166,7 +166,7 @@ def _restored(
     if job.part_side is not None:
         (image, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (image, given))
     restored = restore_image(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
-    with _CollectedWarnings() as lost:
+    with CollectedWarnings() as lost:
         writing.write(source.with_name(RESULT), restored)
     if job.compare:
         enlarged = image.rgb() if restorer.scale == 1 else resize(image.rgb(), restorer.scale)
@@ -228,28 +228,6 @@ def _read(source: Path, job: Job) -> "DecodedImage":
 def _note(warnings: list[str], folder: Path) -> dict[str, str]:
     """Warnings about the image, without the server's paths."""
     return {"image": "; ".join(each.replace(f"{folder}{os.sep}", "") for each in warnings)} if warnings else {}
-
-
-class _CollectedWarnings(logging.Handler):
-    """Collects warnings about the upload, which are for the client and would fill the server's log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-    def __enter__(self) -> list[str]:
-        logger = logging.getLogger("restore.image")
-        logger.addHandler(self)
-        logger.propagate = False
-        return self.messages
-
-    def __exit__(self, *_: object) -> None:
-        logger = logging.getLogger("restore.image")
-        logger.removeHandler(self)
-        logger.propagate = True
 
 
 def _random_part(image: "DecodedImage", side: int, seed: int) -> tuple["DecodedImage", list[int]]:
