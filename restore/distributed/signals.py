@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 log = logging.getLogger(__name__)
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-BUT_CTRL_C = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopRequested(BaseException):
