@@ -43,7 +43,7 @@ def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -
         (["input=clip/f000.png"], ["input is ", "f000.png"]),
         (["output=clip/pairs"], ["output is ", "outside the input"]),
         (["output=."], ["output is ", "outside the input"]),
-        (["input=mixed", "frames=3"], ["input: 2 problems", "f004.png has 8x20 px, expected 16x20 px", "f005.png"]),
+        (["input=mixed", "frames=3"], ["input: 2 problems", "f004.png has 20x8 px, expected 20x16 px", "f005.png"]),
         (["output=plain/x", "frames=3"], ["output is ", "plain/x/clip", "Not a directory"]),
     ],
 )
