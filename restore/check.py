@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +15,7 @@ from restore.distributed.environment import ProcessInfo, planned_slurm_tasks, pr
 from restore.distributed.signals import ASKING, StopRequested, handled, interrupt
 from restore.io import files
 from restore.io.errors import SettingError
+from restore.io.temporaries import temporary_folder
 from restore.runs.resume import resume_point
 from restore.training import preconditions
 
@@ -30,13 +30,13 @@ def check(cfg: DictConfig) -> None:
         with (
             handled(interrupt, ASKING),  # a signal unwinds as an error does, so that temporary files are removed
             _removed_if_empty(run_folder),
-            TemporaryDirectory(prefix="restore_check_") as folder,
+            temporary_folder("restore_check_") as folder,
         ):
             process, resume = _refuse_as_fit_does(cfg, run_folder)
             with report.doing("start", "loading PyTorch and Lightning"):
                 from restore.preflight.examine import examine
 
-            forecast = examine(cfg, process, resume, run_folder, Path(folder), report)
+            forecast = examine(cfg, process, resume, run_folder, folder, report)
     except StopRequested as stop:
         raise SystemExit(128 + stop.number) from None
     if cfg.check.output is not None:

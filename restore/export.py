@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from restore.inference.export_formats import refuse_unavailable
 from restore.inference.names import restorer_name
 from restore.io.errors import SettingError
 from restore.io.files import move_into_place, refuse_unwritable
+from restore.io.temporaries import temporary_folder
 
 if TYPE_CHECKING:
     from restore.inference.exporters import Format
@@ -37,8 +37,8 @@ def export(cfg: DictConfig) -> None:
     network, facts = _ours(cfg) if cfg.model is None else _bare(cfg)
     facts |= {"contract": {"method": facts["method"]} | contract(network), "package": f"restore {__version__}"}
     refuse_unwritable(path.parent, (path.name, path.with_suffix(".json").name))
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".restore_export_") as folder:
-        written = Path(folder) / path.name
+    with temporary_folder(".restore_export_", path.parent) as folder:
+        written = folder / path.name
         kind.write(written, network, facts)
         found = differences(network, kind.open(written), least=kind.least(network))
         beside = kind.describe(written, facts | {"largest_difference": found})

@@ -2,11 +2,9 @@
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -16,6 +14,7 @@ from restore.config.errors import UserError
 from restore.distributed.signals import stopping
 from restore.inference import names
 from restore.io.progress import doing
+from restore.io.temporaries import temporary_folder
 
 if TYPE_CHECKING:
     from restore.web.limits import Limits
@@ -39,12 +38,12 @@ def serve(cfg: DictConfig) -> None:
     processes = isolated_process.context()
     with (
         ThreadPoolExecutor(1) as pool,
-        tempfile.TemporaryDirectory(prefix="restore_serve_") as folder,
+        temporary_folder("restore_serve_") as folder,
         stopping() as signalled,
     ):
         opening = pool.submit(_menu, cfg, processes, limits, signalled)  # while Gradio is imported
         # read by Gradio when it is imported
-        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(Path(folder) / "page"))
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(folder / "page"))
         with doing("opening the weights and loading the page"):
             from restore.web import app, page
             from restore.web.jobs import Jobs
@@ -52,7 +51,7 @@ def serve(cfg: DictConfig) -> None:
 
             menu = opening.result()
         if menu:  # which a signal leaves empty
-            jobs = Jobs(cfg, limits, Path(folder) / "jobs", processes)
+            jobs = Jobs(cfg, limits, folder / "jobs", processes)
             application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)
             host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
             log.info("serving %d methods on http://%s:%d (Ctrl-C ends it)", len(menu), host, listening.getsockname()[1])

@@ -15,7 +15,7 @@ from torch import Tensor
 from restore.callbacks.logger_requirements import CLOUD
 from restore.checkpoints.file_names import BEST, LAST
 from restore.io.files import read_mapping
-from restore.io.tables import markdown_rows
+from restore.io.tables import Table, markdown
 
 
 class Dashboard(Callback):
@@ -100,4 +100,4 @@ def show_table(loggers: Sequence[Logger], key: str, columns: list[str], rows: li
         if isinstance(logger, WandbLogger):
             logger.log_table(key=key, columns=columns, data=rows)
         elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_text(key, markdown_rows([columns, *rows]))
+            logger.experiment.add_text(key, markdown(Table("", columns, [[str(cell) for cell in row] for row in rows])))

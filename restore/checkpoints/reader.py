@@ -13,6 +13,7 @@ from restore.checkpoints import model_card
 from restore.checkpoints.checksum import is_packed, is_sound
 from restore.checkpoints.locate import locate, refuse_missing, shipped
 from restore.checkpoints.model_card import FORMAT, NotOurs
+from restore.checkpoints.written_size import refuse_expanding
 from restore.io.errors import SettingError
 
 # what torch.load, and a look into its result, were seen to raise on other files and on flipped or missing bytes
@@ -83,10 +84,13 @@ def content(path: Path, *, setting: str) -> Any:
     if is_archive and not is_sound(path):
         raise SettingError(setting, path, f"{expected}, but it is damaged (checksum)", "use another")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        refuse_expanding(loaded, path)
+        return loaded
     except LOADING_ERRORS as error:
         # torch's own words end in the advice to load without weights_only, which would let the file run code
-        reason = f"but it is damaged or something else ({type(error).__name__})"
+        why = str(error) if type(error) is ValueError else type(error).__name__
+        reason = f"but it is damaged or something else ({why})"
         raise SettingError(setting, path, f"{expected}, {reason}", "use another") from error
 
 

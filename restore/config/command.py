@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from restore.config import resolvers, schemas, words
+from restore.config import config_files, hydra_section, resolvers, schemas, words
 from restore.config.errors import USER_ERRORS, UserError, sentence
 from restore.config.system_errors import no_run_folder
 from restore.config.text_settings import as_typed
@@ -30,6 +30,8 @@ from restore.io.terminal import accept_any_text
 # at import, because a launcher that runs a sweep's points in other processes imports this file alone
 schemas.register()
 resolvers.register()
+config_files.register()
+hydra_section.register()
 
 
 def conf_dir() -> str:

@@ -52,7 +52,7 @@ def as_typed(words: Sequence[str], schema: type) -> list[str]:
     Raises:
         SettingError: a text setting without text; an empty path would be the working folder.
     """
-    typed = frozenset(_text_fields(schema))
+    typed = frozenset(text_fields(schema))
     return [_quoted(word, typed) for word in words]
 
 
@@ -94,11 +94,11 @@ def _text(word: str, *, is_text: bool) -> str:
     return word.replace(bare, f"'{bare}'")
 
 
-def _text_fields(schema: type, prefix: str = "") -> Iterator[str]:
-    """Dotted names of the fields that hold one text."""
+def text_fields(schema: type, prefix: str = "") -> Iterator[str]:
+    """Dotted names of the fields of a command's root that hold one text."""
     for each in fields(schema):
         kind: typing.Any = each.type
         if is_dataclass(kind) and isinstance(kind, type):
-            yield from _text_fields(kind, f"{prefix}{each.name}.")
+            yield from text_fields(kind, f"{prefix}{each.name}.")
         elif kind in (str, str | None):
             yield f"{prefix}{each.name}"

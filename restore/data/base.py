@@ -16,7 +16,7 @@ from restore.data.datasets import Sample, TrainingCrops, WholeImages
 from restore.data.pairs import DataProblem, Pair
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
 from restore.io.errors import SettingError
-from restore.io.files import encodable
+from restore.io.files import encodable, listed
 
 if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
@@ -34,6 +34,7 @@ class PairedData(LightningDataModule):
         smallest_whole: the shortest side of a whole image.
         label_settings: how label maps are read, for the checkpoint; None where the inputs are images.
         checked: of the training images and of each test set, by name; set by :meth:`prepare`.
+        held_out: names of the images or sequences that :attr:`train_pairs` lacks because they are validated on.
         warnings: sentences to keep with the run's result; set by :meth:`prepare`.
 
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
@@ -66,6 +67,7 @@ class PairedData(LightningDataModule):
         self.num_workers, self.seed = num_workers, seed
         self.decoded: ImageCache[Path, Tensor] = ImageCache(cache_gb)
         self.checked: dict[str, Checked] = {}
+        self.held_out: list[str] = []
         self.warnings: list[str] = []
 
     @property
@@ -124,6 +126,8 @@ class PairedData(LightningDataModule):
                 problems += error.problems
         if problems:
             raise DataProblem("data", problems)
+        if self.held_out:
+            log.info("held out of data.root, to validate on: %s", listed(self.held_out))
         self.checked = checked
         self.warnings = [encodable(each) for each in self.compare_sets(checked)]
         for warning in self.warnings:

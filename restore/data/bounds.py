@@ -1,5 +1,6 @@
 """Checks of data settings without torch: numbers out of their bounds, folders that do not exist."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,32 @@ def refuse_missing_folder(folder: str, setting: str) -> None:
             f"a folder of images, or one of {', '.join(EMBEDDED)}",
             f"{path.absolute()} {reason}",
         )
+
+
+def check_batch_memory(*, batch_size: int, patch_size: int, scale: float, memory: int | None) -> str | None:
+    """What is to be said of a batch whose crops alone fill much of the memory, before minutes pass in its first step.
+
+    Args:
+        batch_size: of one process. memory: of this machine, in bytes; None where the system does not tell.
+
+    Raises:
+        SettingError: the crops alone have no room.
+    """
+    crop = 3 * 4 * (patch_size**2 + int(patch_size // scale) ** 2)  # lq and gt in 32 bits
+    if memory is None or crop * batch_size <= memory / 8:
+        return None
+    needed = f"{crop * batch_size / 2**30:.3g} GiB for the crops of a batch alone"
+    remedy = "lower data.batch_size or data.patch_size"
+    if crop * batch_size > memory:
+        raise SettingError(
+            "data.batch_size", batch_size, f"at most {memory // crop}, because it takes {needed}", remedy
+        )
+    return f"data.batch_size is {batch_size}, which takes {needed}, and the network many times that; {remedy}"
+
+
+def machine_memory() -> int | None:
+    """Bytes of memory this machine has; None where the system does not tell."""
+    names = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" not in names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -105,6 +105,7 @@ class DeblurData(PairedData):
     def _split(self, pairs: list[Pair], validation: str | int, stem: str) -> tuple[list[Pair], str, list[Pair]]:
         if validation == "last_frames":
             train, held_out = blur_sharp_folders.hold_out_frames(pairs)
+            self.held_out = [pair.name for pair in held_out]
             return train, f"{stem}_last_frames", held_out
         if isinstance(validation, str):
             if validation not in EMBEDDED and not Path(validation).is_dir():
@@ -113,6 +114,7 @@ class DeblurData(PairedData):
                 )
             return pairs, *self._find(validation, ("val", "test"), "data.validation")
         train, held_out = blur_sharp_folders.hold_out_sequences(pairs, validation)
+        self.held_out = list(dict.fromkeys(pair.sequence or pair.name for pair in held_out))
         return train, f"{stem}_held_out", held_out
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:

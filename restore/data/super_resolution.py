@@ -103,4 +103,5 @@ class SuperResolutionData(PairedData):
                 f"a folder, or 1 to {len(pairs) - 1} of the {len(pairs)} images in data.root={','.join(roots)} to hold "
                 "out",
             )
+        self.held_out = [pair.name for pair in pairs[-validation:]]
         return pairs[:-validation], pairs[-validation:]

@@ -157,6 +157,7 @@ class TranslationData(PairedData):
                 f"a folder, null for the val or test part of data.root, or 1 to {len(pairs) - 1} of its {len(pairs)} "
                 "pairs to hold out",
             )
+        self.held_out = [pair.name for pair in pairs[-validation:]]
         return pairs[:-validation], f"{stem}_held_out", pairs[-validation:]
 
     def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:

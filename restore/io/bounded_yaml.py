@@ -14,12 +14,16 @@ def load_yaml(text: str) -> Any:
     Raises:
         ValueError: nested too deeply, or too many nodes. yaml.YAMLError: no YAML.
     """
-    _refuse_large(text)
+    refuse_large(text)
     return yaml.safe_load(text)
 
 
-def _refuse_large(text: str) -> None:
-    """Walk through the events of the parser, which builds nothing."""
+def refuse_large(text: str) -> None:
+    """Walk through the events of the parser, which builds nothing.
+
+    Raises:
+        ValueError: nested too deeply, or too many nodes. yaml.YAMLError: no YAML.
+    """
     sizes: dict[str | None, int] = {}  # anchor -> nodes
     open_ones: list[tuple[str | None, int]] = []  # anchor, and nodes before it
     nodes = 0

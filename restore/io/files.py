@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from restore.io.bounded_yaml import load_yaml
 from restore.io.errors import SettingError
+from restore.io.temporaries import hold, sweep_files, temporary_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk, or a user's share of it
 Content = bytes | bytearray | memoryview
@@ -32,13 +33,16 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     write_text(path, json_text(content, indent=indent) + "\n")
 
 
-def json_text(content: Any, *, indent: int | None = None) -> str:
+def json_text(content: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """The content as strict JSON, in which numbers that JSON lacks are words.
+
+    Args:
+        ascii_only: other characters are escaped, as a header of HTTP needs it.
 
     >>> json_text({"psnr_y": float("inf"), "scale": 2})
     '{"psnr_y": "inf", "scale": 2}'
     """
-    text = json.dumps(as_json(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(as_json(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
     # bytes of a file's name that are no text are lone surrogates, whose escape is JSON's as well
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -65,9 +69,10 @@ def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None]
         OSError: with the path and the remedy; the earlier content of ``path`` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_temporary(path)}{os.getpid()}.tmp")
+    temporary = path.with_name(temporary_name(shortened(path.name, 200)))  # a long one would be illegal
     try:
         with open(temporary, "wb") as file:
+            hold(file.fileno())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -101,11 +106,6 @@ def move_into_place(written: Path, target: Path) -> None:
     _sync_folder(target.parent)
 
 
-def _temporary(path: Path) -> str:
-    """How the temporary name starts; of a long name only a part, or it would be longer than a name may be."""
-    return f".{shortened(path.name, 200)}."
-
-
 def shortened(name: str, most: int) -> str:
     """The name; where it has more than ``most`` bytes, its begin and a checksum.
 
@@ -118,7 +118,7 @@ def shortened(name: str, most: int) -> str:
 
 def remove_temporaries(path: Path) -> None:
     """Remove what killed writers of ``path`` have left; only where no other process can be writing."""
-    for temporary in path.parent.glob(f"{glob.escape(_temporary(path))}*.tmp"):
+    for temporary in path.parent.glob(f".{glob.escape(shortened(path.name, 200))}.*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
@@ -136,6 +136,8 @@ def _sync_folder(folder: Path) -> None:
 def refuse_unwritable(folder: Path, names: Iterable[str] = (), *, setting: str = "output") -> None:
     """Make the folder that a setting names, and raise, before long work, where files cannot be written there.
 
+    What killed writers have left there is removed.
+
     Args:
         folder: to be written to. names: of the files to be written there, whose length is checked.
         setting: named in the error.
@@ -145,6 +147,7 @@ def refuse_unwritable(folder: Path, names: Iterable[str] = (), *, setting: str =
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep_files(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
         for name in names:
@@ -214,6 +217,16 @@ def encodable(text: str) -> str:
     except UnicodeEncodeError:  # another lone surrogate, which stands for no byte
         raw = text.encode("utf-8", "backslashreplace")
     return raw.decode("utf-8", "backslashreplace")
+
+
+def listed(names: Sequence[object], most: int = 5) -> str:
+    """Names in a sentence; of many the first.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(map(str, names[:most])) or "none"
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def printable(name: str | Path) -> str:

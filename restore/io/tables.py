@@ -29,13 +29,20 @@ def markdown(table: Table) -> str:
 def markdown_rows(rows: Sequence[Sequence[object]]) -> str:
     """A table of cells that are Markdown already; the first row is the header.
 
+    What would end a cell or begin a tag is escaped in them as well, because names of others may be part of a cell.
+
     >>> print(markdown_rows([["a", "b"], [1, "`c`"]]))
     | a | b |
     |---|---|
     | 1 | `c` |
     """
-    header, *others = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    header, *others = [f"| {' | '.join(map(_one_cell, row))} |" for row in rows]
     return "\n".join([header, f"|{'---|' * len(rows[0])}", *others])
+
+
+def _one_cell(cell: object) -> str:
+    """On one line, with each bar and each begin of a tag after an odd number of backslashes."""
+    return re.sub(r"(?<!\\)((?:\\\\)*)([|<])", r"\1\\\2", " ".join(str(cell).split("\n")))
 
 
 def _plain_markdown(text: str) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from restore.checkpoints import reader
 from restore.checkpoints.reader import LOADING_ERRORS
 from restore.io.errors import SettingError
+from restore.models.claims import refuse_claims
 from restore.networks.contract import RestorationNetwork
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ METHODS = {
     ),
 }
 
-MOST_CLAIMED = 1024  # of anything counted by an argument, whatever the weights
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "generator.")  # of parallel, compiling and other wrappers
 
 
@@ -78,7 +78,7 @@ def network_of(checkpoint: Mapping[str, Any], path: str | Path, weights: str = "
     method = _method(checkpoint, path)
     try:
         arguments = _arguments(method, checkpoint["restore"]["arguments"])
-        _refuse_claims(arguments, state)
+        refuse_claims(_class(method.network), arguments, state)
         network: RestorationNetwork = _class(method.network)(**arguments)
         network.load_state_dict(state)
     except LOADING_ERRORS as error:
@@ -97,7 +97,7 @@ def load_model(path: str | Path, weights: str = "ema") -> "RestorationModel":
     state = reader.network_weights(checkpoint, weights)
     method = _method(checkpoint, path)
     try:
-        _refuse_claims(_arguments(method, checkpoint["restore"]["arguments"]), state)
+        refuse_claims(_class(method.network), _arguments(method, checkpoint["restore"]["arguments"]), state)
         model: RestorationModel = _class(method.model)(**checkpoint["restore"]["arguments"])
         model.network.load_state_dict(state)
     except LOADING_ERRORS as error:
@@ -122,19 +122,6 @@ def _arguments(method: Method, stored: Mapping[str, Any]) -> dict[str, Any]:
     known = inspect.signature(_class(method.network)).parameters
     defaults = {name: parameter.default for name, parameter in known.items()} | dict(method.defaults)
     return {name: stored.get(name, defaults[name]) for name in known}
-
-
-def _refuse_claims(arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Refuse numbers of blocks or channels that the file has no weights for, before they take memory.
-
-    Raises:
-        ValueError: one is larger than the number of weights and every side of theirs.
-    """
-    most = max([MOST_CLAIMED, len(state), *(side for weight in state.values() for side in weight.shape)])
-    for name, value in arguments.items():
-        numbers = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(number, int | float) and number > most for number in numbers):
-            raise ValueError(f"{name} is {value}, but its {len(state)} weights have sides of at most {most}")
 
 
 def _misfit(path: str | Path, error: BaseException) -> SettingError:

@@ -1,13 +1,12 @@
 """How long things take: commands, steps, images, and a training beside its forecast."""
 
 import inspect
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, get_args
 
 from restore.io.errors import SettingError
 from restore.io.files import read_mapping
+from restore.io.temporaries import temporary_folder
 from restore.profiling.workload import Line, Workload, median_seconds, run
 
 
@@ -104,8 +103,8 @@ def inference(workload: Workload) -> Iterator[Line]:
 def forecast(workload: Workload) -> Iterator[Line]:
     """What ``restore check`` forecasts for a short training, and how long ``restore fit`` takes, in fresh processes."""
     settings = [*workload.model_overrides, f"trainer.max_steps={workload.steps}"]
-    with tempfile.TemporaryDirectory(prefix="restore_benchmark_") as folder:
-        found, trained = Path(folder) / "found.json", Path(folder) / "run"
+    with temporary_folder("restore_benchmark_") as folder:
+        found, trained = folder / "found.json", folder / "run"
         run("restore.check", *settings, f"check.output={found}")
         run("restore.fit", *settings, f"hydra.run.dir={trained}")
         seconds = read_mapping(found)["forecast"]["seconds"]

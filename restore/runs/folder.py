@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from restore.checkpoints.file_names import LAST
-from restore.io.files import write_json, write_text
+from restore.io.files import listed, write_json, write_text
 from restore.runs import damage
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,14 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     for key in ("processes", "threads", "data"):
         if starts and starts[-1].get(key, facts.get(key)) != facts.get(key):
             log.warning("%s changed since the last start: the run resumes, but not bit for bit", key)
+    before, now = (each.get("held_out") for each in (starts[-1] if starts else {}, facts))
+    if isinstance(before, list) and before != now:
+        log.warning(
+            "data.root holds out %s now, and %s before: what was validated on may be trained on from here, so compare "
+            "scores of this run with none from before",
+            listed(now or []),
+            listed(before),
+        )
     start = {
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "python": sys.version.split()[0],

@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, Template
 
-from restore.io.files import read_mapping, write_text
+from restore.io.files import json_text, read_mapping, write_text
 from restore.runs import results
 from restore.runs.folder import warnings
 
@@ -45,7 +44,7 @@ def write_report(folder: Path, state: str) -> None:
         rows=rows[:SHOWN],
         left_out=max(0, len(rows) - SHOWN),
         config=yaml.safe_dump(config, sort_keys=False),
-        environment=json.dumps(start, indent=2),
+        environment=json_text(start, indent=2),
     )
     write_text(folder / "report.html", text)
 

@@ -6,7 +6,6 @@ next job starts in new processes, and it survives a point that is killed. Where 
 several processes already, no more are started.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -17,6 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from restore.distributed.signals import ASKING, StopRequested, handled
 from restore.io.files import read_mapping, write_text
@@ -45,7 +46,7 @@ def run(job: Mapping[str, Any], folder: Path, count: int, requested_stop: Callab
     """
     work = folder / "ranks"
     shutil.rmtree(work, ignore_errors=True)
-    write_text(work / "job.json", json.dumps(job))
+    write_text(work / "job.yaml", yaml.safe_dump(dict(job)))  # which has infinite numbers as well
     port, group = _free_port(), _Group()
     command = [sys.executable, "-m", "restore.training.worker", str(work), str(os.getpid())]
     try:

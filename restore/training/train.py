@@ -13,6 +13,7 @@ from restore.callbacks.run_timer import RunTimer
 from restore.checkpoints import reader
 from restore.config.build import build
 from restore.config.log_filters import filter_lightning_logs
+from restore.data import bounds
 from restore.data.base import PairedData
 from restore.data.loader_workers import loader_workers
 from restore.data.single_image import SingleImageData
@@ -69,7 +70,8 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     _begin_metrics(trainer, begin)
     if trainer.is_global_zero:
         set_aside(small)
-        facts = _facts(trainer, fingerprints, [*data.warnings, *damaged.values(), *small.values()])
+        held_out = data.held_out if isinstance(data, PairedData) else []
+        facts = _facts(trainer, fingerprints, held_out, [*data.warnings, *damaged.values(), *small.values()])
         run_folder.describe(folder, config, overrides, facts)
     set_aside(damaged)
     if is_new_run and trainer.is_global_zero:  # only after settings and data were found valid
@@ -123,6 +125,14 @@ def model_and_data(cfg: Any, *, is_resumed: bool, world_size: int) -> tuple[Rest
         )
     data: Data = build(cfg.data, "data", seed=cfg.seed)
     _check_data(model, data)
+    warning = bounds.check_batch_memory(
+        batch_size=-(-data.batch_size // world_size),
+        patch_size=data.patch_size,
+        scale=data.scale,
+        memory=bounds.machine_memory(),
+    )
+    if warning is not None:
+        log.warning(warning)
     if cfg.init_from is not None and not is_resumed:
         _take_weights(model, cfg.init_from)
     return model, data
@@ -174,13 +184,16 @@ def resumable(resume: Path, model: RestorationModel, trainer: Any, *, is_new_run
     return stored
 
 
-def _facts(trainer: Trainer, fingerprints: Mapping[str, str], warnings: Sequence[str]) -> dict[str, Any]:
+def _facts(
+    trainer: Trainer, fingerprints: Mapping[str, str], held_out: Sequence[str], warnings: Sequence[str]
+) -> dict[str, Any]:
     """What ``environment.json`` says of this start, besides versions and machine."""
     return {
         "device": str(trainer.strategy.root_device),
         "processes": trainer.world_size,
         "threads": torch.get_num_threads(),
         "data": fingerprints,
+        "held_out": held_out,
         "warnings": warnings,
     }
 

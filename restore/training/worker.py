@@ -25,12 +25,12 @@ def main(work: Path, parent: int) -> None:
     """Do the part of the job that the environment names.
 
     Args:
-        work: folder with ``job.json``; a failure is reported there. parent: id of the process that started this one.
+        work: folder with ``job.yaml``; a failure is reported there. parent: id of the process that started this one.
     """
     _die_with(parent)
     rank = int(os.environ["RANK"])
     sys.excepthook = functools.partial(_report, work, rank)
-    job = read_mapping(work / "job.json")
+    job = read_mapping(work / "job.yaml")
     if rank:
         logging.basicConfig(level=logging.ERROR)  # only the first process logs
     else:

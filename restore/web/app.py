@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from restore import __version__
+from restore.io.files import json_text
 from restore.web import uploads
 from restore.web.jobs import Jobs, Ticket
 from restore.web.limits import Limits, Refused
@@ -133,7 +134,9 @@ def _serve_at_once(app: FastAPI, service: _Service) -> None:
             jobs.forget(ticket)
         if _is_json(request):
             return JSONResponse({"image": base64.b64encode(content).decode(), **_facts(ticket)})
-        return Response(content, media_type="image/png", headers={"x-restore": json.dumps(_facts(ticket))})
+        return Response(
+            content, media_type="image/png", headers={"x-restore": json_text(_facts(ticket), ascii_only=True)}
+        )
 
 
 def _serve_in_background(app: FastAPI, service: _Service) -> None:

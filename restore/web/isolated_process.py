@@ -13,6 +13,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from restore.io.files import json_text
+
 PRELOADED = ["restore.config.inference", "restore.inference.load", "restore.web.worker"]  # before a task is known
 POLL_EVERY = 0.1  # seconds between two checks of what ends a task
 MAX_BYTES = 10_000_000  # of a message; enough for the cards of some hundred checkpoints
@@ -125,7 +127,7 @@ def _begin(channel: Connection, task: Callable[..., dict[str, Any]], arguments: 
     last = 0.0
 
     def send(**message: Any) -> None:
-        channel.send_bytes(json.dumps(message).encode())
+        channel.send_bytes(json_text(message).encode())
 
     def report(phase: str, done: int, total: int) -> None:
         nonlocal last

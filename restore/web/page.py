@@ -5,7 +5,6 @@ is one way in, with one set of limits.
 """
 
 import html
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from restore.io.files import json_text
 from restore.web.limits import Limits
 from restore.web.request import PART_SCALE
 from restore.web.uploads import TOO_LARGE, TOO_LONG
@@ -63,7 +63,7 @@ def _facts(menu: Sequence[Mapping[str, Any]], limits: Limits) -> str:
         "tooLarge": TOO_LARGE,
         "tooLong": TOO_LONG,
     }
-    return f"const restoreFacts = {json.dumps(facts)};".replace("</", "<\\/")
+    return f"const restoreFacts = {json_text(facts, ascii_only=True)};".replace("</", "<\\/")
 
 
 def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
@@ -173,9 +173,7 @@ def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
         free = f"any scale, {entry['scale']:g} by default" if entry["any_scale"] else f"scale {entry['scale']:g}"
         means = [mean for result in entry["card"].get("results", []) for mean in _means(result)]
         summary = html.escape("; ".join([free, *means]))
-        card = (
-            html.escape(json.dumps(entry["card"], indent=1, ensure_ascii=False)) if entry["card"] else _no_card(entry)
-        )
+        card = html.escape(json_text(entry["card"], indent=1)) if entry["card"] else _no_card(entry)
         parts.append(
             f"<details><summary><b>{html.escape(entry['name'])}</b>: {summary}</summary><pre>{card}</pre></details>"
         )

@@ -5,7 +5,6 @@ they are used.
 """
 
 import dataclasses
-import json
 import os
 import random
 from collections.abc import Iterator
@@ -122,10 +121,19 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
         "input_kind": restorer.input_kind,
         "protocol": restorer.protocol,
         "sha256": reader.sha256(path),
-        "card": json.loads(json.dumps(card or {}, default=str)),
+        "card": _plain(card or {}),
     }
     entry |= {"max_steps": cfg.zero_shot.max_steps} if restorer.trains_on_image else {}
     return entry | {"purpose": purpose(entry)}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold; anything else in a card, such as a tensor, as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:

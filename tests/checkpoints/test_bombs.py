@@ -83,6 +83,70 @@ class _Signature:
         return self.build(**arguments)
 
 
+@pytest.mark.parametrize("claim", [{"groups": 1000, "blocks": 1000}, {"channels": 1024}, {"blocks": 2}])
+def test_numbers_of_a_card_multiplied_are_compared_with_its_weights_before_anything_is_built(
+    claim: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.safetensors", arguments=SMALL | claim)
+    built = count_parameters(monkeypatch)
+    with pytest.raises(SettingError) as refused:
+        loading.load_network(tmp_path / "a.safetensors")
+    assert refused.value.key == "ckpt_path"
+    assert built[0] < 100
+    assert built[1] == 0
+
+
+def count_parameters(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many parameters are made, and how many bytes they take."""
+    built, make = [0, 0], torch.nn.Parameter.__new__
+
+    def counted(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        parameter = make(cls, data, requires_grad)
+        built[0] += 1
+        built[1] += 0 if parameter.is_meta else parameter.nbytes
+        return parameter
+
+    monkeypatch.setattr(torch.nn.Parameter, "__new__", counted)
+    return built
+
+
+def test_numbers_shown_a_billion_times_are_refused_before_they_are_copied(tmp_path: Path) -> None:
+    one = torch.zeros(1)
+    contents: dict[str, Any] = {
+        "strides of 0": {"a": one.expand(10**9)},
+        "overlapping windows": {"a": torch.zeros(20_000).as_strided((9000, 9000), (1, 1))},
+        "the same tensor in many names": {str(k): one.expand(10**6) for k in range(1000)},
+        "a sparse tensor": {"a": torch.sparse_coo_tensor(torch.zeros((1, 1), dtype=torch.long), one, (10**9,))},
+        "a tensor without memory": {"a": torch.empty(10**9, device="meta")},
+        "lists that name each other": {"state_dict": {"a": one}, "hyper_parameters": laughing(40)},
+        "lists inside each other": {"state_dict": {"a": one}, "hyper_parameters": nested(200)},
+    }
+    for name, content in contents.items():
+        path = tmp_path / "a.pth"
+        torch.save(content, path)
+        assert path.stat().st_size < 200_000, name
+        with pytest.raises(SettingError) as refused:
+            reader.bare_weights(path)
+        assert refused.value.key == "ckpt_path"
+    torch.save({"a": torch.arange(3.0).expand(1000, 3), "b": one}, path)  # no harm
+    assert reader.bare_weights(path)["a"].shape == (1000, 3)
+
+
+def laughing(times: int) -> list[Any]:
+    """A list of two, both the same list of two, and so on."""
+    inner: list[Any] = []
+    for _ in range(times):
+        inner = [inner, inner]
+    return inner
+
+
+def nested(times: int) -> list[Any]:
+    inner: list[Any] = []
+    for _ in range(times):
+        inner = [inner]
+    return inner
+
+
 def test_a_card_of_nested_brackets_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.safetensors")
     (tmp_path / "a.json").write_text("[" * 100_000)

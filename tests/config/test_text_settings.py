@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from restore.config.command import conf_dir
 from restore.config.schemas import SCHEMAS
-from restore.config.text_settings import TEXT, TEXT_OR_NUMBER, _text_fields, as_typed
+from restore.config.text_settings import TEXT, TEXT_OR_NUMBER, as_typed, text_fields
 from restore.io.errors import SettingError
 from tests.conftest import TINY, Cli, photo
 
@@ -25,7 +25,7 @@ NAMES = ["2024_06_01", "3e563", "9e999", "1_000", "1e3", ".5", "+5", "-0", "1.",
 
 @pytest.mark.parametrize("command", SCHEMAS)
 def test_every_text_setting_of_every_command_stays_as_typed(command: str) -> None:
-    keys = list(_text_fields(SCHEMAS[command]))
+    keys = list(text_fields(SCHEMAS[command]))
     typed = {key: NAMES[k % len(NAMES)] for k, key in enumerate(keys)}
     words = as_typed([f"{key}={name}" for key, name in typed.items()], SCHEMAS[command])
     with initialize_config_dir(conf_dir(), version_base="1.3"):
@@ -147,3 +147,40 @@ def test_runs_named_like_numbers_are_runs_of_their_own(cli: Cli, tmp_path: Path)
     shown = cli("table", "runs=[2024_06_01]", "output=1e3.md")
     assert shown.status == 0, shown.err
     assert "2024_06_01" in (tmp_path / "1e3.md").read_text().replace("\\", "")
+
+
+def own_files(tmp_path: Path) -> str:
+    folder = tmp_path / "own"
+    for name in ("experiment", "data"):
+        (folder / name).mkdir(parents=True)
+    (folder / "experiment" / "typed.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /data: mine\nrun_id: 2024_06_01\nname: 3e563\n"
+        "init_from: 0x1f\nseed: 1_000\nmodel:\n  lr: 1e-4\n"
+    )
+    (folder / "data" / "mine.yaml").write_text(
+        "defaults: [sr_folder, _self_]\nroot: [2024_06_01, b, 12:30:45]\nbenchmarks: [1e3, true]\n"
+        "validation: 2024_06_01\nval_limit: 3\n"
+    )
+    return f"--config-dir={folder}"
+
+
+def test_text_in_a_file_of_settings_stays_as_typed(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("fit", own_files(tmp_path), "experiment=typed", "--cfg", "job")
+    assert outcome.status == 0, outcome.err
+    found = yaml.safe_load(outcome.out)
+    typed = {key: found[key] for key in ("run_id", "name", "init_from", "seed")}
+    assert typed == {"run_id": "2024_06_01", "name": "3e563", "init_from": "0x1f", "seed": 1000}
+    assert float(found["model"]["lr"]) == 1e-4
+    assert found["data"]["root"] == ["2024_06_01", "b", "12:30:45"]
+    assert found["data"]["benchmarks"] == ["1e3", "true"]
+    assert (found["data"]["validation"], found["data"]["val_limit"]) == ("2024_06_01", 3)
+
+
+def test_a_file_that_names_billions_of_values_is_refused(cli: Cli, tmp_path: Path) -> None:
+    own = own_files(tmp_path)
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 12)]
+    (tmp_path / "own" / "experiment" / "typed.yaml").write_text("\n".join(["# @package _global_", *lines]))
+    outcome = cli("check", own, "experiment=typed")
+    assert outcome.status == 1
+    assert "typed.yaml" in outcome.err

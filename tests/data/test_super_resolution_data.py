@@ -39,6 +39,21 @@ def test_several_roots_are_one_set_and_some_images_can_be_held_out(tmp_path: Pat
     assert [p.name for p in data.validation_sets["one_held_out"]] == ["1"]
 
 
+def test_a_start_says_which_images_are_held_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = []
+    for k in ("b", "a", "c"):
+        photo(tmp_path / "s" / f"{k}.png", 30, 30, seed=ord(k))
+        if k == "b":
+            continue
+        data = SuperResolutionData(root=str(tmp_path / "s"), scale=2, patch_size=16, validation=1)
+        with caplog.at_level("INFO", "restore.data.base"):
+            data.prepare()
+        said.append((data.held_out, caplog.messages[-1].rpartition(" ")[2]))
+    assert said == [(["b"], "b"), (["c"], "c")]
+    given = SuperResolutionData(root=str(tmp_path / "s"), scale=2, patch_size=16, validation=str(tmp_path / "s"))
+    assert given.held_out == []
+
+
 def test_prepare_keeps_training_images_while_they_fit(tmp_path: Path) -> None:
     for k in range(4):
         photo(tmp_path / "s" / f"{k}.png", 30, 30, seed=k)

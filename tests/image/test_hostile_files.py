@@ -10,6 +10,7 @@ import pytest
 
 from restore.image import reading
 from restore.web.process_limits import limited_memory
+from tests.conftest import Cli
 from tests.image.test_image import SAMPLES
 from tests.image.test_odd_files import png_with
 from tests.web.test_limits import png_that_claims
@@ -56,6 +57,21 @@ def hostile(number: int) -> tuple[str, bytes]:
         return kind, made[kind](chance)
     name, change = kind.split(", ")
     return kind, {"flipped": flipped, "cut": cut, "doubled": doubled}[change](chance, SAMPLES[name])
+
+
+def test_predict_restores_many_entries_within_little_memory(cli: Cli, tmp_path: Path) -> None:
+    made = {f"{count}.tif": many_entries(count, 900_000) for count in (1500, 40_000)}
+    made["1500.jpg"] = with_exif(many_entries(1500, 900_000))
+    (tmp_path / "in").mkdir()
+    for name, data in made.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    for metadata in ("strip", "keep"):
+        with limited_memory(1_000_000_000):
+            words = ("ckpt_path=bicubic", "scale=2", "memory_gb=1", "input=in", f"output={metadata}")
+            outcome = cli("predict", *words, f"metadata={metadata}")
+        assert outcome.status == 0, outcome.err
+        assert len(list((tmp_path / metadata).glob("*.png"))) == len(made)
+        assert "Traceback" not in outcome.err
 
 
 @pytest.mark.slow

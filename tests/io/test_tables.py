@@ -12,6 +12,12 @@ def test_cells_that_are_markdown_stay_as_they_are() -> None:
     assert markdown_rows([["a", "b"], ["`x`", 1], ["**y**", ""]]) == "| a | b |\n|---|---|\n| `x` | 1 |\n| **y** |  |"
 
 
+def test_no_cell_of_markdown_ends_early_or_begins_a_tag() -> None:
+    cells = ["a|b", "<img src=x>", "a\nb", r"a\|b", r"a\\|b", r"\<x>", "**1.5**", "`code`"]
+    safe = [r"a\|b", r"\<img src=x>", "a b", r"a\|b", r"a\\\|b", r"\<x>", "**1.5**", "`code`"]
+    assert markdown_rows([["h"], *([cell] for cell in cells)]).splitlines()[2:] == [f"| {cell} |" for cell in safe]
+
+
 def test_records_have_a_line_each_and_lack_nothing_but_what_they_lack() -> None:
     records: list[dict[str, object]] = [{"a": 1, "b": "x,y", "c": 0}, {"b": "z"}]
     assert records_csv(records, ["a", "b"]) == 'a,b\n1,"x,y"\n,z\n'

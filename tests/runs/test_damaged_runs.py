@@ -173,3 +173,14 @@ def test_a_damaged_result_is_made_again_where_there_is_a_checkpoint(cli: Cli, tm
     refused = cli("fit", *options(runs), "run_id=whole")
     assert refused.status == 1
     assert "result.json is damaged" in " ".join(refused.err.split())
+
+
+def test_a_resumed_run_says_that_another_image_is_held_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for held_out in (["b"], ["b"], ["c"]):
+        run_folder.describe(tmp_path, {}, [], {"held_out": held_out})
+    (said,) = [each for each in caplog.messages if "holds out" in each]
+    assert said.startswith("data.root holds out c now, and b before")
+    assert [start["held_out"] for start in damage.starts(tmp_path)] == [["b"], ["b"], ["c"]]
+    (tmp_path / "environment.json").write_text('{"starts": [{"time": "of an older version"}]}')
+    run_folder.describe(tmp_path, {}, [], {"held_out": ["d"]})
+    assert len([each for each in caplog.messages if "holds out" in each]) == 1

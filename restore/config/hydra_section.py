@@ -1,0 +1,101 @@
+"""Refuses settings of Hydra itself by which a file of settings would run code of its own.
+
+An experiment's file may come from anywhere, and its ``hydra:`` section is read before any command begins: Hydra builds
+callbacks, launchers, sweepers and loggers from whatever they name. So only the classes listed here are built, and what
+runs commands by its nature is taken from the command line alone.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import hydra._internal.hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import DictConfig, OmegaConf
+
+from restore.io.errors import SettingError
+
+TARGETS = frozenset(
+    (
+        "restore.training.sweep.Points",
+        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+        "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+        *(f"hydra_plugins.hydra_submitit_launcher.submitit_launcher.{each}Launcher" for each in ("Local", "Slurm")),
+        *(
+            f"optuna.samplers.{each}Sampler"
+            for each in ("BruteForce", "CmaEs", "Grid", "MOTPE", "NSGAII", "QMC", "Random", "TPE")
+        ),
+    )
+)
+LOGGING = frozenset(  # classes and factories
+    (
+        "restore.io.console_log.ConsoleHandler",
+        "colorlog.ColoredFormatter",
+        *(f"logging.{each}" for each in ("FileHandler", "Formatter", "NullHandler", "StreamHandler")),
+    )
+)
+STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+# values that are commands, or the environment of every command that follows
+TYPED_ALONE = ("hydra.job.env_set", "hydra.launcher.setup", "hydra.launcher.additional_parameters")
+BY_NAME = "hydra.sweeper.custom_search_space"  # a function that is called
+_LOG_FILE = re.compile(r"\$\{hydra\.runtime\.output_dir\}/(?:[\w-]+|\$\{hydra\.job\.name\})\.log")
+
+
+def refuse(cfg: DictConfig) -> None:
+    """Refuse a composed configuration whose ``hydra:`` section would run what a file names.
+
+    Raises:
+        SettingError
+    """
+    # of the section alone, unresolved: its interpolations are Hydra's own
+    section: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
+    typed = [each.lstrip("+~").partition("=")[0].replace("@", ".") for each in section["overrides"]["hydra"]]
+    for path, value in _leaves(section, "hydra"):
+        key = path[-1]
+        dotted = ".".join(path)
+        if key == "_target_" and value not in TARGETS:
+            raise SettingError(dotted, value, "a launcher, sweeper or callback that restore knows")
+        if key == "_args_":
+            raise SettingError(dotted, value, "nothing: arguments have names", "leave it out")
+        if path[1] in ("job_logging", "hydra_logging"):
+            _refuse_logging(dotted, path, value)
+        alone = next((each for each in (*TYPED_ALONE, BY_NAME) if f"{dotted}.".startswith(f"{each}.")), None)
+        if alone is not None and value not in (None, {}, []) and not any(each.startswith(alone) for each in typed):
+            raise SettingError(dotted, value, "nothing in a file, because it would run", "give it on the command line")
+
+
+def _refuse_logging(dotted: str, path: Sequence[str], value: Any) -> None:
+    key = path[-1]
+    if key == "." or (key in ("()", "class") and value not in LOGGING):
+        raise SettingError(dotted, value, f"one of {', '.join(sorted(LOGGING))}")
+    if isinstance(value, str) and value.startswith(("ext://", "cfg://")) and value not in STREAMS:
+        raise SettingError(dotted, value, f"one of {', '.join(STREAMS)}")
+    if key == "filename" and not _LOG_FILE.fullmatch(str(value)):
+        raise SettingError(dotted, value, "a file in the run's folder, as ${hydra.runtime.output_dir}/train.log")
+
+
+def _leaves(node: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Path and value of everything that holds nothing more."""
+    if isinstance(node, dict | list) and node:
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _leaves(value, *path, str(key))
+    else:
+        yield path, node
+
+
+class CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader of configurations, which also loads each point of a sweep."""
+
+    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """Compose, then refuse what would run."""
+        cfg = super().load_configuration(*args, **kwargs)
+        refuse(cfg)
+        return cfg
+
+
+def register() -> None:
+    """Make Hydra load with it, in this process; once more changes nothing."""
+    # Hydra has no other place before it builds what the section names
+    setattr(hydra._internal.hydra, "ConfigLoaderImpl", CheckedLoader)  # noqa: B010
