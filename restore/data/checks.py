@@ -123,7 +123,7 @@ def _read_files(pair: Pair) -> _Files:
             problems.append(_missing(file, pair))
             continue
         try:
-            data = file.read_bytes()
+            data = reading.content_of(file)
             image = reading.read(file, data=data)
         except (ValueError, OSError) as error:
             problems.append(str(error))

@@ -25,6 +25,8 @@ from restore.image.metadata import Description, Metadata
 
 log = logging.getLogger(__name__)
 
+BYTES_PER_PIXEL = 16  # four samples of 32 bits, uncompressed
+SPARE_BYTES = 256_000_000  # of a file, for what is no pixels
 _TURNED = (5, 6, 7, 8)  # orientations that exchange height and width
 
 
@@ -46,10 +48,7 @@ def read(
         ValueError: not an image, truncated, of an unsupported kind, or above ``max_pixels``; the path is named.
     """
     path = Path(path)
-    if not path.is_file():
-        reason = "not a regular file" if path.exists() else "no such file"
-        raise FileNotFoundError(f"{path}: {reason}")
-    content = path.read_bytes() if data is None else data
+    content = content_of(path, max_pixels=max_pixels) if data is None else data
     if not content:
         raise ValueError(f"{path}: the file is empty")
     try:
@@ -75,6 +74,21 @@ def read(
     colours, alpha = (planes[:-1], planes[-1:]) if has_alpha else (planes, None)
     dpi = decoded.dpi[::-1] if decoded.dpi and decoded.orientation in _TURNED else decoded.dpi
     return DecodedImage(colours, alpha, decoded.icc, decoded.description, decoded.colours, dpi)
+
+
+def content_of(path: Path, *, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: more bytes than an image of ``max_pixels`` can have.
+    """
+    if not path.is_file():
+        reason = "not a regular file" if path.exists() else "no such file"
+        raise FileNotFoundError(f"{path}: {reason}")
+    size, most = path.stat().st_size, SPARE_BYTES + BYTES_PER_PIXEL * max_pixels
+    if size > most:
+        raise ValueError(f"{path}: {size} bytes, expected at most {most}; shrink or split the image first")
+    return path.read_bytes()
 
 
 def read_rgb8(path: str | Path) -> Tensor:

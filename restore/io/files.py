@@ -21,6 +21,7 @@ from restore.io.temporaries import hold, sweep_files, temporary_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk, or a user's share of it
 Content = bytes | bytearray | memoryview
+MOST_BYTES = 500_000_000  # of a file of settings or results; a stranger's may be a terabyte of nothing
 
 
 def write_text(path: Path, text: str) -> None:
@@ -194,6 +195,8 @@ def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
         ValueError: damaged, missing, or something else.
     """
     try:
+        if path.exists() and (not path.is_file() or path.stat().st_size > MOST_BYTES):
+            raise ValueError("a pipe or a device, or too large")
         text = path.read_text(encoding="utf-8")
         # not by the YAML reader: to YAML 1.1 the number 1e-06 is a word
         content = json.loads(text) if path.suffix == ".json" else load_yaml(text)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from restore.data.checks import check_pairs
+from restore.data.pairs import DataProblem, Pair
 from restore.image import reading
+from restore.image.formats import MAX_PIXELS
 from restore.web.process_limits import limited_memory
 from tests.conftest import Cli
 from tests.image.test_image import SAMPLES
@@ -59,9 +62,20 @@ def hostile(number: int) -> tuple[str, bytes]:
     return kind, {"flipped": flipped, "cut": cut, "doubled": doubled}[change](chance, SAMPLES[name])
 
 
+def test_a_terabyte_of_nothing_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(SAMPLES[next(name for name in SAMPLES if name.endswith(".png"))])
+    os.truncate(path, 2**40)
+    for pixels in (2048**2, MAX_PIXELS):
+        with pytest.raises(ValueError, match=r"a\.png: \d+ bytes"):
+            reading.read(path, max_pixels=pixels)
+    with pytest.raises(DataProblem, match=r"a\.png: \d+ bytes"):
+        check_pairs([Pair("a", path)], 2, setting="data")
+
+
 def test_predict_restores_many_entries_within_little_memory(cli: Cli, tmp_path: Path) -> None:
     made = {f"{count}.tif": many_entries(count, 900_000) for count in (1500, 40_000)}
-    made["1500.jpg"] = with_exif(many_entries(1500, 900_000))
+    made["exif.jpg"] = with_exif(many_entries(1500, 900_000))
     (tmp_path / "in").mkdir()
     for name, data in made.items():
         (tmp_path / "in" / name).write_bytes(data)

@@ -95,3 +95,18 @@ def test_numbers_of_a_json_file_stay_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("a: 3\n")
     assert files.read_mapping(tmp_path / "a.json") == {"a": 1e-6}
     assert files.read_mapping(tmp_path / "a.yaml", ["a"]) == {"a": 3}
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_a_pipe_a_device_and_a_terabyte_of_nothing_are_damaged_files(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir(), _sparse):
+        make(path)
+        with pytest.raises(ValueError, match="is damaged or missing"):
+            files.read_mapping(path)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**40)

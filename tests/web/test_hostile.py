@@ -24,6 +24,7 @@ import tifffile
 from PIL import Image
 
 from tests.conftest import photo
+from tests.image.test_hostile_files import hostile
 from tests.web.conftest import Server, multipart, wait_until
 from tests.web.test_limits import encoded, png_that_claims
 
@@ -281,3 +282,18 @@ def test_a_hundred_hostile_uploads(server: Server, tmp_path: Path) -> None:
     assert server.process.poll() is None
     log = server.log.read_text()
     assert "Traceback" not in log, log
+
+
+def test_a_share_of_the_files_made_to_cost_a_reader_much(server: Server) -> None:
+    memory, kinds = server.resident(), set[str]()
+    for number in range(36):
+        kind, data = hostile(number)
+        kinds.add(kind)
+        body, content_type = multipart(data, method="tiny")
+        answer = server.ask("POST", "/api/restore", body, {"content-type": content_type}, ATTACKER)
+        assert answer.status == 200 or 400 <= answer.status < 500, (kind, answer)
+        assert answer.status == 200 or len(json.loads(answer.body)["detail"]) > 10, (kind, answer)
+    assert len(kinds) >= 15
+    assert wait_until(lambda: server.resident() < memory + 50_000_000), server.resident() - memory
+    assert server.process.poll() is None
+    assert "Traceback" not in server.log.read_text()
