@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from restore.config.command import command
 from restore.distributed.environment import ProcessInfo, process_info
 from restore.distributed.signals import ASKING, StopRequested, handled, interrupt
-from restore.io import files, temporaries
+from restore.io import files
 from restore.io.errors import SettingError
 from restore.io.progress import doing
 from restore.runs import damage
@@ -48,7 +48,6 @@ def fit(cfg: DictConfig) -> float:
 def _locked(cfg: DictConfig, folder: Path) -> Iterator[None]:
     """Keep other jobs out of the folder, and remove it if the run ends before it is described."""
     with files.locked(folder):
-        temporaries.sweep_files(folder, below=True)
         try:
             cfg.run_token = run_folder.run_token(folder)
             yield

@@ -166,11 +166,14 @@ def refuse_unwritable(folder: Path, names: Iterable[str] = (), *, setting: str =
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; the lock goes with the process, however it ends.
 
+    What killed processes left in the folder, and in those below it, is removed.
+
     Raises:
         SettingError: another process is at work there.
     """
     try:
         with FileLock(folder / "lock", timeout=0):
+            sweep_files(folder, below=True)
             yield
     except Timeout as error:
         expected = f"one in whose folder {folder} no other process is training"
