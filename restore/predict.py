@@ -18,6 +18,8 @@ from restore.io.progress import doing
 
 log = logging.getLogger(__name__)
 
+FELL_BACK = 3  # exit status: all files were written, some as bicubic, because what was asked for was not better
+
 
 def predict(cfg: DictConfig) -> None:
     """Restore every image; bad files are reported and the others continue."""
@@ -36,7 +38,7 @@ def predict(cfg: DictConfig) -> None:
         refuse_unwritable(folder, [target.name for _, target in tasks if target.parent == folder])
     many = Path(cfg.input).is_dir() or len(tasks) > 1
     with stopping() as signalled:
-        failed = restore_files(
+        results = restore_files(
             tasks,
             FileRestorer(cfg.ckpt_path, settings, cfg.metadata, cfg.quality),
             restorer,
@@ -51,9 +53,11 @@ def predict(cfg: DictConfig) -> None:
     if signalled():
         log.warning("interrupted; finished files are kept")
         raise SystemExit(128 + signalled())
-    if failed:
-        listed = "\n  ".join(failed)
-        raise UserError(f"input: {len(failed)} of {len(tasks)} images could not be restored:\n  {listed}")
+    if results.failed:
+        listed = "\n  ".join(results.failed)
+        raise UserError(f"input: {len(results.failed)} of {len(tasks)} images could not be restored:\n  {listed}")
+    if results.fell_back:
+        raise SystemExit(FELL_BACK)
 
 
 def _refuse_before_torch(cfg: DictConfig) -> None:

@@ -93,6 +93,7 @@ SMALLER: dict[str, str | None] = {
     r"(lpips|inception)_weights=.*": None,
     r"export (ckpt_path)=(super_resolution_x\d|deblur_narrow)": rf"\1={DEMO}",
     r"device=\w+": "device=cpu",
+    r"image_size=.*": None,
     r"hydra\.sweeper\.n_trials=.*": "hydra.sweeper.n_trials=2",
     r"seed=0,1,.*|seed=1,2(,.*)?": "seed=0,1",
     r"logger\.wandb\.offline=false": "logger.wandb.offline=true",

@@ -29,7 +29,8 @@ def test_wrong_settings_are_named(cli: Cli, options: list[str], words: str) -> N
 
 
 def test_figures_stand_beside_what_they_are_compared_with(cli: Cli) -> None:
-    outcome = cli("benchmark", *SMALL, "what=[data,step,inference,peak,budget]", "image_size=[12,16]")
+    outcome = cli("benchmark", *SMALL, "what=[data,step,inference,peak,budget,photo]", "image_size=[12,16]")
     assert outcome.status == 0, outcome.err
     lines = ["lq of 1 crops of 16 px", "share of the step", "training step, bf16", "attention", "added by 8x8", "whole"]
+    lines += ["photo of 16x12 px", "all / network"]
     assert [line for line in lines if line not in outcome.out] == []

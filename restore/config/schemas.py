@@ -83,7 +83,7 @@ class InferenceConfig(Inference):
             ``identity``.
         scale: None: the checkpoint's; ``zero_shot`` and ``bicubic`` need one.
         seed: of ``zero_shot``.
-        max_seconds: for one image, with ``zero_shot``: the best so far is the result.
+        max_seconds: for one image, with ``zero_shot``: steps and views are planned to fit.
         devices: processes that share the images; with GPUs each takes one.
         threads: of each process; None: the cores shared out. The same bytes need the same number.
     """

@@ -4,7 +4,7 @@ Inside the package an image is float, RGB, CHW, [0, 1]; a :class:`DecodedImage` 
 to write a file of the same kind.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import overload
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from restore.image.file_parts import PngChunk, Resolution
 from restore.image.metadata import Description
+from restore.ops.tiling import joined
 
 _AT_ONCE = 2**22  # values rounded in one step
 
@@ -67,21 +68,25 @@ class DecodedImage:
         pixels = quantise(to_float(self.pixels), 255) if self.peak > 255 else self.pixels
         return pixels.expand(3, -1, -1)
 
-    def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None) -> "DecodedImage":
+    def like(self, rgb: Tensor | Iterable[Tensor], alpha: Tensor | None, *, rows: int | None = None) -> "DecodedImage":
         """An image of the same kind (bit depth, greyness, profile, metadata) from other pixels.
 
         Args:
             rgb: float, (3, H, W), or bands of it from top to bottom, so that it is never whole in memory; clamped to
                 [0, 1] and rounded; a grey image takes the mean of the channels.
             alpha: float, (1, H, W), or None.
+            rows: H, of bands.
         """
-        bands = (rgb,) if isinstance(rgb, Tensor) else rgb
-        parts = []
+        if isinstance(rgb, Tensor):
+            rgb, rows = (rgb,), rgb.shape[1]
+        assert rows is not None
+        return replace(self, pixels=joined(self._levels(rgb), rows), alpha=quantise(alpha, self.peak))
+
+    def _levels(self, bands: Iterable[Tensor]) -> Iterator[Tensor]:
         for band in bands:
-            parts.append(quantise(band.mean(0, keepdim=True) if self.is_grey else band, self.peak))
+            levels = quantise(band.mean(0, keepdim=True) if self.is_grey else band, self.peak)
             del band  # else it would stay in memory while the next one is made
-        pixels = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        return replace(self, pixels=pixels, alpha=quantise(alpha, self.peak))
+            yield levels
 
 
 def to_float(pixels: Tensor) -> Tensor:

@@ -80,6 +80,7 @@ class Outcome(NamedTuple):
     Attributes:
         problem: a sentence, where it failed. notes: of the restorer. interrupted: nothing was written.
         sizes: (height, width) of the image and of the result. seconds: from file to file.
+        fell_back: as of :class:`restore.inference.restorer.Restorer`.
     """
 
     problem: str | None = None
@@ -87,6 +88,18 @@ class Outcome(NamedTuple):
     interrupted: bool = False
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
     seconds: float = 0.0
+    fell_back: bool = False
+
+
+class Results(NamedTuple):
+    """What became of many files.
+
+    Attributes:
+        failed: a sentence for each file that failed. fell_back: how many are bicubic in place of what was asked for.
+    """
+
+    failed: list[str]
+    fell_back: int
 
 
 @dataclass(frozen=True)
@@ -129,11 +142,12 @@ class FileRestorer:
             restored = restore_image(restorer, image, progress=progress, cancel=context.cancel)
             writing.write(target, restored, quality=self.quality)
         except RestorationCancelled:
-            return Outcome(interrupted=True)
+            return Outcome(interrupted=True, seconds=time.perf_counter() - started)
         except (ValueError, OSError) as error:
             return Outcome(str(error) if str(source) in str(error) else f"{source}: {error}")
         sizes = (_size(image), _size(restored))
-        return Outcome(notes=dict(restorer.notes), sizes=sizes, seconds=time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return Outcome(notes=dict(restorer.notes), sizes=sizes, seconds=seconds, fell_back=restorer.fell_back)
 
 
 def _size(image: "DecodedImage") -> tuple[int, int]:
@@ -149,14 +163,11 @@ def restore_files(
     processes: int,
     threads: int | None,
     stopped: Callable[[], bool],
-) -> list[str]:
+) -> Results:
     """Restore each file that the record does not hold; log and print a summary.
 
     Args:
         processes, threads: as of :func:`restore.distributed.process_pool.spread`. stopped: polled.
-
-    Returns:
-        A sentence for each file that failed.
     """
     waiting = [task for task in tasks if record is None or not record.holds(*task)]
     outcomes: list[tuple[Path, Outcome]] = []
@@ -182,10 +193,12 @@ def restore_files(
     if outcomes:
         draw(summary(outcomes))
     failed = [outcome.problem for _, outcome in outcomes if outcome.problem is not None]
-    done = sum(outcome.sizes is not None for _, outcome in outcomes)
-    where = tasks[0][1] if record is None else tasks[0][1].parent
-    log.info("%d restored, %d were done before, %d failed: %s", done, len(tasks) - len(waiting), len(failed), where)
-    return failed
+    fell_back = sum(outcome.fell_back for _, outcome in outcomes)
+    done, before = sum(outcome.sizes is not None for _, outcome in outcomes), len(tasks) - len(waiting)
+    bicubic = f" ({fell_back} as bicubic)" if fell_back else ""
+    where = f": {tasks[0][1] if record is None else tasks[0][1].parent}" if done + before else ""
+    log.info("%d restored%s, %d were done before, %d failed%s", done, bicubic, before, len(failed), where)
+    return Results(failed, fell_back)
 
 
 def summary(outcomes: list[tuple[Path, Outcome]]) -> Table:

@@ -68,6 +68,8 @@ class Restorer(ABC):
         ensemble: whether it averages over 8 views of each image.
         phase: what it is doing, for a progress bar.
         notes: what should be known about the image last restored, beside the pixels.
+        fell_back: whether the image last restored is bicubic, because the restorer's own result was not better, or
+            there was no time for one; ``notes`` say why.
         labels: how label maps are read, where lq is made of them; None where lq is an image, or where it is not known.
     """
 
@@ -78,6 +80,7 @@ class Restorer(ABC):
     ensemble: bool = False
     phase: str = "restoring"
     notes: Mapping[str, str] = MappingProxyType({})
+    fell_back: bool = False
     in_channels: int = 3
     input_kind: InputKind = "rgb"
     multiple_of: int = 1
@@ -202,4 +205,4 @@ def restore_image(
         return DecodedImage.of(restorer.restore(restorer.lq_of(image), progress=progress, cancel=cancel))
     bands = restorer.bands(carry_colours(image.pixels, image.alpha), progress=progress, cancel=cancel)
     alpha = None if image.alpha is None else resize(to_float(image.alpha), restorer.scale)
-    return image.like(bands, alpha)
+    return image.like(bands, alpha, rows=new_length(image.pixels.shape[1], restorer.scale))

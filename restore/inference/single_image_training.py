@@ -85,7 +85,8 @@ class Watch(Callback):
     ) -> None:
         """Report the steps that are done."""
         if self.progress is not None:
-            total = int(trainer.max_steps)
+            assert isinstance(pl_module, ZeroShotSuperResolution)
+            total = pl_module.steps.planned
             self.progress(max(trainer.global_step, int(self._share_of_time() * total)), total)
 
     def _share_of_time(self) -> float:

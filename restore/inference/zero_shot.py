@@ -1,6 +1,7 @@
 """Zero-shot super-resolution as a restorer: a network trained on the image itself, or loaded from a checkpoint."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from restore.config.signatures import split
 from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
 from restore.inference.restorer import Report, Restorer, as_lq, pick_device
+from restore.io.allocator import kept_memory
 from restore.io.errors import SettingError
-from restore.models.zero_shot.network import ZeroShotNetwork
+from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
+from restore.models.zero_shot.plan import Plan
 from restore.models.zero_shot.settings import TrainingSettings
 from restore.ops import tiling
 from restore.ops.resize import new_length
@@ -43,6 +46,7 @@ class ZeroShotNetworkRestorer(Restorer):
         self.scale, self.in_channels, self.halo = network.scale, network.in_channels, network.halo
         self.protocol = network.protocol
         self.ensemble = inference.ensemble(default=True)
+        self.views = ALL_VIEWS if self.ensemble else 1
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
         """All rows at once."""
@@ -63,8 +67,8 @@ class ZeroShotNetworkRestorer(Restorer):
                     report=lambda done, total: report((seen - 1) * total + done, steps * total),
                 ).float()
 
-        with torch.inference_mode():
-            pred = self.network.enlarge(batch, run=run, ensemble=self.ensemble)[0]
+        with kept_memory(), torch.inference_mode():
+            pred = self.network.enlarge(batch, run=run, views=self.views)[0]
         yield pred.to("cpu", torch.float32)
 
 
@@ -140,38 +144,48 @@ class ZeroShotRestorer(Restorer):
         Raises:
             SettingError: ``memory_gb`` does not hold the result, which is kept whole, or no tile.
         """
-        yield self._restored(as_lq(image), report)
+        with kept_memory():
+            yield self._restored(as_lq(image), report)
 
     def _restored(self, lq: Tensor, report: Report) -> Tensor:
-        from restore.inference.single_image_training import Watch, train, untrained
-
-        self.notes = {}
+        self.notes, self.fell_back = {}, False
         if min(lq.shape[1:]) < SMALLEST:
             log.warning("an image of %dx%d px is too small to learn from; bicubic is used", *lq.shape[:0:-1])
-            self.notes = {BICUBIC: "throughout, the image is too small to learn from"}
-            return Bicubic(self.scale).restore(lq)
-        deadline = report.deadline
-        if self.training.max_seconds is not None:
-            deadline = min(deadline or float("inf"), time.monotonic() + self.training.max_seconds)
+            return self._bicubic(lq, "throughout, the image is too small to learn from")
+        begun = time.monotonic()
+        deadline = self._deadline(begun, report)
         self.phase = "training"
+        from restore.inference.single_image_training import Watch, train, untrained  # seconds, which are of the limit
+
         model = untrained(self.scale, self.training)
-        model.steps.deadline, model.steps.cancel = deadline, report.cancel
-        model.steps.tile = lambda size: tile_of(model.network, self.inference, size)
-        self._refuse_too_large(lq, model.steps.tile)
+        steps = model.steps
+        steps.deadline, steps.cancel, steps.views = deadline, report.cancel, ALL_VIEWS if self.ensemble else 1
+        steps.tile = lambda size: tile_of(model.network, self.inference, size)
+        self._refuse_too_large(lq, steps.tile)
         use_bf16 = self.inference.precision == "bf16"
         train(model, lq, self.training, self.device, use_bf16=use_bf16, watch=Watch(report.progress, deadline))
-        if not model.steps.has_time:
-            self.notes = {BICUBIC: "throughout, no time was left to enlarge"}
-            return Bicubic(self.scale).restore(lq)
-        if model.steps.fell_back:
-            steps = ", ".join(map(str, model.steps.fell_back))
-            self.notes = {BICUBIC: f"in scale step {steps}, where training did not clearly beat it"}
-        if len(model.steps.fell_back) == len(model.steps.records):
-            return Bicubic(self.scale).restore(lq)
+        if steps.too_short is not None and deadline is not None:
+            reason = _too_short(steps.too_short, deadline - begun, time.monotonic() - begun)
+            log.warning("max_seconds: %s; bicubic is used", reason)
+            return self._bicubic(lq, f"throughout, {reason}")
+        if steps.fell_back:
+            numbers = ", ".join(map(str, steps.fell_back))
+            self.notes = {BICUBIC: f"in scale step {numbers}, where training did not clearly beat it"}
+        if len(steps.fell_back) == len(steps.records):
+            return self._bicubic(lq, self.notes[BICUBIC])
         trained = ZeroShotNetworkRestorer(self.name, model.network, self.inference)
-        trained.ensemble = trained.ensemble and model.steps.has_time_for_ensemble and not model.steps.halt
+        trained.views = steps.views_left()
         self.phase = "enlarging"
         return trained.restore(lq, progress=report.progress)
+
+    def _deadline(self, begun: float, report: Report) -> float | None:
+        if self.training.max_seconds is None:
+            return report.deadline
+        return min(report.deadline or float("inf"), begun + self.training.max_seconds)
+
+    def _bicubic(self, lq: Tensor, why: str) -> Tensor:
+        self.notes, self.fell_back = {BICUBIC: why}, True
+        return Bicubic(self.scale).restore(lq)
 
     def _refuse_too_large(self, lq: Tensor, tile: Callable[[tuple[int, int]], int | None]) -> None:
         """Refuse, before the training, an image whose whole result or smallest tile needs more than ``memory_gb``."""
@@ -185,3 +199,16 @@ class ZeroShotRestorer(Restorer):
                 f"about {needed:.1f}, because zero-shot holds its result of {width}x{height} px whole",
                 f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image",
             )
+
+
+def _too_short(plan: Plan, allowed: float, passed: float) -> str:
+    """What a time limit can and cannot do here.
+
+    Args:
+        allowed: seconds, ``passed`` of which were over when ``plan`` was made.
+    """
+    return (
+        f"{allowed:.3g} s hold about {plan.steps} training steps for this image on this machine now, and a result that "
+        f"is better than bicubic takes {plan.least}; allow {math.ceil(passed + plan.needed)} s, or take trained "
+        "weights, such as ckpt_path=super_resolution_x2"
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from restore.profiling.memory import budget, budgets, memory, peak, tiles
+from restore.profiling.photo import photo
 from restore.profiling.speed import data, forecast, inference, startup, step
 from restore.profiling.workload import Line, Workload
 
@@ -17,4 +18,5 @@ MEASUREMENTS: dict[str, Callable[[Workload], Iterator[Line]]] = {
     "budgets": budgets,
     "budget": budget,
     "tiles": tiles,
+    "photo": photo,
 }

@@ -37,12 +37,12 @@ def budget(workload: Workload) -> Iterator[Line]:
     settings = Inference(device="cpu", memory_gb=workload.memory_gb)
     restorer = NetworkRestorer("untrained", workload.build().network, settings)
     restorer.restore(torch.rand(3, 8, 8))
-    before = _reset_peak_mib()
+    before = reset_peak_mib()
     started = time.perf_counter()
     restorer.restore(torch.rand(3, *workload.image_size))
     seconds, tile = time.perf_counter() - started, restorer.tile_for(workload.image_size)
     tiles = "whole" if tile is None else f"tiles of {tile} px"
-    yield "budget", f"{tiles}, {seconds:.1f} s, {_peak_mib() - before:.0f} MiB"
+    yield "budget", f"{tiles}, {seconds:.1f} s, {peak_mib() - before:.0f} MiB"
 
 
 def peak(workload: Workload) -> Iterator[Line]:
@@ -52,17 +52,19 @@ def peak(workload: Workload) -> Iterator[Line]:
     model = workload.build().eval()
     with torch.inference_mode():
         model.restore_whole(torch.rand(1, 3, 8, 8))
-        before = _reset_peak_mib()
+        before = reset_peak_mib()
         model.restore_whole(torch.rand(1, 3, workload.side, workload.side))
-    yield f"added by {workload.side}x{workload.side}", f"{_peak_mib() - before:.0f} MiB"
+    yield f"added by {workload.side}x{workload.side}", f"{peak_mib() - before:.0f} MiB"
 
 
-def _reset_peak_mib() -> float:
+def reset_peak_mib() -> float:
+    """Forget the peak of this process's resident memory so far; what it has now, in MiB."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak of the imports is higher
-    return _peak_mib()
+    return peak_mib()
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """Peak of this process's resident memory, in MiB."""
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

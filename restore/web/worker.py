@@ -143,7 +143,9 @@ def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int)
         source: the upload, with the suffix of its content. slot: number of the process, from 0.
 
     Returns:
-        ``notes`` of the restorer, ``size`` (height, width) of the result, ``part`` [top, left, height, width].
+        ``notes`` of the restorer, ``outcome``, ``fallback`` where the result is bicubic because the method's own was
+        not better or there was no time for it, else ``restored``, ``size`` (height, width) of the result, ``part``
+        [top, left, height, width].
 
     Raises:
         TaskError: the image is damaged or too large. ValueError: of the restorer.
@@ -180,7 +182,8 @@ def _restored(
         enlarged = image.rgb() if restorer.scale == 1 else resize(image.rgb(), restorer.scale)
         writing.write(source.with_name(BEFORE), DecodedImage.of(enlarged))
     notes = dict(restorer.notes) | _note(doubts + lost, source.parent)
-    return {"notes": notes, "size": list(restored.pixels.shape[1:]), "part": part}
+    outcome = "fallback" if restorer.fell_back else "restored"
+    return {"notes": notes, "outcome": outcome, "size": list(restored.pixels.shape[1:]), "part": part}
 
 
 def _share(devices: int) -> int | None:

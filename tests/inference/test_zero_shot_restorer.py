@@ -10,6 +10,7 @@ from restore.data.internal_pairs import CropSettings
 from restore.data.single_image import SingleImageData
 from restore.inference.single_image_training import Watch
 from restore.io.errors import SettingError
+from restore.models.zero_shot.lr_policy import ScaleStep
 from restore.models.zero_shot.model import ZeroShotSuperResolution
 from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.models.zero_shot.settings import TrainingSettings
@@ -50,8 +51,10 @@ def test_the_progress_of_a_zero_shot_training_knows_its_time_limit(
 ) -> None:
     now, told = [5.0], list[tuple[int, int]]()
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    model = ZeroShotSuperResolution(width=4, depth=1)
+    model.steps.records = [ScaleStep(begin=0, from_batch=0, father=None, budget=100, dropped=0)]
     watch = Watch(lambda done, total: told.append((done, total)), deadline)
     for second in range(1, 6):
         now[0] = 5.0 + second
-        watch.on_train_batch_end(SimpleNamespace(global_step=10 * second, max_steps=100), None, None, None, 0)  # type: ignore[arg-type]
+        watch.on_train_batch_end(SimpleNamespace(global_step=10 * second), model, None, None, 0)  # type: ignore[arg-type]
     assert told == [(each, 100) for each in expected]

@@ -17,6 +17,8 @@ from restore.ops.resize import new_length, resize
 Run = Callable[[tiling.Forward, Tensor], Tensor]
 Progress = Callable[[int, int], None]
 
+ALL_VIEWS = 8
+
 
 class ZeroShotNetwork(RestorationNetwork):
     """One network for each of the gradual steps of a total scale; later ones start from the one before.
@@ -89,13 +91,13 @@ class ZeroShotNetwork(RestorationNetwork):
             pred = network(self._enlarged(pred.clamp(0, 1) if k else pred, k, lq))
         return pred
 
-    def enlarge(self, lq: Tensor, *, run: Run, ensemble: bool, stages: int | None = None) -> Tensor:
-        """The best result: per scale step the median of 8 flips and turns, back-projected, clamped.
+    def enlarge(self, lq: Tensor, *, run: Run, views: int = ALL_VIEWS, stages: int | None = None) -> Tensor:
+        """The best result: per scale step the median of flips and turns, back-projected, clamped.
 
         Args:
             lq: float, (1, C, H, W), [0, 1].
             run: applies a network to an enlarged image, whole or tile by tile.
-            ensemble: else one view.
+            views: 1, 2, 4 or all 8 flips and turns.
             stages: only so many scale steps; None for all.
 
         Returns:
@@ -104,7 +106,7 @@ class ZeroShotNetwork(RestorationNetwork):
         pred: Tensor = lq
         for k, network in enumerate(self.steps[:stages]):
             enlarged = self._enlarged(pred, k, lq)
-            pred = _views(network, enlarged, run, ensemble=ensemble)
+            pred = _median_of_views(network, enlarged, run, views)
             pred = self._back_projected(pred, lq, math.prod(self.factors[: k + 1])).clamp(0, 1)
         return pred
 
@@ -166,12 +168,12 @@ class ZeroShotNetwork(RestorationNetwork):
         return pred
 
 
-def _views(network: ZSSRNetwork, enlarged: Tensor, run: Run, *, ensemble: bool) -> Tensor:
-    if not ensemble:
+def _median_of_views(network: ZSSRNetwork, enlarged: Tensor, run: Run, views: int) -> Tensor:
+    if views == 1:
         return run(network, enlarged)
 
     def median(image: Tensor) -> Tensor:
-        return tiling.self_ensemble(network, image, median=True)
+        return tiling.self_ensemble(network, image, median=True, views=views)
 
     return run(median, enlarged)
 

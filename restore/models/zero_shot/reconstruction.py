@@ -1,6 +1,5 @@
 """The reconstruction error of zero-shot training: the image, shrunk and enlarged again, compared with itself."""
 
-import time
 from collections.abc import Callable
 
 import torch
@@ -24,6 +23,7 @@ class Reconstruction:
 
     Attributes:
         bicubic: mean square error of interpolation alone.
+        enlarged: the son, interpolated, float (1, 3, h, w), on the device.
     """
 
     def __init__(
@@ -45,21 +45,9 @@ class Reconstruction:
         enlarged = resize(son, factor, size=(part.shape[-2], part.shape[-1]))
         self.bicubic = float((enlarged - part).square().mean())
         self.device, self._gt = device, part.to(device)
-        self._enlarged = enlarged.to(device).contiguous(memory_format=torch.channels_last)
+        self.enlarged = enlarged.to(device).contiguous(memory_format=torch.channels_last)
 
     def error(self, network: Forward) -> float:
         """Mean square error of the network's reconstruction."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            return float((network(self._enlarged) - self._gt).square().mean())
-
-    def seconds_of_a_pixel(self, network: Forward) -> float:
-        """Seconds that the network takes for a pixel of an enlarged image, measured once."""
-        started = self._clock()
-        with torch.no_grad():
-            network(self._enlarged)
-        return (self._clock() - started) / self._enlarged[0, 0].numel()
-
-    def _clock(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.monotonic()
+            return float((network(self.enlarged) - self._gt).square().mean())

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from restore.data.single_image import SingleImageData
 from restore.io.errors import SettingError
+from restore.models.zero_shot import workload
 from restore.models.zero_shot.lr_policy import LRPolicy, ScaleStep
-from restore.models.zero_shot.network import ZeroShotNetwork
+from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
+from restore.models.zero_shot.plan import CHECK_EVERY, Plan, TimeLimit
 from restore.models.zero_shot.reconstruction import Reconstruction
 from restore.ops import tiling
 
 log = logging.getLogger(__name__)
 
-ERROR_EVERY = 50  # steps between two measurements of the reconstruction error
+ERROR_EVERY = CHECK_EVERY  # steps between two measurements of the reconstruction error
 CLEAR_GAIN = 0.05  # of the squared error; on white noise a network gains 0.04, by damping alone
 
 
@@ -40,11 +42,12 @@ class ScaleSteps(Callback):
 
     Attributes:
         data: set by the model before the training starts.
-        deadline: on the clock ``time.monotonic``; training ends early enough to leave time for enlarging.
+        deadline: on the clock ``time.monotonic``; steps, views and rounds are planned to end before.
         cancel: called before every step and between the tiles of an enlargement; true ends all scale steps.
         halt: whether they were ended.
         tile: called with (height, width) of an enlarged image: the side of its tiles, None for the whole.
-        has_time_for_ensemble, has_time: whether time is left for eight views of the whole image, for one.
+        views: of each enlargement, at most: 1 or 8.
+        time_limit: what is planned to end before the deadline; None without one.
     """
 
     data: SingleImageData
@@ -55,9 +58,9 @@ class ScaleSteps(Callback):
         self.cancel: Callable[[], bool] | None = None
         self.halt = False
         self.tile: Callable[[tuple[int, int]], int | None] = network.tile_within
-        self.has_time_for_ensemble = self.has_time = True
+        self.views = ALL_VIEWS
+        self.time_limit: TimeLimit | None = None
         self._reconstruction: Reconstruction | None = None  # of this scale step
-        self._began, self._seconds = 0.0, math.inf  # of this scale step: its start, and how long it may take
 
     @property
     def stage(self) -> int:
@@ -68,6 +71,23 @@ class ScaleSteps(Callback):
     def fell_back(self) -> list[int]:
         """Scale steps, counted from 1, in which interpolation was better."""
         return [k + 1 for k, record in enumerate(self.records) if record.fell_back]
+
+    @property
+    def too_short(self) -> Plan | None:
+        """The plan of a deadline that leaves no time for a trained result; nothing was trained then."""
+        if self.time_limit is None or self.stage or self.time_limit.plan.fits:
+            return None
+        return self.time_limit.plan
+
+    @property
+    def planned(self) -> int:
+        """Training steps of all scale steps, at most."""
+        begun = [record.budget for record in self.records]
+        return sum(begun) + (len(self._factors) - len(begun)) * begun[-1]
+
+    def views_left(self) -> int:
+        """Views that there is time for, once the training is over; one after ``cancel``."""
+        return 1 if self.halt else self.views if self.time_limit is None else self.time_limit.views_left()
 
     def state(self) -> list[dict[str, Any]]:
         """For a checkpoint."""
@@ -93,7 +113,7 @@ class ScaleSteps(Callback):
         trainer.should_stop = trainer.should_stop or self._is_finished
 
     def _refuse_prolonging(self, trainer: Trainer) -> None:
-        if self._is_finished and self.records[-1].budget != self._budget(trainer):
+        if self._is_finished and self.records[-1].budget != self._most(trainer):
             reason = f"as before, with {self.records[-1].budget} for each scale step, because all of them are over"
             remedy = "start another run to train for longer"
             raise SettingError("trainer.max_steps", trainer.max_steps, reason, remedy)
@@ -127,10 +147,11 @@ class ScaleSteps(Callback):
     def _left(self, trainer: Trainer) -> float:
         """Share of this scale step's budget, of steps or of time, that is left."""
         record = self.records[-1]
-        by_steps = 1 - (trainer.global_step - record.begin) / record.budget
-        return min(by_steps, 1 - (time.monotonic() - self._began) / self._seconds)
+        done = trainer.global_step - record.begin
+        by_steps = 1 - done / record.budget
+        return by_steps if self.time_limit is None else min(by_steps, self.time_limit.share_left(done))
 
-    def _budget(self, trainer: Trainer) -> int:
+    def _most(self, trainer: Trainer) -> int:
         return max(1, trainer.max_steps // len(self._factors))
 
     def _is_over(self, trainer: Trainer) -> bool:
@@ -144,34 +165,27 @@ class ScaleSteps(Callback):
 
     def _begin(self, trainer: Trainer, k: int, father: Tensor | None, *, from_batch: int) -> None:
         step = trainer.global_step
-        self.records.append(ScaleStep(step, from_batch, father, self._budget(trainer), step))
+        self.records.append(ScaleStep(step, from_batch, father, self._most(trainer), step))
         self._add(k, self.records[-1])
         if self.deadline is not None:
-            self._share_time(k)
+            self._plan(trainer, k, self.deadline)
 
-    def _share_time(self, k: int) -> None:
-        """Divide the time left, less that for enlarging, between this and later scale steps."""
-        assert self.deadline is not None
+    def _plan(self, trainer: Trainer, k: int, deadline: float) -> None:
+        """Set what this scale step and later ones may take; without time for a trained result, none is begun."""
         assert self._reconstruction is not None
-        self._began = time.monotonic()
-        seconds_of_a_pixel = self._reconstruction.seconds_of_a_pixel(self.network.steps[k])
-        one_view = seconds_of_a_pixel * self._pixels_to_enlarge(k)
-        left = self.deadline - self._began
-        self.has_time_for_ensemble, self.has_time = 8 * one_view < left / 2, one_view < left
-        spare = left - (8 if self.has_time_for_ensemble else 1) * one_view
-        self._seconds = max(spare / (len(self._factors) - k), 1e-3)
-        if not self.has_time:
-            log.warning("there is no time to enlarge with a network; bicubic is used")
-            self.halt = True
-
-    def _pixels_to_enlarge(self, k: int) -> float:
-        """Of all enlargements to come: each starts with the image and goes through all its scale steps."""
-        data, factors = self.data, self._factors
-        squares = [math.prod(factors[: j + 1]) ** 2 for j in range(len(factors))]
-        pixels = data.image[0].numel() * sum(squares)
-        for j in range(k, len(factors) - 1):
-            pixels += data.middle(math.prod(factors[: j + 1]))[0].numel() * sum(squares[: j + 1])
-        return float(pixels)
+        enlarged, most = self._reconstruction.enlarged, self._most(trainer)
+        if self.time_limit is None:
+            speed = workload.measured_speed(self.network, self.data, enlarged)
+            self.time_limit = TimeLimit(deadline, speed, time.monotonic)
+        pixels = enlarged[0, 0].numel()
+        work = workload.work_left(self.network, self.data, k, pixels, self.tile, most_steps=most, views=self.views)
+        plan = self.time_limit.begin(work)
+        self.records[-1].budget, self.network.rounds = max(1, plan.steps), plan.rounds
+        if self.too_short is not None:
+            self.halt = trainer.should_stop = True
+            return
+        words = "scale step %d: at most %d training steps, then %d views and %d rounds of back-projection"
+        log.info(words, k + 1, plan.steps, plan.views, plan.rounds)
 
     def _add(self, k: int, record: ScaleStep) -> None:
         """Give the fathers of scale step ``k`` to the data, and prepare its reconstruction error."""
@@ -230,7 +244,8 @@ class ScaleSteps(Callback):
         try:
             with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
                 batch = image[None].to(self._device)
-                pred = network.enlarge(batch, run=run, ensemble=self.has_time_for_ensemble, stages=k + 1)
+                views = ALL_VIEWS if self.time_limit is None else self.time_limit.plan.views
+                pred = network.enlarge(batch, run=run, views=views, stages=k + 1)
                 return pred[0].cpu()
         except _Cancelled:
             return None

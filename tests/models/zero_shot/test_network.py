@@ -68,7 +68,7 @@ def test_every_size_is_enlarged_to_the_scale_rounded_up(height: int, width: int,
     network = ZeroShotNetwork(scale=scale, **SMALL).eval()
     lq = torch.rand(1, 3, height, width)
     with torch.inference_mode():
-        for pred in (network(lq), network.enlarge(lq, run=whole, ensemble=True)):
+        for pred in (network(lq), network.enlarge(lq, run=whole)):
             assert pred.shape == (1, 3, new_length(height, scale), new_length(width, scale))
             assert pred.isfinite().all()
 
@@ -78,7 +78,7 @@ def test_back_projection_makes_the_result_shrink_to_the_input() -> None:
     far, near = (ZeroShotNetwork(scale=2.0, back_projection=rounds, **SMALL).eval() for rounds in (0, 8))
     near.load_state_dict(far.state_dict())
     with torch.inference_mode():
-        errors = [(resize(m.enlarge(lq, run=whole, ensemble=False), 0.5) - lq).abs().mean() for m in (far, near)]
+        errors = [(resize(m.enlarge(lq, run=whole, views=1), 0.5) - lq).abs().mean() for m in (far, near)]
     assert errors[1] < errors[0] / 5
 
 
@@ -95,7 +95,7 @@ def test_the_ensemble_is_the_median_of_eight_turns() -> None:
                 pred = first(view.flip(3) if flip else view)
                 views.append((pred.flip(3) if flip else pred).rot90(-turns, (2, 3)))
         expected = torch.quantile(torch.stack(views), 0.5, dim=0).clamp(0, 1)
-        assert torch.allclose(network.enlarge(lq, run=whole, ensemble=True), expected, atol=1e-6)
+        assert torch.allclose(network.enlarge(lq, run=whole), expected, atol=1e-6)
 
 
 def test_later_steps_start_from_the_one_before() -> None:

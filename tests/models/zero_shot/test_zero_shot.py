@@ -162,7 +162,7 @@ def test_a_known_kernel_makes_the_sons_and_the_back_projection(tmp_path: Any) ->
     lq = photo(12)[None]
     assert torch.allclose(model.network.shrink(photo(), 4.0), shrink(photo(), kernel, 4), atol=1e-3)
     with torch.inference_mode():
-        pred = model.network.enlarge(lq, run=whole, ensemble=False)
+        pred = model.network.enlarge(lq, run=whole, views=1)
         errors = [float((again - lq).abs().mean()) for again in (shrink(pred, kernel, 4), resize(pred, 0.25))]
     assert errors[0] < errors[1] / 2
 
@@ -208,9 +208,7 @@ def test_back_projection_stops_where_a_kernel_makes_it_diverge() -> None:
     for model in (far, near):
         model.network.steps[0].interpolate_only()
     with torch.inference_mode():
-        errors = [
-            float((model.network.enlarge(lq, run=whole, ensemble=False) - gt).square().mean()) for model in (far, near)
-        ]
+        errors = [float((model.network.enlarge(lq, run=whole, views=1) - gt).square().mean()) for model in (far, near)]
     assert errors[1] < errors[0]
 
 
@@ -278,7 +276,7 @@ def test_a_large_picture_hands_on_the_middle_of_its_enlargement(monkeypatch: pyt
     assert model.steps.records[1].father is not None
     assert model.steps.records[1].father.shape == (3, 40, 40)
     with torch.inference_mode():
-        assert model.network.enlarge(photo(32)[None], run=whole, ensemble=False).shape == (1, 3, 128, 128)
+        assert model.network.enlarge(photo(32)[None], run=whole, views=1).shape == (1, 3, 128, 128)
 
 
 def test_cancelled_in_an_enlargement_between_scale_steps_the_best_so_far_remains(
@@ -316,7 +314,16 @@ def test_one_scale_step_can_fall_back_and_the_other_learn(monkeypatch: pytest.Mo
     assert not torch.equal(second, enlarged)
 
 
-def test_without_time_for_one_view_nothing_is_enlarged_by_a_network(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_time_for_a_trained_result_nothing_is_trained_and_random_numbers_stay() -> None:
     model = trained(photo(48), 4000, deadline=1e-4, scale=4.0)
-    assert not model.steps.has_time
-    assert "no time to enlarge" in caplog.text
+    plan = model.steps.too_short
+    assert plan is not None
+    assert (plan.steps, plan.least, model.steps.records[0].steps) == (0, 50, [])
+    assert plan.needed > 1e-4
+
+
+def test_a_time_limit_that_holds_everything_changes_nothing() -> None:
+    limited, unlimited = trained(photo(32), 20, deadline=600.0), trained(photo(32), 20)
+    assert (limited.steps.planned, limited.steps.views_left(), limited.network.rounds) == (20, 8, 8)
+    first, second = (model.network.state_dict() for model in (limited, unlimited))
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,120 @@
+"""What a plan of zero-shot super-resolution is made of: the work left, in pixels, and the speed of this machine."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from restore.data.single_image import SingleImageData
+from restore.losses import pixel
+from restore.models.zero_shot.network import ZeroShotNetwork
+from restore.models.zero_shot.plan import Speed, Work
+from restore.networks.zssr import ZSSRNetwork
+from restore.ops.resize import new_length, resize
+
+TIMED = 2  # runs of each kind; one before is not counted, because caches fill and memory is taken
+
+
+def work_left(
+    network: ZeroShotNetwork,
+    data: SingleImageData,
+    k: int,
+    check: int,
+    tile: Callable[[tuple[int, int]], int | None],
+    *,
+    most_steps: int,
+    views: int,
+) -> Work:
+    """The work of scale step ``k`` and all later ones.
+
+    Args:
+        check: pixels that the reconstruction error is measured on.
+        tile: called with (height, width) of an enlarged image: the side of its tiles, None for the whole.
+        most_steps: of each scale step. views: at most.
+    """
+    shorter = min(data.image.shape[1:])
+    largest = [shorter * math.prod(network.factors[:j]) for j in range(k, len(network.factors))]  # father of each step
+    pixels = _pixels_to_enlarge(network, data, k)
+    return Work(
+        crops=tuple(data.batch_size * min(data.patch_size, int(side)) ** 2 for side in largest),
+        check=check,
+        view=pixels * _with_halos(network, data, tile),
+        enlarged=pixels,
+        most_steps=most_steps,
+        most_views=views,
+        most_rounds=network.rounds,
+    )
+
+
+def _pixels_to_enlarge(network: ZeroShotNetwork, data: SingleImageData, k: int) -> float:
+    """Of all enlargements to come: each starts with the image and goes through all its scale steps."""
+    factors = network.factors
+    squares = [math.prod(factors[: j + 1]) ** 2 for j in range(len(factors))]
+    pixels = data.image[0].numel() * sum(squares)
+    for j in range(k, len(factors) - 1):
+        pixels += data.middle(math.prod(factors[: j + 1]))[0].numel() * sum(squares[: j + 1])
+    return float(pixels)
+
+
+def _with_halos(
+    network: ZeroShotNetwork, data: SingleImageData, tile: Callable[[tuple[int, int]], int | None]
+) -> float:
+    """Pixels that the network sees of a tile of the result / the tile's own."""
+    height, width = (new_length(length, network.scale) for length in data.image.shape[1:])
+    side = tile((height, width))
+    return 1.0 if side is None else ((side + 2 * network.radius) / side) ** 2
+
+
+def measured_speed(network: ZeroShotNetwork, data: SingleImageData, enlarged: Tensor) -> Speed:
+    """The speed of this machine now, on a part of the image; networks and random numbers stay as they are.
+
+    Args:
+        enlarged: the image's son, interpolated to its size, float (1, 3, H, W), on the network's device.
+    """
+    factor, size = network.factors[0], (enlarged.shape[-2], enlarged.shape[-1])
+    crops = enlarged[..., : data.patch_size, : data.patch_size].expand(data.batch_size, -1, -1, -1)
+    crops = crops.contiguous(memory_format=torch.channels_last)
+    of_crops = data.batch_size * crops[0, 0].numel()
+    tried = copy.deepcopy(network.steps[0])
+
+    def forward() -> None:
+        with torch.no_grad():
+            tried(crops)
+
+    def back_project() -> None:
+        resize(network.shrink(enlarged, factor), factor, size=size)
+
+    return Speed(
+        step=_seconds(_training_step(tried, crops), enlarged.device) / of_crops,
+        forward=_seconds(forward, enlarged.device) / of_crops,
+        round=_seconds(back_project, enlarged.device) / enlarged[0, 0].numel(),
+    )
+
+
+def _training_step(network: ZSSRNetwork, crops: Tensor) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(network.parameters())
+
+    def step() -> None:
+        loss = pixel.l1(network(crops), crops)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    work()
+    started = _clock(device)
+    for _ in range(TIMED):
+        work()
+    return max((_clock(device) - started) / TIMED, 1e-9)
+
+
+def _clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
