@@ -125,7 +125,7 @@ def test_a_time_limit_that_is_too_short_is_said_and_ends_with_a_status_of_its_ow
     assert outcome.status == FELL_BACK, outcome.err
     said = " ".join(outcome.out.split())
     assert "max_seconds: 0.001 s hold about 0 training steps" in said
-    assert "1 restored (1 as bicubic)" in said
+    assert "bicubic in place of what was asked for: 1 of 1" in said
     assert cli("predict", "ckpt_path=bicubic", "scale=4", "input=in.png", "output=b.png").status == 0
     assert Path("b.png").read_bytes() == Path("in_x4.png").read_bytes()
 

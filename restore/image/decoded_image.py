@@ -78,7 +78,7 @@ class DecodedImage:
             rows: H, of bands.
         """
         if isinstance(rgb, Tensor):
-            rgb, rows = (rgb,), rgb.shape[1]
+            rows, rgb = rgb.shape[1], (rgb,)
         assert rows is not None
         return replace(self, pixels=joined(self._levels(rgb), rows), alpha=quantise(alpha, self.peak))
 

@@ -195,9 +195,10 @@ def restore_files(
     failed = [outcome.problem for _, outcome in outcomes if outcome.problem is not None]
     fell_back = sum(outcome.fell_back for _, outcome in outcomes)
     done, before = sum(outcome.sizes is not None for _, outcome in outcomes), len(tasks) - len(waiting)
-    bicubic = f" ({fell_back} as bicubic)" if fell_back else ""
     where = f": {tasks[0][1] if record is None else tasks[0][1].parent}" if done + before else ""
-    log.info("%d restored%s, %d were done before, %d failed%s", done, bicubic, before, len(failed), where)
+    log.info("%d restored, %d were done before, %d failed%s", done, before, len(failed), where)
+    if fell_back:
+        log.warning("bicubic in place of what was asked for: %d of %d, see the notes", fell_back, done)
     return Results(failed, fell_back)
 
 
