@@ -36,6 +36,7 @@ works = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(seconds=st.floats(0.01, 1e4), at=speeds, work=works)
 def test_at_any_speed_a_plan_that_trains_ends_within_the_time(seconds: float, at: Speed, work: Work) -> None:
     plan = plan_within(seconds, at, work)
@@ -48,6 +49,7 @@ def test_at_any_speed_a_plan_that_trains_ends_within_the_time(seconds: float, at
         assert plan.training + plan.enlarging <= (1 - plans.MARGIN) * seconds * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(at=speeds, work=works)
 def test_the_time_that_is_said_to_be_needed_is_enough_and_a_tenth_less_is_not(at: Speed, work: Work) -> None:
     needed = plan_within(0.0, at, work).needed
@@ -77,8 +79,7 @@ def run(limit: TimeLimit, clock: list[float], plan: Plan, seconds_of_a_step: flo
 
 @pytest.mark.parametrize("work", [PHOTO, PART])
 @pytest.mark.parametrize("slowdown", [0.5, 1.0, 1.5, 3.0])
-@settings(max_examples=5)
-@given(at_first=st.floats(0.05, 0.2))
+@pytest.mark.parametrize("at_first", [0.05, 0.1])
 def test_a_machine_that_becomes_slower_still_ends_within_the_time(at_first: float, slowdown: float, work: Work) -> None:
     clock, deadline, now = [7.0], 67.0, slowdown * at_first
     limit = TimeLimit(deadline, speed(at_first), lambda: clock[0])
