@@ -72,6 +72,9 @@ class TornFile:
     def __exit__(self, *error: object) -> None:
         self.file.close()
 
+    def fileno(self) -> int:
+        return self.file.fileno()
+
     def write(self, content: bytearray) -> None:
         self.file.write(content[: random.randrange(len(content))])
         self.file.flush()
