@@ -114,6 +114,12 @@ def trained(pl_module: LightningModule) -> TrainedModel:
     return cast("TrainedModel", pl_module)
 
 
+def palette(pl_module: LightningModule) -> list[list[int]] | None:
+    """Red, green and blue of each class, 0 to 255, where the input is label maps whose colours are known."""
+    found: dict[str, Any] | None = getattr(trained(pl_module).datamodule, "label_settings", None)
+    return None if found is None else found["palette"]
+
+
 def log_every(trainer: Trainer) -> int:
     """``trainer.log_every_n_steps``."""
     return int(trainer.log_every_n_steps)  # type: ignore[attr-defined]  # Lightning sets it without declaring it

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from restore.callbacks.contract import CoarseToFine
+from restore.callbacks.contract import CoarseToFine, palette
 from restore.callbacks.dashboards import show_image
 from restore.image import writing
 from restore.image.decoded_image import DecodedImage
@@ -57,7 +57,7 @@ class Panels(Callback):
         lq, pred, gt = batch["lq"][0].cpu(), outputs[0].cpu(), batch["gt"][0].cpu()
         if isinstance(pl_module, CoarseToFine):
             levels = [None if each is None else each[0].float().cpu() for each in pl_module.level_outputs(batch["lq"])]
-            panel = draw_levels(lq, levels, gt, max_side=self.max_side)
+            panel = draw_levels(lq, levels, gt, max_side=self.max_side, palette=palette(pl_module))
             shown = "lq, outputs from low to high, reference"
         else:
             panel = draw_panel(lq, pred, gt, max_side=self.max_side, error_gain=self.error_gain, zoom=self.zoom)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from torch import Tensor
 
-from restore.callbacks.contract import CoarseToFine, trained
+from restore.callbacks.contract import CoarseToFine, palette, trained
 from restore.image import writing
 from restore.image.decoded_image import DecodedImage
 from restore.image.montage import draw_levels
@@ -67,7 +67,7 @@ def _row(pl_module: LightningModule, sample: dict[str, Any]) -> Tensor:
     with torch.no_grad(), torch.autocast(pl_module.device.type, enabled=False):
         levels = pl_module.level_outputs(sample["lq"].to(pl_module.device, trained(pl_module).weights_dtype))
     cpu = [None if each is None else each[0].float().cpu() for each in levels]
-    return draw_levels(sample["lq"][0], cpu, sample["gt"][0], max_side=SIDE)
+    return draw_levels(sample["lq"][0], cpu, sample["gt"][0], max_side=SIDE, palette=palette(pl_module))
 
 
 def _first_samples(data: LightningDataModule) -> list[dict[str, Any]]:

@@ -36,24 +36,39 @@ def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, *, max_side: int, error_gai
     return torch.cat([torch.cat(parts, 2), below], 1)
 
 
-def draw_levels(lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max_side: int) -> Tensor:
+Palette = Sequence[Sequence[int]]
+
+
+def draw_levels(
+    lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max_side: int, palette: Palette | None = None
+) -> Tensor:
     """The input, the outputs of all levels and the reference in a row.
 
     Args:
-        lq: float, (C, H, W); channels of classes, if there are not 3, are shown as shades of grey.
+        lq: float, (C, H, W); channels of classes, if there are not 3, are shown in the colours of ``palette``, or as
+            shades of grey.
         outputs: float, (3, H, W) each; None is shown as a grey field.
         gt: float, (3, H, W).
         max_side: larger images are cropped to their centre.
+        palette: red, green and blue of each class, 0 to 255.
 
     Returns:
         float, (3, H', (2 + n) W'), with H' and W' at most ``max_side``.
     """
     height, width = gt.shape[1:]
     top, left = max(0, (height - max_side) // 2), max(0, (width - max_side) // 2)
-    shown = lq if len(lq) == 3 else (lq.argmax(0, keepdim=True) / (len(lq) - 1)).expand(3, -1, -1)
+    shown = lq if len(lq) == 3 else _coloured(lq, palette)
     empty = torch.full_like(gt, 0.5)
     row = [shown, *(empty if each is None else each.clamp(0, 1) for each in outputs), gt]
     return torch.cat([each[:, top : top + max_side, left : left + max_side] for each in row], 2)
+
+
+def _coloured(lq: Tensor, palette: Palette | None) -> Tensor:
+    """Channels of classes, (C, H, W) -> (3, H, W), [0, 1]."""
+    classes = lq.argmax(0)
+    if palette is None:
+        return (classes / (len(lq) - 1)).expand(3, -1, -1)
+    return torch.tensor(palette, dtype=torch.float32)[classes].permute(2, 0, 1) / 255
 
 
 def _worst_window(image: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:

@@ -61,8 +61,11 @@ def test_weights_are_stretched_and_laid_over_their_places() -> None:
     assert torch.isfinite(draw_weights(lq, torch.full((1, 16, 20), 0.5))).all()
 
 
-def test_classes_are_shown_as_shades() -> None:
+def test_classes_are_shown_as_shades_or_in_their_colours() -> None:
     classes = torch.arange(4).repeat(4, 1)
     one_hot = torch.nn.functional.one_hot(classes, 4).permute(2, 0, 1).float()
     drawn = draw_levels(one_hot, [None], torch.zeros(3, 4, 4), max_side=4)
     assert torch.equal(drawn[:, :, :4], (classes / 3).expand(3, -1, -1))
+    palette = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 51]]
+    drawn = draw_levels(one_hot, [None], torch.zeros(3, 4, 4), max_side=4, palette=palette)
+    assert (drawn[:, 0, :4].T * 255).round().tolist() == palette
