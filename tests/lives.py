@@ -29,7 +29,7 @@ from restore.checkpoints import atomic_io, checksum
 from restore.checkpoints.atomic_io import AtomicCheckpointIO
 from restore.io import files
 
-KILLS = 10
+KILLS = 6
 COUNTED = Path("batches")  # one byte for each batch that any life began
 
 
