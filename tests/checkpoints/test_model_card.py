@@ -116,9 +116,7 @@ def evaluated(cli: Cli, name: str, folder: Path, output: str, ensemble: str = "f
 
 def near(scores: dict[str, float]) -> Any:
     """For each column, what a rounding and another machine's order of sums may change."""
-    return {
-        column: pytest.approx(value, abs=0.002 if "psnr" in column else 0.0001) for column, value in scores.items()
-    }
+    return {column: pytest.approx(value, abs=0.002 if "psnr" in column else 0.0001) for column, value in scores.items()}
 
 
 @pytest.mark.slow

@@ -332,7 +332,7 @@ def test_losses_not_asked_for_are_not_computed() -> None:
 
 def test_two_pairs_are_learnt_by_heart() -> None:
     random = torch.Generator().manual_seed(0)
-    gt = torch.nn.functional.interpolate(torch.rand(2, 3, 4, 4, generator=random), size=64, mode="bilinear")
+    gt = torch.nn.functional.interpolate(torch.rand(2, 3, 4, 4, generator=random), size=32, mode="bilinear")
     pairs = {"lq": gt.mean(1, keepdim=True).expand(-1, 3, -1, -1), "gt": gt, "name": ["x"] * 2}
 
     class Pairs(Batches):
@@ -347,7 +347,7 @@ def test_two_pairs_are_learnt_by_heart() -> None:
             self.l1.append(float(pl_module.train_values["train/l1_level0"]))
 
     history, model = History(), tiny(2, width=8, stages=[], lr=2e-3, style_weight=0.0)
-    train(model, 150, history, data=Pairs(150, side=64))
+    train(model, 150, history, data=Pairs(150))
     assert sum(history.l1[-5:]) / 5 < history.l1[0] / 5
 
 
