@@ -68,6 +68,8 @@ class Deblur(RestorationModel):
         attention: Attention = "spatial",
         squeeze: int = 16,
         global_residual: bool = True,
+        strength: bool = False,
+        train_only: str | None = None,
         loss: Loss = "charbonnier",
         frequency_weight: float = 0.0,
         lr: float = 3e-4,
@@ -84,8 +86,12 @@ class Deblur(RestorationModel):
         optimization.check_steps("warmup_steps", warmup_steps, least=0)
         self.save_hyperparameters(logger=False)
         self.network = AttentionUNet(
-            width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual
+            width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual,
+            strength=strength,
         )
+        if train_only is not None:
+            for name, each in self.network.named_parameters():
+                each.requires_grad_(name.startswith("strength."))
 
     def setup(self, stage: str) -> None:
         """Compile in place, so that the checkpoint's names stay as they are."""
@@ -94,6 +100,8 @@ class Deblur(RestorationModel):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One batch: ``lq`` and ``gt`` (N, 3, h, w), float in [0, 1], sides multiples of 4."""
+        if self.hparams["train_only"]:
+            return self._strength_step(batch)
         pred, gt = self(batch["lq"]), batch["gt"]
         name = self.hparams["loss"]
         terms = {name: LOSSES[name](pred, gt)}
@@ -105,11 +113,25 @@ class Deblur(RestorationModel):
         self.log_training(loss, terms)
         return loss
 
+    def _strength_step(self, batch: dict[str, Any]) -> Tensor:
+        """Towards the factor of the residual that leaves the least squared error, per window."""
+        lq, gt = batch["lq"], batch["gt"]
+        residual, strength = self.network.residual(lq.contiguous(memory_format=torch.channels_last))
+        with torch.no_grad():
+            window = 64
+            def mean(x):
+                return torch.nn.functional.avg_pool2d(x.sum(1, keepdim=True), window)
+            best = (mean(residual * (gt - lq)) / mean(residual.square()).clamp_min(1e-9)).clamp(0, 1)
+        s = torch.nn.functional.avg_pool2d(strength, window).clamp(1e-3, 1 - 1e-3)
+        loss = torch.nn.functional.binary_cross_entropy(s, best)
+        self.log_training(loss, {"strength": loss})
+        return loss
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, its learning rate a function of the step alone."""
         beta1, beta2 = self.hparams["betas"]
         optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.hparams["lr"], (beta1, beta2), weight_decay=self.hparams["weight_decay"]
+            [p for p in self.network.parameters() if p.requires_grad], self.hparams["lr"], (beta1, beta2), weight_decay=self.hparams["weight_decay"]
         )
         return optimization.scheduled(optimizer, self._lr_factor())
 

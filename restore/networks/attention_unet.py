@@ -79,6 +79,37 @@ class AttentionModule(nn.Module):
         return branch
 
 
+class Strength(nn.Module):
+    """How much of the residual is added, from 0 to 1: nothing where the image is sharp.
+
+    Blur shows in how much energy the features of all sizes have beside each other, and only over many positions: the
+    energies are averaged over a window before they are judged. Ours, not in the paper.
+
+    Args:
+        channels: of the maps in use, together.
+    """
+
+    WINDOW = 33  # positions of the smallest size, 4 px each
+    HIDDEN = 64
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv1, self.conv2 = nn.Conv2d(channels, self.HIDDEN, 1), nn.Conv2d(self.HIDDEN, 1, 1)
+
+    @staticmethod
+    def energy(x: Tensor, step: int) -> Tensor:
+        """(N, C, H, W) -> (N, C, H / step, W / step), the mean square."""
+        return F.avg_pool2d(x.square(), step)
+
+    def forward(self, energies: list[Tensor]) -> Tensor:
+        """Of maps (N, C, h, w) -> (N, 1, h, w)."""
+        mean = F.avg_pool2d(torch.cat(energies, 1), self.WINDOW, 1, self.WINDOW // 2, count_include_pad=False)
+        logits = self.conv2(_relu(self.conv1(self.norm(torch.log(mean + 1e-8)))))
+        # slightly beyond both ends, so that a sharp image comes out as it went in, to the last bit
+        return (1.2 * torch.sigmoid(logits) - 0.1).clamp(0, 1)
+
+
 class AttentionUNet(RestorationNetwork):
     """Encoder and decoder of 5x5 convolutions with attention modules at three sizes, joined by concatenation.
 
@@ -90,6 +121,7 @@ class AttentionUNet(RestorationNetwork):
         modules: attention modules in each of a1 to a6, published 3.
         attention: ``spatial`` (the method), ``channel_spatial`` (as in the paper) or ``none``.
         squeeze: channels per hidden feature of an attention module, published 16, where 16 channels leave one feature.
+        strength: multiply the residual by how blurred the image is, see :class:`Strength`; with global_residual.
         global_residual: add the input to the output, and begin with an output of zero, so that a training starts
             at the blurred image's score; the published network does without.
 
@@ -109,6 +141,7 @@ class AttentionUNet(RestorationNetwork):
         attention: Attention = "spatial",
         squeeze: int = 16,
         global_residual: bool = False,
+        strength: bool = False,
     ) -> None:
         super().__init__()
         _check(width, modules, attention, squeeze)
@@ -125,6 +158,7 @@ class AttentionUNet(RestorationNetwork):
         self.conv4, self.a5 = _conv(4 * width, 2 * width), level(4 * width, 2 * width)
         self.conv5, self.a6 = _conv(2 * width, width), level(2 * width, width)
         self.conv6 = _conv(width, 3)
+        self.strength = Strength(14 * width + 3) if strength else None
         self._initialise()
         self.halo = None if attention == "channel_spatial" else self._radius()
         # At conv5 four and a half times the width are alive; the rest is what the allocator keeps of smaller maps. 4
@@ -155,6 +189,8 @@ class AttentionUNet(RestorationNetwork):
                 low, high = 2 * low - 2 - deep, 2 * high + 2 + deep
             low, high = low - 2, high + 2  # conv1
             farthest = max(farthest, position - low, high - position)
+        if self.strength is not None:  # the mean of residuals that far away, and its enlargement
+            farthest += 4 * (self.strength.WINDOW // 2 + 1) + 4
         return farthest
 
     def pool_locally(self, window: int) -> None:
@@ -175,18 +211,41 @@ class AttentionUNet(RestorationNetwork):
         return self._deblurred
 
     def _deblurred(self, lq: Tensor) -> Tensor:
+        residual, strength = self.residual(lq)
+        if strength is not None:
+            residual = residual * strength
+        return residual + lq if self.global_residual else residual
+
+    def residual(self, lq: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(N, 3, H, W) -> what is added to lq, alike, and its strength (N, 1, H, W), from 0 to 1, if there is one."""
+        judged: list[Tensor] = []
+
+        def judge(x: Tensor, step: int) -> None:
+            if self.strength is not None:
+                judged.append(self.strength.energy(x, step))
+
         skips = [self.a1(_relu(self.conv1(lq)))]
+        judge(skips[-1], 4)
         skips.append(self.a2(_relu(self.conv2(skips[-1]))))
-        x = self.a4(self.a3(_relu(self.conv3(skips[-1]))))
+        judge(skips[-1], 2)
+        x = self.a3(_relu(self.conv3(skips[-1])))
+        judge(x, 1)
+        x = self.a4(x)
+        judge(x, 1)
         x = _relu(self.conv4(_enlarge(x)))
         x = torch.cat([skips.pop(), x], 1)  # popped, so that a large image's map is freed here
         x = self.a5(x)
+        judge(x, 2)
         x = _relu(self.conv5(_enlarge(x)))
         x = torch.cat([skips.pop(), x], 1)
         for module in self.a6:  # not self.a6(x), which would keep its large input until the end
             x = module(x)
+        judge(x, 4)
         pred: Tensor = self.conv6(x)
-        return pred + lq if self.global_residual else pred
+        judge(pred, 4)
+        if self.strength is None:
+            return pred, None
+        return pred, F.interpolate(self.strength(judged), scale_factor=4, mode="bilinear")
 
 
 def _enlarge(x: Tensor) -> Tensor:
