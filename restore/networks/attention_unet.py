@@ -94,8 +94,7 @@ class Strength(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-        self.conv1, self.conv2 = nn.Conv2d(channels, self.HIDDEN, 1), nn.Conv2d(self.HIDDEN, 1, 1)
+        self.conv1, self.conv2 = nn.Conv2d(channels + 1, self.HIDDEN, 1), nn.Conv2d(self.HIDDEN, 1, 1)
 
     @staticmethod
     def energy(x: Tensor, step: int) -> Tensor:
@@ -105,7 +104,9 @@ class Strength(nn.Module):
     def forward(self, energies: list[Tensor]) -> Tensor:
         """Of maps (N, C, h, w) -> (N, 1, h, w)."""
         mean = F.avg_pool2d(torch.cat(energies, 1), self.WINDOW, 1, self.WINDOW // 2, count_include_pad=False)
-        logits = self.conv2(_relu(self.conv1(self.norm(torch.log(mean + 1e-8)))))
+        levels = torch.log(mean + 1e-8)
+        middle = levels.mean(1, keepdim=True)  # the contrast of the image
+        logits = self.conv2(_relu(self.conv1(torch.cat([(levels - middle) / 2, middle / 4], 1))))
         # slightly beyond both ends, so that a sharp image comes out as it went in, to the last bit
         return (1.2 * torch.sigmoid(logits) - 0.1).clamp(0, 1)
 
