@@ -9,6 +9,7 @@ from restore.config.inference import Inference
 from restore.data.labels import Labels
 from restore.image.decoded_image import to_float
 from restore.inference.restorer import Progress, Report, Restorer, as_lq, pick_device
+from restore.io.allocator import kept_memory
 from restore.io.errors import SettingError
 from restore.networks.contract import RestorationNetwork
 from restore.ops import tiling
@@ -88,12 +89,13 @@ class NetworkRestorer(Restorer):
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
         """The mean over eight views is made of all rows at once."""
         report(0, 1)
-        if self.ensemble:
-            yield self._mean_of_views(as_lq(image)[None], report)[0]
-            return
-        for band in self._batch_bands(image[None], report):
-            yield band[0]
-            del band  # else it would live while the next one is made
+        with kept_memory():
+            if self.ensemble:
+                yield self._mean_of_views(as_lq(image)[None], report)[0]
+                return
+            for band in self._batch_bands(image[None], report):
+                yield band[0]
+                del band  # else it would live while the next one is made
 
     def _mean_of_views(self, lq: Tensor, report: Progress) -> Tensor:
         seen = 0

@@ -14,6 +14,7 @@ from restore.config.signatures import split
 from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
 from restore.inference.restorer import Report, Restorer, as_lq, pick_device
+from restore.io.allocator import kept_memory
 from restore.io.errors import SettingError
 from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
 from restore.models.zero_shot.plan import Plan
@@ -66,7 +67,7 @@ class ZeroShotNetworkRestorer(Restorer):
                     report=lambda done, total: report((seen - 1) * total + done, steps * total),
                 ).float()
 
-        with torch.inference_mode():
+        with kept_memory(), torch.inference_mode():
             pred = self.network.enlarge(batch, run=run, views=self.views)[0]
         yield pred.to("cpu", torch.float32)
 
@@ -143,7 +144,8 @@ class ZeroShotRestorer(Restorer):
         Raises:
             SettingError: ``memory_gb`` does not hold the result, which is kept whole, or no tile.
         """
-        yield self._restored(as_lq(image), report)
+        with kept_memory():
+            yield self._restored(as_lq(image), report)
 
     def _restored(self, lq: Tensor, report: Report) -> Tensor:
         self.notes, self.fell_back = {}, False
