@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,9 @@ from restore.networks.contract import RestorationNetwork
 
 if TYPE_CHECKING:
     from restore.models.base import RestorationModel
+
+
+log = logging.getLogger(__name__)
 
 
 class Method(NamedTuple):
@@ -157,6 +161,23 @@ def load_into(network: RestorationNetwork, weights: Mapping[str, Tensor], method
             f"{found}; choose another model or other settings of it"
         )
     return network.init_from(best)
+
+
+def init_from(model: "RestorationModel", path: str) -> None:
+    """Start a training from the averaged weights of a checkpoint, where names and shapes agree; log what does not fit.
+
+    Raises:
+        SettingError: nothing fits.
+    """
+    weights = reader.network_weights(reader.read(path, setting="init_from"), "ema")
+    try:
+        report = model.network.init_from(weights)
+    except ValueError as error:
+        expected = f"a checkpoint whose weights fit model={model.method} ({error})"
+        raise SettingError("init_from", path, expected, "choose another") from error
+    for key, names in report.items():
+        if names:
+            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
 
 
 def resumable(path: str | Path, model: "RestorationModel", accumulate: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from lightning.pytorch import Trainer, seed_everything
 
 from restore.callbacks.metrics_csv import MetricsCSV
 from restore.callbacks.run_timer import RunTimer
-from restore.checkpoints import reader
 from restore.config.build import build
 from restore.config.log_filters import filter_lightning_logs
 from restore.data import bounds
@@ -134,20 +133,8 @@ def model_and_data(cfg: Any, *, is_resumed: bool, world_size: int) -> tuple[Rest
     if warning is not None:
         log.warning(warning)
     if cfg.init_from is not None and not is_resumed:
-        _take_weights(model, cfg.init_from)
+        loading.init_from(model, cfg.init_from)
     return model, data
-
-
-def _take_weights(model: RestorationModel, init_from: str) -> None:
-    weights = reader.network_weights(reader.read(init_from, setting="init_from"), "ema")
-    try:
-        report = model.network.init_from(weights)
-    except ValueError as error:
-        expected = f"a checkpoint whose weights fit model={model.method} ({error})"
-        raise SettingError("init_from", init_from, expected, "choose another") from error
-    for key, names in report.items():
-        if names:
-            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
 
 
 def _check_data(model: RestorationModel, data: Data) -> None:
