@@ -52,7 +52,7 @@ def degrade(
         words.append(word)
     if degradations:
         lq = lq.clamp(0, 1).mul(255).round().div(255)
-    return lq, ", ".join(words)
+    return lq, ", ".join(word for word in words if word)
 
 
 class TrainingCrops(Dataset[Sample]):

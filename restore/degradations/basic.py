@@ -5,11 +5,13 @@ description, which becomes part of the sample. With the attribute ``is_fixed`` i
 be computed once.
 """
 
+import io
 from collections.abc import Callable, Sequence
 
 import kornia
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from restore.io.errors import SettingError
@@ -46,34 +48,53 @@ class GaussianBlur:
 
 
 class GaussianNoise:
-    """Additive white noise, standard deviation drawn uniformly from [``low``, ``high``], of the range [0, 1]."""
+    """Additive white noise, standard deviation drawn uniformly from [``low``, ``high``], of the range [0, 1].
 
-    def __init__(self, *, low: float = 0.0, high: float = 0.05) -> None:
+    Args:
+        low, high: of the standard deviation. grey: share of images whose noise is the same in all channels.
+    """
+
+    def __init__(self, *, low: float = 0.0, high: float = 0.05, grey: float = 0.0) -> None:
         check_range(low, high, 0, 1)
-        self.low, self.high = low, high
+        check_value("grey", grey, 0, 1)
+        self.low, self.high, self.grey = low, high, grey
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
         """Degrade one image; see the module's docstring."""
         sigma = float(random.uniform(self.low, self.high))
-        noise = random.standard_normal(lq.shape, dtype=np.float32)
-        return (lq + sigma * torch.from_numpy(noise)).clamp(0, 1), f"noise {sigma:.3f}"
+        noise, word = draw_noise(lq, self.grey, random)
+        return (lq + sigma * noise).clamp(0, 1), f"noise {sigma:.3f}{word}"
+
+
+def draw_noise(lq: Tensor, grey: float, random: np.random.Generator) -> tuple[Tensor, str]:
+    """White noise of deviation 1 for an image (3, h, w): in a share ``grey`` of the draws the same in all channels."""
+    is_grey = grey > 0 and random.random() < grey
+    shape = (1, *lq.shape[1:]) if is_grey else lq.shape
+    return torch.from_numpy(random.standard_normal(shape, dtype=np.float32)), " grey" if is_grey else ""
 
 
 class Jpeg:
-    """JPEG compression, quality drawn uniformly from the integers [``low``, ``high``]."""
+    """JPEG compression by libjpeg, quality drawn uniformly from the integers [``low``, ``high``].
 
-    def __init__(self, *, low: int = 40, high: int = 95) -> None:
+    Args:
+        low, high: of the quality. full_chroma: share of images whose colour keeps the full resolution (4:4:4); that
+            of the others is halved (4:2:0), as cameras and messengers do.
+    """
+
+    def __init__(self, *, low: int = 40, high: int = 95, full_chroma: float = 0.0) -> None:
         check_range(low, high, 1, 100)
-        self.low, self.high = low, high
+        check_value("full_chroma", full_chroma, 0, 1)
+        self.low, self.high, self.full_chroma = low, high, full_chroma
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
         """Degrade one image; see the module's docstring."""
         quality = int(random.integers(self.low, self.high + 1))
-        height, width = lq.shape[1:]
-        # kornia encodes whole 16x16 blocks only
-        padded = torch.nn.functional.pad(lq[None], (0, -width % 16, 0, -height % 16), mode="replicate")
-        coded = kornia.enhance.jpeg_codec_differentiable(padded, torch.tensor([float(quality)]))
-        return coded[0, :, :height, :width].clamp(0, 1), f"jpeg {quality}"
+        is_full = self.full_chroma > 0 and random.random() < self.full_chroma
+        levels = lq.mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        file = io.BytesIO()
+        Image.fromarray(levels).save(file, "JPEG", quality=quality, subsampling="4:4:4" if is_full else "4:2:0")
+        decoded = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
+        return decoded.float().div(255).contiguous(), f"jpeg {quality}{' 4:4:4' if is_full else ''}"
 
 
 class Canny:
@@ -117,4 +138,41 @@ class RandomOrder:
         for k in random.permutation(len(self.steps)):
             lq, word = self.steps[k](lq, random)
             words.append(word)
-        return lq, ", ".join(words)
+        return lq, joined(words)
+
+
+class Sometimes:
+    """The given degradations one after another, for a share of the images; the others are left as they are."""
+
+    def __init__(self, *, share: float, steps: Sequence[Degradation]) -> None:
+        check_value("share", share, 0, 1)
+        self.share, self.steps = share, steps
+        self.margin = sum(getattr(step, "margin", 0) for step in steps)
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Degrade one image; see the module's docstring."""
+        words = []
+        if random.random() < self.share:
+            for step in self.steps:
+                lq, word = step(lq, random)
+                words.append(word)
+        return lq, joined(words)
+
+
+class OneOf:
+    """One of the given degradations, all of them equally likely."""
+
+    def __init__(self, *, steps: Sequence[Degradation]) -> None:
+        if not steps:
+            raise SettingError("steps", "[]", "a list of at least one degradation")
+        self.steps = steps
+        self.margin = max(getattr(step, "margin", 0) for step in steps)
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Degrade one image; see the module's docstring."""
+        return self.steps[int(random.integers(len(self.steps)))](lq, random)
+
+
+def joined(words: Sequence[str]) -> str:
+    """Descriptions as one; those that are empty, of steps that did nothing, are left out."""
+    return ", ".join(word for word in words if word)

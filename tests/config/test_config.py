@@ -199,8 +199,8 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
             ["data.degradations.0.low is 2 and high is 1", "low <= high"],
         ),
         (
-            ["data=photos_degraded", "data.degradations.0.steps.1.high=7"],
-            ["fit: data.degradations.0.steps.1.low is 0.0 and high is 7, expected 0 <= low <= high <= 1"],
+            ["data=photos_degraded", "data.degradations.0.steps.1.steps.0.high=101"],
+            ["fit: data.degradations.0.steps.1.steps.0.low is 30 and high is 101, expected 1 <= low <= high <= 100"],
         ),
         (["model=deblur_tiny", "model.frequency_weight=-1"], ["model.frequency_weight is -1", "at least 0"]),
         (["callbacks=attention", "callbacks.attention.images=-1"], ["callbacks.attention.images is -1", "at least 1"]),
