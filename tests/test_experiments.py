@@ -13,8 +13,11 @@ import torch
 from experiments.deblur import benchmark, classical, crisp_photos, levels
 from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
+from experiments.super_resolution import degraded
 from restore.data.blur_sharp_folders import find_sequences
+from restore.data.pairs import find_pairs
 from restore.image import reading
+from restore.ops.resize import resize_8bit
 from tests.conftest import photo
 
 ROOT = Path(__file__).parent.parent / "experiments"
@@ -80,6 +83,33 @@ def test_the_motion_blur_benchmark_is_the_same_each_time_and_its_first_level_is_
     before = levels.inputs(tmp_path / "a")
     assert set(before) == {f"{level}/0" for level in benchmark.LEVELS}
     assert max(before, key=before.__getitem__) == "none/0"
+
+
+def test_the_benchmark_of_degraded_photos_is_the_same_each_time_and_clean_is_the_shrink_alone(tmp_path: Path) -> None:
+    for k in range(2):
+        photo(tmp_path / "photos" / f"{k}.png", 49, 64, seed=k)
+    made = []
+    for name in ("a", "b"):
+        degraded.make(tmp_path / name, {str(tmp_path / "photos"): 1}, 2)
+        made.append({file.relative_to(tmp_path / name): file.read_bytes() for file in (tmp_path / name).rglob("*.png")})
+    assert made[0] == made[1]
+    harm = {}
+    for kind in degraded.KINDS:
+        (pair,) = find_pairs(str(tmp_path / "a" / kind), 2)
+        gt, lq = (reading.read_rgb8(each) for each in pair.files)
+        assert (gt.shape, lq.shape) == ((3, 48, 64), (3, 24, 32))
+        harm[kind] = float((lq.float() - resize_8bit(gt, 0.5)).abs().mean())
+    assert harm.pop("clean") == 0
+    assert min(harm.values()) > 1
+
+
+def test_the_table_by_kind_compares_with_the_first_restorer() -> None:
+    def rows(*scores: float) -> list[dict[str, object]]:
+        return [{"benchmark": "soft", "image": k, "psnr_y": each, "ssim_y": 0.9} for k, each in enumerate(scores)]
+
+    lines = degraded.table({"bicubic": rows(30.0, 32.0), "x2": rows(31.0, 31.5)}).splitlines()
+    assert lines[2] == "| soft | bicubic | 31.000 | 0.9000 | +0.000 | +0.000 | 0% |"
+    assert lines[3] == "| soft | x2 | 31.250 | 0.9000 | +0.250 | -0.500 | 50% |"
 
 
 def test_a_soft_photo_is_shrunk_until_its_pixels_are_sharp() -> None:

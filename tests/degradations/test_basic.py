@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.degradations.basic import Canny, Degradation, GaussianBlur, GaussianNoise, Jpeg, RandomOrder
+from restore.degradations.basic import (
+    Canny,
+    Degradation,
+    GaussianBlur,
+    GaussianNoise,
+    Jpeg,
+    OneOf,
+    RandomOrder,
+    Sometimes,
+)
+from restore.degradations.motion_blur import MotionBlur
 from restore.io.errors import SettingError
 
 
@@ -145,6 +155,45 @@ def test_random_order_visits_every_order_and_records_the_one_it_took() -> None:
 def test_random_order_of_nothing_changes_nothing() -> None:
     assert RandomOrder(steps=[])(photo(), random())[1] == ""
     assert torch.equal(RandomOrder(steps=[])(photo(), random())[0], photo())
+
+
+def test_noise_is_grey_for_a_share_of_the_images() -> None:
+    made = [GaussianNoise(low=0.1, grey=0.4, high=0.1)(torch.full((3, 4, 4), 0.5), random(k)) for k in range(100)]
+    assert 25 < sum(word == "noise 0.100 grey" for _, word in made) < 55
+    assert all(torch.equal(out[0], out[1]) == word.endswith("grey") for out, word in made)
+
+
+def test_full_chroma_keeps_colours_that_half_of_it_smears() -> None:
+    stripes = torch.zeros(3, 32, 32)
+    stripes[0, :, ::2], stripes[2, :, 1::2] = 0.8, 0.8
+    full, word = Jpeg(low=90, high=90, full_chroma=1)(stripes, random())
+    half, _ = Jpeg(low=90, high=90)(stripes, random())
+    assert word == "jpeg 90 4:4:4"
+    assert 4 * (full - stripes).abs().mean() < (half - stripes).abs().mean()
+
+
+def test_a_step_is_taken_for_a_share_of_the_images() -> None:
+    step = Sometimes(share=0.3, steps=[Jpeg(low=10, high=10), GaussianNoise(low=0.1, high=0.1)])
+    made = [step(photo(8, 8), random(k)) for k in range(200)]
+    assert {word for _, word in made} == {"", "jpeg 10, noise 0.100"}
+    assert 40 < sum(bool(word) for _, word in made) < 80
+    assert all(torch.equal(out, photo(8, 8)) == (not word) for out, word in made)
+
+
+def test_one_of_the_steps_is_taken_each_as_often_as_the_others() -> None:
+    step = OneOf(steps=[Jpeg(low=quality, high=quality) for quality in (10, 50, 90)])
+    words = [step(photo(8, 8), random(seed))[1] for seed in range(150)]
+    assert min(words.count(f"jpeg {quality}") for quality in (10, 50, 90)) > 30
+    with pytest.raises(SettingError):
+        OneOf(steps=[])
+
+
+def test_what_degrades_nothing_says_nothing_and_margins_reach_through() -> None:
+    idle = Sometimes(share=0, steps=[Jpeg()])
+    assert RandomOrder(steps=[idle, Jpeg(low=10, high=10), idle])(photo(), random())[1] == "jpeg 10"
+    wide, wider = MotionBlur(high=10), MotionBlur(high=20)
+    assert OneOf(steps=[wide, wider]).margin == wider.margin
+    assert RandomOrder(steps=[Sometimes(share=0.5, steps=[wide]), wider]).margin == wide.margin + wider.margin
 
 
 @pytest.mark.parametrize(
