@@ -7,8 +7,9 @@ from typing import Any
 
 from restore.checkpoints.model_card import NotOurs
 from restore.config.inference import Inference, ZeroShotTraining
+from restore.inference.auto import AutoRestorer
 from restore.inference.baselines import Bicubic, Identity
-from restore.inference.names import needed_scale, restorer_name
+from restore.inference.names import AUTO, auto_weights, needed_scale, restorer_name
 from restore.inference.network import NetworkRestorer
 from restore.inference.restorer import Restorer
 from restore.inference.zero_shot import ZeroShotNetworkRestorer, ZeroShotRestorer
@@ -45,6 +46,13 @@ _OTHERWISE: dict[type[RestorationNetwork], Callable[[str, Any, Inference], Resto
 }
 
 
+def _open_auto(scale: float | None, inference: Inference, training: ZeroShotTraining) -> Restorer:
+    opened = [open_restorer(name, inference=inference) for name in auto_weights(scale)]
+    if not opened:
+        return _open_zero_shot(scale, inference, training)
+    return AutoRestorer(*opened) if len(opened) > 1 else opened[0]
+
+
 def open_restorer(
     ckpt_path: str,
     *,
@@ -52,12 +60,13 @@ def open_restorer(
     inference: Inference | None = None,
     zero_shot: ZeroShotTraining | None = None,
 ) -> Restorer:
-    """Open a checkpoint file, or what has a name: shipped weights, ``zero_shot``, ``bicubic``, ``identity``.
+    """Open a checkpoint file, or what has a name: shipped weights, ``zero_shot``, ``bicubic``, ``identity``, ``auto``.
 
     A file of other people's weights is opened too, where spandrel knows their architecture.
 
     Args:
-        scale: needed by ``zero_shot`` and ``bicubic``; for a checkpoint it must be the trained one, or None.
+        scale: needed by ``zero_shot`` and ``bicubic``; None is 2 for ``auto``; for a checkpoint it must be the trained
+            one, or None.
         inference: how a network is run. zero_shot: how ``zero_shot`` trains.
 
     Raises:
@@ -67,6 +76,8 @@ def open_restorer(
     if scale is not None and not math.isfinite(scale):
         raise SettingError("scale", scale, "a number")
     scale = int(scale) if scale is not None and scale == round(scale) else scale  # 2.0 is a 2 on a command line
+    if ckpt_path == AUTO:
+        return _open_auto(scale, inference, zero_shot or ZeroShotTraining())
     if ckpt_path in _OPENERS:
         if inference.pool_window is not None:
             expected = f"null, because {ckpt_path} takes no mean over the image"

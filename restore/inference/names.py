@@ -8,6 +8,7 @@ from restore.io.errors import SettingError
 ENLARGERS = ("zero_shot", "bicubic")  # take any scale, and have none of their own
 MOST_SCALE = 16
 BASELINES = (*ENLARGERS, "identity")
+AUTO = "auto"  # weights of the package chosen by the image, zero_shot for a scale that has none
 
 
 def needs_scale(ckpt_path: str) -> bool:
@@ -26,8 +27,21 @@ def refuse_unknown(ckpt_path: str, scale: float | None, *, setting: str = "ckpt_
     """
     if needs_scale(ckpt_path):
         needed_scale(ckpt_path, scale)
+    elif ckpt_path == AUTO:
+        if not auto_weights(scale):
+            needed_scale("zero_shot", scale)
     elif ckpt_path not in BASELINES:
-        refuse_missing(locate(ckpt_path), setting, others=BASELINES)
+        refuse_missing(locate(ckpt_path), setting, others=(*BASELINES, AUTO))
+
+
+def auto_weights(scale: float | None) -> list[str]:
+    """Names of the weights that ``auto`` chooses from: for clean images, then for damaged photos, if they are there.
+
+    Args:
+        scale: None: 2.
+    """
+    factor = f"x{2 if scale is None else scale:g}"
+    return [name for name in (f"super_resolution_{factor}", f"super_resolution_photo_{factor}") if name in shipped()]
 
 
 def needed_scale(ckpt_path: str, scale: float | None) -> float:
@@ -53,7 +67,7 @@ def needed_scale(ckpt_path: str, scale: float | None) -> float:
 
 def restorer_name(ckpt_path: str) -> str:
     """A short name for tables and folders: ``bicubic``, or the file's, after its run's name and id."""
-    if ckpt_path in BASELINES or ckpt_path in shipped():
+    if ckpt_path in (*BASELINES, AUTO) or ckpt_path in shipped():
         return ckpt_path
     path = Path(ckpt_path).resolve()
     if path.parent.name != "checkpoints":
