@@ -113,7 +113,7 @@ def low_pass(end: float) -> Tensor:
     offset = torch.arange(-RINGING_REACH, RINGING_REACH + 1, dtype=torch.float64)
     radius = torch.hypot(offset[:, None], offset[None, :])
     radius[RINGING_REACH, RINGING_REACH] = 1e-6  # the limit at 0
-    kernel = torch.special.bessel_j1(end * math.pi * radius) / radius
+    kernel: Tensor = torch.special.bessel_j1(end * math.pi * radius) / radius
     return (kernel / kernel.sum()).float()
 
 
@@ -130,7 +130,7 @@ def _in_some_light(
     """``degrade`` in linear light for a share ``linear`` of the draws."""
     if random.random() >= linear:
         return degrade(lq).clamp(0, 1), word
-    return degrade(lq**GAMMA).clamp(0, 1) ** (1 / GAMMA), f"{word} linear"
+    return degrade(lq.pow(GAMMA)).clamp(0, 1).pow(1 / GAMMA), f"{word} linear"
 
 
 def _resized(image: Tensor, size: tuple[int, int], random: np.random.Generator) -> tuple[Tensor, str]:
