@@ -73,10 +73,16 @@ def _refuse_before_torch(cfg: DictConfig) -> None:
 def _refuse_quality(cfg: DictConfig, targets: Sequence[Path]) -> None:
     if cfg.quality is None:
         return
-    exact = next((target for target in targets if target.suffix.lower() not in (".jpg", ".jpeg", ".webp")), None)
+    exact = next(
+        (target for target in targets if target.suffix.lower() not in (".jpg", ".jpeg", ".webp", ".avif", ".heic")),
+        None,
+    )
     if exact is not None:
         raise SettingError(
-            "quality", cfg.quality, f"null, because {exact.name} has no quality", "write .jpg or .webp, or leave it out"
+            "quality",
+            cfg.quality,
+            f"null, because {exact.name} has no quality",
+            "write .jpg, .webp, .avif or .heic, or leave it out",
         )
 
 

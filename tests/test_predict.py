@@ -170,7 +170,7 @@ def test_a_lower_quality_makes_smaller_files_farther_from_the_picture(format_: s
         (["quality=0", "format=jpg"], ["quality is 0", "1 to 100"]),
         (["quality=101", "format=jpg"], ["quality is 101", "1 to 100"]),
         (["quality=90"], ["quality is 90", "a_x2.png has no quality"]),
-        (["format=gif"], ["format is gif", "png, jpg, webp or tiff"]),
+        (["format=gif"], ["format is gif", "png, jpg, webp, tiff"]),
         (["format=jpg", "output=b.png"], ["format is jpg", "output=b.png"]),
         (["metadata=some"], ["metadata is some", "strip or keep"]),
     ],

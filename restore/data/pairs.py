@@ -100,8 +100,8 @@ def image_files(folder: Path) -> list[Path]:
 def passed_over(files: Iterable[Path]) -> str:
     """How many of these are images that are not read, by ending; empty where there are none.
 
-    >>> passed_over([Path("a.heic"), Path("b.HEIC"), Path("c.gif"), Path("d.png"), Path("e.txt")])
-    '2 .heic, 1 .gif'
+    >>> passed_over([Path("a.jxl"), Path("b.JXL"), Path("c.gif"), Path("d.png"), Path("e.txt")])
+    '2 .jxl, 1 .gif'
     """
     unread = set(OTHER_SUFFIXES) - set(READ_SUFFIXES)
     counts = Counter(each.suffix.lower() for each in files if each.suffix.lower() in unread)

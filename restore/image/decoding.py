@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError, features
 from PIL.ExifTags import IFD, Base
 
 from restore.image import jpeg_segments, metadata, tiff_directories
 from restore.image.file_parts import FileParts, PngChunk, Resolution, resolution
-from restore.image.formats import DECODER_ERRORS, PILLOW_NAMES
+from restore.image.formats import DECODER_ERRORS, PILLOW_NAMES, format_of
 from restore.image.metadata import Description
 
 log = logging.getLogger(__name__)
@@ -109,9 +109,9 @@ def undamaged(parts: FileParts, read: Callable[[], _T], otherwise: _T) -> _T:
 
 
 def _with_pillow(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
-    with Image.open(io.BytesIO(parts.data), formats=PILLOW_NAMES) as file:
+    with _opened(parts.data) as file:
         check_size(file.size, max_pixels)
-        frames = max(parts.frames, getattr(file, "n_frames", 1) if file.format == "WEBP" else 1)
+        frames = max(parts.frames, getattr(file, "n_frames", 1) if file.format in ("WEBP", "AVIF", "HEIF") else 1)
         is_16bit = _is_16bit_png(parts.data)
         if not is_16bit:
             file.load()  # rotates a TIFF upright, and then its orientation says so
@@ -123,6 +123,34 @@ def _with_pillow(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
         description = undamaged(parts, lambda: metadata.of_file(file), Description()) if keep else Description()
         pixels, icc = (_decode_16bit_png(parts.data), parts.icc) if is_16bit else _decode_8bit(file, parts.icc)
         return Decoded(pixels, icc, orientation, dpi, parts.colours, description, frames, 0, adobe_rgb)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Any format by Pillow itself, but HEIC by its plugin.
+
+    Raises:
+        UnsupportedKind: HEIC or AVIF that this machine has no decoder of.
+    """
+    kind = format_of(data)
+    if kind == "HEIC":
+        register_heic()
+        return Image.open(io.BytesIO(data), formats=("HEIF",))
+    if kind == "AVIF" and not features.check("avif"):
+        raise UnsupportedKind("an AVIF, which this build of Pillow cannot read; install pillow from its wheel")
+    return Image.open(io.BytesIO(data), formats=PILLOW_NAMES)
+
+
+def register_heic() -> None:
+    """Make Pillow read and write HEIC.
+
+    Raises:
+        UnsupportedKind: the plugin is not installed.
+    """
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnsupportedKind("a HEIC, which needs the package pillow-heif; pip install 'restore[heic]'") from error
+    pillow_heif.register_heif_opener()
 
 
 def _limit_exif(file: Image.Image, parts: FileParts) -> None:

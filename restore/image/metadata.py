@@ -59,7 +59,7 @@ class Description:
 
     def left_out(self, suffix: str) -> list[str]:
         """Names of the parts that a format which holds some of it cannot hold."""
-        lost = ["IPTC"] if self.iptc and suffix in (".png", ".webp") else []
+        lost = ["IPTC"] if self.iptc and suffix in (".png", ".webp", ".avif", ".heic") else []
         return lost + (["a PNG's texts"] if self.texts and suffix != ".png" else [])
 
 
@@ -133,7 +133,7 @@ def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
 
 
 def options(kind: str, description: Description, size: tuple[int, int]) -> dict[str, Any]:
-    """Keyword arguments of Pillow's ``save`` for a PNG, JPEG, TIFF, WEBP or BMP of (height, width)."""
+    """Keyword arguments of Pillow's ``save`` for a PNG, JPEG, TIFF, WEBP, BMP, AVIF or HEIF of (height, width)."""
     if kind == "BMP":
         return {}
     if kind == "TIFF":

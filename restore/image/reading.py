@@ -33,7 +33,7 @@ _TURNED = (5, 6, 7, 8)  # orientations that exchange height and width
 def read(
     path: str | Path, *, max_pixels: int = MAX_PIXELS, metadata: Metadata = "strip", data: bytes | None = None
 ) -> DecodedImage:
-    """Read a PNG, JPEG, TIFF, WebP or BMP file, rotated upright by its EXIF orientation.
+    """Read a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC file, rotated upright by its EXIF orientation.
 
     Palette and CMYK files become RGB, floating-point levels 16 bit; colours that a TIFF has multiplied by its
     transparency are divided by it. The first frame of several is taken, and samples that are neither colour nor
@@ -63,7 +63,9 @@ def read(
         kind = format_of(content)
         if kind is not None:
             raise ValueError(f"{path}: damaged or truncated {kind}") from error
-        raise ValueError(f"{path}: not a PNG, JPEG, TIFF, WebP or BMP image{_kind_instead(content)}") from error
+        raise ValueError(
+            f"{path}: not a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC image{_kind_instead(content)}"
+        ) from error
     except DECODER_ERRORS as error:
         raise ValueError(f"{path}: damaged or truncated image ({error})") from error
     _warn(path, parts.left_out, [*messages, *parts.in_part])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from restore.image import metadata, png_chunks
 from restore.image.decoded_image import DecodedImage, quantise, to_float
-from restore.image.decoding import Pixels
+from restore.image.decoding import Pixels, UnsupportedKind, register_heic
 from restore.image.file_parts import PngChunk
 from restore.image.formats import DEEP_SUFFIXES, IPTC_NAME, JPEG_SEGMENT, LONGEST_SIDE, SUFFIXES, XMP_NAME
 from restore.image.metadata import Description
@@ -46,8 +46,9 @@ def write(path: str | Path, image: DecodedImage, *, quality: int | None = None) 
     with a warning.
 
     Args:
-        quality: 1 to 100, of JPEG and WebP; None: JPEG at 95, WebP without loss. From 90 on a JPEG keeps the full
-            resolution of colours (4:4:4), below that half of it (4:2:0), as WebP always does.
+        quality: 1 to 100, of JPEG, WebP, AVIF and HEIC; None: JPEG at 95, WebP without loss, AVIF and HEIC at 90. From
+            90 on JPEG and AVIF keep the full resolution of colours (4:4:4), below that half of it (4:2:0), as WebP and
+            HEIC always do.
 
     Raises:
         SettingError: for an unknown suffix, transparency or metadata in a format without it, or sides or metadata too
@@ -80,6 +81,8 @@ def _check_kind(path: Path, image: DecodedImage) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SettingError("output", path, f"a name that ends in one of {', '.join(SUFFIXES)}")
+    if suffix == ".heic":
+        _check_heic(path)
     if suffix == ".bmp" and image.description != Description():
         raise SettingError("metadata", "keep", f"strip for {path}, because bmp cannot hold metadata", "or write .png")
     for name, part, most in (
@@ -96,6 +99,14 @@ def _check_kind(path: Path, image: DecodedImage) -> None:
             )
     if image.alpha is not None and suffix in (".jpg", ".jpeg", ".bmp"):
         raise SettingError("output", path, "a format that holds the image's transparency", "write .png, .tif or .webp")
+
+
+def _check_heic(path: Path) -> None:
+    try:
+        register_heic()
+    except UnsupportedKind as error:
+        remedy = "install it with pip install 'restore[heic]', or write another format"
+        raise SettingError("output", path, "another ending, because writing HEIC needs pillow-heif", remedy) from error
 
 
 def _check_sides(path: Path, image: DecodedImage, scale: float) -> None:
@@ -121,16 +132,20 @@ def _encode(path: Path, image: DecodedImage, quality: int | None) -> bytes:
         alpha = None if image.alpha is None else to_float(image.alpha)
         image = replace(image, pixels=quantise(to_float(image.pixels), 255), alpha=quantise(alpha, 255))
     buffer = io.BytesIO()
-    kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper())
+    kind = {".jpg": "JPEG", ".tif": "TIFF", ".heic": "HEIF"}.get(suffix, suffix[1:].upper())
     options = metadata.options(kind, image.description, (image.pixels.shape[1], image.pixels.shape[2]))
     if kind == "JPEG":
         quality = quality or 95
         options |= {"quality": quality, "subsampling": "4:4:4" if quality >= FULL_COLOUR else "4:2:0"}
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+    elif kind in ("AVIF", "HEIF"):
+        options["quality"] = quality or 90
+    if kind == "AVIF" and options["quality"] >= FULL_COLOUR and not image.is_grey:
+        options["subsampling"] = "4:4:4"
     if image.icc is not None and kind != "BMP":
         options["icc_profile"] = image.icc
-    if image.dpi is not None and kind != "WEBP":
+    if image.dpi is not None and kind not in ("WEBP", "AVIF", "HEIF"):
         options["dpi"] = image.dpi
     if kind == "PNG":
         for name, body in image.colours:

@@ -24,7 +24,7 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         source: a file, a folder or a glob.
         output: a file or a folder, or None for a name beside the input.
         scale: of the restorer; it stands in the names.
-        format_: ``png``, ``jpg``, ``webp`` or ``tiff``, of outputs that ``output`` does not name; None for png.
+        format_: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif`` or ``heic``, of outputs that ``output`` does not name; None for png.
 
     Returns:
         (source, target) of each file, at least one.
@@ -148,10 +148,10 @@ def entries(record: Path) -> dict[str, Any]:
 
 
 def _suffix(format_: str | None) -> str:
-    known = {None: ".png", "png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
-    if format_ not in known:
-        raise SettingError("format", format_, "png, jpg, webp or tiff")
-    return known[format_]
+    known = ("png", "jpg", "webp", "tiff", "avif", "heic")
+    if format_ not in (None, *known):
+        raise SettingError("format", format_, ", ".join(known))
+    return f".{format_ or 'png'}"
 
 
 def _refuse_collisions(tasks: list[tuple[Path, Path]]) -> None:

@@ -46,10 +46,10 @@ def test_what_is_passed_over_is_counted_and_other_endings_of_jpeg_are_read(
     for name in ("a.png", "b.jpg"):
         photo(tmp_path / "in" / name)
     (tmp_path / "in" / "b.jpg").rename(tmp_path / "in" / "b.JFIF")
-    for name in ("c.heic", "d.HEIC", "e.gif", "notes.txt"):
+    for name in ("c.jxl", "d.JXL", "e.gif", "notes.txt"):
         (tmp_path / "in" / name).touch()
     (tmp_path / "in" / "more.png").mkdir()
-    assert passed_over("in") == "2 .heic, 1 .gif"
+    assert passed_over("in") == "2 .jxl, 1 .gif"
     assert passed_over("in/*.gif") == "1 .gif"
     expected = [("in/a.png", "in_x2/a_x2.png"), ("in/b.JFIF", "in_x2/b_x2.png")]
     assert plan("in", None, 2) == [(Path(source), tmp_path / target) for source, target in expected]
