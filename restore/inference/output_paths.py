@@ -24,7 +24,8 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         source: a file, a folder or a glob.
         output: a file or a folder, or None for a name beside the input.
         scale: of the restorer; it stands in the names.
-        format_: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif`` or ``heic``, of outputs that ``output`` does not name; None for png.
+        format_: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif`` or ``heic``, of outputs that ``output`` does not name;
+            None for png.
 
     Returns:
         (source, target) of each file, at least one.
