@@ -17,13 +17,16 @@ from tests.conftest import Cli, photo
 SUFFIXES = pytest.mark.parametrize("suffix", [".avif", ".heic"])
 
 
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # made once: it holds the time
+
+
 def image(height: int = 48, width: int = 64) -> DecodedImage:
     """A slope with transparency on its left and a colour profile."""
     pixels = torch.linspace(0, 255, width).to(torch.uint8).expand(3, height, width).clone()
     pixels[0, :, width // 2 :], pixels[1, height // 2 :] = 200, 30
     alpha = torch.full((1, height, width), 255, dtype=torch.uint8)
     alpha[..., : width // 4] = 0
-    return DecodedImage(pixels, alpha, ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    return DecodedImage(pixels, alpha, PROFILE)
 
 
 @SUFFIXES
