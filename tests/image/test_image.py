@@ -504,7 +504,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"a letter, not a picture", b"GIF89a\1\0\1\0\0\0\0;", b"%PDF-1.4"])
 def test_what_is_no_image_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.jpg.*not a PNG, JPEG, TIFF, WebP or BMP"):
+    with pytest.raises(ValueError, match=r"a\.jpg.*not a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC"):
         read(tmp_path / "a.jpg")
 
 
