@@ -25,7 +25,7 @@ demo: setup ## train on the embedded photos, compare with bicubic, enlarge one p
 	$(BIN)/python -m restore.fit name=demo run_id=demo trainer.max_steps=120 model.lr=2e-3 val_every_steps=40
 	$(BIN)/python -m restore.evaluate ckpt_path=outputs/demo/demo/checkpoints/best.ckpt output=outputs/demo/evaluate save_images=true
 	$(BIN)/python -m restore.predict ckpt_path=outputs/demo/demo/checkpoints/best.ckpt \
-		input=$$($(BIN)/python -c 'from restore.data.photos import embedded; print(embedded("photos_held_out")[0])') \
+		input=$$($(BIN)/python -c 'from restore.data.embedded_photos import embedded; print(embedded("photos_held_out")[0])') \
 		output=outputs/demo/chelsea_x2.png
 	@echo 'enlarged photo:  outputs/demo/chelsea_x2.png'
 	@echo 'bicubic, restored, original side by side:  outputs/demo/evaluate/sheets/photos_held_out/'

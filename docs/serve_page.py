@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 
 if __name__ == "__main__":
     with sync_playwright() as playwright:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from restore.data.datasets import Sample, TrainingCrops
-from restore.data.pairs import find_pairs
+from restore.data.hr_lr_folders import find_pairs
 from restore.degradations.motion_blur import MotionBlur
 from restore.image import writing
 from restore.image.decoded_image import DecodedImage

@@ -34,7 +34,7 @@ def check(cfg: DictConfig) -> None:
         ):
             process, resume = _refuse_as_fit_does(cfg, run_folder)
             with report.doing("start", "loading PyTorch and Lightning"):
-                from restore.preflight.examine import examine
+                from restore.preflight.run_checks import examine
 
             forecast = examine(cfg, process, resume, run_folder, folder, report)
     except StopRequested as stop:

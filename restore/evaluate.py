@@ -8,9 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
 from restore.config.inference import inference_settings
-from restore.data.bounds import refuse_missing_folder
+from restore.data.setting_bounds import refuse_missing_folder
 from restore.distributed.signals import stopping
-from restore.inference import names
+from restore.inference import checkpoint_names
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
 from restore.io.progress import doing
@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 def evaluate(cfg: DictConfig) -> None:
     """Score every image of every benchmark and write the tables."""
     settings, roots = inference_settings(cfg), _roots(cfg.benchmarks)
-    names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # these before torch is imported
-    if cfg.baseline not in (None, "auto", *names.ENLARGERS):  # which take the scale of ckpt_path
-        names.refuse_unknown(cfg.baseline, cfg.scale, setting="baseline")
+    checkpoint_names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # these before torch is imported
+    if cfg.baseline not in (None, "auto", *checkpoint_names.ENLARGERS):  # which take the scale of ckpt_path
+        checkpoint_names.refuse_unknown(cfg.baseline, cfg.scale, setting="baseline")
     with doing("loading PyTorch and the weights"):
-        from restore.evaluation import kept_images, score_sets
+        from restore.evaluation import saved_images, score_sets
         from restore.evaluation.benchmark_sets import open_benchmarks
         from restore.evaluation.translation_pairs import source_of
         from restore.inference.load import open_restorer
@@ -42,7 +42,7 @@ def evaluate(cfg: DictConfig) -> None:
     if folder.is_file():
         raise SettingError("output", folder, "a folder, but it is a file")
     weights = (cfg.lpips_weights, cfg.inception_weights)
-    perceptual = kept_images.open_perceptual(*weights, device=cfg.device, protocol=protocol)
+    perceptual = saved_images.open_perceptual(*weights, device=cfg.device, protocol=protocol)
     with doing("reading and checking the images"):
         sets, fingerprints = open_benchmarks(roots, restorer.scale, protocol, lambda: source_of(cfg.data, restorer))
     baseline = protocol.baseline if cfg.baseline == "auto" else cfg.baseline
@@ -67,10 +67,10 @@ def evaluate(cfg: DictConfig) -> None:
         log.warning("interrupted after %d images; the same command continues from there", len(partial.rows))
         raise SystemExit(128 + signalled())
     if images is not None and cfg.save_images:
-        kept_images.draw_sheets(images, [each.name for each in reversed(scorers)], sets, folder / "sheets")
+        saved_images.draw_sheets(images, [each.name for each in reversed(scorers)], sets, folder / "sheets")
     means: results.Means = {who: results.means(scored, protocol.columns) for who, scored in rows.items()}
     if perceptual is not None:
-        kept_images.add_perceptual(means, perceptual, sets, images)
+        saved_images.add_perceptual(means, perceptual, sets, images)
         facts["not_available"] = perceptual.missing()
     score_sets.write_results(folder, rows, means, protocol, facts)
     partial.forget()

@@ -11,8 +11,8 @@ from restore import __version__
 from restore.checkpoints.locate import locate, refuse_missing
 from restore.config.build import build
 from restore.config.command import command
+from restore.inference.checkpoint_names import restorer_name
 from restore.inference.export_formats import refuse_unavailable
-from restore.inference.names import restorer_name
 from restore.io.errors import SettingError
 from restore.io.files import move_into_place, refuse_unwritable
 from restore.io.temporaries import temporary_folder

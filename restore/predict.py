@@ -11,7 +11,7 @@ from restore.config.command import command
 from restore.config.errors import UserError
 from restore.config.inference import inference_settings
 from restore.distributed.signals import stopping
-from restore.inference import names, output_paths
+from restore.inference import checkpoint_names, output_paths
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
 from restore.io.progress import doing
@@ -62,7 +62,7 @@ def predict(cfg: DictConfig) -> None:
 
 def _refuse_before_torch(cfg: DictConfig) -> None:
     """What needs only settings and names of files."""
-    names.refuse_unknown(cfg.ckpt_path, cfg.scale)
+    checkpoint_names.refuse_unknown(cfg.ckpt_path, cfg.scale)
     output_paths.refuse_no_input(cfg.input)
     if cfg.metadata not in ("strip", "keep"):
         raise SettingError("metadata", cfg.metadata, "strip or keep")

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from restore.config.command import command
 from restore.config.errors import UserError
 from restore.distributed.signals import stopping
-from restore.inference import names
+from restore.inference import checkpoint_names
 from restore.io.progress import doing
 from restore.io.temporaries import temporary_folder
 
@@ -34,7 +34,7 @@ def serve(cfg: DictConfig) -> None:
     limits = Limits.of(cfg)
     listening = server.listen(cfg.host, cfg.port)
     for _, path in worker.named_checkpoints(cfg.ckpt_path):
-        names.refuse_unknown(path, cfg.scale)  # before torch and Gradio are imported
+        checkpoint_names.refuse_unknown(path, cfg.scale)  # before torch and Gradio are imported
     processes = isolated_process.context()
     with (
         ThreadPoolExecutor(1) as pool,

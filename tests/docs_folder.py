@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
 
-from restore.data.photos import EMBEDDED, embedded
+from restore.data.embedded_photos import EMBEDDED, embedded
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage
 from restore.networks.information_gain import InformationGainNetwork

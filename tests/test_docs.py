@@ -38,7 +38,7 @@ from restore.checkpoints import locate
 from restore.config import schemas
 from restore.config.command import conf_dir
 from restore.config.errors import sentence
-from restore.data.photos import EMBEDDED
+from restore.data.embedded_photos import EMBEDDED
 from restore.models.loading import METHODS
 from restore.predict import FELL_BACK
 from restore.profiling import workload

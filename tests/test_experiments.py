@@ -15,7 +15,7 @@ from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
 from experiments.super_resolution import degraded
 from restore.data.blur_sharp_folders import find_sequences
-from restore.data.pairs import find_pairs
+from restore.data.hr_lr_folders import find_pairs
 from restore.image import reading
 from restore.ops.resize import resize_8bit
 from tests.conftest import photo

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from restore.checkpoints import reader
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage
 from restore.inference import baselines, zero_shot

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from experiments.data_folder import data_folder
 from restore.data.datasets import degrade
-from restore.data.pairs import find_pairs
+from restore.data.hr_lr_folders import find_pairs
 from restore.degradations.motion_blur import MotionBlur
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage, to_float

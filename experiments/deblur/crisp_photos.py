@@ -16,7 +16,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from restore.data.pairs import find_pairs
+from restore.data.hr_lr_folders import find_pairs
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage, to_float
 from restore.ops.resize import resize

@@ -25,12 +25,12 @@ from rich.progress import track
 from experiments.data_folder import data_folder
 from experiments.super_resolution.collect import evaluate
 from restore.data.datasets import degrade
-from restore.data.pairs import find_pairs
+from restore.data.hr_lr_folders import find_pairs
 from restore.degradations.basic import Degradation, GaussianBlur, GaussianNoise, Jpeg
 from restore.degradations.camera import AnisotropicBlur
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage, to_float
-from restore.inference.names import restorer_name
+from restore.inference.checkpoint_names import restorer_name
 from restore.io.tables import markdown_rows
 
 # lengths in lq pixels, noise of the range [0, 1]

@@ -16,7 +16,7 @@ from torch import Tensor
 from experiments.data_folder import data_folder
 from restore.config.inference import Inference
 from restore.data.datasets import WholeImages
-from restore.data.pairs import find_pairs
+from restore.data.hr_lr_folders import find_pairs
 from restore.image import reading
 from restore.inference.load import open_restorer
 from restore.inference.restorer import Restorer

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from restore.callbacks.logger_requirements import CLOUD
-from restore.checkpoints.file_names import BEST, LAST
+from restore.checkpoints.locate import BEST, LAST
 from restore.io.files import read_mapping
 from restore.io.tables import Table, markdown
 

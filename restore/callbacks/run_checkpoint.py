@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from restore.callbacks.contract import trained
 from restore.callbacks.non_finite import refuse_non_finite_weights
-from restore.checkpoints.file_names import BEST, LAST
+from restore.checkpoints.locate import BEST, LAST
 from restore.distributed import collectives
 from restore.distributed.signals import StopRequested
 from restore.io.errors import SettingError

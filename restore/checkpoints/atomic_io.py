@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from restore.checkpoints.checksum import with_checksum
-from restore.checkpoints.file_names import LAST, PREVIOUS
+from restore.checkpoints.locate import LAST, PREVIOUS
 from restore.io.files import remove_temporaries, write_bytes
 
 

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+LAST, PREVIOUS, BEST = "last.ckpt", "last.prev.ckpt", "best.ckpt"  # in the folder ``checkpoints/`` of a run
 SHIPPED = Path(__file__).parent.parent / "weights"
 
 
@@ -29,7 +30,7 @@ def refuse_missing(path: Path, setting: str, *, others: Sequence[str] = ()) -> N
     """
     if path.is_file():
         return
-    best = path / "checkpoints" / "best.ckpt"
+    best = path / "checkpoints" / BEST
     if best.is_file():
         raise FileNotFoundError(f"{setting}: {path} is a run's folder, expected a checkpoint; set {setting}={best}")
     close = difflib.get_close_matches(str(path), [*shipped(), *others], 1)

@@ -20,10 +20,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from restore.config import config_files, hydra_section, resolvers, schemas, words
+from restore.config import command_line, config_files, hydra_section, resolvers, schemas
 from restore.config.errors import USER_ERRORS, UserError, sentence
+from restore.config.override_quoting import as_typed
 from restore.config.system_errors import no_run_folder
-from restore.config.text_settings import as_typed
 from restore.io.errors import SettingError
 from restore.io.terminal import accept_any_text
 
@@ -87,7 +87,7 @@ def command(
         # Hydra then raises its exceptions instead of printing them
         with _changed_environment(HYDRA_FULL_ERROR="1"):
             try:
-                given = sys.argv[1:] if plain_word is None else words.named(sys.argv[1:], plain_word)
+                given = sys.argv[1:] if plain_word is None else command_line.named(sys.argv[1:], plain_word)
                 sys.argv[1:] = given = as_typed(given, schemas.SCHEMAS[config_name])
                 if {"--help", "-h"} & set(given):
                     _help(config_name, given, plain_word)
@@ -111,12 +111,12 @@ def command(
 def _help(command: str, given: list[str], plain_word: str | None) -> None:
     from restore.config import help as help_
 
-    own = words.value_of(given, "--config-dir", "-cd")
+    own = command_line.value_of(given, "--config-dir", "-cd")
     if own is not None and not Path(own).is_dir():
         raise UserError(f"--config-dir: {own} is not a folder")
     folders = [Path(conf_dir()), *([Path(own).resolve()] if own is not None else [])]
     usage = f"restore {command} {f'[<{plain_word}>] ' if plain_word else ''}[key=value ...]"
-    help_.show(command, usage, words.overrides(given), folders, schemas.comments(command))
+    help_.show(command, usage, command_line.overrides(given), folders, schemas.comments(command))
 
 
 def _hint(error: BaseException) -> str:

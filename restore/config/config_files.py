@@ -1,4 +1,4 @@
-"""Text in files of settings stays what was typed, as on the command line (:mod:`restore.config.text_settings`).
+"""Text in files of settings stays what was typed, as on the command line (:mod:`restore.config.override_quoting`).
 
 To YAML the commit ``3e563`` is infinite as well, and the folder ``2024_06_01`` a number. A file beside the shipped ones
 may also come from a stranger, so that it is bounded before it is read.
@@ -15,8 +15,8 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from omegaconf import OmegaConf
 
+from restore.config.override_quoting import TEXT, TEXT_OR_NUMBER, text_fields
 from restore.config.schemas import SCHEMAS
-from restore.config.text_settings import TEXT, TEXT_OR_NUMBER, text_fields
 from restore.io.bounded_yaml import refuse_large
 
 _SHIPPED = Path(__file__).resolve().parents[1]

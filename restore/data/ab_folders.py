@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from restore.data import blur_sharp_folders
-from restore.data.pairs import DataProblem, Pair, image_files, refuse_same_stem
-from restore.data.photos import EMBEDDED, embedded
+from restore.data.embedded_photos import EMBEDDED, embedded
+from restore.data.image_folders import image_files, refuse_same_stem
+from restore.data.pair import DataProblem, Pair
 from restore.image.formats import SUFFIXES
 from restore.io.errors import SettingError
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from restore.data.pairs import DataProblem, by_number, image_files, refuse_same_stem
+from restore.data.image_folders import by_number, image_files, refuse_same_stem
+from restore.data.pair import DataProblem
 from restore.degradations.motion_blur import GAMMA
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage, to_float

@@ -9,12 +9,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from restore.data.bounds import check_bounds
 from restore.data.cache import ImageCache
-from restore.data.checks import Checked, SmallestSide, check_pairs
 from restore.data.datasets import Sample, TrainingCrops, WholeImages
-from restore.data.pairs import DataProblem, Pair
+from restore.data.file_checks import Checked, SmallestSide, check_pairs
+from restore.data.pair import DataProblem, Pair
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
+from restore.data.setting_bounds import check_bounds
 from restore.io.errors import SettingError
 from restore.io.files import encodable, listed
 

@@ -12,7 +12,8 @@ whole sequences are held out; the images of one ``{input,target}`` folder count 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from restore.data.pairs import DataProblem, Pair, by_number, image_files, refuse_same_stem
+from restore.data.image_folders import by_number, image_files, refuse_same_stem
+from restore.data.pair import DataProblem, Pair
 from restore.io.errors import SettingError
 
 LAYOUTS = (("blur", "sharp"), ("input", "target"))

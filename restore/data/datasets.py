@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from restore.data.cache import ImageCache
-from restore.data.pairs import Pair
+from restore.data.pair import Pair
 from restore.data.sampling import flip_and_turn, generator_of_sample, image_of_sample
 from restore.image import reading
 from restore.image.decoded_image import to_float

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from restore.data import blur_sharp_folders
 from restore.data.base import PairedData
-from restore.data.checks import Checked, refuse_shared, smallest_scored
-from restore.data.pairs import Pair, find_pairs
-from restore.data.photos import EMBEDDED
+from restore.data.embedded_photos import EMBEDDED
+from restore.data.file_checks import Checked, refuse_shared, smallest_scored
+from restore.data.hr_lr_folders import find_pairs
+from restore.data.pair import Pair
 from restore.io.errors import SettingError
 
 if TYPE_CHECKING:  # see datasets

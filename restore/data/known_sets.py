@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from restore.data.pairs import Pair, image_files
+from restore.data.image_folders import image_files
+from restore.data.pair import Pair
 
 # folder's name, lower case -> images; or images of each part of it
 KNOWN: dict[str, int | dict[str, int]] = {

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from restore.image import indices, reading
+from restore.image import label_maps, reading
 from restore.image.decoded_image import to_float
 from restore.io.errors import SettingError
 
@@ -109,8 +109,8 @@ class Labels:
             FileNotFoundError, ValueError: an unreadable file, an index without a class, colours far from the palette.
         """
         try:
-            labels = indices.read_labels(path)
-        except indices.ColourLabels:
+            labels = label_maps.read_labels(path)
+        except label_maps.ColourLabels:
             if self.palette is None:
                 raise
             return self.snap(reading.read_rgb8(path), path)

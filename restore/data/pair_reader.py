@@ -10,7 +10,7 @@ from torch import Tensor
 
 from restore.data.datasets import degrade
 from restore.data.labels import Labels
-from restore.data.pairs import Pair
+from restore.data.pair import Pair
 from restore.image.decoded_image import to_float
 from restore.image.reading import read_rgb8
 from restore.ops.resize import resize

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore.data.base import PairedData
-from restore.data.bounds import check_patch
-from restore.data.checks import smallest_scored
-from restore.data.pairs import Pair, find_pairs, set_name
+from restore.data.file_checks import smallest_scored
+from restore.data.hr_lr_folders import find_pairs, set_name
+from restore.data.pair import Pair
+from restore.data.setting_bounds import check_patch
 from restore.io.errors import SettingError
 
 if TYPE_CHECKING:  # see datasets
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # see datasets
 class SuperResolutionData(PairedData):
     """Training crops and whole validation images of LR/HR data.
 
-    Folder layouts: see :mod:`restore.data.pairs`. Without prepared small images lq is the bicubic shrink of the
+    Folder layouts: see :mod:`restore.data.hr_lr_folders`. Without prepared small images lq is the bicubic shrink of the
     crop, computed as MATLAB does, so that it agrees with the published files.
 
     Args:

@@ -10,10 +10,10 @@ from torch.utils.data import Dataset
 from restore.data.ab_folders import Direction
 from restore.data.base import PairedData
 from restore.data.cache import ImageCache
-from restore.data.checks import Checked, SmallestSide, refuse_shared
 from restore.data.datasets import Sample
+from restore.data.file_checks import Checked, SmallestSide, refuse_shared
+from restore.data.pair import Pair
 from restore.data.pair_reader import DecodedPair
-from restore.data.pairs import Pair
 from restore.data.translation_dataset import TranslationCrops, TranslationSource
 from restore.image import reading
 from restore.io.errors import SettingError

@@ -12,11 +12,11 @@ from torch.utils.data import Dataset
 
 from restore.data.ab_folders import Direction, Layout
 from restore.data.cache import ImageCache
-from restore.data.checks import Checked, SmallestSide, check_pairs, smallest_scored
 from restore.data.datasets import Sample, degrade
+from restore.data.file_checks import Checked, SmallestSide, check_pairs, smallest_scored
 from restore.data.labels import Labels
+from restore.data.pair import Pair
 from restore.data.pair_reader import DecodedPair, PairReader
-from restore.data.pairs import Pair
 from restore.data.sampling import generator_of_sample, image_of_sample
 from restore.image.decoded_image import to_float
 from restore.io.errors import SettingError
@@ -160,7 +160,7 @@ class TranslationSource:
         reader: PairReader | None = None,
         cache: ImageCache[Pair, DecodedPair] | None = None,
     ) -> Checked:
-        """Validate every file, label maps too; see :func:`restore.data.checks.check_pairs`.
+        """Validate every file, label maps too; see :func:`restore.data.file_checks.check_pairs`.
 
         Args:
             smallest, reader: in place of the attributes.

@@ -6,10 +6,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from restore.data.blur_sharp_folders import find_sequences, not_blurred, set_name, split_folder
-from restore.data.checks import Checked, check_pairs, smallest_scored
 from restore.data.datasets import WholeImages
-from restore.data.pairs import DataProblem, find_pairs
-from restore.data.pairs import set_name as folder_name
+from restore.data.file_checks import Checked, check_pairs, smallest_scored
+from restore.data.hr_lr_folders import find_pairs
+from restore.data.hr_lr_folders import set_name as folder_name
+from restore.data.pair import DataProblem
 from restore.data.translation_dataset import TranslationSource
 from restore.io.errors import SettingError
 from restore.metrics.protocols import Protocol

@@ -9,7 +9,7 @@ from restore.checkpoints.model_card import NotOurs
 from restore.config.inference import Inference, ZeroShotTraining
 from restore.inference.auto import AutoRestorer
 from restore.inference.baselines import Bicubic, Identity
-from restore.inference.names import AUTO, auto_weights, needed_scale, restorer_name
+from restore.inference.checkpoint_names import AUTO, auto_weights, needed_scale, restorer_name
 from restore.inference.network import NetworkRestorer
 from restore.inference.restorer import Restorer
 from restore.inference.zero_shot import ZeroShotNetworkRestorer, ZeroShotRestorer

@@ -55,10 +55,10 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
 
 def passed_over(source: str) -> str:
     """How many images of a folder or a glob are of a format that is not read, by ending; empty where there are none."""
-    from restore.data import pairs
+    from restore.data import image_folders
 
     path = Path(source)
-    return pairs.passed_over(path.iterdir() if path.is_dir() else map(Path, glob.glob(source, recursive=True)))
+    return image_folders.passed_over(path.iterdir() if path.is_dir() else map(Path, glob.glob(source, recursive=True)))
 
 
 def refuse_no_input(source: str) -> None:
@@ -86,7 +86,7 @@ def _no_image(source: str) -> SettingError:
 
 def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
     """The files in order, and the folder for their results."""
-    from restore.data.pairs import by_number, image_files
+    from restore.data.image_folders import by_number, image_files
 
     path = Path(source)
     if path.is_file():

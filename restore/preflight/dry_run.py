@@ -23,7 +23,7 @@ from restore.data.loader_workers import loader_workers
 from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight.report import Report
-from restore.training.status import Status
+from restore.training.progress_line import Status
 from restore.training.train import Data
 from restore.training.trainer import make_trainer, run_callbacks
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.preflight.data_files import IMAGES, Rest
 from restore.preflight.dry_run import Measured
-from restore.preflight.files import IMAGES, Rest
 
 
 class Run(NamedTuple):

@@ -72,7 +72,7 @@ def peak_mib() -> float:
 def tiles(workload: Workload) -> Iterator[Line]:
     """How far blended tiles are from the whole image, for a network whose output depends on all of it."""
     from restore.config.inference import Inference
-    from restore.data.photos import embedded
+    from restore.data.embedded_photos import embedded
     from restore.image import reading
     from restore.inference.load import open_restorer
     from restore.metrics.protocols import psnr, to_8bit

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from restore.checkpoints.file_names import LAST
+from restore.checkpoints.locate import LAST
 from restore.io.files import listed, write_json, write_text
 from restore.runs import damage
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from restore.checkpoints.checksum import is_sound
-from restore.checkpoints.file_names import BEST, LAST, PREVIOUS
+from restore.checkpoints.locate import BEST, LAST, PREVIOUS
 from restore.checkpoints.renames import with_current_targets
 from restore.io.errors import SettingError
 from restore.runs import damage

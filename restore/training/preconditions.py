@@ -11,7 +11,7 @@ from restore.checkpoints.locate import locate, refuse_missing
 from restore.config.errors import refuse_unset
 from restore.config.inference import MOST_THREADS
 from restore.config.signatures import annotations_in_source, check_values
-from restore.data import bounds
+from restore.data import setting_bounds
 from restore.distributed.environment import ProcessInfo, check_processes, processes_to_start
 from restore.io.errors import SettingError
 from restore.models import optimization
@@ -44,8 +44,8 @@ def refuse(cfg: Any, config: dict[str, Any], process: ProcessInfo, *, is_resumed
     _refuse_model_bounds(config["model"])
     data = config["data"]
     named = ("batch_size", "val_limit", "num_workers", "cache_gb")
-    bounds.check_bounds(**{key: data[key] for key in named if key in data})
-    bounds.refuse_missing_paths(data)
+    setting_bounds.check_bounds(**{key: data[key] for key in named if key in data})
+    setting_bounds.refuse_missing_paths(data)
     refuse_not_installed({key: node for key, node in (config["logger"] or {}).items() if node is not None})
     if config["init_from"] is not None and not is_resumed:
         refuse_missing(locate(config["init_from"]), "init_from")

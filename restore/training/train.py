@@ -12,7 +12,7 @@ from restore.callbacks.metrics_csv import MetricsCSV
 from restore.callbacks.run_timer import RunTimer
 from restore.config.build import build
 from restore.config.log_filters import filter_lightning_logs
-from restore.data import bounds
+from restore.data import setting_bounds
 from restore.data.base import PairedData
 from restore.data.loader_workers import loader_workers
 from restore.data.single_image import SingleImageData
@@ -28,7 +28,7 @@ from restore.runs.damage import set_aside, small_files
 from restore.runs.report import write_report
 from restore.runs.resume import damaged_checkpoints
 from restore.training.preconditions import refuse_seed_and_threads
-from restore.training.status import Status
+from restore.training.progress_line import Status
 from restore.training.trainer import logging_runs, make_trainer, run_callbacks
 
 log = logging.getLogger(__name__)
@@ -124,11 +124,11 @@ def model_and_data(cfg: Any, *, is_resumed: bool, world_size: int) -> tuple[Rest
         )
     data: Data = build(cfg.data, "data", seed=cfg.seed)
     _check_data(model, data)
-    warning = bounds.check_batch_memory(
+    warning = setting_bounds.check_batch_memory(
         batch_size=-(-data.batch_size // world_size),
         patch_size=data.patch_size,
         scale=data.scale,
-        memory=bounds.machine_memory(),
+        memory=setting_bounds.machine_memory(),
     )
     if warning is not None:
         log.warning(warning)

@@ -106,8 +106,8 @@ def _card(path: str) -> dict[str, Any] | None:
 def _entry(path: str, cfg: Any) -> dict[str, Any]:
     from restore.checkpoints import reader
     from restore.checkpoints.locate import locate
+    from restore.inference.checkpoint_names import needs_scale, restorer_name
     from restore.inference.load import open_restorer
-    from restore.inference.names import needs_scale, restorer_name
     from restore.web.purpose import purpose
 
     settings = inference_settings(cfg)

@@ -20,7 +20,7 @@ from tests.conftest import TINY, Cli
         "restore.config.build.build",
         "restore.callbacks.panels.Callback",  # a class of somebody else
         "restore.callbacks.panels.log",
-        "restore.data.pairs.Pair",
+        "restore.data.pair.Pair",
         "restore.nowhere.Nothing",
         "lightning.pytorch.callbacks.LambdaCallback",
         "lightning.pytorch.utilities.rank_zero.os.system",

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restore.data import blur_sharp_folders
-from restore.data.pairs import DataProblem, Pair
+from restore.data.pair import DataProblem, Pair
 from restore.io.errors import SettingError
 from tests.conftest import blurred_pair, gopro, photo
 
@@ -46,6 +46,7 @@ def test_two_frames_of_one_name_in_one_sequence_are_refused(tmp_path: Path) -> N
         blur_sharp_folders.find_sequences(tmp_path / "g", setting="data.root")
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6), count=st.integers(-1, 7))
 def test_a_split_loses_no_frame_and_cuts_no_sequence(sizes: list[int], count: int) -> None:
     pairs = [Pair(f"s{s}/{k}", Path(f"s{s}/{k}"), None, f"s{s}") for s, size in enumerate(sizes) for k in range(size)]

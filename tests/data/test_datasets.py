@@ -5,9 +5,10 @@ import torch
 from PIL import Image
 
 from restore.data import blur_sharp_folders
-from restore.data.checks import check_pairs
 from restore.data.datasets import TrainingCrops, WholeImages
-from restore.data.pairs import Pair, find_pairs
+from restore.data.file_checks import check_pairs
+from restore.data.hr_lr_folders import find_pairs
+from restore.data.pair import Pair
 from restore.ops.resize import resize_8bit
 from tests.conftest import blurred_pair, gopro, photo
 

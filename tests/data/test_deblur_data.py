@@ -9,10 +9,10 @@ from PIL import Image
 from restore.config.build import build
 from restore.config.command import conf_dir
 from restore.data import blur_sharp_folders
-from restore.data.checks import check_pairs, sharpness
 from restore.data.datasets import TrainingCrops
 from restore.data.deblur import DeblurData
-from restore.data.pairs import DataProblem
+from restore.data.file_checks import check_pairs, sharpness
+from restore.data.pair import DataProblem
 from restore.degradations.motion_blur import MotionBlur
 from restore.image.reading import read_rgb8
 from restore.io.errors import SettingError

@@ -1,7 +1,8 @@
 from pathlib import Path
 
+from restore.data.hr_lr_folders import find_pairs
 from restore.data.known_sets import miscounted
-from restore.data.pairs import Pair, find_pairs
+from restore.data.pair import Pair
 from tests.conftest import photo
 
 

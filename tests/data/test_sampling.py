@@ -3,13 +3,14 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restore.data.sampling import RunSampler, ShareSampler, flip_and_turn, generator_of_sample, image_of_sample
 from restore.io.errors import SettingError
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 50), rounds=st.integers(1, 4))
 def test_every_round_shows_every_image_once(seed: int, count: int, rounds: int) -> None:
     for round_ in range(rounds):
@@ -28,6 +29,7 @@ def test_random_numbers_depend_on_seed_and_number_alone() -> None:
     assert generator_of_sample(3, 7).integers(2**40) == draws[3, 7]
 
 
+@settings(deadline=None)
 @given(
     batches=st.integers(1, 20),
     per_process=st.integers(1, 4),
@@ -53,6 +55,7 @@ def test_a_batch_that_does_not_divide_is_refused() -> None:
     assert (error.value.key, error.value.got) == ("data.batch_size", 3)
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 30), world=st.integers(1, 5))
 def test_shares_hold_each_index_once(count: int, world: int) -> None:
     seen = Counter(i for rank in range(world) for i in ShareSampler(count, rank=rank, world=world))

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from restore.data.pairs import DataProblem, find_pairs
+from restore.data.hr_lr_folders import find_pairs
+from restore.data.pair import DataProblem
 from restore.data.super_resolution import SuperResolutionData
 from restore.image.reading import read_rgb8
 from tests.conftest import photo

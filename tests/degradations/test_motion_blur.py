@@ -24,6 +24,7 @@ def edges(image: Tensor) -> float:
     return float(image.diff(dim=-1).abs().mean() + image.diff(dim=-2).abs().mean())
 
 
+@settings(deadline=None)
 @given(length=st.floats(1, 80), seed=st.integers(0, 10_000))
 def test_a_path_is_as_long_as_asked_for_and_has_its_centre_at_the_origin(length: float, seed: int) -> None:
     path = draw_path(length, random(seed))

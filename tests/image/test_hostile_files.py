@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from restore.data.checks import check_pairs
-from restore.data.pairs import DataProblem, Pair
+from restore.data.file_checks import check_pairs
+from restore.data.pair import DataProblem, Pair
 from restore.image import reading
 from restore.image.formats import MAX_PIXELS
 from restore.web.process_limits import limited_memory

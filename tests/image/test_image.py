@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from restore.image import indices, writing
+from restore.image import label_maps, writing
 from restore.image.decoded_image import DecodedImage, to_float
 from restore.image.reading import read, read_rgb8
 from restore.io.errors import SettingError
@@ -442,35 +442,35 @@ def test_read_rgb8_triples_grey_drops_alpha_and_rounds_16_bit(tmp_path: Path) ->
 def test_labels_are_indices_and_not_colours(tmp_path: Path) -> None:
     source = palette_picture()
     source.save(tmp_path / "palette.png")
-    labels = indices.read_labels(tmp_path / "palette.png")
+    labels = label_maps.read_labels(tmp_path / "palette.png")
     assert labels.dtype == torch.uint8
     assert labels.shape == (1, 6, 8)
     assert np.array_equal(labels[0].numpy(), np.array(source))
     grey = noise(5, 7) % 12
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert np.array_equal(indices.read_labels(tmp_path / "grey.png")[0].numpy(), grey)
+    assert np.array_equal(label_maps.read_labels(tmp_path / "grey.png")[0].numpy(), grey)
 
 
 def test_labels_of_a_colour_image_are_refused(tmp_path: Path) -> None:
     Image.fromarray(noise(5, 7, 3)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png.*RGB.*palette"):
-        indices.read_labels(tmp_path / "a.png")
+        label_maps.read_labels(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_a_damaged_label_map_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.png"):
-        indices.read_labels(tmp_path / "a.png")
+        label_maps.read_labels(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match=r"b\.png"):
-        indices.read_labels(tmp_path / "b.png")
+        label_maps.read_labels(tmp_path / "b.png")
 
 
 def test_a_label_bomb_is_refused_as_a_value_error(tmp_path: Path) -> None:
     header = (40_000, 40_000, 1, 0, 0, 0, 0)
     (tmp_path / "bomb.png").write_bytes(png(header, [], b"\0"))
     with pytest.raises(ValueError, match=r"bomb\.png"):
-        indices.read_labels(tmp_path / "bomb.png")
+        label_maps.read_labels(tmp_path / "bomb.png")
 
 
 # --- refusals ---

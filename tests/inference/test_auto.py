@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 from restore.image import reading
 from restore.inference import load, names
 from restore.inference.auto import AutoRestorer

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import restore
+from restore.inference.checkpoint_names import restorer_name
 from restore.inference.load import open_restorer
-from restore.inference.names import restorer_name
 from restore.io.errors import SettingError
 from tests.tiny_checkpoints import ckpt, content, on_cpu, open_on_cpu, save
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from restore.data.pairs import Pair
+from restore.data.pair import Pair
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable, remove_temporaries, shortened, write_text
 from tests.conftest import Cli, photo

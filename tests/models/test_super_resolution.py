@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 from restore.image import reading
 from restore.io.errors import SettingError
 from restore.losses.pixel import l1

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 from restore.degradations.basic import Jpeg
 from restore.image import reading
 from restore.ops import damage

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from restore.preflight.data_files import Rest
 from restore.preflight.dry_run import Measured
-from restore.preflight.files import Rest
 from restore.preflight.forecast import Run, forecast
 
 # a validation or test takes half a second for images

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 from restore.models.zero_shot.kernel_estimation import estimate_kernel
 from restore.ops.blur_kernels import gaussian_kernel, shrink
 from restore.ops.resize import resize

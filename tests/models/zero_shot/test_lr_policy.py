@@ -7,7 +7,7 @@ from scipy.stats import linregress
 from restore.models.zero_shot.lr_policy import has_flattened
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(
     # of constant errors scipy gives no standard error
     errors=st.lists(st.floats(-10, 10), min_size=3, max_size=12).filter(lambda e: max(e) - min(e) > 1e-3),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 from restore.image import reading
 from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.ops import tiling

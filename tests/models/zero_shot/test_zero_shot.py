@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from restore.data import single_image
-from restore.data.photos import embedded
+from restore.data.embedded_photos import embedded
 from restore.data.single_image import SingleImageData
 from restore.image import reading
 from restore.models.zero_shot.model import ZeroShotSuperResolution

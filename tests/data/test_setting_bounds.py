@@ -2,7 +2,7 @@
 
 import pytest
 
-from restore.data.bounds import check_batch_memory, machine_memory
+from restore.data.setting_bounds import check_batch_memory, machine_memory
 from restore.io.errors import SettingError
 
 

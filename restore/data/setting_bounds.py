@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restore.data.photos import EMBEDDED
+from restore.data.embedded_photos import EMBEDDED
 from restore.io.errors import SettingError
 
 

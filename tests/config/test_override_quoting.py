@@ -14,8 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from restore.config.command import conf_dir
+from restore.config.override_quoting import TEXT, TEXT_OR_NUMBER, as_typed, text_fields
 from restore.config.schemas import SCHEMAS
-from restore.config.text_settings import TEXT, TEXT_OR_NUMBER, as_typed, text_fields
 from restore.io.errors import SettingError
 from tests.conftest import TINY, Cli, photo
 

@@ -7,9 +7,9 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from restore.data.base import PairedData
-from restore.data.checks import Checked
+from restore.data.file_checks import Checked
 from restore.data.known_sets import miscounted
-from restore.data.pairs import Pair
+from restore.data.pair import Pair
 from restore.preflight.report import Report
 from restore.training.train import Data
 

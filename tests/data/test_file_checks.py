@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from restore.data.checks import check_pairs, refuse_shared, sharpness, smallest_scored
-from restore.data.pairs import DataProblem, find_pairs
+from restore.data.file_checks import check_pairs, refuse_shared, sharpness, smallest_scored
+from restore.data.hr_lr_folders import find_pairs
+from restore.data.pair import DataProblem
 from restore.image.reading import read_rgb8
 from tests.conftest import photo
 

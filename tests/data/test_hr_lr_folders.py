@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from restore.data.pairs import DataProblem, Pair, find_pairs, set_name
-from restore.data.photos import EMBEDDED, embedded
+from restore.data.embedded_photos import EMBEDDED, embedded
+from restore.data.hr_lr_folders import find_pairs, set_name
+from restore.data.pair import DataProblem, Pair
 from tests.conftest import photo
 
 

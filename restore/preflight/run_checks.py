@@ -18,8 +18,8 @@ from restore.inference.load import open_restorer
 from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight import memory
+from restore.preflight.data_files import open_files
 from restore.preflight.dry_run import Measured, dry_run
-from restore.preflight.files import open_files
 from restore.preflight.forecast import Run, forecast
 from restore.preflight.report import Report
 from restore.training.train import Data, model_and_data, resumable, set_threads_and_seed

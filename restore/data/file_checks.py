@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from restore.data.pairs import DataProblem, Pair
+from restore.data.pair import DataProblem, Pair
 from restore.image import reading
 
 # further problems of a valid pair, from it and its decoded images, gt first, uint8 (3, H, W) each
