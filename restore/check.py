@@ -22,10 +22,10 @@ from restore.training import preconditions
 
 def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
-    from restore.preflight.report import Report
+    from restore.preflight.findings import Findings
 
     _check_settings(cfg)
-    run_folder, report = Path(HydraConfig.get().runtime.output_dir), Report()
+    run_folder, findings = Path(HydraConfig.get().runtime.output_dir), Findings()
     try:
         with (
             handled(interrupt, ASKING),  # a signal unwinds as an error does, so that temporary files are removed
@@ -33,15 +33,15 @@ def check(cfg: DictConfig) -> None:
             temporary_folder("restore_check_") as folder,
         ):
             process, resume = _refuse_as_fit_does(cfg, run_folder)
-            with report.doing("start", "loading PyTorch and Lightning"):
+            with findings.doing("start", "loading PyTorch and Lightning"):
                 from restore.preflight.run_checks import examine
 
-            forecast = examine(cfg, process, resume, run_folder, folder, report)
+            forecast = examine(cfg, process, resume, run_folder, folder, findings)
     except StopRequested as stop:
         raise SystemExit(128 + stop.number) from None
     if cfg.check.output is not None:
-        files.write_json(Path(cfg.check.output), {"findings": report, "forecast": forecast}, indent=2)
-    failed = [f"{finding['what']}: {finding['found']}" for finding in report if finding["verdict"] == "bad"]
+        files.write_json(Path(cfg.check.output), {"findings": findings, "forecast": forecast}, indent=2)
+    failed = [f"{finding['what']}: {finding['found']}" for finding in findings if finding["verdict"] == "bad"]
     if failed:
         raise UserError("; ".join(failed))
 

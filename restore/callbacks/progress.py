@@ -12,7 +12,7 @@ from restore.callbacks.contract import trained
 SHOWN = {"train/loss": "loss", "samples_per_s": "samples/s"}  # beside the score
 
 
-class Progress(RichProgressBar):
+class ProgressBar(RichProgressBar):
     """Lightning's bar over the steps, with loss, newest score and samples per second: 80 columns hold it.
 
     Args:

@@ -13,6 +13,7 @@ TARGETS = {
     "restore.degradations.Jpeg": "restore.degradations.basic.Jpeg",
     "restore.degradations.RandomOrder": "restore.degradations.basic.RandomOrder",
     "restore.sweep.Points": "restore.training.sweep.Points",
+    "restore.callbacks.progress.Progress": "restore.callbacks.progress.ProgressBar",
 }
 
 # what was once called otherwise in a checkpoint: the state of the callback ``RunTimer``, which keeps the old name, and

@@ -8,9 +8,9 @@ from torch import Tensor
 from restore.config.inference import Inference
 from restore.data.labels import Labels
 from restore.image.decoded_image import to_float
-from restore.inference.restorer import Progress, Report, Restorer, as_lq, pick_device
+from restore.inference.restorer import Report, Restorer, as_lq, pick_device
 from restore.io.errors import SettingError
-from restore.networks.contract import RestorationNetwork
+from restore.networks.contract import Progress, RestorationNetwork
 from restore.ops import tiling
 
 PROGRAM = 800 * 2**20  # bytes of Python with PyTorch

@@ -19,11 +19,9 @@ from restore.image.decoded_image import DecodedImage, to_float
 from restore.image.metadata import Metadata
 from restore.image.transparency import carry_colours
 from restore.io.errors import SettingError
-from restore.networks.contract import InputKind
+from restore.networks.contract import InputKind, Progress
 from restore.ops import tiling
 from restore.ops.resize import new_length, resize
-
-Progress = Callable[[int, int], None]
 
 
 class RestorationCancelled(Exception):

@@ -16,8 +16,8 @@ from torch import Tensor
 from restore.config.inference import ZeroShotTraining
 from restore.config.log_filters import filter_lightning_logs
 from restore.data.single_image import SingleImageData
-from restore.inference.restorer import Progress
 from restore.models.zero_shot.model import ZeroShotSuperResolution
+from restore.networks.contract import Progress
 
 
 def untrained(scale: float, training: ZeroShotTraining) -> ZeroShotSuperResolution:

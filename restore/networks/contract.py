@@ -1,6 +1,6 @@
 """What inference needs of a network: its facts, and how it runs on an image of any size."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from restore.ops import tiling
 
 Forward = tiling.Forward
 InputKind = Literal["rgb", "labels"]
+Progress = Callable[[int, int], None]  # called with the pieces done, and the pieces in all
 
 
 class RestorationNetwork(nn.Module):

@@ -10,7 +10,7 @@ from restore.data.base import PairedData
 from restore.data.file_checks import Checked
 from restore.data.known_sets import miscounted
 from restore.data.pair import Pair
-from restore.preflight.report import Report
+from restore.preflight.findings import Findings
 from restore.training.train import Data
 
 IMAGES = 3  # of each set that is validated on
@@ -28,7 +28,7 @@ class Rest(NamedTuple):
     cache_bytes: int = 0
 
 
-def open_files(data: Data, limit: int | None, *, known_counts: bool, report: Report) -> Rest:
+def open_files(data: Data, limit: int | None, *, known_counts: bool, findings: Findings) -> Rest:
     """Open every file, and keep the ``IMAGES`` largest of each validation and test set.
 
     Args:
@@ -40,7 +40,7 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool, report: Rep
     """
     if not isinstance(data, PairedData):
         data.prepare()
-        report.add("data", f"{data.stem}, {data.image.shape[2]}x{data.image.shape[1]} px")
+        findings.add("data", f"{data.stem}, {data.image.shape[2]}x{data.image.shape[1]} px")
         return Rest()
     sets = {"training": data.train_pairs, **data.test_sets}
     opened = {name: _spread(pairs, limit or len(pairs)) for name, pairs in sets.items()}
@@ -51,12 +51,12 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool, report: Rep
     if limit is not None:
         data.warnings = data.compare_sets(data.checked)  # now of the whole training set
     for name, pairs in sets.items():
-        report.add(f"data: {name}", _describe(data.checked[name], pairs))
+        findings.add(f"data: {name}", _describe(data.checked[name], pairs))
     remedy = "; complete it, or set check.known_counts=false if it is a part on purpose" if known_counts else ""
     for text in miscounted(pair for pairs in sets.values() for pair in pairs):
-        report.add("data", text + remedy, "bad" if known_counts else "warning")
+        findings.add("data", text + remedy, "bad" if known_counts else "warning")
     for text in data.warnings:
-        report.add("data", text, "warning")
+        findings.add("data", text, "warning")
     kept = data.cache.kept_bytes
     cached = int(min(kept * len(sets["training"]) / len(opened["training"]), kept + data.cache.room))
     files = sum(map(len, sets.values())) / sum(map(len, opened.values()))

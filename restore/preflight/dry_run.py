@@ -22,7 +22,7 @@ from restore.callbacks.run_timer import RunTimer
 from restore.data.loader_workers import loader_workers
 from restore.models import loading
 from restore.models.base import RestorationModel
-from restore.preflight.report import Report
+from restore.preflight.findings import Findings
 from restore.training.progress_line import Status
 from restore.training.train import Data
 from restore.training.trainer import make_trainer, run_callbacks
@@ -81,7 +81,7 @@ class Profiler(SimpleProfiler):
         return np.stack([images, self.seconds(count, f".on_{loop}_")], 1)
 
 
-def dry_run(cfg: Any, best: Path, model: RestorationModel, data: Data, stages: int, report: Report) -> Measured:
+def dry_run(cfg: Any, best: Path, model: RestorationModel, data: Data, stages: int, findings: Findings) -> Measured:
     """Train for a few steps in each of the ``stages`` of ``model``, and validate, save and test as ``fit`` does.
 
     Args:
@@ -114,7 +114,7 @@ def dry_run(cfg: Any, best: Path, model: RestorationModel, data: Data, stages: i
             val_check_interval=steps // 2 * accumulate,
         )
         what = f"training {trainer.max_steps} steps with validations, then testing what was saved"
-        with report.doing("dry run", what, Status(trainer, model, 0).line), loader_workers(data.num_workers):
+        with findings.doing("dry run", what, Status(trainer, model, 0).line), loader_workers(data.num_workers):
             try:
                 in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
                 trainer.save_checkpoint(best)
@@ -124,7 +124,7 @@ def dry_run(cfg: Any, best: Path, model: RestorationModel, data: Data, stages: i
                 raise ValueError(f"this run does not fit the accelerator's memory ({said}); {remedy}") from error
     samples: Any = data.train_dataloader().dataset
     sample = timeit.timeit(lambda: [samples[k] for k in range(SAMPLES)], number=1) / SAMPLES
-    report.add("data path", f"{1e3 * sample:.1f} ms a training sample, in one process")
+    findings.add("data path", f"{1e3 * sample:.1f} ms a training sample, in one process")
     step, wait = (profiler.usual(stages, steps, period, *each) for each in (STEP, WAIT))
     validations = profiler.evaluations(2 * stages, "validation", "val")
     # loader workers are ahead at first

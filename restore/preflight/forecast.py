@@ -11,7 +11,7 @@ from restore.preflight.data_files import IMAGES, Rest
 from restore.preflight.dry_run import Measured
 
 
-class Run(NamedTuple):
+class PlannedRun(NamedTuple):
     """A whole run: steps of each stage, the step that it resumes from, and the processes that share the images."""
 
     stages: Mapping[str, int]
@@ -27,7 +27,7 @@ class Run(NamedTuple):
         return np.asarray((lengths.cumsum() - self.begin).clip(0, lengths))
 
 
-def forecast(run: Run, measured: Measured, rest: Rest, preparation: float) -> dict[str, float]:
+def forecast(run: PlannedRun, measured: Measured, rest: Rest, preparation: float) -> dict[str, float]:
     """Seconds of the parts of a run: ``preparation`` until the trainer is called, what it does once, steps, ..."""
     left, steps = run.left, int(run.left.sum())
     validation, test = (np.array([max(each / run.processes, 1 / IMAGES), 1]) for each in (rest.validation, rest.test))

@@ -20,9 +20,9 @@ from restore.models.base import RestorationModel
 from restore.preflight import memory
 from restore.preflight.data_files import open_files
 from restore.preflight.dry_run import Measured, dry_run
-from restore.preflight.forecast import Run, forecast
-from restore.preflight.report import Report
-from restore.training.train import Data, model_and_data, resumable, set_threads_and_seed
+from restore.preflight.findings import Findings
+from restore.preflight.forecast import PlannedRun, forecast
+from restore.training.train import Data, model_and_data, read_resume, set_threads_and_seed
 from restore.training.trainer import check_settings
 
 TIGHT = 0.9  # of what is available
@@ -30,14 +30,14 @@ SHARE_OF_DATA = 0.2  # of a step spent waiting for data, above which data is the
 
 
 def examine(
-    cfg: Any, process: ProcessInfo, resume: Path | None, run_folder: Path, folder: Path, report: Report
+    cfg: Any, process: ProcessInfo, resume: Path | None, run_folder: Path, folder: Path, findings: Findings
 ) -> dict[str, Any]:
     """Look at everything a run needs, and try each part of it.
 
     Args:
         cfg: the root of ``restore check``. process: the first of the run's.
         resume: the checkpoint that the run resumes from. run_folder: of the run; nothing is written there.
-        folder: a temporary one. report: gets the findings.
+        folder: a temporary one. findings: added to.
 
     Returns:
         The forecast in numbers.
@@ -49,42 +49,42 @@ def examine(
     filter_lightning_logs()
     set_threads_and_seed(cfg)
     check_settings(cfg)
-    with report.doing("model", "building it, and finding the images"):
+    with findings.doing("model", "building it, and finding the images"):
         model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process.world_size)
         data.batch_size //= process.world_size
         begin = 0
         if resume is not None:
             is_new_run = resume.parent != run_folder / "checkpoints"
-            begin = int(resumable(resume, model, cfg.trainer, is_new_run=is_new_run)["global_step"])
+            begin = int(read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)["global_step"])
     reading = time.perf_counter()
-    with report.doing("data", "opening the files"):
-        rest = open_files(data, cfg.check.files, known_counts=cfg.check.known_counts, report=report)
+    with findings.doing("data", "opening the files"):
+        rest = open_files(data, cfg.check.files, known_counts=cfg.check.known_counts, findings=findings)
     before = reading - started + (time.perf_counter() - reading) * rest.files
     steps, best = cfg.trainer.max_steps, folder / "checkpoints" / "best.ckpt"
     stages = model.stage_lengths(steps) if isinstance(model, Staged) else {"training": steps}
-    run = Run(stages, begin, cfg.val_every_steps, cfg.checkpoint.every_steps, process.world_size)
-    measured = dry_run(cfg, best, model, data, len(stages), report)
+    run = PlannedRun(stages, begin, cfg.val_every_steps, cfg.checkpoint.every_steps, process.world_size)
+    measured = dry_run(cfg, best, model, data, len(stages), findings)
     peak, checkpoint = memory.peak_bytes(measured.device), best.stat().st_size
-    with report.doing("checkpoint", "loading it again, and restoring an image with it"):
-        _try_checkpoint(best, model, data, report)
+    with findings.doing("checkpoint", "loading it again, and restoring an image with it"):
+        _try_checkpoint(best, model, data, findings)
     why, remedy = "at the peak", "lower data.batch_size, data.patch_size or data.cache_gb"
     if measured.device != "cuda":
         peak = (peak + rest.cache_bytes) * process.local_world_size
         why += f" of {process.local_world_size} processes" if process.local_world_size > 1 else ""
-    _compare("memory", peak, why, memory.available_bytes(measured.device), remedy, report)
+    _compare("memory", peak, why, memory.available_bytes(measured.device), remedy, findings)
     # last.ckpt, the one before it, best.ckpt and the one being written
     free = shutil.disk_usage(Path.cwd()).free
-    _compare("disk", 4 * checkpoint, "for checkpoints", free, "make room", report)
+    _compare("disk", 4 * checkpoint, "for checkpoints", free, "make room", findings)
     if load > cores:
         text = f"load average {load:.1f} on {cores} cores: other programs slow the run down, and the forecast with it"
-        report.add("machine", text, "warning")
+        findings.add("machine", text, "warning")
     seconds = forecast(run, measured, rest, before)
-    _report_time(run, measured, seconds, report)
+    _report_time(run, measured, seconds, findings)
     per_step = dict(zip(stages, measured.step.tolist(), strict=True))
     return {"seconds": seconds, "seconds_per_step": per_step, "peak_bytes": peak, "checkpoint_bytes": checkpoint}
 
 
-def _try_checkpoint(file: Path, model: RestorationModel, data: Data, report: Report) -> None:
+def _try_checkpoint(file: Path, model: RestorationModel, data: Data, findings: Findings) -> None:
     """Whether the checkpoint gives the same output, and what ``predict`` makes of it."""
     loaders: Any = data.val_dataloader()
     # the first image validated on, which is the largest: (C, H, W)
@@ -94,32 +94,32 @@ def _try_checkpoint(file: Path, model: RestorationModel, data: Data, report: Rep
         same = torch.equal(own.restore_whole(part), opened.restore_whole(part))
     told = "the same output" if same else "another output; please report this"
     text = f"{decimal(file.stat().st_size)}; loaded again it gives {told}"
-    report.add("checkpoint", text, "good" if same else "bad")
+    findings.add("checkpoint", text, "good" if same else "bad")
     pred = open_restorer(str(file), inference=Inference(device="cpu")).restore(lq)
     text = f"{lq.shape[2]}x{lq.shape[1]} px became {pred.shape[2]}x{pred.shape[1]} px"
-    report.add("predict", text, "good" if bool(torch.isfinite(pred).all()) else "bad")
+    findings.add("predict", text, "good" if bool(torch.isfinite(pred).all()) else "bad")
 
 
-def _compare(what: str, needed: int, why: str, available: int, remedy: str, report: Report) -> None:
+def _compare(what: str, needed: int, why: str, available: int, remedy: str, findings: Findings) -> None:
     """Whether the bytes that are needed are available."""
     text = f"{decimal(needed)} {why}, {decimal(available)} available"
     if needed > available:
-        report.add(what, f"{text}; {remedy}", "bad")
+        findings.add(what, f"{text}; {remedy}", "bad")
     else:
-        report.add(what, text, "warning" if needed > TIGHT * available else "good")
+        findings.add(what, text, "warning" if needed > TIGHT * available else "good")
 
 
-def _report_time(run: Run, measured: Measured, seconds: dict[str, float], report: Report) -> None:
+def _report_time(run: PlannedRun, measured: Measured, seconds: dict[str, float], findings: Findings) -> None:
     """Time of each stage, of the whole run and its parts, and what to change first to make the run faster."""
     stages = zip(run.stages.items(), run.left, measured.step, measured.wait, strict=True)
     for (name, length), left, step, wait in stages:
         steps = f"{left} of {length}" if run.begin else length
         text = f"{1e3 * step:.0f} ms a step, {wait / step:.0%} of it waiting for data; {steps} steps"
-        report.add(f"stage: {name}", text)
+        findings.add(f"stage: {name}", text)
     total = sum(seconds.values())
     parts = ", ".join(f"{name} {timedelta(seconds=round(part))}" for name, part in seconds.items())
     of = f" for each of {run.processes} processes, without their communication" if run.processes > 1 else ""
-    report.add("time", f"about {timedelta(seconds=round(total))}{of}: {parts}")
+    findings.add("time", f"about {timedelta(seconds=round(total))}{of}: {parts}")
     validation, waiting = seconds["validation"] / total, measured.wait.sum() / measured.step.sum()
     text, verdict = f"compute, {1 - waiting:.0%} of a step", "good"
     if validation > 0.5:
@@ -128,4 +128,4 @@ def _report_time(run: Run, measured: Measured, seconds: dict[str, float], report
     elif waiting > SHARE_OF_DATA:
         text = f"data, {waiting:.0%} of a step waits for it; raise data.num_workers or data.cache_gb"
         verdict = "warning"
-    report.add("bottleneck", text, verdict)
+    findings.add("bottleneck", text, verdict)

@@ -58,7 +58,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     trainer = make_trainer(cfg, folder, model, run_callbacks(cfg, timer, is_new_run=is_new_run))
     begin, is_validated = 0, True
     if resume is not None:
-        stored = resumable(resume, model, cfg.trainer, is_new_run=is_new_run)
+        stored = read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)
         begin, is_validated = int(stored["global_step"]), not stored.get("validation_pending")
         if not is_new_run:
             timer.load_state_dict(stored["callbacks"][timer.state_key])
@@ -152,7 +152,7 @@ def _check_data(model: RestorationModel, data: Data) -> None:
         raise SettingError("data.patch_size", data.patch_size, f"at least {model.min_size * data.scale}, {why}")
 
 
-def resumable(resume: Path, model: RestorationModel, trainer: Any, *, is_new_run: bool) -> dict[str, Any]:
+def read_resume(resume: Path, model: RestorationModel, trainer: Any, *, is_new_run: bool) -> dict[str, Any]:
     """Read the checkpoint that a run resumes from.
 
     Args:

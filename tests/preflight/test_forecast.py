@@ -5,7 +5,7 @@ import pytest
 
 from restore.preflight.data_files import Rest
 from restore.preflight.dry_run import Measured
-from restore.preflight.forecast import Run, forecast
+from restore.preflight.forecast import PlannedRun, forecast
 
 # a validation or test takes half a second for images
 MEASURED = Measured(
@@ -17,7 +17,7 @@ MEASURED = Measured(
     save=0.1,
     device="cpu",
 )
-WHOLE = Run({"one": 150, "two": 100}, begin=0, val_every=100, save_every=50, processes=1)
+WHOLE = PlannedRun({"one": 150, "two": 100}, begin=0, val_every=100, save_every=50, processes=1)
 REST = Rest(validation=3.0, test=4.0)
 
 

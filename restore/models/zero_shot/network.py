@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from restore.models.zero_shot.kernel_estimation import check_scale
 from restore.models.zero_shot.settings import check_network, scale_factors
-from restore.networks.contract import RestorationNetwork
+from restore.networks.contract import Progress, RestorationNetwork
 from restore.networks.zssr import ZSSRNetwork
 from restore.ops import blur_kernels, tiling
 from restore.ops.blur_kernels import read_kernel
 from restore.ops.resize import new_length, resize
 
-Run = Callable[[tiling.Forward, Tensor], Tensor]
-Progress = Callable[[int, int], None]
+RunNetwork = Callable[[tiling.Forward, Tensor], Tensor]
 
 ALL_VIEWS = 8
 
@@ -91,7 +90,7 @@ class ZeroShotNetwork(RestorationNetwork):
             pred = network(self._enlarged(pred.clamp(0, 1) if k else pred, k, lq))
         return pred
 
-    def enlarge(self, lq: Tensor, *, run: Run, views: int = ALL_VIEWS, stages: int | None = None) -> Tensor:
+    def enlarge(self, lq: Tensor, *, run: RunNetwork, views: int = ALL_VIEWS, stages: int | None = None) -> Tensor:
         """The best result: per scale step the median of flips and turns, back-projected, clamped.
 
         Args:
@@ -168,7 +167,7 @@ class ZeroShotNetwork(RestorationNetwork):
         return pred
 
 
-def _median_of_views(network: ZSSRNetwork, enlarged: Tensor, run: Run, views: int) -> Tensor:
+def _median_of_views(network: ZSSRNetwork, enlarged: Tensor, run: RunNetwork, views: int) -> Tensor:
     if views == 1:
         return run(network, enlarged)
 

@@ -14,7 +14,7 @@ from restore.io.tables import WIDEST
 SIGNS = {"good": ("ok", "green"), "warning": ("note", "yellow"), "bad": ("BAD", "red"), "doing": ("...", "dim")}
 
 
-class Report(list[dict[str, str]]):
+class Findings(list[dict[str, str]]):
     """All findings but what was only being done: ``what``, ``found``, and as ``verdict`` a key of ``SIGNS``.
 
     Shown on the stdout that there is when it is made. The run would fail by what is ``bad``.
