@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -19,12 +19,16 @@ from restore.io.temporaries import temporary_folder
 from restore.runs.resume import resume_point
 from restore.training import preconditions
 
+if TYPE_CHECKING:
+    from restore.config.schemas import CheckSettings, FitConfig
+
 
 def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
     from restore.preflight.findings import Findings
 
-    _check_settings(cfg)
+    _check_settings(cfg.check)
+    run = cast("FitConfig", cfg)
     run_folder, findings = Path(HydraConfig.get().runtime.output_dir), Findings()
     try:
         with (
@@ -32,11 +36,11 @@ def check(cfg: DictConfig) -> None:
             _removed_if_empty(run_folder),
             temporary_folder("restore_check_") as folder,
         ):
-            process, resume = _refuse_as_fit_does(cfg, run_folder)
+            process, resume = _refuse_as_fit_does(run, run_folder)
             with findings.doing("start", "loading PyTorch and Lightning"):
                 from restore.preflight.run_checks import examine
 
-            forecast = examine(cfg, process, resume, run_folder, folder, findings)
+            forecast = examine(run, cfg.check, process, resume, run_folder, folder, findings)
     except StopRequested as stop:
         raise SystemExit(128 + stop.number) from None
     if cfg.check.output is not None:
@@ -46,13 +50,13 @@ def check(cfg: DictConfig) -> None:
         raise UserError("; ".join(failed))
 
 
-def _check_settings(cfg: DictConfig) -> None:
-    if cfg.check.steps < 1:
-        raise SettingError("check.steps", cfg.check.steps, "at least 1")
-    if cfg.check.files is not None and cfg.check.files < 2:
-        raise SettingError("check.files", cfg.check.files, "at least 2, or null for all")
-    if cfg.check.output is not None:
-        output = Path(cfg.check.output).resolve()
+def _check_settings(settings: "CheckSettings") -> None:
+    if settings.steps < 1:
+        raise SettingError("check.steps", settings.steps, "at least 1")
+    if settings.files is not None and settings.files < 2:
+        raise SettingError("check.files", settings.files, "at least 2, or null for all")
+    if settings.output is not None:
+        output = Path(settings.output).resolve()
         files.refuse_unwritable(output.parent, [output.name], setting="check.output")
 
 
@@ -66,7 +70,7 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
             os.removedirs(os.path.relpath(folder))  # relative, so that the working folder stays
 
 
-def _refuse_as_fit_does(cfg: DictConfig, run_folder: Path) -> tuple[ProcessInfo, Path | None]:
+def _refuse_as_fit_does(cfg: "FitConfig", run_folder: Path) -> tuple[ProcessInfo, Path | None]:
     """What ``fit`` checks before it starts processes; gives the first of these, and the checkpoint to resume from."""
     started = process_info().world_size
     if started > 1:

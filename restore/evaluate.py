@@ -67,7 +67,7 @@ def evaluate(cfg: DictConfig) -> None:
         log.warning("interrupted after %d images; the same command continues from there", len(partial.rows))
         raise SystemExit(128 + signalled())
     if images is not None and cfg.save_images:
-        saved_images.draw_sheets(images, [each.name for each in reversed(scorers)], sets, folder / "sheets")
+        saved_images.draw_sheets(images, [each.name for each, _ in reversed(scorers)], sets, folder / "sheets")
     means: results.Means = {who: results.means(scored, protocol.columns) for who, scored in rows.items()}
     if perceptual is not None:
         saved_images.add_perceptual(means, perceptual, sets, images)

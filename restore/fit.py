@@ -6,11 +6,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from restore.config.command import command
 from restore.distributed.environment import ProcessInfo, process_info
@@ -23,10 +23,13 @@ from restore.runs import folder as run_folder
 from restore.runs.resume import resume_point
 from restore.training import launcher, outcome, preconditions, sweep
 
+if TYPE_CHECKING:
+    from restore.config.schemas import FitConfig
+
 log = logging.getLogger(__name__)
 
 
-def fit(cfg: DictConfig) -> float:
+def fit(cfg: "FitConfig") -> float:
     """Run one training job and return the monitored value."""
     folder, process = Path(HydraConfig.get().runtime.output_dir), process_info()
     if process.rank:
@@ -45,7 +48,7 @@ def fit(cfg: DictConfig) -> float:
 
 
 @contextmanager
-def _locked(cfg: DictConfig, folder: Path) -> Iterator[None]:
+def _locked(cfg: "FitConfig", folder: Path) -> Iterator[None]:
     """Keep other jobs out of the folder, and remove it if the run ends before it is described."""
     with files.locked(folder):
         try:
@@ -55,7 +58,7 @@ def _locked(cfg: DictConfig, folder: Path) -> Iterator[None]:
             run_folder.discard_unused(folder)
 
 
-def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dict[str, Any]:
+def _resume_or_train(cfg: "FitConfig", folder: Path, process: ProcessInfo) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = resume_point(folder, config, cfg.resume)
     if (result := damage.result(folder) if checkpoint is None else None) is not None:
@@ -76,7 +79,7 @@ def _resume_or_train(cfg: DictConfig, folder: Path, process: ProcessInfo) -> dic
         raise StopRequested(signal.SIGINT) from None
 
 
-def _refuse_separate_folders(cfg: DictConfig) -> None:
+def _refuse_separate_folders(cfg: "FitConfig") -> None:
     """Refuse several processes that would each make a run folder of its own, named by the time or by a sweep."""
     if _is_point() and "SUBMITIT_LOCAL_NTASKS" not in os.environ:
         raise ValueError(

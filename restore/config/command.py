@@ -48,7 +48,7 @@ def conf_dir() -> str:
 
 
 def command(
-    task: Callable[[DictConfig], Any],
+    task: Callable[[Any], Any],
     config_name: str,
     around: Callable[[], AbstractContextManager[None]] = nullcontext,
     plain_word: str | None = None,

@@ -21,7 +21,7 @@ class UserError(Exception):
 USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
 
 
-def refuse_unset(cfg: DictConfig) -> None:
+def refuse_unset(cfg: Any) -> None:
     """Refuse a configuration that lacks a value.
 
     Raises:

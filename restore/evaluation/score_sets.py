@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Scorers = dict["Restorer", Scorer]  # what is evaluated first, then its baseline
+Scorers = list[tuple["Restorer", Scorer]]  # what is evaluated, then its baseline
 
 
 def open_scorers(
@@ -43,7 +43,7 @@ def open_scorers(
         SettingError: both have one name, or the baseline has another scale. ValueError, FileNotFoundError: the
             baseline cannot be opened.
     """
-    scorers = {restorer: Scorer(ckpt_path, dict(settings), sets, protocol)}
+    scorers = [(restorer, Scorer(ckpt_path, dict(settings), sets, protocol))]
     if baseline is None or baseline == ckpt_path:
         return scorers
     of_baseline = {**settings, "scale": restorer.scale}
@@ -59,7 +59,7 @@ def open_scorers(
         raise SettingError(
             "baseline", baseline, f"another name in the tables than {restorer.name}, that of ckpt_path", "rename a file"
         )
-    return scorers | {other: Scorer(baseline, of_baseline, sets, protocol)}
+    return [*scorers, (other, Scorer(baseline, of_baseline, sets, protocol))]
 
 
 def score_all(
@@ -81,7 +81,7 @@ def score_all(
         Rows by the restorer's name, or None where it was stopped.
     """
     rows = {}
-    for restorer, scorer in scorers.items():
+    for restorer, scorer in scorers:
         tasks = _tasks(restorer.name, scorer, images)
         waiting = [task for task in tasks if task.key not in partial.rows or (task.file and not task.file.exists())]
         with show_progress(restorer.name, len(waiting)) as (show, advance):

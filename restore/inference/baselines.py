@@ -20,7 +20,6 @@ class Bicubic(Restorer):
     """
 
     name = "bicubic"
-    any_scale = True
     halo = 2
 
     def __init__(self, scale: float) -> None:

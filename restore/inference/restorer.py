@@ -59,7 +59,6 @@ class Restorer(ABC):
 
     Attributes:
         name: for tables and file names.
-        any_scale: whether it enlarges by any factor, which must then be given when it is opened.
         trains_on_image: whether it first trains on each image, which ``ZeroShotTraining`` limits.
         scale, in_channels, input_kind, multiple_of, min_size, halo, protocol, keeps_kind: as of
             :class:`restore.networks.contract.RestorationNetwork`.
@@ -73,7 +72,6 @@ class Restorer(ABC):
 
     name: str
     scale: float
-    any_scale: bool = False
     trains_on_image: bool = False
     ensemble: bool = False
     phase: str = "restoring"

@@ -129,7 +129,7 @@ class ZeroShotRestorer(Restorer):
     """
 
     name = "zero_shot"
-    any_scale = trains_on_image = True
+    trains_on_image = True
 
     def __init__(self, scale: float, inference: Inference, training: ZeroShotTraining) -> None:
         self.scale, self.inference, self.training = scale, inference, training

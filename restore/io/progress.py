@@ -6,14 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 log = logging.getLogger(__name__)
 
 LINE_EVERY = 30.0  # seconds between two lines
-
-_doing: list[Callable[[], None]] = []  # say what is done, the innermost last
 
 
 class TaskProgress(NamedTuple):
@@ -45,25 +44,50 @@ def doing(what: str | Callable[[], str], say: Callable[[str], None] = log.info) 
             say(what)
         yield
         return
-    _doing.append(lambda: say(what() if callable(what) else what))
-    ended = threading.Event()
-    speaker = threading.Thread(target=_speak, args=(ended,), daemon=True) if len(_doing) == 1 else None
-    if speaker is not None:
-        speaker.start()
-    try:
-        yield
-    finally:
-        _doing.pop()
-        ended.set()
-        if speaker is not None:
-            speaker.join()  # a thread that writes while the interpreter ends would abort the process
+    speaker = _speaker.get()
+    if speaker is None:
+        with _Speaker().started() as speaker, speaker.saying(what, say):
+            yield
+    else:
+        with speaker.saying(what, say):
+            yield
 
 
-def _speak(ended: threading.Event) -> None:
-    while not ended.wait(LINE_EVERY):
-        current = _doing[-1:]
-        if current:
-            current[0]()
+class _Speaker:
+    """A thread that says what the innermost of the blocks inside each other does."""
+
+    def __init__(self) -> None:
+        self._lines: list[Callable[[], None]] = []  # of the blocks, the innermost last
+        self._ended = threading.Event()
+
+    @contextmanager
+    def started(self) -> Iterator["_Speaker"]:
+        """Speak within the block."""
+        thread, token = threading.Thread(target=self._speak, daemon=True), _speaker.set(self)
+        thread.start()
+        try:
+            yield self
+        finally:
+            _speaker.reset(token)
+            self._ended.set()
+            thread.join()  # a thread that writes while the interpreter ends would abort the process
+
+    @contextmanager
+    def saying(self, what: str | Callable[[], str], say: Callable[[str], None]) -> Iterator[None]:
+        """Say this within the block."""
+        self._lines.append(lambda: say(what() if callable(what) else what))
+        try:
+            yield
+        finally:
+            self._lines.pop()
+
+    def _speak(self) -> None:
+        while not self._ended.wait(LINE_EVERY):
+            for line in self._lines[-1:]:
+                line()
+
+
+_speaker: ContextVar[_Speaker | None] = ContextVar("speaker", default=None)  # of the blocks that this code runs in
 
 
 @contextmanager

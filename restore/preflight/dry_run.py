@@ -5,7 +5,7 @@ import math
 import timeit
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from restore.preflight.findings import Findings
 from restore.training.progress_line import Status
 from restore.training.train import Data
 from restore.training.trainer import make_trainer, run_callbacks
+
+if TYPE_CHECKING:
+    from restore.config.schemas import FitConfig
 
 WARM_UP = 2  # steps of a stage that take longer, because caches are filled and memory is allocated
 SAMPLES = 8  # of the training data, timed one by one
@@ -81,11 +84,13 @@ class Profiler(SimpleProfiler):
         return np.stack([images, self.seconds(count, f".on_{loop}_")], 1)
 
 
-def dry_run(cfg: Any, best: Path, model: RestorationModel, data: Data, stages: int, findings: Findings) -> Measured:
+def dry_run(
+    cfg: "FitConfig", least_steps: int, best: Path, model: RestorationModel, data: Data, stages: int, findings: Findings
+) -> Measured:
     """Train for a few steps in each of the ``stages`` of ``model``, and validate, save and test as ``fit`` does.
 
     Args:
-        cfg: the root of ``restore check``.
+        cfg: of the run. least_steps: of each stage.
         best: the checkpoint that is written, in a temporary run folder's ``checkpoints/``.
         data: prepared, with the few images that are to be validated on.
 
@@ -97,7 +102,7 @@ def dry_run(cfg: Any, best: Path, model: RestorationModel, data: Data, stages: i
         period = model.period
         model.shorten_stages()
     # even, so that two validations fit, and at least two periods
-    steps = 2 * math.ceil(max(cfg.check.steps, WARM_UP + 2 * period + 2) / 2)
+    steps = 2 * math.ceil(max(least_steps, WARM_UP + 2 * period + 2) / 2)
     profiler, accumulate = Profiler(), cfg.trainer.accumulate_grad_batches
     callbacks = run_callbacks(cfg, RunTimer(is_new_run=True), is_new_run=True)
     with redirect_stdout(io.StringIO()):  # its scores say nothing about the run

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from restore.data.setting_bounds import machine_memory
+
 
 def peak_bytes(device_type: str) -> int:
     """Peak memory so far: what PyTorch reserved on a GPU, else the resident memory of this process."""
@@ -24,8 +26,7 @@ def available_bytes(device_type: str) -> int:
     # of the machine, with what this process has already; where the system does not tell, what is built in
     told = (("MemAvailable", "/proc/meminfo"), ("VmRSS", "/proc/self/status"))
     free = 1024 * sum(int(each) for name, file in told for each in _found(rf"^{name}:\s+(\d+)", file))
-    built_in = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([free or built_in, *_control_groups(), *_slurm()])
+    return min([free or machine_memory() or 0, *_control_groups(), *_slurm()])
 
 
 def _control_groups(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> list[int]:

@@ -5,7 +5,7 @@ import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.filesize import decimal
@@ -25,17 +25,26 @@ from restore.preflight.forecast import PlannedRun, forecast
 from restore.training.train import Data, model_and_data, read_resume, set_threads_and_seed
 from restore.training.trainer import check_settings
 
+if TYPE_CHECKING:
+    from restore.config.schemas import CheckSettings, FitConfig
+
 TIGHT = 0.9  # of what is available
 SHARE_OF_DATA = 0.2  # of a step spent waiting for data, above which data is the bottleneck
 
 
 def examine(
-    cfg: Any, process: ProcessInfo, resume: Path | None, run_folder: Path, folder: Path, findings: Findings
+    cfg: "FitConfig",
+    settings: "CheckSettings",
+    process: ProcessInfo,
+    resume: Path | None,
+    run_folder: Path,
+    folder: Path,
+    findings: Findings,
 ) -> dict[str, Any]:
     """Look at everything a run needs, and try each part of it.
 
     Args:
-        cfg: the root of ``restore check``. process: the first of the run's.
+        cfg: of the run. settings: of the check. process: the first of the run's.
         resume: the checkpoint that the run resumes from. run_folder: of the run; nothing is written there.
         folder: a temporary one. findings: added to.
 
@@ -47,7 +56,7 @@ def examine(
     """
     started, load, cores = time.perf_counter(), os.getloadavg()[0], os.cpu_count() or 1
     filter_lightning_logs()
-    set_threads_and_seed(cfg)
+    set_threads_and_seed(cfg.threads, cfg.seed)
     check_settings(cfg)
     with findings.doing("model", "building it, and finding the images"):
         model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process.world_size)
@@ -58,12 +67,12 @@ def examine(
             begin = int(read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)["global_step"])
     reading = time.perf_counter()
     with findings.doing("data", "opening the files"):
-        rest = open_files(data, cfg.check.files, known_counts=cfg.check.known_counts, findings=findings)
+        rest = open_files(data, settings.files, known_counts=settings.known_counts, findings=findings)
     before = reading - started + (time.perf_counter() - reading) * rest.files
     steps, best = cfg.trainer.max_steps, folder / "checkpoints" / "best.ckpt"
     stages = model.stage_lengths(steps) if isinstance(model, Staged) else {"training": steps}
     run = PlannedRun(stages, begin, cfg.val_every_steps, cfg.checkpoint.every_steps, process.world_size)
-    measured = dry_run(cfg, best, model, data, len(stages), findings)
+    measured = dry_run(cfg, settings.steps, best, model, data, len(stages), findings)
     peak, checkpoint = memory.peak_bytes(measured.device), best.stat().st_size
     with findings.doing("checkpoint", "loading it again, and restoring an image with it"):
         _try_checkpoint(best, model, data, findings)

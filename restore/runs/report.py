@@ -102,9 +102,9 @@ def _columns(panel: str, config: Mapping[str, Any]) -> list[str]:
     """What the columns of a panel show."""
     if panel.endswith("_attention"):
         return ["input", "attention"]
-    model = config.get("model", {})
-    if ".translation." in str(model.get("_target_")):
-        return ["input", *(f"output of level {level}" for level in reversed(range(model["levels"]))), "reference"]
+    levels = config.get("model", {}).get("levels")  # of a model whose output each level of a pyramid refines
+    if levels is not None:
+        return ["input", *(f"output of level {level}" for level in reversed(range(levels))), "reference"]
     gain = ((config.get("callbacks") or {}).get("panels") or {}).get("error_gain", 4)
     return ["input", "restored", "reference", f"error x{gain:g}"]
 

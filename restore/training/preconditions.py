@@ -4,7 +4,7 @@ Only what is certain without torch; the constructors refuse the rest, and all of
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from restore.callbacks.logger_requirements import refuse_not_installed
 from restore.checkpoints.locate import locate, refuse_missing
@@ -16,11 +16,14 @@ from restore.distributed.environment import ProcessInfo, check_processes, proces
 from restore.io.errors import SettingError
 from restore.models import optimization
 
+if TYPE_CHECKING:
+    from restore.config.schemas import FitConfig
+
 PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def refuse(cfg: Any, config: dict[str, Any], process: ProcessInfo, *, is_resumed: bool) -> int:
+def refuse(cfg: "FitConfig", config: dict[str, Any], process: ProcessInfo, *, is_resumed: bool) -> int:
     """Refuse what cannot be trained.
 
     Args:
@@ -39,8 +42,8 @@ def refuse(cfg: Any, config: dict[str, Any], process: ProcessInfo, *, is_resumed
     check_processes(config, process, count)
     refuse_unset(cfg)
     _refuse_types(config)
-    refuse_seed_and_threads(cfg)
-    refuse_trainer_settings(cfg)
+    _refuse_seed_and_threads(cfg.seed, cfg.threads)
+    _refuse_trainer_settings(cfg.trainer, cfg.val_every_steps)
     _refuse_model_bounds(config["model"])
     data = config["data"]
     named = ("batch_size", "val_limit", "num_workers", "cache_gb")
@@ -80,35 +83,20 @@ def _refuse_model_bounds(model: dict[str, Any]) -> None:
         optimization.check_steps("warmup_steps", model["warmup_steps"], least=0)
 
 
-def refuse_seed_and_threads(cfg: Any) -> None:
-    """Refuse a negative seed and less than one thread.
-
-    Raises:
-        SettingError
-    """
-    if cfg.seed < 0:
-        raise SettingError("seed", cfg.seed, "a whole number, at least 0")
-    if cfg.threads is not None and not 1 <= cfg.threads <= MOST_THREADS:
-        raise SettingError(
-            "threads", cfg.threads, f"at least 1 and at most {MOST_THREADS}, or null for PyTorch's default"
-        )
+def _refuse_seed_and_threads(seed: int, threads: int | None) -> None:
+    if seed < 0:
+        raise SettingError("seed", seed, "a whole number, at least 0")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise SettingError("threads", threads, f"at least 1 and at most {MOST_THREADS}, or null for PyTorch's default")
 
 
-def refuse_trainer_settings(cfg: Any) -> None:
-    """Bounds of settings that Lightning would accept, or refuse without the setting's name.
-
-    Args:
-        cfg: the root of ``restore fit``.
-
-    Raises:
-        SettingError: a setting outside its bounds.
-    """
-    trainer = cfg.trainer
+def _refuse_trainer_settings(trainer: Any, val_every_steps: int) -> None:
+    """Bounds of settings that Lightning would accept, or refuse without the setting's name."""
     for key, value in {
         "trainer.max_steps": trainer.max_steps,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "trainer.log_every_n_steps": trainer.log_every_n_steps,
-        "val_every_steps": cfg.val_every_steps,
+        "val_every_steps": val_every_steps,
     }.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise SettingError(key, value, "a whole number, at least 1")

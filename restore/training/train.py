@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -27,16 +27,20 @@ from restore.runs import folder as run_folder
 from restore.runs.damage import set_aside, small_files
 from restore.runs.report import write_report
 from restore.runs.resume import damaged_checkpoints
-from restore.training.preconditions import refuse_seed_and_threads
 from restore.training.progress_line import Status
 from restore.training.trainer import logging_runs, make_trainer, run_callbacks
+
+if TYPE_CHECKING:
+    from restore.config.schemas import FitConfig
 
 log = logging.getLogger(__name__)
 
 Data = PairedData | SingleImageData
 
 
-def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None) -> dict[str, Any]:
+def train(
+    cfg: "FitConfig", config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None
+) -> dict[str, Any]:
     """Train in this process, alone or as one of several.
 
     Args:
@@ -50,7 +54,7 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
         ValueError: a setting that cannot be, alone or with others. StopRequested: the run was asked to stop.
     """
     filter_lightning_logs()
-    set_threads_and_seed(cfg)
+    set_threads_and_seed(cfg.threads, cfg.seed)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
     model.keep = cfg.checkpoint.keep
@@ -91,19 +95,14 @@ def train(cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, 
     return result
 
 
-def set_threads_and_seed(cfg: Any) -> None:
-    """Set this process's number of threads, and the seed of all random numbers.
-
-    Raises:
-        SettingError: ``threads`` below 1, ``seed`` below 0.
-    """
-    refuse_seed_and_threads(cfg)
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
-    seed_everything(cfg.seed, verbose=False)
+def set_threads_and_seed(threads: int | None, seed: int) -> None:
+    """Set this process's number of threads, None for PyTorch's own, and the seed of all random numbers."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    seed_everything(seed, verbose=False)
 
 
-def model_and_data(cfg: Any, *, is_resumed: bool, world_size: int) -> tuple[RestorationModel, Data]:
+def model_and_data(cfg: "FitConfig", *, is_resumed: bool, world_size: int) -> tuple[RestorationModel, Data]:
     """Build the model, with the weights of ``init_from``, and its data.
 
     Args:

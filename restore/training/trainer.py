@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -34,11 +34,13 @@ from restore.distributed.environment import ProcessInfo, process_info
 from restore.distributed.signals import StopRequested
 from restore.io.errors import SettingError
 from restore.models.base import Keep, RestorationModel
-from restore.training.preconditions import refuse_trainer_settings
+
+if TYPE_CHECKING:
+    from restore.config.schemas import FitConfig
 
 
 def make_trainer(
-    cfg: Any,
+    cfg: "FitConfig",
     folder: Path,
     model: RestorationModel,
     callbacks: Sequence[Callback],
@@ -90,7 +92,7 @@ def make_trainer(
     return trainer
 
 
-def run_callbacks(cfg: Any, timer: RunTimer, *, is_new_run: bool) -> list[Callback]:
+def run_callbacks(cfg: "FitConfig", timer: RunTimer, *, is_new_run: bool) -> list[Callback]:
     """The callbacks of every run, in addition to those of the configuration.
 
     Args:
@@ -120,8 +122,8 @@ def _wanted(nodes: Any) -> dict[str, Any]:
     return {key: node for key, node in (nodes or {}).items() if node is not None}
 
 
-def check_settings(cfg: Any) -> None:
-    """Bounds of settings that Lightning would accept, or refuse without the setting's name; and what loggers need.
+def check_settings(cfg: "FitConfig") -> None:
+    """Refuse settings that only torch and the loggers' libraries can judge; the others are refused before their import.
 
     Args:
         cfg: the root of ``restore fit``.
@@ -129,7 +131,6 @@ def check_settings(cfg: Any) -> None:
     Raises:
         SettingError: a setting outside its bounds, or a logger that cannot be used here.
     """
-    refuse_trainer_settings(cfg)
     refuse_unusable(_wanted(cfg.logger), artifacts=cfg.checkpoint.artifacts)
     trainer = cfg.trainer
     if cfg.checkpoint.keep is not None and cfg.checkpoint.keep not in get_args(Keep):

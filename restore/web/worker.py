@@ -117,7 +117,7 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
         "name": restorer_name(path),
         "ckpt_path": path,
         "scale": float(restorer.scale),
-        "any_scale": restorer.any_scale,
+        "any_scale": needs_scale(path),
         "input_kind": restorer.input_kind,
         "protocol": restorer.protocol,
         "sha256": reader.sha256(path),

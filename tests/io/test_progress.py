@@ -35,7 +35,7 @@ def test_without_a_terminal_the_innermost_speaks_now_and_then(
 
     with doing("all of it"), doing(inner):
         assert spoke.wait(60)
-    assert progress._doing == []
+    assert progress._speaker.get() is None
 
 
 def test_lines_are_rare(caplog: pytest.LogCaptureFixture) -> None:
