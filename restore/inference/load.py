@@ -17,6 +17,7 @@ from restore.io.errors import SettingError
 from restore.models.loading import load_network
 from restore.models.third_party import load_foreign
 from restore.models.zero_shot.network import ZeroShotNetwork
+from restore.networks.arguments import ArgumentError
 from restore.networks.contract import RestorationNetwork
 
 
@@ -88,7 +89,10 @@ def open_restorer(
     except NotOurs as unknown:
         network = load_foreign(Path(ckpt_path), unknown)
     if inference.pool_window is not None:
-        network.pool_locally(inference.pool_window)
+        try:
+            network.pool_locally(inference.pool_window)
+        except ArgumentError as error:
+            raise SettingError("pool_window", error.got, error.expected, "leave it out") from error
     if scale not in (None, network.scale):
         raise SettingError(
             "scale",

@@ -15,6 +15,7 @@ from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
 from restore.inference.restorer import Report, Restorer, as_lq, pick_device
 from restore.io.errors import SettingError
+from restore.models.settings import arguments_as_settings
 from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
 from restore.models.zero_shot.plan import Plan
 from restore.models.zero_shot.settings import TrainingSettings
@@ -93,7 +94,7 @@ def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork
     """
     of_network, of_training = split((ZeroShotNetwork, TrainingSettings), training.model, "zero_shot.model")
     (of_crops,) = split((CropSettings,), training.data, "zero_shot.data")
-    with _named_as_given(), torch.random.fork_rng():
+    with _named_as_given(), arguments_as_settings(), torch.random.fork_rng():
         TrainingSettings(**of_training)
         CropSettings(**of_crops)
         return ZeroShotNetwork(scale=scale, **of_network)

@@ -10,6 +10,7 @@ from restore.losses import pixel
 from restore.models import optimization
 from restore.models.optimization import LRFactor
 from restore.models.pixel_loss_model import PixelLoss, PixelLossModel
+from restore.models.settings import arguments_as_settings
 from restore.networks.attention_unet import Attention, AttentionUNet
 
 Loss = Literal["mse_gradient", "charbonnier", "l1", "log_mse"]
@@ -82,9 +83,10 @@ class Deblur(PixelLossModel):
         optimization.check_weight("frequency_weight", frequency_weight)
         optimization.check_steps("warmup_steps", warmup_steps, least=0)
         self.save_hyperparameters(logger=False)
-        self.network = AttentionUNet(
-            width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual
-        )
+        with arguments_as_settings():
+            self.network = AttentionUNet(
+                width=width, modules=modules, attention=attention, squeeze=squeeze, global_residual=global_residual
+            )
 
     def _pixel_loss(self) -> tuple[str, PixelLoss]:
         name = self.hparams["loss"]

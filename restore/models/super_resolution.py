@@ -10,6 +10,7 @@ from restore.losses import pixel
 from restore.models import optimization
 from restore.models.optimization import LRFactor
 from restore.models.pixel_loss_model import PixelLoss, PixelLossModel
+from restore.models.settings import arguments_as_settings
 from restore.networks.information_gain import Attention, ImageSkip, InformationGainNetwork
 
 Schedule = Literal["cosine", "halving"]
@@ -64,9 +65,10 @@ class SuperResolution(PixelLossModel):
         if schedule not in get_args(Schedule):
             raise SettingError("model.schedule", schedule, " or ".join(get_args(Schedule)))
         self.save_hyperparameters(logger=False)
-        self.network = InformationGainNetwork(
-            scale=scale, groups=groups, blocks=blocks, channels=channels, attention=attention, image_skip=image_skip
-        )
+        with arguments_as_settings():
+            self.network = InformationGainNetwork(
+                scale=scale, groups=groups, blocks=blocks, channels=channels, attention=attention, image_skip=image_skip
+            )
 
     def _pixel_loss(self) -> tuple[str, PixelLoss]:
         return "l1", pixel.l1

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.networks.arguments import ArgumentError, refuse_below_one
 from restore.networks.contract import Forward, RestorationNetwork
 
 Attention = Literal["spatial", "channel_spatial", "none"]
@@ -160,10 +161,8 @@ class AttentionUNet(RestorationNetwork):
     def pool_locally(self, window: int) -> None:
         """Refused, also with channel attention: its means are meant to be those of the whole image."""
         if self.halo is None:
-            raise ValueError(
-                f"pool_window is {window}, but model.attention=channel_spatial takes its means over the whole image "
-                "only; leave it out"
-            )
+            reason = "attention=channel_spatial takes its means over the whole image only"
+            raise ArgumentError("window", window, f"None, because {reason}")
         super().pool_locally(window)
 
     def forward(self, lq: Tensor) -> Tensor:
@@ -199,9 +198,8 @@ def _enlarged_from(low: int, high: int) -> tuple[int, int]:
 
 
 def _check(width: int, modules: int, attention: str, squeeze: int) -> None:
-    if width < 1 or modules < 1:
-        raise ValueError(f"model.width is {width} and model.modules is {modules}, expected at least 1 of each")
+    refuse_below_one(width=width, modules=modules)
     if attention not in ("spatial", "channel_spatial", "none"):
-        raise ValueError(f"model.attention is {attention}, expected spatial, channel_spatial or none")
+        raise ArgumentError("attention", attention, "spatial, channel_spatial or none")
     if squeeze < 1:
-        raise ValueError(f"model.squeeze is {squeeze}, expected at least 1 channel per hidden feature")
+        raise ArgumentError("squeeze", squeeze, "at least 1 channel per hidden feature")

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from restore.networks.arguments import ArgumentError
 from restore.ops import tiling
 
 Forward = tiling.Forward
@@ -58,7 +59,7 @@ class RestorationNetwork(nn.Module):
         Raises:
             ValueError: this one has none.
         """
-        raise ValueError(f"pool_window is {window}, but this network takes no mean over the image; leave it out")
+        raise ArgumentError("window", window, "None, because this network takes no mean over the image")
 
     def init_from(self, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
         """Start from another network's weights where names and shapes agree.

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.networks.arguments import ArgumentError, refuse_below_one
 from restore.networks.contract import Forward, RestorationNetwork
 from restore.networks.second_order import SecondOrderAttention
 
@@ -190,10 +191,10 @@ class InformationGainNetwork(RestorationNetwork):
             ValueError: for a window below 2, or a kind of attention without such means.
         """
         if window < 2 or window % 2:
-            raise ValueError(f"pool_window is {window}, expected an even number of at least 2 lq pixels")
+            raise ArgumentError("window", window, "an even number of at least 2 lq pixels")
         for group in self.groups:
             if not isinstance(group.attention, AttentionGenerator):
-                raise ValueError(f"pool_window is {window}, but attention={group.kind} has no mean; leave it out")
+                raise ArgumentError("window", window, f"None, because attention={group.kind} has no mean")
             group.attention.window = window
         self.pool_window = window
         # two convolutions, one of them after the max-pool, its cell, and half the window
@@ -248,13 +249,11 @@ class InformationGainNetwork(RestorationNetwork):
 
 def _check(scale: int, groups: int, blocks: int, channels: int, attention: str, image_skip: str) -> None:
     if scale not in (2, 3, 4, 8):
-        raise ValueError(f"model.scale is {scale}, expected 2, 3, 4 or 8; enlarge twice for other factors")
-    for name, count in (("groups", groups), ("blocks", blocks)):
-        if count < 1:
-            raise ValueError(f"model.{name} is {count}, expected at least 1")
+        raise ArgumentError("scale", scale, "2, 3, 4 or 8; enlarge twice for other factors")
+    refuse_below_one(groups=groups, blocks=blocks)
     if channels < 4 or channels % 4:
-        raise ValueError(f"model.channels is {channels}, expected a multiple of 4, because the attention quarters it")
+        raise ArgumentError("channels", channels, "a multiple of 4, because the attention quarters it")
     if attention not in ("gain", "self", "second_order", "none"):
-        raise ValueError(f"model.attention is {attention}, expected gain, self, second_order or none")
+        raise ArgumentError("attention", attention, "gain, self, second_order or none")
     if image_skip not in ("bicubic", "none"):
-        raise ValueError(f"model.image_skip is {image_skip}, expected bicubic or none")
+        raise ArgumentError("image_skip", image_skip, "bicubic or none")

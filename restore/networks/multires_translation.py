@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.networks.arguments import refuse_below_one
 from restore.networks.contract import RestorationNetwork
 
 WIDEST = 16  # channels stop doubling at this many times the width
@@ -151,9 +152,7 @@ class MultiResTranslation(RestorationNetwork):
 
     def __init__(self, *, levels: int = 3, width: int = 32, blocks: int = 9, in_channels: int = 3) -> None:
         super().__init__()
-        for name, value in {"levels": levels, "width": width, "blocks": blocks, "in_channels": in_channels}.items():
-            if value < 1:
-                raise ValueError(f"model.{name} is {value}, expected at least 1")
+        refuse_below_one(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
         channels = [width * min(2**r, WIDEST) for r in range(levels + 2)]
         self.levels = nn.ModuleList(
             Level(

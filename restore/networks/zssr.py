@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from restore.networks.arguments import ArgumentError, refuse_below_one
+
 
 class ZSSRNetwork(nn.Module):
     """Convolutions with ReLU between them, added to the input.
@@ -27,11 +29,9 @@ class ZSSRNetwork(nn.Module):
 
     def __init__(self, *, channels: int = 3, width: int = 64, depth: int = 8, kernel_size: int = 3) -> None:
         super().__init__()
-        for name, value in {"in_channels": channels, "width": width, "depth": depth}.items():
-            if value < 1:
-                raise ValueError(f"model.{name} is {value}, expected at least 1")
+        refuse_below_one(channels=channels, width=width, depth=depth)
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"model.kernel_size is {kernel_size}, expected an odd number")
+            raise ArgumentError("kernel_size", kernel_size, "an odd number")
         self.radius = (depth + 1) * (kernel_size // 2)  # receptive, in pixels of the enlarged image
         sizes = [channels, *[width] * depth, channels]
         layers: list[nn.Module] = []

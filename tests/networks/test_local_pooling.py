@@ -88,11 +88,11 @@ def test_tiles_with_the_halo_are_the_whole(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "second_order"])
 def test_an_attention_without_a_mean_is_refused(kind: Attention) -> None:
-    with pytest.raises(ValueError, match="pool_window is 8"):
+    with pytest.raises(ValueError, match="window is 8"):
         network(8, kind)
 
 
 @pytest.mark.parametrize("window", [0, 1, -4, 7])
 def test_a_window_that_makes_no_sense_is_refused(window: int) -> None:
-    with pytest.raises(ValueError, match=f"pool_window is {window}"):
+    with pytest.raises(ValueError, match=f"window is {window}"):
         network(window)

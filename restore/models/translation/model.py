@@ -13,6 +13,7 @@ from restore.losses.adversarial import Adversarial
 from restore.losses.diff_augment import Policy
 from restore.models import optimization
 from restore.models.base import Keep, RestorationModel
+from restore.models.settings import arguments_as_settings
 from restore.models.translation import losses
 from restore.models.translation.criterion import Criterion, pyramids
 from restore.models.translation.losses import DiscriminatorSettings, LossWeights
@@ -101,14 +102,15 @@ class Translation(RestorationModel):
         self.discriminator_settings = DiscriminatorSettings(
             loss=adversarial, augment=augment, width=discriminator_width, spectral_norm=spectral_norm
         )
-        self.network = TranslationNetwork(
-            levels=levels,
-            width=width,
-            blocks=blocks,
-            in_channels=in_channels,
-            input_kind=input_kind,
-            interpolation=interpolation,
-        )
+        with arguments_as_settings():
+            self.network = TranslationNetwork(
+                levels=levels,
+                width=width,
+                blocks=blocks,
+                in_channels=in_channels,
+                input_kind=input_kind,
+                interpolation=interpolation,
+            )
         make_stages(stages, levels=levels)  # refused here, before the data are looked at
         self.criterion: Criterion | None = None  # made for a training
         self.stages: list[Stage] = []

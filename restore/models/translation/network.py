@@ -7,6 +7,7 @@ from typing import get_args
 from torch import Tensor
 
 from restore.io.errors import SettingError
+from restore.networks.arguments import ArgumentError
 from restore.networks.contract import InputKind
 from restore.networks.multires_translation import MultiResTranslation
 from restore.ops import tiling
@@ -91,7 +92,9 @@ class TranslationNetwork(MultiResTranslation):
 
     def pool_locally(self, window: int) -> None:
         """Refused."""
-        raise ValueError(f"pool_window is {window}, but translation is not possible in parts: {self.why_no_tiles}")
+        raise ArgumentError(
+            "window", window, f"None, because translation is not possible in parts: {self.why_no_tiles}"
+        )
 
     def input_pyramid(self, lq: Tensor) -> Pyramid:
         """(N, in_channels, H, W) at every resolution, the full one first."""

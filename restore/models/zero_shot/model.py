@@ -11,6 +11,7 @@ from torch import Tensor
 from restore.data.single_image import SingleImageData
 from restore.losses import pixel
 from restore.models.base import RestorationModel
+from restore.models.settings import arguments_as_settings
 from restore.models.zero_shot.kernel_estimation import estimate_kernel
 from restore.models.zero_shot.lr_policy import LRPolicy
 from restore.models.zero_shot.network import ZeroShotNetwork
@@ -94,16 +95,17 @@ class ZeroShotSuperResolution(RestorationModel):
             anneal=anneal,
             kernel_steps=kernel_steps,
         )
-        self.network = ZeroShotNetwork(
-            scale=scale,
-            scale_steps=scale_steps,
-            in_channels=in_channels,
-            width=width,
-            depth=depth,
-            kernel_size=kernel_size,
-            back_projection=back_projection,
-            kernel=kernel,
-        )
+        with arguments_as_settings():
+            self.network = ZeroShotNetwork(
+                scale=scale,
+                scale_steps=scale_steps,
+                in_channels=in_channels,
+                width=width,
+                depth=depth,
+                kernel_size=kernel_size,
+                back_projection=back_projection,
+                kernel=kernel,
+            )
         self.steps = ScaleSteps(self.network, settings)
 
     def shorten_stages(self) -> None:

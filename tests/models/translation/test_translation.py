@@ -411,7 +411,7 @@ def test_an_image_is_restored_whole_or_refused_when_it_does_not_fit() -> None:
     with pytest.raises(SettingError) as error:
         small.restore(torch.rand(3, 900, 900))
     assert (error.value.key, error.value.got) == ("memory_gb", "0.01")
-    with pytest.raises(ValueError, match="pool_window is 8"):
+    with pytest.raises(ValueError, match="window is 8"):
         tiny(2).network.pool_locally(8)
 
 
