@@ -41,6 +41,19 @@ class PointStopped(Exception):
     """A point was asked to stop; the same command resumes it."""
 
 
+class FailedPoint(JobReturn):
+    """What a failed point returns: it raises the error where it is read, without Hydra's line on stderr before it."""
+
+    @property
+    def return_value(self) -> NoReturn:
+        """Raises the error."""
+        raise self._return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
+
+
 class Points(Callback):
     """Keeps the records of a sweep's points.
 
@@ -79,6 +92,8 @@ class Points(Callback):
         """Write the record with the value, or with the reason why there is none."""
         if _has_record(config):
             self._write_end(config, job_return)
+        if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
+            job_return.__class__ = FailedPoint
         self._point = None
 
     def _write_end(self, config: DictConfig, job_return: JobReturn) -> None:
