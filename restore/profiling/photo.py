@@ -15,7 +15,6 @@ def photo(workload: Workload) -> Iterator[Line]:
     import torch
 
     from restore.config.inference import Inference
-    from restore.distributed.process_pool import Context
     from restore.image import writing
     from restore.image.decoded_image import DecodedImage
     from restore.inference.batch import FileRestorer
@@ -32,7 +31,7 @@ def photo(workload: Workload) -> Iterator[Line]:
         writing.write(source, DecodedImage.of(resize(torch.rand(3, 12, 16), 1.0, size=(height, width))))
         files = FileRestorer("untrained", {}, "strip", None)
         before, started = reset_peak_mib(), time.perf_counter()
-        outcome = files.restore(restorer, (source, target), Context(lambda *_: None, lambda: False))
+        outcome = files.restore(restorer, (source, target))
         seconds, peak = time.perf_counter() - started, peak_mib() - before
     if outcome.problem is not None:
         raise ValueError(outcome.problem)
