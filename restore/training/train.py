@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -57,7 +57,7 @@ def train(
     set_threads_and_seed(cfg.threads, cfg.seed)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
-    model.keep = cfg.checkpoint.keep
+    model.keep = cast("Keep | None", cfg.checkpoint.keep)  # one of these, or make_trainer refuses it
     timer = RunTimer(is_new_run=is_new_run)
     trainer = make_trainer(cfg, folder, model, run_callbacks(cfg, timer, is_new_run=is_new_run))
     begin, is_validated = 0, True
