@@ -92,7 +92,7 @@ def _dependencies(cfg: DictConfig) -> dict[str, Any]:
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     free = ("input", "output", "device", "devices")
-    weights = names.auto_weights(cfg.scale) if cfg.ckpt_path == names.AUTO else []
+    weights = checkpoint_names.auto_weights(cfg.scale) if cfg.ckpt_path == checkpoint_names.AUTO else []
     return {
         **{key: value for key, value in settings.items() if key not in free},
         "ckpt_path": [sha256(each) for each in weights] or sha256(cfg.ckpt_path) or cfg.ckpt_path,

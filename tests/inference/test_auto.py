@@ -6,7 +6,7 @@ from torch import Tensor
 
 from restore.data.embedded_photos import embedded
 from restore.image import reading
-from restore.inference import load, names
+from restore.inference import checkpoint_names, load
 from restore.inference.auto import AutoRestorer
 from restore.inference.baselines import Bicubic
 from restore.io.errors import SettingError
@@ -56,7 +56,7 @@ def test_auto_opens_the_weights_of_the_scale_and_zero_shot_without_any(monkeypat
 @pytest.mark.parametrize("scale", [0.5, 1, 17])
 def test_auto_refuses_what_no_weights_and_no_training_can_do(scale: float) -> None:
     with pytest.raises(SettingError) as error:
-        names.refuse_unknown("auto", scale)
+        checkpoint_names.refuse_unknown("auto", scale)
     assert error.value.key == "scale"
 
 
