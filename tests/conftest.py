@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+
+from restore.data.embedded_photos import EMBEDDED
+from tests import small_photos
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -30,6 +34,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {_file(item) for item in items if item.get_closest_marker("slow")}
     places = {file: place for place, file in enumerate(LONGEST)}
     items.sort(key=lambda item: (places.get(_file(item), len(LONGEST)), _file(item) not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: without this each full garbage collection looks at all of it, a fifth of the time."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """So that the interpreter ends as it would without."""
+    gc.unfreeze()
 
 
 def _file(item: pytest.Item) -> str:
@@ -139,15 +153,30 @@ def real_curves() -> None:
     """For tests in which ``curves.png`` is to be the real one."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the parts of the embedded photos that :func:`cli` and forked processes work on."""
+    folder = tmp_path_factory.mktemp("embedded")
+    small_photos.make(folder)
+    os.environ[small_photos.VARIABLE] = str(folder)
+    return folder
+
+
 @pytest.fixture
 def cli(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    small_embedded: Path,
 ) -> Iterator[Cli]:
-    """Runs a command in this process, in an empty folder; saves the seconds of importing torch."""
+    """Runs a command in this process, in an empty folder, on parts of the embedded photos.
+
+    Saves the seconds of importing torch, and those of scoring whole photos.
+    """
     monkeypatch.chdir(tmp_path)
+    for name, photos in small_photos.made(small_embedded).items():
+        monkeypatch.setitem(EMBEDDED, name, photos)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     draws = "real_curves" in request.fixturenames
 

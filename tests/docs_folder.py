@@ -134,19 +134,6 @@ def study_scripts(folder: Path, smaller: Mapping[str, Mapping[str, str]]) -> Non
     (folder / "zero_shot/blur.csv").write_text(header + last)  # its script passes over photos that are in it
 
 
-def small_embedded(folder: Path) -> dict[str, tuple[str, ...]]:
-    """The embedded sets made small: names that stand in for those in ``EMBEDDED``."""
-    small = {}
-    for name, files in EMBEDDED.items():
-        made = []
-        for file, source in zip(files, embedded(name), strict=True):
-            target = folder / name / f"{Path(file).stem}.png"
-            writing.write(target, DecodedImage(reading.read_rgb8(source)[:, 100 : 100 + SIDE, 100 : 100 + SIDE]))
-            made.append(str(target))
-        small[name] = tuple(made)
-    return small
-
-
 def _label_map(seed: int) -> Tensor:
     """Eight-pixel blocks in the colours of the classes of data=facades."""
     palette = yaml.safe_load((ROOT / "conf/data/facades.yaml").read_text())["palette"]

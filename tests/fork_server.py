@@ -29,6 +29,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, NoReturn
 
+from tests import small_photos
+
 ROOT = Path(__file__).parent.parent
 IMPORTED = (
     "restore.fit",
@@ -146,6 +148,7 @@ class Job:
         os.chdir(self.folder)
         os.environ.clear()
         os.environ.update(self.environment)
+        small_photos.use()
         random.seed()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = list(self.words)

@@ -38,7 +38,6 @@ from restore.checkpoints import locate
 from restore.config import schemas
 from restore.config.command import conf_dir
 from restore.config.errors import sentence
-from restore.data.embedded_photos import EMBEDDED
 from restore.models.loading import METHODS
 from restore.predict import FELL_BACK
 from restore.profiling import workload
@@ -127,10 +126,9 @@ def _without_sweeps(words: list[str]) -> Iterator[str]:
 
 
 class Files(NamedTuple):
-    """What the pages of one test process share: their folder, and small photos in place of the embedded ones."""
+    """What the pages of one test process share."""
 
     template: Path
-    embedded: dict[str, tuple[str, ...]]
     done: set[tuple[str, ...]]  # commands that have run, each behind the page it stands on
 
 
@@ -138,14 +136,12 @@ class Files(NamedTuple):
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("documents")
     docs_folder.build(folder / "world")
-    return Files(folder / "world", docs_folder.small_embedded(folder / "embedded"), set())
+    return Files(folder / "world", set())
 
 
 @pytest.fixture
 def world(files: Files, cli: Cli, points_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as the reader of a page has it, after `make demo`; the processes that commands start are forked."""
-    for name, photos in files.embedded.items():
-        monkeypatch.setitem(EMBEDDED, name, photos)
     if not (files.template / "outputs").exists():
         commands = [["fit", "name=demo", "run_id=demo"]]
         commands += [

@@ -1,4 +1,4 @@
-"""Jobs of two processes on a real Slurm: requeued in the middle, warned of their end, launched wrongly."""
+"""Jobs of two processes on a real Slurm: warned of their end and requeued, launched wrongly."""
 
 import re
 import shlex
@@ -30,7 +30,7 @@ FIT = (
     "callbacks.panels=null threads=1 trainer.log_every_n_steps=1 "
 )
 NAME = "super_resolution"
-STEPS, HELD = 18, (6, 12)  # of the job that is queued again: it waits before two batches
+STEPS, HELD = 12, 6  # of the job that is queued again: it waits before a batch
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +68,18 @@ def test_a_wrong_launch_is_refused(cluster: Cluster, tmp_path: Path, options: li
 
 
 def test_the_batch_script_of_the_documents_trains(cluster: Cluster, tmp_path: Path) -> None:
-    """And ends with the weights of an undisturbed run, although queued again twice.
+    """And ends with the weights of an undisturbed run, although queued again.
 
     Handed in as the documents say, with one node in place of two, two tasks in place of four, and the training made
-    small. Queued again by the administrator, and by itself when Slurm warns of the end of its time. Its name is one
-    that Lightning takes for a person's session, in which every task trains for itself.
+    small. It queues itself again when Slurm warns of the end of its time. Its name is one that Lightning takes for a
+    person's session, in which every task trains for itself.
     """
     (line,) = lines_for("tests/test_slurm.py::test_the_batch_script_of_the_documents_trains")
     handing_in, script = line.text.split()
     given = (ROOT / script).read_text()
     start = next(each for each in given.splitlines() if each.startswith("srun "))
     before, module, words = start.partition(" -m restore.")
-    steps = (f"trainer.max_steps={STEPS}", "checkpoint.every_steps=5", "val_every_steps=9")
+    steps = (f"trainer.max_steps={STEPS}", "checkpoint.every_steps=5", "val_every_steps=6")
     fewer = [*(word for word in smaller(words.split()) if not word.startswith("run_id=")), *steps]  # called as the job
     small = shlex.join(fewer).replace("'data.root=$DATA/GoPro'", "data.root=$DATA/GoPro")
     (tmp_path / Path(script).name).write_text(given.replace(start, f"{before}{module}{small}"))
@@ -95,21 +95,20 @@ def test_the_batch_script_of_the_documents_trains(cluster: Cluster, tmp_path: Pa
     own = {
         "DATA": str(tmp_path / "data"),
         "PATH": f"{Path(sys.executable).parent}:{cluster.environment['PATH']}",  # the script's `python` is this one
-    } | first_of_all(tmp_path, "restore.fit", f"from tests.held_training import HoldAt; HoldAt({HELD})()")
+    } | first_of_all(tmp_path, "restore.fit", f"from tests.held_training import HoldAt; HoldAt({(HELD,)})()")
     found = re.search(r"\d+", cluster.run(handing_in, *size, Path(script).name, cwd=tmp_path, **own))
     assert found
     job, log = found[0], tmp_path / f"{found[0]}.out"
     folder = tmp_path / "outputs" / "deblur" / job
-    for batch, end in zip(HELD, (("scontrol", "requeue"), ("scancel", "--signal=USR1")), strict=True):
-        cluster.wait(lambda: held(folder, 2), f"batch {batch}", is_in_vain=lambda: cluster.is_over(job))
-        release(folder, batch)
-        cluster.run(*end, job)
+    cluster.wait(lambda: held(folder, 2), f"batch {HELD}", is_in_vain=lambda: cluster.is_over(job))
+    release(folder, HELD)
+    cluster.run("scancel", "--signal=USR1", job)
     assert cluster.wait_for_end(job) == "COMPLETED", log.read_text()
-    assert log.read_text().count("resumed at step") == 2, log.read_text()
+    assert log.read_text().count("resumed at step") == 1, log.read_text()
     expected, found_weights = weights(folder.parent / "undisturbed"), weights(folder)
     assert expected.keys() == found_weights.keys()
     assert all(torch.equal(expected[key], found_weights[key]) for key in expected)
-    assert [start["processes"] for start in read_mapping(folder / "environment.json")["starts"]] == [2, 2, 2]
+    assert [start["processes"] for start in read_mapping(folder / "environment.json")["starts"]] == [2, 2]
     result = read_mapping(folder / "result.json")
     assert (result["processes"], result["steps"]) == (2, STEPS)
 

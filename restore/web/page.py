@@ -24,6 +24,7 @@ _ARROW = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.5" aria-hidden="true">'
     '<path d="M12 16V4m0 0L7 9m5-5 5 5M4 16v3a1 1 0 0 0 1 1h14a1 1 0 0 0 1-1v-3"/></svg>'
 )
+QUEUE_SLEEP = 1.0  # seconds
 
 
 def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> FastAPI:
@@ -32,9 +33,10 @@ def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> Fa
     Args:
         menu: the methods served, the first by default. limits: shown on the page.
     """
+    page = _page(menu, limits)
     gr.mount_gradio_app(
         app,
-        _page(menu, limits),
+        page,
         path="/",
         ssr_mode=False,
         run_history=False,
@@ -48,6 +50,8 @@ def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> Fa
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         head=f"<script>{_facts(menu, limits)}\n{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
     )
+    # the page's buttons call its script alone: Gradio's queue stays empty, and would look for work every millisecond
+    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = QUEUE_SLEEP
     return app
 
 
