@@ -149,6 +149,11 @@ def one_pixel(rows: object, target: Path, *others: object) -> None:
 
 
 @pytest.fixture
+def whole_photos() -> None:
+    """For tests in which commands work on the embedded photos as they are."""
+
+
+@pytest.fixture
 def real_curves() -> None:
     """For tests in which ``curves.png`` is to be the real one."""
 
@@ -175,8 +180,9 @@ def cli(
     Saves the seconds of importing torch, and those of scoring whole photos.
     """
     monkeypatch.chdir(tmp_path)
-    for name, photos in small_photos.made(small_embedded).items():
-        monkeypatch.setitem(EMBEDDED, name, photos)
+    if "whole_photos" not in request.fixturenames:
+        for name, photos in small_photos.made(small_embedded).items():
+            monkeypatch.setitem(EMBEDDED, name, photos)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     draws = "real_curves" in request.fixturenames
 

@@ -33,6 +33,7 @@ def trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "trials"
 
 
+@pytest.mark.usefixtures("whole_photos")
 def test_a_sound_run_is_tried_and_leaves_nothing(cli: Cli, tmp_path: Path, trials: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")

@@ -30,6 +30,7 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [{key: float(value) for key, value in row.items() if value and key not in UNSTABLE} for row in found]
 
 
+@pytest.mark.usefixtures("whole_photos")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_stored_run_is_resumed_and_its_checkpoint_opened(cli: Cli, tmp_path: Path, method: str) -> None:
     stored(method, tmp_path / "outputs")

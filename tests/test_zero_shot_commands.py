@@ -79,6 +79,7 @@ def test_other_scales_whole_or_not(cli: Cli, tmp_path: Path, scale: str) -> None
         assert (out.height, out.width) == (int(np.ceil(11 * float(scale))), int(np.ceil(9 * float(scale))))
 
 
+@pytest.mark.usefixtures("whole_photos")
 def test_one_seed_gives_the_same_bytes_and_another_not(cli: Cli, tmp_path: Path) -> None:
     cat = reading.read(embedded("photos_held_out")[0])
     writing.write("in.png", DecodedImage(cat.pixels[:, 100:132, 150:190]))

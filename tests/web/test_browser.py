@@ -109,7 +109,8 @@ def test_a_visitor_restores_a_photo(page: "Page", server: Server, checkpoints: P
 def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Path) -> None:
     page.click("#restore-go")
     until(page, "choose an image first")
-    page.set_input_files("#restore-file", photo(tmp_path / "a.png", 150, 150))
+    # it takes minutes to enlarge this by zero-shot, so that it is not done before it is cancelled
+    page.set_input_files("#restore-file", photo(tmp_path / "a.png", 500, 500))
     assert not page.is_visible("#restore-mode")  # the default method has one scale
     page.check("#restore-methods [value=zero_shot]")
     page.click("#restore-go")
