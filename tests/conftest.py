@@ -30,10 +30,23 @@ LONGEST = ("tests/test_slurm.py", "tests/web/test_hostile.py", "tests/test_docs.
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, the longest ahead: a long test that began last would run alone at the end."""
+    """Files with slow tests first, the longest ahead: a long test that began last would run alone at the end.
+
+    Those that need the page's server stand together, so that fewer processes start one.
+    """
     slow = {_file(item) for item in items if item.get_closest_marker("slow")}
     places = {file: place for place, file in enumerate(LONGEST)}
-    items.sort(key=lambda item: (places.get(_file(item), len(LONGEST)), _file(item) not in slow))
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        needs_server = "server" in getattr(item, "fixturenames", ())
+        file = LONGEST[1] if needs_server else _file(item)
+        return places.get(file, len(LONGEST)), file not in slow
+
+    items.sort(key=place)
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def pytest_collection_finish() -> None:
@@ -44,10 +57,6 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """So that the interpreter ends as it would without."""
     gc.unfreeze()
-
-
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
 
 
 TINY = (
