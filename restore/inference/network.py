@@ -8,7 +8,7 @@ from torch import Tensor
 from restore.config.inference import Inference
 from restore.data.labels import Labels
 from restore.image.decoded_image import to_float
-from restore.inference.restorer import Report, Restorer, as_lq, pick_device
+from restore.inference.restorer import Report, Restorer, as_lq, pick_device, use_bf16
 from restore.io.errors import SettingError
 from restore.networks.contract import Progress, RestorationNetwork
 from restore.ops import tiling
@@ -136,6 +136,6 @@ class NetworkRestorer(Restorer):
         return lq.to(self.device)
 
     def _run(self, forward: tiling.Forward, lq: Tensor) -> Tensor:
-        use_bf16 = self.inference.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+        in_bf16 = use_bf16(self.inference.precision, self.device.type)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
             return forward(lq)

@@ -3,10 +3,12 @@
 Predict, evaluate and the web page see only a :class:`Restorer`; :mod:`restore.inference.load` opens one.
 """
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,7 +23,10 @@ from restore.image.transparency import carry_colours
 from restore.io.errors import SettingError
 from restore.networks.contract import InputKind, Progress
 from restore.ops import tiling
+from restore.ops.cpu_precision import WORTH, bf16_speedup, slowdown_warning
 from restore.ops.resize import new_length, resize
+
+log = logging.getLogger(__name__)
 
 
 class RestorationCancelled(Exception):
@@ -179,6 +184,21 @@ def pick_device(wanted: str) -> torch.device:
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise SettingError("device", wanted, f"{there}, which this machine has", f"set device={there.split(', ')[0]}")
     return torch.device(wanted)
+
+
+@cache
+def use_bf16(precision: str, device: str) -> bool:
+    """Whether networks are run in bfloat16; ``auto`` is measured on a CPU, and bfloat16 by name is said to be slower.
+
+    Args:
+        precision: of :class:`restore.config.inference.Inference`. device: a type of device, as ``cpu``.
+    """
+    if precision == "auto":
+        return bf16_speedup() >= WORTH if device == "cpu" else device == "cuda" and torch.cuda.is_bf16_supported()
+    warning = slowdown_warning("precision", precision, "auto") if (precision, device) == ("bf16", "cpu") else None
+    if warning is not None:
+        log.warning(warning)
+    return precision == "bf16"
 
 
 def restore_image(

@@ -13,7 +13,7 @@ from restore.config.inference import Inference, ZeroShotTraining
 from restore.config.signatures import split
 from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
-from restore.inference.restorer import Report, Restorer, as_lq, pick_device
+from restore.inference.restorer import Report, Restorer, as_lq, pick_device, use_bf16
 from restore.io.errors import SettingError
 from restore.models.settings import arguments_as_settings
 from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
@@ -52,14 +52,14 @@ class ZeroShotNetworkRestorer(Restorer):
         """All rows at once."""
         report(0, 1)
         self.phase = "enlarging"
-        use_bf16 = self.inference.precision == "bf16"
+        in_bf16 = use_bf16(self.inference.precision, self.device.type)
         batch = as_lq(image)[None].to(self.device, torch.float32)
         seen, steps = 0, len(self.network.factors)
 
         def run(network: tiling.Forward, enlarged: Tensor) -> Tensor:
             nonlocal seen
             seen += 1
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
                 return self.network.run(
                     network,
                     enlarged,
@@ -161,8 +161,8 @@ class ZeroShotRestorer(Restorer):
         steps.deadline, steps.cancel, steps.views = deadline, report.cancel, ALL_VIEWS if self.ensemble else 1
         steps.tile = lambda size: tile_of(model.network, self.inference, size)
         self._refuse_too_large(lq, steps.tile)
-        use_bf16 = self.inference.precision == "bf16"
-        train(model, lq, self.training, self.device, use_bf16=use_bf16, watch=Watch(report.progress, deadline))
+        in_bf16 = use_bf16(self.inference.precision, self.device.type)
+        train(model, lq, self.training, self.device, use_bf16=in_bf16, watch=Watch(report.progress, deadline))
         if steps.too_short is not None and deadline is not None:
             reason = _too_short(steps.too_short, deadline - begun, time.monotonic() - begun)
             log.warning("max_seconds: %s; bicubic is used", reason)

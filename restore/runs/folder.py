@@ -97,7 +97,7 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
     path = folder / "environment.json"
     starts = damage.starts(folder)
-    for key in ("processes", "threads", "data"):
+    for key in ("processes", "threads", "precision", "data"):
         if starts and starts[-1].get(key, facts.get(key)) != facts.get(key):
             log.warning("%s changed since the last start: the run resumes, but not bit for bit", key)
     before, now = (each.get("held_out") for each in (starts[-1] if starts else {}, facts))
@@ -116,6 +116,13 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
         "git": git_state(),
     } | facts
     write_json(path, {"starts": [*starts, start]}, indent=2)
+
+
+def recorded_precision(folder: Path) -> str | None:
+    """The precision of the run's last start; None where none is recorded."""
+    starts = damage.starts(folder)
+    found = starts[-1].get("precision") if starts else None
+    return found if isinstance(found, str) else None
 
 
 def git_state() -> dict[str, Any] | None:

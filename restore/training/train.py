@@ -59,7 +59,9 @@ def train(
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
     model.keep = cast("Keep | None", cfg.checkpoint.keep)  # one of these, or make_trainer refuses it
     timer = RunTimer(is_new_run=is_new_run)
-    trainer = make_trainer(cfg, folder, model, run_callbacks(cfg, timer, is_new_run=is_new_run))
+    recorded = None if is_new_run else run_folder.recorded_precision(folder)
+    callbacks = run_callbacks(cfg, timer, is_new_run=is_new_run)
+    trainer = make_trainer(cfg, folder, model, callbacks, recorded_precision=recorded)
     begin, is_validated = 0, True
     if resume is not None:
         stored = read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)
@@ -178,6 +180,7 @@ def _facts(
         "device": str(trainer.strategy.root_device),
         "processes": trainer.world_size,
         "threads": torch.get_num_threads(),
+        "precision": str(trainer.precision),
         "data": fingerprints,
         "held_out": held_out,
         "warnings": warnings,

@@ -1,5 +1,6 @@
 """Builds the Trainer of a run: the whole run is one epoch, which can be interrupted and resumed at any step."""
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,9 +35,12 @@ from restore.distributed.environment import ProcessInfo, process_info
 from restore.distributed.signals import StopRequested
 from restore.io.errors import SettingError
 from restore.models.base import Keep, RestorationModel
+from restore.ops.cpu_precision import WORTH, bf16_speedup, slowdown_warning
 
 if TYPE_CHECKING:
     from restore.config.schemas import FitConfig
+
+log = logging.getLogger(__name__)
 
 
 def make_trainer(
@@ -45,6 +49,7 @@ def make_trainer(
     model: RestorationModel,
     callbacks: Sequence[Callback],
     loggers: Sequence[Logger] | None = None,
+    recorded_precision: str | None = None,
     **changes: Any,
 ) -> Trainer:
     """The Trainer of a run.
@@ -55,6 +60,7 @@ def make_trainer(
         model: to be trained.
         callbacks: those that follow the ones of the configuration, see :func:`run_callbacks`.
         loggers: in place of those of the configuration.
+        recorded_precision: of the run's earlier starts; ``auto`` keeps it, whatever processor the run is on now.
         changes: arguments of the Trainer that replace those of the run.
 
     Raises:
@@ -72,7 +78,7 @@ def make_trainer(
     if loggers is None:
         loggers = [build(node, f"logger.{key}") for key, node in _wanted(cfg.logger).items()]
     arguments = {
-        "precision": _precision(settings.precision),
+        "precision": _precision(settings, process, recorded_precision),
         "default_root_dir": str(folder),
         "logger": list(loggers),
         "callbacks": [*configured.values(), *callbacks],
@@ -135,8 +141,7 @@ def check_settings(cfg: "FitConfig") -> None:
     trainer = cfg.trainer
     if cfg.checkpoint.keep is not None and cfg.checkpoint.keep not in get_args(Keep):
         raise SettingError("checkpoint.keep", cfg.checkpoint.keep, f"one of {', '.join(get_args(Keep))}")
-    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    if trainer.accelerator in ("gpu", "cuda") and not has_gpu:
+    if trainer.accelerator in ("gpu", "cuda") and not _has_gpu():
         raise SettingError(
             "trainer.accelerator",
             trainer.accelerator,
@@ -188,10 +193,28 @@ class _DDP(DDPStrategy):
             super().setup_distributed()
 
 
-def _precision(wanted: str) -> str:
+def _precision(settings: Any, process: ProcessInfo, recorded: str | None) -> str:
+    """``auto`` as a precision of Lightning: bfloat16 on a GPU that has it, and on a CPU where it is measured faster.
+
+    Several processes on CPUs, which could measure different things, compute in float32.
+    """
+    wanted, on_cpu = str(settings.precision), settings.accelerator == "cpu" or not _has_gpu()
+    if wanted == "bf16-mixed" and on_cpu:
+        warning = slowdown_warning("trainer.precision", wanted, "auto")
+        if warning is not None and process.rank == 0:
+            log.warning(warning)
     if wanted != "auto":
-        return str(wanted)
+        return wanted
+    if recorded in ("32-true", "bf16-mixed"):
+        return str(recorded)
+    if on_cpu:
+        several = settings.devices != 1 or process.world_size > 1
+        return "bf16-mixed" if not several and bf16_speedup() >= WORTH else "32-true"
     return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _has_gpu() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 @contextmanager
