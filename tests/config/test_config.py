@@ -342,7 +342,7 @@ def test_help_shows_each_setting_with_its_comment_those_of_the_command_first(cli
     places = [lines.index(line) for line in ("ckpt_path=zero_shot", "device=auto auto, cpu, cuda or mps")]
     assert lines[0] == "restore predict: restore an image, a folder of images or a glob."
     assert places == sorted(places)
-    assert "or a checkpoint file, shipped weights by name" in lines[places[0] + 1]
+    assert "a checkpoint file, shipped weights by name" in lines[places[0] + 1]
     fit = cli("fit", "--help", "model=deblur_tiny").out
     assert "model.width=" in fit
     assert "channels at full size" in fit
