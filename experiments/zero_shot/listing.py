@@ -1,10 +1,12 @@
 """The baseline: zero-shot super-resolution as an article's listing does it, rewritten from a description.
 
 It is not ours and not the paper's method. Fathers are not smaller: level k + 1 is level k shrunk with antialiased
-bilinear interpolation and enlarged back, and the blurriest levels are drawn most often. The learning rate is checked
-every `lr_decay_range` steps, by a line with swapped axes through the losses of single crops, and drops when the
-residuals' standard deviation exceeds the slope. One network serves all zoom steps. Tiles do not overlap. Values are
-truncated to 8 bit. Its settings are the article's; the number of levels is not given there, here 4.
+bilinear interpolation and enlarged back, and there are as many pairs of levels as zoom steps, so at x2 in one zoom step
+there is one. The blurriest levels are drawn most often. The learning rate is checked every `lr_decay_range` steps:
+slope and intercept come from a line through the losses of single crops with the axes swapped, and are then applied to
+the steps, so the deviation from that line is many times the slope, the learning rate falls by ten at every check, and
+the training ends with the fourth, at step 1024. One network serves all zoom steps. Tiles do not overlap. Values are
+truncated to 8 bit. Its settings are the article's.
 """
 
 import time
@@ -18,7 +20,7 @@ from torch import Tensor
 from restore.data.sampling import flip_and_turn
 from restore.networks.zssr import ZSSRNetwork
 
-LEVELS, CROP, TILE = 4, 128, 128
+CROP, TILE = 128, 128
 LR, LR_STOP, LR_DECAY, RATIO, RANGE = 1e-3, 1e-6, 0.1, 1.5, 256
 
 
@@ -28,27 +30,29 @@ def bilinear(image: Tensor, factor: float, size: tuple[int, int] | None = None) 
     return F.interpolate(image[None], size=size, mode="bilinear", antialias=factor < 1)[0]
 
 
-def levels(lq: Tensor, factor: float) -> list[Tensor]:
-    """The image, and increasingly blurred copies of the same size."""
+def levels(lq: Tensor, factor: float, times: int) -> list[Tensor]:
+    """The image, and `times` increasingly blurred copies of the same size."""
     made = [lq]
-    for _ in range(LEVELS):
+    for _ in range(times):
         size = (made[-1].shape[1], made[-1].shape[2])
         made.append(bilinear(bilinear(made[-1], 1 / factor), factor, size))
     return made
 
 
-def training(lq: Tensor, factor: float, max_steps: int, seed: int) -> Iterator[tuple[ZSSRNetwork, int, float]]:
-    """Trains; yields the network, the step and the processor seconds of training so far, after every step."""
+def training(
+    lq: Tensor, factor: float, times: int, max_steps: int, seed: int
+) -> Iterator[tuple[ZSSRNetwork, int, float]]:
+    """Trains for `times` zoom steps; yields the network, the step and the processor seconds so far."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     network = ZSSRNetwork()
     optimizer = torch.optim.Adam(network.parameters(), LR)
-    pyramid = levels(lq, factor)
-    weights = np.array([factor ** (2 * k) for k in range(LEVELS)])
+    pyramid = levels(lq, factor, times)
+    weights = np.array([factor ** (2 * k) for k in range(times)])
     lr, losses, seconds = LR, list[float](), 0.0
     for step in range(1, max_steps + 1):
         started = time.process_time()
-        k = int(random.choice(LEVELS, p=weights / weights.sum()))
+        k = int(random.choice(times, p=weights / weights.sum()))
         side = min(CROP, *lq.shape[1:])
         top, left = (int(random.integers(length - side + 1)) for length in lq.shape[1:])
         code = int(random.integers(8))
@@ -66,16 +70,16 @@ def training(lq: Tensor, factor: float, max_steps: int, seed: int) -> Iterator[t
             optimizer.param_groups[0]["lr"] = lr
         seconds += time.process_time() - started
         yield network, step, seconds
-        if lr <= LR_STOP * (1 + 1e-9):
+        if lr < LR_STOP:  # the third drop leaves it a rounding above
             return
 
 
 def lowered(lr: float, losses: list[float]) -> float:
-    """The listing's policy, axes swapped."""
+    """The listing's policy: the line of swapped axes is compared with the losses as if it were not swapped."""
     steps = np.arange(len(losses))
     slope, start = np.polyfit(losses, steps, 1)
-    residual = np.std(steps - (start + slope * np.asarray(losses)))
-    return lr * LR_DECAY if residual > -RATIO * slope else lr
+    deviation = np.std(np.asarray(losses) - (slope * steps + start))  # mostly the steps' own deviation times the slope
+    return lr * LR_DECAY if deviation > -RATIO * slope else lr
 
 
 def enlarge(network: ZSSRNetwork, lq: Tensor, factor: float, times: int) -> Tensor:

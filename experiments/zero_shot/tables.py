@@ -61,6 +61,9 @@ def curve() -> str:
         by_step = [each if len(each) == count else [] for each in by_step]  # a training may end before
         for column, digits in {"seconds": 0, "psnr_y": 2}.items():
             cells = [f"{mean(float(row[column]) for row in each):.{digits}f}" if each else "" for each in by_step]
+            if column == "psnr_y":
+                fallen = [any(row["note"] for row in each) for each in by_step]
+                cells = [f"{cell} (bicubic)" if fell else cell for cell, fell in zip(cells, fallen, strict=True)]
             lines.append([f"{who}, {column}", *cells])
     return markdown_rows(lines)
 

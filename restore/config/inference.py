@@ -79,6 +79,7 @@ class ZeroShotTraining:
     Attributes:
         max_steps: optimiser steps of each scale step, at most.
         max_seconds: for training and enlarging one image; None for no limit.
+        start: ``scratch``, ``photos`` (the weights ``zero_shot_start``) or a checkpoint of them.
         seed: of initial weights and crops.
         model: arguments of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, without ``scale``.
         data: arguments of :class:`restore.data.single_image.SingleImageData`, without ``image``, ``scale``, ``seed``.
@@ -89,6 +90,7 @@ class ZeroShotTraining:
 
     max_steps: int = 1500
     max_seconds: float | None = None
+    start: str = "scratch"
     seed: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)

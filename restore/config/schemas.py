@@ -70,6 +70,7 @@ class ZeroShotConfig:
     """How ``ckpt_path=zero_shot`` trains; ``model`` and ``data`` as in ``restore fit model=zero_shot``."""
 
     max_steps: int = ZeroShotTraining.max_steps
+    start: str = ZeroShotTraining.start
     model: Any = MISSING
     data: Any = MISSING
 

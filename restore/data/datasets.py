@@ -37,6 +37,8 @@ def degrade(
 ) -> tuple[Tensor, str]:
     """Make lq from an 8-bit gt: the bicubic shrink, then the given degradations, rounded to 8-bit levels again.
 
+    An interpolated image (:class:`restore.degradations.basic.InterpolatedLowResolution`) is not rounded.
+
     Args:
         gt: uint8, (C, H, W).
         scale: gt side / lq side, 1 for no shrink.
@@ -50,7 +52,7 @@ def degrade(
     for degradation in degradations:
         lq, word = degradation(lq, random)
         words.append(word)
-    if degradations:
+    if degradations and not any(getattr(each, "is_interpolated", False) for each in degradations):
         lq = lq.clamp(0, 1).mul(255).round().div(255)
     return lq, ", ".join(word for word in words if word)
 

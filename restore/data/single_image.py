@@ -1,5 +1,6 @@
 """Data for zero-shot super-resolution: the pairs that an image holds itself."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -16,6 +17,8 @@ from restore.image import reading
 from restore.io.errors import SettingError
 from restore.io.files import printable
 from restore.ops.resize import new_length, resize
+
+log = logging.getLogger(__name__)
 
 ShrinkTo = Callable[[Tensor, float, tuple[int, int]], Tensor]  # image, factor, size of the result
 
@@ -91,6 +94,7 @@ class SingleImageData(LightningDataModule):
                 f"sides of at least {least} px, to validate on",
                 "use `restore predict`, which takes any size",
             )
+        log.info("scores are of the image shrunk and enlarged again, a pair that is trained on")
         return {self.stem: sha256(self.image.numpy().tobytes()).hexdigest()}
 
     def add(self, fathers: Sequence[Tensor], shrink: Shrink, factor: float, *, from_batch: int) -> None:

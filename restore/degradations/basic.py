@@ -2,7 +2,7 @@
 
 Each takes lq, float (3, h, w) in [0, 1], and a random generator, and returns the degraded image with a short
 description, which becomes part of the sample. With the attribute ``is_fixed`` it draws nothing, so that its result may
-be computed once.
+be computed once. With ``is_interpolated`` its values lie between 8-bit levels and are not rounded.
 """
 
 import io
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from restore.io.errors import SettingError
+from restore.ops.resize import resize, resize_8bit
 
 Degradation = Callable[[Tensor, np.random.Generator], tuple[Tensor, str]]
 
@@ -123,6 +124,35 @@ class Canny:
         grey = kornia.filters.gaussian_blur2d(grey, (reach, reach), (self.sigma, self.sigma), border_type="replicate")
         _, edges = kornia.filters.canny(grey, low_threshold=self.low, high_threshold=self.high, kernel_size=1)
         return edges[0].expand(3, -1, -1), f"canny {self.sigma:g} px"
+
+
+class InterpolatedLowResolution:
+    """An 8-bit low-resolution image, enlarged bicubically to the size it had: what some networks read.
+
+    Kim, Lee, Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016 (VDSR). Values
+    are not clamped, because bicubic overshoot tells an edge.
+
+    Args:
+        factors: one is drawn for each image, by which its sides are divided; one that is named twice is drawn twice as
+            often.
+        margin: pixels around a training crop, so that its edges are interpolated from real content.
+    """
+
+    is_interpolated = True
+
+    def __init__(self, *, factors: Sequence[float], margin: int = 16) -> None:
+        for factor in factors:
+            check_value("factors", factor, 1, 16)
+        if not factors:
+            raise SettingError("factors", "empty", "at least one number from 1 to 16")
+        self.factors, self.margin = list(factors), margin
+
+    def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
+        """Degrade one image; see the module's docstring."""
+        factor = self.factors[int(random.integers(len(self.factors)))]
+        small = resize_8bit(lq.mul(255).round().to(torch.uint8), 1 / factor)
+        enlarged = resize(small.float() / 255, factor, size=(lq.shape[-2], lq.shape[-1]))
+        return enlarged, f"x{factor:g}"
 
 
 class RandomOrder:

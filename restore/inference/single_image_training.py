@@ -6,6 +6,7 @@ Imported when a zero-shot restorer begins to train, and by nothing else.
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,11 +21,21 @@ from restore.models.zero_shot.model import ZeroShotSuperResolution
 from restore.networks.contract import Progress
 
 
-def untrained(scale: float, training: ZeroShotTraining) -> ZeroShotSuperResolution:
-    """The model as its training begins."""
+def untrained(
+    scale: float, training: ZeroShotTraining, start: Mapping[str, Tensor] | None = None
+) -> ZeroShotSuperResolution:
+    """The model as its training on the image begins.
+
+    Args:
+        start: weights to start from; None for random ones.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
-        return ZeroShotSuperResolution(scale=scale, **training.model)
+        model = ZeroShotSuperResolution(scale=scale, **training.model)
+    if start is not None:
+        model.network.init_from(start)
+        model.steps.starts_trained = True
+    return model
 
 
 def train(

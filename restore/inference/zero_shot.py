@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from restore.checkpoints import reader
 from restore.config.inference import Inference, ZeroShotTraining
 from restore.config.signatures import split
 from restore.data.internal_pairs import CropSettings
@@ -18,6 +19,7 @@ from restore.io.errors import SettingError
 from restore.models.settings import arguments_as_settings
 from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
 from restore.models.zero_shot.plan import Plan
+from restore.models.zero_shot.reconstruction import back_projection_helps
 from restore.models.zero_shot.settings import TrainingSettings
 from restore.ops import tiling
 from restore.ops.resize import new_length
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 BICUBIC = "bicubic used"  # the note on where it was, in words, because it is read in tables and on the page
 
+START = "zero_shot_start"  # the weights of start=photos
 SMALLEST = 3  # lq pixels; a smaller image holds nothing to learn from
 BYTES_PER_PIXEL = 110  # of the result, where bicubic has to make it: it works on the whole, in double precision
 
@@ -100,6 +103,34 @@ def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork
         return ZeroShotNetwork(scale=scale, **of_network)
 
 
+def start_weights(network: ZeroShotNetwork, start: str) -> dict[str, Tensor] | None:
+    """The weights that a training on an image starts from.
+
+    Args:
+        network: before its training. start: as of :class:`ZeroShotTraining`.
+
+    Returns:
+        By their names in the network; None for ``scratch``.
+
+    Raises:
+        FileNotFoundError: no such weights. SettingError: weights that do not fit the network.
+    """
+    if start == "scratch":
+        return None
+    checkpoint = reader.read(START if start == "photos" else start, setting="zero_shot.start")
+    weights = reader.network_weights(checkpoint, "ema")
+    if checkpoint["restore"]["method"] != "zero_shot":
+        remedy = "set photos, scratch, or a checkpoint of experiment=zero_shot_start"
+        raise SettingError("zero_shot.start", start, "weights of zero-shot's own network", remedy)
+    shapes = {f"networks.0.{name}": value.shape for name, value in network.steps[0].state_dict().items()}
+    if any(name not in weights or weights[name].shape != shape for name, shape in shapes.items()):
+        expected = "weights that fit zero_shot.model"
+        raise SettingError(
+            "zero_shot.start", start, expected, "leave in_channels, width, depth and kernel_size as they are"
+        )
+    return weights
+
+
 @contextmanager
 def _named_as_given() -> Iterator[None]:
     """Errors about ``model`` and ``data``, of which ``fit`` has settings too, name those of inference."""
@@ -126,7 +157,7 @@ class ZeroShotRestorer(Restorer):
         inference: how to run the network. training: how it is trained.
 
     Raises:
-        SettingError: see :func:`checked_network`.
+        SettingError: see :func:`checked_network` and :func:`start_weights`.
     """
 
     name = "zero_shot"
@@ -136,7 +167,9 @@ class ZeroShotRestorer(Restorer):
         self.scale, self.inference, self.training = scale, inference, training
         self.device = pick_device(inference.device)
         self.ensemble = inference.ensemble(default=True)
-        self.halo = checked_network(scale, training).halo
+        network = checked_network(scale, training)
+        self.halo = network.halo
+        self.start = start_weights(network, training.start)
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
         """All rows at once; cancelled or late, the best so far.
@@ -156,7 +189,7 @@ class ZeroShotRestorer(Restorer):
         self.phase = "training"
         from restore.inference.single_image_training import Watch, train, untrained  # seconds, which are of the limit
 
-        model = untrained(self.scale, self.training)
+        model = untrained(self.scale, self.training, self.start)
         steps = model.steps
         steps.deadline, steps.cancel, steps.views = deadline, report.cancel, ALL_VIEWS if self.ensemble else 1
         steps.tile = lambda size: tile_of(model.network, self.inference, size)
@@ -171,7 +204,7 @@ class ZeroShotRestorer(Restorer):
             numbers = ", ".join(map(str, steps.fell_back))
             self.notes = {BICUBIC: f"in scale step {numbers}, where training did not clearly beat it"}
         if len(steps.fell_back) == len(steps.records):
-            return self._bicubic(lq, self.notes[BICUBIC])
+            return self._fallen_back(lq, model.network, self.notes[BICUBIC])
         trained = ZeroShotNetworkRestorer(self.name, model.network, self.inference)
         trained.views = steps.views_left()
         self.phase = "enlarging"
@@ -185,6 +218,13 @@ class ZeroShotRestorer(Restorer):
     def _bicubic(self, lq: Tensor, why: str) -> Tensor:
         self.notes, self.fell_back = {BICUBIC: why}, True
         return Bicubic(self.scale).restore(lq)
+
+    def _fallen_back(self, lq: Tensor, network: ZeroShotNetwork, why: str) -> Tensor:
+        """Bicubic, with back-projection where that is better on the image itself."""
+        if not back_projection_helps(network, lq):
+            return self._bicubic(lq, why)
+        pred = self._bicubic(lq, f"{why}, with back-projection")
+        return network.back_projected(pred[None], lq[None], network.scale).clamp(0, 1)[0]
 
     def _refuse_too_large(self, lq: Tensor, tile: Callable[[tuple[int, int]], int | None]) -> None:
         """Refuse, before the training, an image whose whole result or smallest tile needs more than ``memory_gb``."""

@@ -91,8 +91,13 @@ def network_of(checkpoint: Mapping[str, Any], path: str | Path, weights: str = "
     return network.eval()
 
 
-def load_model(path: str | Path, weights: str = "ema") -> "RestorationModel":
+def load_model(
+    path: str | Path, weights: str = "ema", *, trained_by: "type[RestorationModel] | None" = None
+) -> "RestorationModel":
     """Rebuild the LightningModule of a checkpoint, in evaluation mode, on the CPU.
+
+    Args:
+        trained_by: its class, where a network is trained by more than the method's own.
 
     Raises:
         FileNotFoundError, SettingError: as :func:`load_network`.
@@ -102,7 +107,8 @@ def load_model(path: str | Path, weights: str = "ema") -> "RestorationModel":
     method = _method(checkpoint, path)
     try:
         refuse_claims(_class(method.network), _arguments(method, checkpoint["restore"]["arguments"]), state)
-        model: RestorationModel = _class(method.model)(**checkpoint["restore"]["arguments"])
+        build: Any = trained_by or _class(method.model)
+        model: RestorationModel = build(**checkpoint["restore"]["arguments"])
         model.network.load_state_dict(state)
     except LOADING_ERRORS as error:
         raise _misfit(path, error) from error

@@ -61,6 +61,11 @@ def check_steps(name: str, value: int, *, least: int) -> None:
         raise SettingError(f"model.{name}", value, f"at least {least} {'step' if least == 1 else 'steps'}")
 
 
+def cosine(last: int) -> LRFactor:
+    """Falls from 1 to 0 at step ``last``."""
+    return lambda step: (1 + math.cos(math.pi * min(step / last, 1))) / 2
+
+
 def warmed_up(factor: LRFactor, warmup_steps: int) -> LRFactor:
     """``factor``, rising linearly over the first ``warmup_steps`` updates."""
     return lambda step: min(1.0, (step + 1) / (warmup_steps + 1)) * factor(step)

@@ -1,6 +1,5 @@
 """Super-resolution with information-gain attention."""
 
-import math
 from typing import Literal, get_args
 
 import torch
@@ -77,11 +76,8 @@ class SuperResolution(PixelLossModel):
         # never estimated_stepping_batches: reading it makes Lightning forget a resumed run's position
         last, halve_every = self.trainer.max_steps, self.hparams["halve_every"]
 
-        def cosine(step: int) -> float:
-            return (1 + math.cos(math.pi * min(step / last, 1))) / 2
-
         def halving(step: int) -> float:
             return float(0.5 ** (step // halve_every))
 
-        schedule = cosine if self.hparams["schedule"] == "cosine" else halving
+        schedule = optimization.cosine(last) if self.hparams["schedule"] == "cosine" else halving
         return optimization.warmed_up(schedule, self.hparams["warmup_steps"])

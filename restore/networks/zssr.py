@@ -19,7 +19,8 @@ class ZSSRNetwork(nn.Module):
     near the interpolated image; an output layer of zeros was tried and did not learn.
 
     Args:
-        channels, width: of the image and of the hidden layers.
+        channels: 3 for colours; 1 for one channel at a time, all of them by the same layers.
+        width: channels of the hidden layers.
         depth: hidden layers; one convolution more makes the output.
         kernel_size: odd, of every convolution.
 
@@ -29,9 +30,12 @@ class ZSSRNetwork(nn.Module):
 
     def __init__(self, *, channels: int = 3, width: int = 64, depth: int = 8, kernel_size: int = 3) -> None:
         super().__init__()
-        refuse_below_one(channels=channels, width=width, depth=depth)
+        refuse_below_one(width=width, depth=depth)
+        if channels not in (1, 3):
+            raise ArgumentError("in_channels", channels, "3, or 1 for one channel at a time")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ArgumentError("kernel_size", kernel_size, "an odd number")
+        self.channels = channels
         self.radius = (depth + 1) * (kernel_size // 2)  # receptive, in pixels of the enlarged image
         sizes = [channels, *[width] * depth, channels]
         layers: list[nn.Module] = []
@@ -59,5 +63,9 @@ class ZSSRNetwork(nn.Module):
 
     def forward(self, enlarged: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W), not clamped."""
+        if self.channels == 1:
+            planes = enlarged.flatten(0, 1)[:, None]
+            of_planes: Tensor = planes + self.layers(planes)
+            return of_planes.view(enlarged.shape)
         pred: Tensor = enlarged + self.layers(enlarged)
         return pred

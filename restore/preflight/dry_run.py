@@ -123,7 +123,8 @@ def dry_run(
             try:
                 in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
                 trainer.save_checkpoint(best)
-                trainer.test(loading.load_model(best), datamodule=data, verbose=False)
+                kept = loading.load_model(best, trained_by=type(model))
+                trainer.test(kept, datamodule=data, verbose=False)
             except torch.OutOfMemoryError as error:
                 said, remedy = str(error).splitlines()[0], "lower data.batch_size or data.patch_size"
                 raise ValueError(f"this run does not fit the accelerator's memory ({said}); {remedy}") from error

@@ -98,7 +98,11 @@ def _try_checkpoint(file: Path, model: RestorationModel, data: Data, findings: F
     loaders: Any = data.val_dataloader()
     # the first image validated on, which is the largest: (C, H, W)
     lq: torch.Tensor = (loaders[0] if isinstance(loaders, list) else loaders).dataset[0]["lq"]
-    part, own, opened = lq[None, :, :64, :64], model.cpu().eval(), loading.load_model(file, "raw")
+    part, own, opened = (
+        lq[None, :, :64, :64],
+        model.cpu().eval(),
+        loading.load_model(file, "raw", trained_by=type(model)),
+    )
     with torch.inference_mode():
         same = torch.equal(own.restore_whole(part), opened.restore_whole(part))
     told = "the same output" if same else "another output; please report this"

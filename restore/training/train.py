@@ -88,7 +88,7 @@ def train(
             if trainer.global_step == begin and not is_validated:  # no step was left; Lightning then does nothing
                 trainer.validate(model, datamodule=data, verbose=False)
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
-        scores = _test_kept(trainer, data, folder, model.kept)
+        scores = _test_kept(trainer, data, folder, model)
     result = _result(folder, model, trainer, timer, data.batch_size, done, scores)
     if trainer.is_global_zero:
         files.write_json(folder / "result.json", result, indent=2)
@@ -217,13 +217,13 @@ def _log_start(model: RestorationModel, trainer: Trainer, begin: int, *, is_resu
         log.info("resumed at step %d", begin)
 
 
-def _test_kept(trainer: Trainer, data: Data, folder: Path, keep: Keep) -> Sequence[Mapping[str, float]]:
+def _test_kept(trainer: Trainer, data: Data, folder: Path, trained: RestorationModel) -> Sequence[Mapping[str, float]]:
     """Scores of ``best.ckpt``, the weights that are kept, on all test sets, a mapping for each."""
     best = folder / "checkpoints" / "best.ckpt"
     if not collectives.broadcast(best.exists(), 0):
         raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
-    model = loading.load_model(best)
-    model.keep = keep
+    model = loading.load_model(best, trained_by=type(trained))
+    model.keep = trained.kept
     return trainer.test(model, datamodule=data, verbose=False)
 
 

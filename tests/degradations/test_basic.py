@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from restore.data.datasets import degrade
 from restore.degradations.basic import (
     Canny,
     Degradation,
     GaussianBlur,
     GaussianNoise,
+    InterpolatedLowResolution,
     Jpeg,
     OneOf,
     RandomOrder,
@@ -18,6 +20,7 @@ from restore.degradations.basic import (
 )
 from restore.degradations.motion_blur import MotionBlur
 from restore.io.errors import SettingError
+from restore.ops.resize import resize, resize_8bit
 
 
 def chain() -> RandomOrder:
@@ -130,6 +133,26 @@ def test_draws_fill_the_range_and_no_more() -> None:
     noises = [float(GaussianNoise(low=0.1, high=0.3)(dot, random(seed))[1].split()[1]) for seed in range(60)]
     assert 0.1 <= min(noises) < 0.13
     assert 0.27 < max(noises) <= 0.3
+
+
+def test_low_resolution_is_interpolated_from_8_bit_levels_and_not_rounded_again() -> None:
+    gt = photo(36, 48).mul(255).round().to(torch.uint8)
+    expected = resize(resize_8bit(gt, 1 / 3) / 255, 3)
+    lq, word = degrade(gt, 1, [InterpolatedLowResolution(factors=[3])], random())
+    assert torch.equal(lq, expected)
+    assert word == "x3"
+
+
+def test_low_resolution_is_interpolated_by_each_of_the_factors() -> None:
+    words = {InterpolatedLowResolution(factors=[1.5, 2])(photo(), random(seed))[1] for seed in range(12)}
+    assert words == {"x1.5", "x2"}
+
+
+@pytest.mark.parametrize("factors", [[], [0.5]])
+def test_bad_factors_of_low_resolution_are_named(factors: list[float]) -> None:
+    with pytest.raises(SettingError) as error:
+        InterpolatedLowResolution(factors=factors)
+    assert error.value.key == "factors"
 
 
 def test_random_order_visits_every_order_and_records_the_one_it_took() -> None:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import restore
 from restore.data.internal_pairs import CropSettings
@@ -14,6 +15,7 @@ from restore.models.zero_shot.lr_policy import ScaleStep
 from restore.models.zero_shot.model import ZeroShotSuperResolution
 from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.models.zero_shot.settings import TrainingSettings
+from restore.ops.resize import resize
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,19 @@ def test_the_progress_of_a_zero_shot_training_knows_its_time_limit(
         now[0] = 5.0 + second
         watch.on_train_batch_end(SimpleNamespace(global_step=10 * second), model, None, None, 0)  # type: ignore[arg-type]
     assert told == [(each, 100) for each in expected]
+
+
+def test_where_training_does_not_beat_it_bicubic_is_back_projected_if_that_helps() -> None:
+    """On white noise back-projection gives the estimate of least mean square error."""
+    noise = torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(0))
+    bicubic = restore.load("bicubic", scale=2).restore(noise)
+    missing = []
+    for rounds in (0, 4):
+        training = {"max_steps": 1, "model": {"width": 4, "depth": 1, "back_projection": rounds}}
+        restorer = restore.load("zero_shot", scale=2, zero_shot=training, device="cpu")
+        pred = restorer.restore(noise)
+        assert restorer.fell_back
+        assert ("back-projection" in restorer.notes["bicubic used"]) == bool(rounds)
+        assert torch.equal(pred, bicubic) == (not rounds)
+        missing.append(float((resize(pred, 0.5) - noise).abs().mean()))
+    assert missing[1] < 0.5 * missing[0]

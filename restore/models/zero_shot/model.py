@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from restore.data.single_image import SingleImageData
+from restore.io.errors import SettingError
 from restore.losses import pixel
 from restore.models.base import RestorationModel
 from restore.models.settings import arguments_as_settings
@@ -179,6 +180,9 @@ class ZeroShotSuperResolution(RestorationModel):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back."""
         super().on_load_checkpoint(checkpoint)
+        if "scale_steps" not in checkpoint:
+            expected = "a checkpoint of a training on one image, but this one was trained on photos"
+            raise SettingError("resume", "a start", expected, "use init_from to start from its weights")
         self.steps.load(checkpoint["scale_steps"])
         stored = checkpoint["restore"]["arguments"]["kernel"]
         if self.hparams["kernel"] == "estimate" and isinstance(stored, list):

@@ -1,7 +1,7 @@
 """The networks of zero-shot super-resolution, and how they enlarge an image."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,8 @@ class ZeroShotNetwork(RestorationNetwork):
     Args:
         scale: output side / input side, above 1, whole or not.
         scale_steps: factors whose product is ``scale``; None: t equal ones, t = max(1, round(log2 scale)).
-        in_channels, width, depth, kernel_size: see :class:`ZSSRNetwork`.
+        in_channels, width, depth, kernel_size: see :class:`ZSSRNetwork`; ``in_channels`` is its ``channels``, the image
+            has three in any case.
         back_projection: rounds of iterative back-projection on each result, as long as they help; None: 8.
         kernel: how the image was shrunk: None for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself;
             ``estimate``: it is not known yet.
@@ -59,7 +60,7 @@ class ZeroShotNetwork(RestorationNetwork):
     ) -> None:
         super().__init__()
         check_network(scale, scale_steps, in_channels, back_projection)
-        self.scale, self.in_channels = scale, in_channels
+        self.scale = scale
         self.factors = scale_factors(scale, scale_steps, has_kernel=kernel is not None)
         self.rounds = 8 if back_projection is None else back_projection
         self.kernel = _given_kernel(kernel, scale)
@@ -70,7 +71,7 @@ class ZeroShotNetwork(RestorationNetwork):
         self.radius = self.steps[0].radius
         self.halo = _halo(self.factors, self.radius)
         # hidden maps, and the 8 answers of the ensemble
-        self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width + 24 * in_channels))
+        self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width * (3 // in_channels) + 24 * 3))
         self.bytes_per_pixel = math.ceil(self.bytes_per_enlarged_pixel * scale**2)
 
     @property
@@ -82,6 +83,16 @@ class ZeroShotNetwork(RestorationNetwork):
         """Give the weights of step ``k`` to all later steps."""
         for later in self.steps[k + 1 :]:
             later.load_state_dict(self.steps[k].state_dict())
+
+    def init_from(self, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
+        """As every network; a scale step that ``weights`` have no network for gets that of the last one they have."""
+        report = super().init_from(weights)
+        given = [k for k in range(len(self.steps)) if any(name.startswith(_prefix(k)) for name in weights)]
+        if given:
+            self.hand_on(given[-1])
+            later = tuple(_prefix(k) for k in range(given[-1] + 1, len(self.steps)))
+            report["missing"] = [name for name in report["missing"] if not name.startswith(later)]
+        return report
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W) rounded up; clamped between the scale steps only."""
@@ -106,7 +117,7 @@ class ZeroShotNetwork(RestorationNetwork):
         for k, network in enumerate(self.steps[:stages]):
             enlarged = self._enlarged(pred, k, lq)
             pred = _median_of_views(network, enlarged, run, views)
-            pred = self._back_projected(pred, lq, math.prod(self.factors[: k + 1])).clamp(0, 1)
+            pred = self.back_projected(pred, lq, math.prod(self.factors[: k + 1])).clamp(0, 1)
         return pred
 
     def run(
@@ -154,8 +165,15 @@ class ZeroShotNetwork(RestorationNetwork):
         size = (new_length(lq.shape[-2], total), new_length(lq.shape[-1], total))
         return resize(pred, self.factors[k], size=size).contiguous(memory_format=torch.channels_last)
 
-    def _back_projected(self, pred: Tensor, lq: Tensor, total: float) -> Tensor:
-        """Irani and Peleg, "Improving resolution by image registration", CVGIP 53(3), 1991."""
+    def back_projected(self, pred: Tensor, lq: Tensor, total: float) -> Tensor:
+        """Irani and Peleg, "Improving resolution by image registration", CVGIP 53(3), 1991.
+
+        Args:
+            pred: float, (1, C, h, w), ``lq`` enlarged by ``total``. lq: float, (1, C, H, W).
+
+        Returns:
+            float, (1, C, h, w), not clamped.
+        """
         before, least = pred, torch.tensor(torch.inf)
         for _ in range(self.rounds):
             missing = lq - self.shrink(pred, total, (lq.shape[-2], lq.shape[-1]))
@@ -165,6 +183,11 @@ class ZeroShotNetwork(RestorationNetwork):
             before, least = pred, error
             pred = pred + resize(missing, total, size=(pred.shape[-2], pred.shape[-1]))
         return pred
+
+
+def _prefix(k: int) -> str:
+    """Of the names of a scale step's weights."""
+    return f"networks.{k}."
 
 
 def _median_of_views(network: ZSSRNetwork, enlarged: Tensor, run: RunNetwork, views: int) -> Tensor:

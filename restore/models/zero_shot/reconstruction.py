@@ -5,10 +5,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.ops.resize import resize
 from restore.ops.tiling import Forward
 
 CHECKED_SIDE = 512  # pixels; of a larger image the error of its middle is measured
+
+
+def checked_part(image: Tensor, factor: float) -> Tensor:
+    """The image, float (3, H, W), or its middle, as (1, 3, h, w).
+
+    Its son has another phase than those trained on, so that memorising them does not help.
+    """
+    corner = (max(0, length - CHECKED_SIDE) // 2 for length in image.shape[1:])
+    top, left = (length - length % round(factor) + 1 for length in corner)
+    return image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
+
+
+def back_projection_helps(network: ZeroShotNetwork, image: Tensor) -> bool:
+    """Whether the image, float (3, H, W), shrunk and enlarged bicubically, is nearer to itself with back-projection."""
+    part = checked_part(image, network.scale)
+    son = network.shrink(part, network.scale)
+    enlarged = resize(son, network.scale, size=(part.shape[-2], part.shape[-1]))
+    projected = network.back_projected(enlarged, son, network.scale)
+    errors = [float((each.clamp(0, 1) - part).square().mean()) for each in (projected, enlarged)]
+    return errors[0] < errors[1]
 
 
 class Reconstruction:
@@ -35,10 +56,7 @@ class Reconstruction:
         noise: float,
         device: torch.device,
     ) -> None:
-        # the son has another phase than those trained on, so that memorising them does not help
-        corner = (max(0, length - CHECKED_SIDE) // 2 for length in image.shape[1:])
-        top, left = (length - length % round(factor) + 1 for length in corner)
-        part = image[None, :, top : top + CHECKED_SIDE, left : left + CHECKED_SIDE]
+        part = checked_part(image, factor)
         son = shrink(part, factor)
         if noise:  # as on the sons trained on, or a network that removes noise would have a large error
             son = son + noise * torch.randn(son.shape, generator=torch.Generator().manual_seed(0))

@@ -45,6 +45,7 @@ class ScaleSteps(Callback):
         deadline: on the clock ``time.monotonic``; steps, views and rounds are planned to end before.
         cancel: called before every step and between the tiles of an enlargement; true ends all scale steps.
         halt: whether they were ended.
+        starts_trained: whether the networks start from trained weights, whose error then counts as well.
         tile: called with (height, width) of an enlarged image: the side of its tiles, None for the whole.
         views: of each enlargement, at most: 1 or 8.
         time_limit: what is planned to end before the deadline; None without one.
@@ -57,6 +58,7 @@ class ScaleSteps(Callback):
         self.deadline: float | None = None
         self.cancel: Callable[[], bool] | None = None
         self.halt = False
+        self.starts_trained = False
         self.tile: Callable[[tuple[int, int]], int | None] = network.tile_within
         self.views = ALL_VIEWS
         self.time_limit: TimeLimit | None = None
@@ -169,6 +171,8 @@ class ScaleSteps(Callback):
         self._add(k, self.records[-1])
         if self.deadline is not None:
             self._plan(trainer, k, self.deadline)
+        if self.starts_trained:
+            self._measure(trainer, self.records[-1])
 
     def _plan(self, trainer: Trainer, k: int, deadline: float) -> None:
         """Set what this scale step and later ones may take; without time for a trained result, none is begun."""

@@ -66,8 +66,8 @@ def check_network(scale: float, steps: list[float] | None, in_channels: int, bac
     Raises:
         SettingError: for a value outside its range.
     """
-    if in_channels != 3:
-        raise SettingError("model.in_channels", in_channels, "3, because images are read as RGB")
+    if in_channels not in (1, 3):
+        raise SettingError("model.in_channels", in_channels, "3, or 1 for one channel at a time")
     if not 1 < scale <= 16:
         raise SettingError("model.scale", scale, "above 1 and at most 16")
     if steps is not None and (min(steps, default=0) <= 1 or not math.isclose(math.prod(steps), scale, rel_tol=1e-6)):

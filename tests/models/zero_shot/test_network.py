@@ -98,6 +98,16 @@ def test_the_ensemble_is_the_median_of_eight_turns() -> None:
         assert torch.allclose(network.enlarge(lq, run=whole), expected, atol=1e-6)
 
 
+def test_with_one_channel_each_colour_is_enlarged_by_itself() -> None:
+    torch.manual_seed(0)
+    network = ZeroShotNetwork(in_channels=1, width=4, depth=1)
+    lq = torch.rand(2, 3, 6, 7)
+    pred = network(lq)
+    assert pred.shape == (2, 3, 12, 14)
+    assert torch.allclose(network(lq.flip(1)), pred.flip(1), atol=1e-6)
+    assert not torch.allclose(network(lq[:1]), network(lq[1:]))
+
+
 def test_later_steps_start_from_the_one_before() -> None:
     network = ZeroShotNetwork(scale=8.0, width=4, depth=1)
     first, second, third = (step.state_dict() for step in network.steps)

@@ -52,7 +52,7 @@ def flat(seed: int) -> Callable[[int], float]:
 
 def axes_swapped(steps: Sequence[float], errors: Sequence[float], *, ratio: float) -> bool:
     slope, start = np.polyfit(errors, steps, 1)  # as in the article's listing
-    return bool(-ratio * slope < np.std(np.asarray(steps) - start - slope * np.asarray(errors)))
+    return bool(-ratio * slope < np.std(np.asarray(errors) - start - slope * np.asarray(steps)))
 
 
 def residuals(steps: Sequence[float], errors: Sequence[float], *, ratio: float) -> bool:

@@ -140,7 +140,7 @@ def test_stopped_at_once_it_is_bicubic_and_later_it_is_the_best_so_far() -> None
         ("lr_decay", 1.0),
         ("lr_decay_ratio", 0.0),
         ("lr_decay_range", 149),
-        ("in_channels", 1),
+        ("in_channels", 2),
         ("lr_decay_step", 0),
         ("anneal", 2.0),
         ("back_projection", -1),
