@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
 def check(cfg: DictConfig) -> None:
     """Look at everything a run needs, print what was found, and fail where the run would."""
-    from restore.preflight.findings import Findings
-
     _check_settings(cfg.check)
     run = cast("FitConfig", cfg)
-    run_folder, findings = Path(HydraConfig.get().runtime.output_dir), Findings()
+    run_folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         with (
             handled(interrupt, ASKING),  # a signal unwinds as an error does, so that temporary files are removed
@@ -37,6 +35,9 @@ def check(cfg: DictConfig) -> None:
             temporary_folder("restore_check_") as folder,
         ):
             process, resume = _refuse_as_fit_does(run, run_folder)
+            from restore.preflight.findings import Findings  # with rich, which a refusal does not wait for
+
+            findings = Findings()
             with findings.doing("start", "loading PyTorch and Lightning"):
                 from restore.preflight.run_checks import examine
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from restore.config.command import command
 from restore.distributed.environment import ProcessInfo, process_info
-from restore.distributed.signals import ASKING, StopRequested, handled, interrupt
+from restore.distributed.signals import StopRequested, interrupting
 from restore.io import files
 from restore.io.errors import SettingError
 from restore.io.progress import doing
@@ -38,8 +38,8 @@ def fit(cfg: "FitConfig") -> float:
         _refuse_separate_folders(cfg)
     try:
         # until the training handles signals itself
-        with handled(interrupt, ASKING), _locked(cfg, folder) if not process.rank else nullcontext():
-            result = _resume_or_train(cfg, folder, process)
+        with interrupting() as stop_again, _locked(cfg, folder) if not process.rank else nullcontext():
+            result = _resume_or_train(cfg, folder, process, stop_again)
     except StopRequested as stop:
         outcome.end(outcome.decide(stop, process, folder, is_point=_is_point()), is_point=_is_point())
     value, where = float(result["value"]), os.path.relpath(folder)
@@ -58,7 +58,9 @@ def _locked(cfg: "FitConfig", folder: Path) -> Iterator[None]:
             run_folder.discard_unused(folder)
 
 
-def _resume_or_train(cfg: "FitConfig", folder: Path, process: ProcessInfo) -> dict[str, Any]:
+def _resume_or_train(
+    cfg: "FitConfig", folder: Path, process: ProcessInfo, stop_again: Callable[[], None]
+) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = resume_point(folder, config, cfg.resume)
     if (result := damage.result(folder) if checkpoint is None else None) is not None:
@@ -72,7 +74,7 @@ def _resume_or_train(cfg: "FitConfig", folder: Path, process: ProcessInfo) -> di
         return run_folder.finished(folder)
     with doing("loading PyTorch and Lightning"):
         from restore.training.train import train
-
+    stop_again()
     try:
         return train(cfg, config, overrides, folder, checkpoint)
     except SystemExit:  # Lightning's answer to a second Ctrl-C

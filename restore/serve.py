@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -77,12 +78,20 @@ def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable
     except isolated_process.TaskError as problem:
         raise UserError(problem.sentence) from problem
     except isolated_process.TaskEnded as ended:
-        if ended.reason == "cancelled":
+        if ended.reason == "cancelled" or _arrives(signalled):
             return []
         raise UserError(f"ckpt_path could not be opened: {ended.reason} (timeout={limits.timeout:g})") from ended
     for why in opened["passed_over"]:
         log.warning("skipped: %s", why)
     return list(opened["menu"])
+
+
+def _arrives(signalled: Callable[[], int]) -> bool:
+    """Whether a signal ended the process: one to the whole group reaches it before the handler here has run."""
+    patience = time.monotonic() + 2
+    while not signalled() and time.monotonic() < patience:
+        time.sleep(0.05)
+    return bool(signalled())
 
 
 main = command(serve, "serve")

@@ -97,13 +97,8 @@ def members(group: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("moment", "workers"),
-    [  # workers live from the first batch to the last image of the test
-        *(("import", 0), ("data", 0), ("training", 0), ("training", 2)),
-        *(("validation", 2), ("test", 0), ("test", 2), ("report", 0)),
-    ],
-)
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("moment", SAVED)
 def test_ctrl_c_ends_a_training_at_any_moment(tmp_path: Path, moment: str, workers: int) -> None:
     for k in range(3):
         photo(tmp_path / "photos" / f"{k}.png", seed=k)

@@ -119,6 +119,7 @@ def test_no_structure_falls_back_to_bicubic_and_the_record_says_so(cli: Cli, tmp
     assert Path("b.png").read_bytes() == Path("in_x2/noise_x2.png").read_bytes()
     again = cli("predict", *few, "input=in", "scale=2")
     assert "0 restored, 2 were done before" in again.out
+    assert again.status == FELL_BACK
 
 
 def test_a_time_limit_that_is_too_short_is_said_and_ends_with_a_status_of_its_own(cli: Cli, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from restore.config import command_line, config_files, hydra_section, resolvers,
 from restore.config.errors import USER_ERRORS, UserError, sentence
 from restore.config.override_quoting import as_typed
 from restore.config.system_errors import no_run_folder
+from restore.distributed.signals import never_ignored
 from restore.io.errors import SettingError
 from restore.io.terminal import accept_any_text
 
@@ -85,7 +86,7 @@ def command(
     def main() -> None:
         accept_any_text()
         # Hydra then raises its exceptions instead of printing them
-        with _changed_environment(HYDRA_FULL_ERROR="1"):
+        with _changed_environment(HYDRA_FULL_ERROR="1"), never_ignored():
             try:
                 given = sys.argv[1:] if plain_word is None else command_line.named(sys.argv[1:], plain_word)
                 sys.argv[1:] = given = as_typed(given, schemas.SCHEMAS[config_name])

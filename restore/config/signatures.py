@@ -68,6 +68,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, each) for each in get_args(hint))
     if get_origin(hint) is Literal:
         return any(value == each and type(value) is type(each) for each in get_args(hint))
+    if get_origin(hint) in (list, Sequence):
+        return type(value) is list and all(_fits(each, get_args(hint)[0]) for each in value)
     if hint is float:
         return type(value) in (int, float)
     return value is None if hint in (None, type(None)) else hint in (int, str, bool) and type(value) is hint

@@ -4,13 +4,16 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 log = logging.getLogger(__name__)
 
+AGAIN_AFTER = 0.2  # seconds
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -44,6 +47,40 @@ def handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iter
             signal.signal(number, handler_before)
 
 
+def _send_after(over: threading.Event, number: int) -> None:
+    """Send a signal to the main thread, out of the place where its exception was ignored."""
+    over.wait()
+    time.sleep(AGAIN_AFTER)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, number)
+
+
+@contextmanager
+def never_ignored() -> Iterator[None]:
+    """Within the block a signal is sent again where Python has ignored the exception that it raised.
+
+    What is raised in the callback of a weak reference or in ``__del__`` is only printed, and each import runs such a
+    callback: a Ctrl-C while PyTorch is imported would sometimes do nothing.
+    """
+    before = sys.unraisablehook
+
+    def send_again(ignored: Any) -> None:
+        error = ignored.exc_value
+        if not isinstance(error, StopRequested | KeyboardInterrupt):
+            before(ignored)
+            return
+        number, over = error.number if isinstance(error, StopRequested) else signal.SIGINT, threading.Event()
+        threading.Thread(target=_send_after, args=(over, number), daemon=True).start()
+        over.set()
+
+    sys.unraisablehook = send_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 @contextmanager
 def stopping() -> Iterator[Callable[[], int]]:
     """Within the block the first SIGINT or SIGTERM is only noted; a second one ends the process at once.
@@ -74,6 +111,28 @@ def stopping() -> Iterator[Callable[[], int]]:
 def interrupt(number: int, frame: Any) -> NoReturn:
     """A handler for where nothing has to be saved: stop at once."""
     raise StopRequested(number)
+
+
+@contextmanager
+def interrupting() -> Iterator[Callable[[], None]]:
+    """Within the block a signal that asks to stop does so at once, as :func:`interrupt`.
+
+    Yields:
+        Stops again after such a signal: for after an import, in which a library may have swallowed the exception.
+    """
+    received = 0
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        nonlocal received
+        received = number
+        raise StopRequested(number)
+
+    def stop_again() -> None:
+        if received:
+            raise StopRequested(received)
+
+    with handled(stop, ASKING):
+        yield stop_again
 
 
 def requeue(number: int) -> bool:

@@ -16,6 +16,7 @@ TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes
 MAX_PIXELS = 150_000_000  # a file with more is refused before it is decoded (a "decompression bomb")
 
 BRANDS = {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")}
+HEAD = 64  # bytes of a file that say what it is
 
 # the first bytes of what people take for one of these, or of the next best, and its name
 OTHER_FORMATS = (
@@ -66,6 +67,12 @@ def format_of(data: bytes) -> str | None:
         return "WebP"
     heads = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
     return next((name for head, name in heads.items() if data.startswith(head)), None)
+
+
+def may_be_read(data: bytes) -> bool:
+    """Whether a file with these first bytes may be an image that is read."""
+    is_tiff_or_bmp = data.startswith((b"II", b"MM", b"BM"))
+    return is_tiff_or_bmp or data[4:8] == b"ftyp" or format_of(data) is not None  # ftyp: AVIF, HEIC, or a video
 
 
 def other_format(data: bytes) -> str | None:

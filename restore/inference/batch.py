@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WRITE_EVERY = 1.0  # seconds between two writes of the record, which grows with the folder
+OF_RESULT = ("notes", "fell_back")  # in an entry of the record: what came out, beside how it was made
 SHOWN = 20  # files in the summary; of more, those that failed or have a note
 
 FileTask = tuple[Path, Path]  # source, target
@@ -48,11 +49,16 @@ class Record:
         if not target.exists():
             return False
         entry = self._entries(target.parent).get(target.name, {})
-        return {key: value for key, value in entry.items() if key != "notes"} == self._entry(source)
+        return {key: value for key, value in entry.items() if key not in OF_RESULT} == self._entry(source)
 
-    def add(self, source: Path, target: Path, notes: Mapping[str, str]) -> None:
+    def fell_back(self, target: Path) -> bool:
+        """Whether a file that it holds is bicubic in place of what was asked for."""
+        return bool(self._entries(target.parent)[target.name].get("fell_back", False))
+
+    def add(self, source: Path, target: Path, notes: Mapping[str, str], *, fell_back: bool = False) -> None:
         """Add a finished file, on disk within ``WRITE_EVERY`` seconds; what is lost before is only made again."""
-        self._entries(target.parent)[target.name] = self._entry(source) | {"notes": dict(notes)}
+        result = {"notes": dict(notes), "fell_back": fell_back}
+        self._entries(target.parent)[target.name] = self._entry(source) | result
         self._unwritten.add(target.parent)
         if time.monotonic() > self._last + WRITE_EVERY:
             self.save()
@@ -95,7 +101,8 @@ class Results(NamedTuple):
     """What became of many files.
 
     Attributes:
-        failed: a sentence for each file that failed. fell_back: how many are bicubic in place of what was asked for.
+        failed: a sentence for each file that failed. fell_back: how many are bicubic in place of what was asked for,
+            with those of earlier starts.
     """
 
     failed: list[str]
@@ -169,7 +176,8 @@ def restore_files(
     Args:
         processes, threads: as of :func:`restore.distributed.process_pool.spread`. stopped: polled.
     """
-    waiting = [task for task in tasks if record is None or not record.holds(*task)]
+    held = [task for task in tasks if record is not None and record.holds(*task)]
+    waiting = [task for task in tasks if task not in held]
     outcomes: list[tuple[Path, Outcome]] = []
     try:
         with show_progress("images", len(waiting)) as (show, advance):
@@ -185,7 +193,7 @@ def restore_files(
                 outcomes.append((source, outcome))
                 # one that was cut short is made again by the same command
                 if record is not None and not (outcome.problem or outcome.interrupted or stopped()):
-                    record.add(source, target, outcome.notes)
+                    record.add(source, target, outcome.notes, fell_back=outcome.fell_back)
                 advance()
     finally:
         if record is not None:
@@ -194,11 +202,13 @@ def restore_files(
         draw(summary(outcomes))
     failed = [outcome.problem for _, outcome in outcomes if outcome.problem is not None]
     fell_back = sum(outcome.fell_back for _, outcome in outcomes)
-    done, before = sum(outcome.sizes is not None for _, outcome in outcomes), len(tasks) - len(waiting)
+    if record is not None:
+        fell_back += sum(record.fell_back(target) for _, target in held)
+    done, before = sum(outcome.sizes is not None for _, outcome in outcomes), len(held)
     where = f": {tasks[0][1] if record is None else tasks[0][1].parent}" if done + before else ""
     log.info("%d restored, %d were done before, %d failed%s", done, before, len(failed), where)
     if fell_back:
-        log.warning("bicubic in place of what was asked for: %d of %d, see the notes", fell_back, done)
+        log.warning("bicubic in place of what was asked for: %d of %d, see the notes", fell_back, done + before)
     return Results(failed, fell_back)
 
 

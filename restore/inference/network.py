@@ -52,7 +52,7 @@ class NetworkRestorer(Restorer):
         if self.network.why_no_tiles is not None:
             self._refuse_too_large(size)
             return None
-        return tiling.largest_tile(
+        largest = tiling.largest_tile(
             size,
             bytes_per_pixel=self.network.bytes_per_pixel,
             memory_gb=self.inference.memory_gb,
@@ -60,6 +60,7 @@ class NetworkRestorer(Restorer):
             multiple_of=self.multiple_of,
             reserved=self._reserved_bytes(size),
         )
+        return None if largest is None else tiling.even_tile(size, largest, self.multiple_of)
 
     def _reserved_bytes(self, size: tuple[int, int]) -> int:
         """Bytes of a large image of (height, width) beside its tiles.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from restore.image.formats import OTHER_SUFFIXES, READ_SUFFIXES, SUFFIXES
+from restore.image.formats import HEAD, OTHER_SUFFIXES, READ_SUFFIXES, SUFFIXES, may_be_read, other_format
 from restore.io.errors import SettingError
 from restore.io.files import read_mapping
 
@@ -62,18 +62,31 @@ def passed_over(source: str) -> str:
 
 
 def refuse_no_input(source: str) -> None:
-    """Refuse what is neither a file nor a folder nor a glob that matches any.
+    """Refuse what is neither a file nor a folder nor a glob that matches any, and a file that is no image.
 
     Raises:
         SettingError
     """
     path = Path(source)
+    if path.is_file():
+        _refuse_other_file(path)
     if path.exists():
         return
     if glob.escape(source) == source:
         raise SettingError("input", source, "a file, a folder or a glob, but there is no such file or folder")
     if next(glob.iglob(source, recursive=True), None) is None:
         raise _no_image(source)
+
+
+def _refuse_other_file(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        raise SettingError("input", path, "an image, but the file is empty")
+    if not may_be_read(head):
+        name = other_format(head)
+        but = "" if name is None else f", but it is a {name}"
+        raise SettingError("input", path, f"a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC image{but}", "save it as one of these")
 
 
 def _no_image(source: str) -> SettingError:

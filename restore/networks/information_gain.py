@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from restore.networks.arguments import ArgumentError, refuse_below_one
 from restore.networks.contract import Forward, RestorationNetwork
 from restore.networks.second_order import SecondOrderAttention
+from restore.ops import tiling
 
 Attention = Literal["gain", "self", "second_order", "none"]
 ImageSkip = Literal["bicubic", "none"]
+
+END_PARTS, END_LEAST = 8, 16  # bands in which the end is computed, and their least height in lq pixels
+END_RADIUS = 2  # lq pixels that upsampler and tail see around each
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # of the training images, RGB, [0, 1]; used by most networks of the field
 
@@ -37,7 +41,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        return x + self.branch(x)
+        return self.branch(x).add_(x)  # in place: one map less, and no gradient needs the old values
 
 
 class HalvingMaxPool(nn.MaxPool2d):
@@ -123,9 +127,9 @@ class ResidualGroup(nn.Module):
         for block in self.blocks:
             current = block(current)
         if self.attention is not None:
-            seen = current - original if self.kind == "gain" else current
-            current = current * self.attention(seen)
-        out: Tensor = self.close(current) + original
+            weight = self.attention(current - original if self.kind == "gain" else current)
+            current = current * weight if torch.is_grad_enabled() else current.mul_(weight)
+        out: Tensor = self.close(current).add_(original)
         return out
 
 
@@ -218,7 +222,8 @@ class InformationGainNetwork(RestorationNetwork):
         grown = self.channels * self.scale**2
         last_input = self.channels if self.scale == 3 else grown // 4
         in_group = (6 if self.pool_window is None else 8) * self.channels
-        floats = max(in_group, 2 * self.channels + last_input + 2 * grown) + 6 * self.scale**2
+        at_end = 2 * self.channels + (last_input + 2 * grown) * (1 + 2 * END_RADIUS / END_LEAST) / END_PARTS
+        floats = max(in_group, at_end) + 6 * self.scale**2
         return math.ceil(4 * 1.15 * floats)
 
     def features(self, lq: Tensor) -> list[Tensor]:
@@ -229,22 +234,33 @@ class InformationGainNetwork(RestorationNetwork):
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped; any H, W >= 1."""
-        return self._enlarged(lq.contiguous(memory_format=torch.channels_last))
+        at_once = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        rows = None if at_once else max(END_LEAST, math.ceil(lq.shape[-2] / END_PARTS))
+        return self._enlarged(lq.contiguous(memory_format=torch.channels_last), rows)
 
     def traceable(self) -> Forward:
         """See the base class."""
         return self._enlarged
 
-    def _enlarged(self, lq: Tensor) -> Tensor:
+    def _enlarged(self, lq: Tensor, rows: int | None = None) -> Tensor:
+        """The end's maps are the largest of all: it is computed for ``rows`` lq pixels at a time, or at once."""
         shallow: Tensor = self.head(lq - self.mean)
         deep = shallow
         for group in self.groups:  # as in features(), which keeps every map alive
             deep = group(deep)
-        pred: Tensor = self.tail(self.upsampler(deep + shallow))
+        deep = deep.add_(shallow)
+        if rows is None:
+            pred = self._end(deep)
+        else:
+            pred = tiling.by_rows(self._end, deep, scale=self.scale, rows=rows, halo=END_RADIUS)
         if self.image_skip == "bicubic":
             # antialias=True selects the kernel with a = -0.5 that the benchmarks use; enlarging does not stretch it
             return pred + F.interpolate(lq, scale_factor=self.scale, mode="bicubic", antialias=True)
         return pred + self.mean
+
+    def _end(self, deep: Tensor) -> Tensor:
+        pred: Tensor = self.tail(self.upsampler(deep))
+        return pred
 
 
 def _check(scale: int, groups: int, blocks: int, channels: int, attention: str, image_skip: str) -> None:

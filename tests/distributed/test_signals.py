@@ -1,5 +1,8 @@
 import signal
 import threading
+import time
+import weakref
+from contextlib import suppress
 
 import pytest
 
@@ -20,6 +23,33 @@ def test_a_handler_is_there_within_the_block_only() -> None:
         signal.raise_signal(signal.SIGUSR2)
     assert stop.value.number == signal.SIGUSR2
     assert signal.getsignal(signal.SIGUSR2) is before
+
+
+def test_a_signal_that_python_ignores_comes_again() -> None:
+    class Referred:
+        pass
+
+    def forget_and_wait() -> None:
+        held.clear()  # what the callback raises is ignored
+        time.sleep(60)
+
+    held = [Referred()]
+    callback = weakref.ref(held[0], lambda _: signal.raise_signal(signal.SIGUSR2))
+    handling = signals.handled(signals.interrupt, [signal.SIGUSR2])
+    with signals.never_ignored(), handling, pytest.raises(StopRequested) as stop:
+        forget_and_wait()
+    assert stop.value.number == signal.SIGUSR2
+    assert callback() is None
+
+
+def test_a_signal_that_a_library_swallows_stops_again() -> None:
+    with signals.interrupting() as stop_again:
+        stop_again()
+        with suppress(StopRequested):  # as PyTorch does while it imports NumPy
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(StopRequested) as stop:
+            stop_again()
+    assert stop.value.number == signal.SIGINT
 
 
 def test_outside_the_main_thread_nothing_is_handled() -> None:

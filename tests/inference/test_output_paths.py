@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from restore.inference.output_paths import passed_over, plan
+from restore.inference.output_paths import passed_over, plan, refuse_no_input
 from restore.io.errors import SettingError
 from tests.conftest import photo
 
@@ -37,6 +37,16 @@ def test_settings_that_name_no_result_are_refused(
     with pytest.raises(SettingError) as error:
         plan(source, output, 2, format_=format_)
     assert error.value.key == key
+
+
+@pytest.mark.parametrize("content", [b"", b"some words", b"%PDF-1.7"])
+def test_a_file_that_is_no_image_is_refused_by_its_first_bytes(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(SettingError) as error:
+        refuse_no_input(str(tmp_path / "a.png"))
+    assert error.value.key == "input"
+    for suffix in ("png", "jpg", "tif", "webp", "bmp"):
+        refuse_no_input(str(photo(tmp_path / f"b.{suffix}")))
 
 
 def test_what_is_passed_over_is_counted_and_other_endings_of_jpeg_are_read(

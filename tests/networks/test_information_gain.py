@@ -218,6 +218,18 @@ def test_a_block_is_conv_relu_conv_plus_its_input() -> None:
     assert torch.allclose(block(x), torch.conv2d(hidden, *weights[1], padding=1) + x, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 8])
+def test_without_gradients_the_end_is_computed_in_bands_and_is_the_same(scale: int) -> None:
+    network = tiny(scale=scale, image_skip="none").eval()
+    seen = inputs_of(network.upsampler)
+    lq = torch.rand(1, 3, 37, 5)
+    with torch.no_grad():
+        in_bands = network(lq)
+    assert [each.shape[-2] for each in seen] == [18, 20, 7]  # 16 rows, and two around them
+    assert torch.allclose(in_bands, network(lq), atol=1e-6)
+    assert torch.allclose(in_bands, network.traceable()(lq), atol=1e-6)
+
+
 def test_features_are_the_maps_the_prediction_is_made_of() -> None:
     network = tiny(groups=3).eval()
     seen = inputs_of(network.upsampler)

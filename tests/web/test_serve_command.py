@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from restore.web import isolated_process, request, worker
 from restore.web.limits import Limits
 from tests.conftest import Cli, photo
 from tests.models.test_third_party import opened, save
-from tests.web.conftest import wait_until
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -121,10 +119,9 @@ def test_a_port_that_is_taken_is_named(cli: Cli) -> None:
 
 @pytest.mark.slow
 def test_a_signal_while_checkpoints_are_opened_ends_it_as_signalled(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told_to_stop(*_: Any, cancelled: Callable[[], bool], **__: Any) -> Any:
+    def told_to_stop(*_: Any, **__: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)  # the main thread notes it
-        assert wait_until(cancelled)
-        raise isolated_process.TaskEnded("cancelled")
+        raise isolated_process.TaskEnded("died")  # as one that the same signal has ended
 
     for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):  # which the command sets
         monkeypatch.setenv(name, "")
