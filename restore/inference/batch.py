@@ -176,7 +176,7 @@ def restore_files(
     Args:
         processes, threads: as of :func:`restore.distributed.process_pool.spread`. stopped: polled.
     """
-    held = [task for task in tasks if record is not None and record.holds(*task)]
+    held = {task for task in tasks if record is not None and record.holds(*task)}
     waiting = [task for task in tasks if task not in held]
     outcomes: list[tuple[Path, Outcome]] = []
     try:
