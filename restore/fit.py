@@ -89,12 +89,8 @@ def _refuse_separate_folders(cfg: "FitConfig") -> None:
             "trainer.devices to the number of processes of a point"
         )
     if not _is_point() and cfg.run_id is None and "SLURM_JOB_ID" not in os.environ:
-        raise SettingError(
-            "run_id",
-            "not set",
-            "a name, because several processes were started and must find the same folder",
-            "set run_id",
-        )
+        expected = "a name, because several processes were started and must find the same folder"
+        raise SettingError("run_id", "not set", expected, "set run_id")
 
 
 def _train_in_new_processes(

@@ -86,7 +86,9 @@ def _refuse_other_file(path: Path) -> None:
     if not may_be_read(head):
         name = other_format(head)
         but = "" if name is None else f", but it is a {name}"
-        raise SettingError("input", path, f"a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC image{but}", "save it as one of these")
+        raise SettingError(
+            "input", path, f"a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC image{but}", "save it as one of these"
+        )
 
 
 def _no_image(source: str) -> SettingError:

@@ -221,7 +221,7 @@ class InformationGainNetwork(RestorationNetwork):
         """At the peak of an inference, with a margin for what the allocator keeps: in the groups, or around the end."""
         grown = self.channels * self.scale**2
         last_input = self.channels if self.scale == 3 else grown // 4
-        in_group = (6 if self.pool_window is None else 8) * self.channels
+        in_group = (7 if self.pool_window is None else 9) * self.channels  # five are alive, or seven
         at_end = 2 * self.channels + (last_input + 2 * grown) * (1 + 2 * END_RADIUS / END_LEAST) / END_PARTS
         floats = max(in_group, at_end) + 6 * self.scale**2
         return math.ceil(4 * 1.15 * floats)
