@@ -226,7 +226,7 @@ DRAWINGS: dict[str, Callable[[], Drawing]] = {
 
 def made(method: str) -> Drawing:
     """The drawing of a method; its network has shapes and no content, so drawing costs nothing."""
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"), torch.enable_grad():  # without gradients the end is computed in bands
         return DRAWINGS[method]()
 
 

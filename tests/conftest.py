@@ -61,6 +61,7 @@ def pytest_unconfigure() -> None:
 
 TINY = (
     "trainer=smoke",
+    "trainer.precision=32-true",
     "model=super_resolution_tiny",
     "callbacks.progress=null",
     "data.batch_size=2",
@@ -70,6 +71,7 @@ TINY = (
 
 TINY_DEBLUR = (
     "trainer=smoke",
+    "trainer.precision=32-true",
     "model=deblur_tiny",
     "data=synthetic_blur",
     "callbacks.progress=null",
@@ -80,6 +82,7 @@ TINY_DEBLUR = (
 
 TINY_TRANSLATION = (
     "trainer=smoke",
+    "trainer.precision=32-true",
     "model=translation_tiny",
     "data=contours",
     "data.load_size=36",
@@ -91,6 +94,7 @@ TINY_TRANSLATION = (
 
 TINY_ZERO_SHOT = (
     "trainer=smoke",
+    "trainer.precision=32-true",
     "model=zero_shot",
     "model.width=4",
     "model.depth=1",

@@ -101,6 +101,7 @@ SMALLER: dict[str, str | None] = {
 
 TRAINING = (
     "trainer=smoke",
+    "trainer.precision=32-true",
     "trainer.max_steps=4",
     "callbacks.progress=null",
     "callbacks.panels=null",

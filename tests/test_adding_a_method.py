@@ -22,7 +22,7 @@ DONE = """
 import ast, importlib, os, sys
 import pytest
 chosen = ["tests/test_fit.py", "tests/config/test_config.py", "-k", "one_convolution", "-m", "not slow"]
-assert pytest.main(chosen) == 0
+assert pytest.main([*chosen, "--basetemp=temporary"]) == 0
 os.chdir(sys.argv[2])
 for command, *words in ast.literal_eval(sys.argv[1]):
     sys.argv = [command, *words]

@@ -106,7 +106,7 @@ def test_kinds_of_pictures_are_kept(cli: Cli, tmp_path: Path) -> None:
         (["input=gone*.png"], ["input is gone*.png", "matches none"]),
         (["input=[in/a.png,in/b.png]"], ["input is a list", "a glob such as"]),
         (["input=in", "output=out.gif"], ["output is out.gif", "ends in .png, .jpg"]),
-        (["input=in/a.png", "output=out.HEIC"], ["output is out.HEIC", "ends in .png, .jpg"]),
+        (["input=in/a.png", "output=out.JXL"], ["output is out.JXL", "ends in .png, .jpg"]),
         (["input=in/*", "output=one.png"], ["one.png", "both"]),
         (["input=same"], ["both become"]),
         (["input=in/a.png", "scale=null"], ["scale", "not given"]),

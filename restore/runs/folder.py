@@ -118,11 +118,10 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     write_json(path, {"starts": [*starts, start]}, indent=2)
 
 
-def recorded_precision(folder: Path) -> str | None:
-    """The precision of the run's last start; None where none is recorded."""
+def recorded_precision(folder: Path) -> str:
+    """The precision of the run's last start; empty where none is recorded, as in runs of earlier versions."""
     starts = damage.starts(folder)
-    found = starts[-1].get("precision") if starts else None
-    return found if isinstance(found, str) else None
+    return str(starts[-1].get("precision", "")) if starts else ""
 
 
 def git_state() -> dict[str, Any] | None:

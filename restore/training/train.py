@@ -59,9 +59,9 @@ def train(
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
     model.keep = cast("Keep | None", cfg.checkpoint.keep)  # one of these, or make_trainer refuses it
     timer = RunTimer(is_new_run=is_new_run)
-    recorded = None if is_new_run else run_folder.recorded_precision(folder)
+    precision = None if is_new_run else run_folder.recorded_precision(folder)
     callbacks = run_callbacks(cfg, timer, is_new_run=is_new_run)
-    trainer = make_trainer(cfg, folder, model, callbacks, recorded_precision=recorded)
+    trainer = make_trainer(cfg, folder, model, callbacks, resumed_precision=precision)
     begin, is_validated = 0, True
     if resume is not None:
         stored = read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)

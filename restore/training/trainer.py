@@ -49,7 +49,7 @@ def make_trainer(
     model: RestorationModel,
     callbacks: Sequence[Callback],
     loggers: Sequence[Logger] | None = None,
-    recorded_precision: str | None = None,
+    resumed_precision: str | None = None,
     **changes: Any,
 ) -> Trainer:
     """The Trainer of a run.
@@ -60,7 +60,8 @@ def make_trainer(
         model: to be trained.
         callbacks: those that follow the ones of the configuration, see :func:`run_callbacks`.
         loggers: in place of those of the configuration.
-        recorded_precision: of the run's earlier starts; ``auto`` keeps it, whatever processor the run is on now.
+        resumed_precision: of the run's earlier starts, which ``auto`` keeps, whatever processor the run is on now;
+            empty where it is not recorded, None for a new run.
         changes: arguments of the Trainer that replace those of the run.
 
     Raises:
@@ -78,7 +79,7 @@ def make_trainer(
     if loggers is None:
         loggers = [build(node, f"logger.{key}") for key, node in _wanted(cfg.logger).items()]
     arguments = {
-        "precision": _precision(settings, process, recorded_precision),
+        "precision": _precision(settings, process, resumed_precision),
         "default_root_dir": str(folder),
         "logger": list(loggers),
         "callbacks": [*configured.values(), *callbacks],
@@ -193,7 +194,7 @@ class _DDP(DDPStrategy):
             super().setup_distributed()
 
 
-def _precision(settings: Any, process: ProcessInfo, recorded: str | None) -> str:
+def _precision(settings: Any, process: ProcessInfo, resumed: str | None) -> str:
     """``auto`` as a precision of Lightning: bfloat16 on a GPU that has it, and on a CPU where it is measured faster.
 
     Several processes on CPUs, which could measure different things, compute in float32.
@@ -205,11 +206,11 @@ def _precision(settings: Any, process: ProcessInfo, recorded: str | None) -> str
             log.warning(warning)
     if wanted != "auto":
         return wanted
-    if recorded in ("32-true", "bf16-mixed"):
-        return str(recorded)
+    if resumed in ("32-true", "bf16-mixed"):
+        return str(resumed)
     if on_cpu:
-        several = settings.devices != 1 or process.world_size > 1
-        return "bf16-mixed" if not several and bf16_speedup() >= WORTH else "32-true"
+        measures = resumed is None and settings.devices == 1 and process.world_size == 1
+        return "bf16-mixed" if measures and bf16_speedup() >= WORTH else "32-true"
     return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
 
 
