@@ -19,12 +19,12 @@ SETTINGS = (
     "max_side=2048",
     "max_output_side=8192",
     "read_seconds=1",
-    "patience=3",
+    "patience=8",
     "keep_seconds=20",
     "queue=8",
     "jobs_per_client=4",
     "part_side=12",
-    "max_seconds=60",
+    "max_seconds=600",  # a plan for fewer may fall back to bicubic where other tests run beside
     "threads=1",
     "zero_shot.max_steps=50",
 )

@@ -113,6 +113,9 @@ def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Pat
     page.set_input_files("#restore-file", photo(tmp_path / "a.png", 500, 500))
     assert not page.is_visible("#restore-mode")  # the default method has one scale
     page.check("#restore-methods [value=zero_shot]")
+    page.locator("#restore-more button").first.click()
+    page.locator("#restore-seconds input[type=number]").fill("600")  # in a minute a slow machine would not even begin
+    page.locator("#restore-seconds input[type=number]").blur()
     page.click("#restore-go")
     until(page, "training: ")
     page.click("#restore-stop")

@@ -184,7 +184,7 @@ def leave(server: Server, data: bytes) -> bytes:
 def requests(k: int, picture: bytes) -> Iterator[tuple[str, Callable[[Server], bytes]]]:
     """Requests that are hostile as such, whatever is in them."""
     body, kind = multipart(picture, filename=NAMES[k % len(NAMES)], method="none")
-    good, good_kind = multipart(picture, method="zero_shot", steps=50, seconds=60, scale=4)
+    good, good_kind = multipart(picture, method="zero_shot", steps=50, seconds=600, scale=4)
     parts = (
         b"".join(b'--b\r\nContent-Disposition: form-data; name="x%d"\r\n\r\n1\r\n' % n for n in range(500)) + b"--b--"
     )
