@@ -32,7 +32,7 @@ class ZSSRNetwork(nn.Module):
         super().__init__()
         refuse_below_one(width=width, depth=depth)
         if channels not in (1, 3):
-            raise ArgumentError("in_channels", channels, "3, or 1 for one channel at a time")
+            raise ArgumentError("channels", channels, "3, or 1 for one channel at a time")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ArgumentError("kernel_size", kernel_size, "an odd number")
         self.channels = channels

@@ -43,7 +43,7 @@ def test_interpolate_only_adds_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("channels", 0), ("width", 0), ("depth", 0), ("kernel_size", 4), ("kernel_size", 0)]
+    ("setting", "value"), [("channels", 2), ("width", 0), ("depth", 0), ("kernel_size", 4), ("kernel_size", 0)]
 )
 def test_bad_values_are_named(setting: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{setting} is {value}"):

@@ -10,6 +10,7 @@ from restore.losses import pixel
 from restore.models import optimization
 from restore.models.optimization import LRFactor
 from restore.models.pixel_loss_model import PixelLoss, PixelLossModel
+from restore.models.settings import arguments_as_settings
 from restore.models.zero_shot.network import ZeroShotNetwork
 
 
@@ -59,7 +60,8 @@ class ZeroShotStart(PixelLossModel):
         optimization.check_weight("frequency_weight", frequency_weight)
         optimization.check_steps("warmup_steps", warmup_steps, least=0)
         self.save_hyperparameters(ignore=["scale"], logger=False)
-        self.network = ZeroShotNetwork(width=width, depth=depth, kernel_size=kernel_size)
+        with arguments_as_settings():
+            self.network = ZeroShotNetwork(width=width, depth=depth, kernel_size=kernel_size)
 
     @property
     def scale(self) -> float:
