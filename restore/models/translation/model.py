@@ -120,8 +120,7 @@ class Translation(RestorationModel):
     @property
     def default_keep(self) -> Keep:
         """The last ones with an adversarial or style loss: detail that they add raises L1."""
-        weights = self.loss_weights
-        return "last" if weights.adversarial or weights.style != 0 else "best"
+        return "last" if self.loss_weights.adversarial or self.loss_weights.style != 0 else "best"
 
     # --- training ---
 

@@ -16,7 +16,8 @@ from restore.models.settings import arguments_as_settings
 from restore.models.zero_shot.kernel_estimation import estimate_kernel
 from restore.models.zero_shot.lr_policy import LRPolicy
 from restore.models.zero_shot.network import ZeroShotNetwork
-from restore.models.zero_shot.scale_steps import ERROR_EVERY, ScaleSteps
+from restore.models.zero_shot.plan import CHECK_EVERY
+from restore.models.zero_shot.scale_steps import ScaleSteps
 from restore.models.zero_shot.settings import TrainingSettings
 from restore.ops import blur_kernels
 
@@ -48,7 +49,7 @@ class ZeroShotSuperResolution(RestorationModel):
     method = "zero_shot"
     data_kind = "single_image"
     max_processes = 1
-    period = ERROR_EVERY  # see Staged
+    period = CHECK_EVERY  # see Staged
     is_averaged = False  # it keeps the weights of the least reconstruction error
     training_settings = (
         "lr",

@@ -22,7 +22,6 @@ from restore.ops import tiling
 
 log = logging.getLogger(__name__)
 
-ERROR_EVERY = CHECK_EVERY  # steps between two measurements of the reconstruction error
 CLEAR_GAIN = 0.05  # of the squared error; on white noise a network gains 0.04, by damping alone
 
 
@@ -136,7 +135,7 @@ class ScaleSteps(Callback):
             return
         record, step = self.records[-1], trainer.global_step
         done, over = step - record.begin, self._is_over(trainer)
-        if done % ERROR_EVERY == 0 or over:
+        if done % CHECK_EVERY == 0 or over:
             self._measure(trainer, record)
         if record.should_drop(step, self.policy):
             record.drops, record.dropped = record.drops + 1, step
@@ -150,8 +149,8 @@ class ScaleSteps(Callback):
         """Share of this scale step's budget, of steps or of time, that is left."""
         record = self.records[-1]
         done = trainer.global_step - record.begin
-        by_steps = 1 - done / record.budget
-        return by_steps if self.time_limit is None else min(by_steps, self.time_limit.share_left(done))
+        by_time = 1.0 if self.time_limit is None else self.time_limit.share_left(done)
+        return min(1 - done / record.budget, by_time)
 
     def _most(self, trainer: Trainer) -> int:
         return max(1, trainer.max_steps // len(self._factors))
@@ -214,8 +213,7 @@ class ScaleSteps(Callback):
         k, network = self.stage, self.network.steps[self.stage]
         network.load_state_dict(record.best or network.state_dict())
         record.fell_back = not record.least_error < (1 - CLEAR_GAIN) * record.bicubic
-        record.ended = True
-        record.best = {}
+        record.ended, record.best = True, {}
         if record.fell_back:
             words = "training did not clearly beat bicubic on the image itself; bicubic is used"
             steps = f"after {trainer.global_step - record.begin} of {record.budget} steps"
@@ -249,8 +247,7 @@ class ScaleSteps(Callback):
             with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
                 batch = image[None].to(self._device)
                 views = ALL_VIEWS if self.time_limit is None else self.time_limit.plan.views
-                pred = network.enlarge(batch, run=run, views=views, stages=k + 1)
-                return pred[0].cpu()
+                return network.enlarge(batch, run=run, views=views, stages=k + 1)[0].cpu()
         except _Cancelled:
             return None
 
