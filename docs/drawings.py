@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import Tensor, nn
 
+from restore.networks.attention_generator import AttentionGenerator
 from restore.networks.attention_unet import AttentionModule, AttentionUNet
-from restore.networks.information_gain import AttentionGenerator, InformationGainNetwork, ResidualGroup
+from restore.networks.information_gain import InformationGainNetwork, ResidualGroup
 from restore.networks.multires_translation import MultiResTranslation
 from restore.networks.zssr import ZSSRNetwork
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from restore.networks.attention_generator import AttentionGenerator
 from restore.networks.information_gain import (
     DIV2K_MEAN,
     Attention,
-    AttentionGenerator,
     InformationGainNetwork,
     ResidualBlock,
     ResidualGroup,

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from restore.networks.information_gain import Attention, InformationGainNetwork, _local_mean
+from restore.networks.attention_generator import local_mean
+from restore.networks.information_gain import Attention, InformationGainNetwork
 from restore.ops import tiling
 
 
@@ -23,7 +24,7 @@ def network(window: int | None, kind: Attention = "gain", scale: int = 2) -> Inf
 @pytest.mark.parametrize("window", [3, 4, 9])
 def test_the_mean_is_scipys_away_from_the_border(window: int) -> None:
     maps = torch.rand(1, 1, 20, 23, dtype=torch.float64)
-    ours = _local_mean(maps, window)[0, 0].numpy()
+    ours = local_mean(maps, window)[0, 0].numpy()
     # an even window reaches one further to the right; scipy's reaches one further to the left
     theirs = uniform_filter(maps[0, 0].numpy(), window, origin=-1 if window % 2 == 0 else 0)
     inner = slice(window, -window)
@@ -32,7 +33,7 @@ def test_the_mean_is_scipys_away_from_the_border(window: int) -> None:
 
 def test_at_the_border_the_window_is_moved_inwards() -> None:
     maps = torch.arange(10.0).view(1, 1, 1, 10)
-    assert _local_mean(maps, 5).flatten().tolist() == [2, 2, 2, 3, 4, 5, 6, 7, 7, 7]
+    assert local_mean(maps, 5).flatten().tolist() == [2, 2, 2, 3, 4, 5, 6, 7, 7, 7]
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,0 +1,68 @@
+"""Weights of channels from features: the attention of the groups of :mod:`restore.networks.information_gain`."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class HalvingMaxPool(nn.MaxPool2d):
+    """Maximum over 2x2, sides rounded up: a map 1 px wide stays 1 px wide."""
+
+    def __init__(self) -> None:
+        super().__init__(2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
+        side: object = x.shape[-1]
+        if not isinstance(side, torch.SymInt):
+            pooled: Tensor = super().forward(x)
+            return pooled
+        # a graph for any size: torch would trace rounding up for even sides, or for odd ones, but not for both
+        for dim in (2, 3):
+            index = torch.arange((x.shape[dim] + 1) // 2 * 2, device=x.device).clamp(max=x.shape[dim] - 1)
+            x = x.index_select(dim, index)  # an odd side's last row twice: no other maximum
+        return F.max_pool2d(x, 2)
+
+
+class AttentionGenerator(nn.Module):
+    """One weight in (0, 1) per channel, from features whose spatial size falls stage by stage.
+
+    conv - pool - conv - global pool - fully connected - squash, as the method prescribes.
+
+    Attributes:
+        window: None pools over the whole map; a number of pixels pools around each position instead, so that a large
+            image sees means over as many pixels as a training crop has (Chu et al., "Improving Image Restoration by
+            Revisiting Global Information Aggregation", ECCV 2022).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.window: int | None = None
+        self.stages = nn.Sequential(
+            nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False),
+            nn.PReLU(),
+            HalvingMaxPool(),
+            nn.Conv2d(channels // 2, channels // 4, 3, padding=1, bias=False),
+            nn.PReLU(),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.squash = nn.Linear(channels // 4, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1), or (N, C, H, W) when pooled around each position."""
+        seen: Tensor = self.stages(x)
+        if self.window is None:
+            weight = torch.sigmoid(self.squash(self.pool(seen).flatten(1)))
+            return weight[:, :, None, None]
+        local = local_mean(seen, self.window // 2)  # // 2: after the max-pool
+        weight = torch.sigmoid(self.squash(local.movedim(1, -1)).movedim(-1, 1))
+        return F.interpolate(weight, scale_factor=2, mode="nearest")[..., : x.shape[-2], : x.shape[-1]]
+
+
+def local_mean(maps: Tensor, window: int) -> Tensor:
+    """Mean over a square around each position, moved inwards at the borders: (N, C, H, W) -> the same shape."""
+    height, width = maps.shape[-2:]
+    tall, wide = min(window, height), min(window, width)
+    means = F.avg_pool2d(F.avg_pool2d(maps, (tall, 1), stride=1), (1, wide), stride=1)
+    left, top = (wide - 1) // 2, (tall - 1) // 2
+    return F.pad(means, (left, wide - 1 - left, top, tall - 1 - top), mode="replicate")
