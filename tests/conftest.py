@@ -50,7 +50,7 @@ def _file(item: pytest.Item) -> str:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: without this each full garbage collection looks at all of it, a fifth of the time."""
+    """What was imported stays: without this each full garbage collection would look at all of it."""
     gc.freeze()
 
 

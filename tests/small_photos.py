@@ -1,7 +1,6 @@
 """Parts of the embedded photos, under their names, in place of them: small trainings then validate in no time."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -28,7 +27,7 @@ def made(folder: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def use(environment: Mapping[str, str] = os.environ) -> None:
+def use() -> None:
     """In a process of its own."""
-    if VARIABLE in environment:
-        EMBEDDED.update(made(Path(environment[VARIABLE])))
+    if VARIABLE in os.environ:
+        EMBEDDED.update(made(Path(os.environ[VARIABLE])))

@@ -32,7 +32,7 @@ class Context(NamedTuple):
     cancel: Callable[[], bool]
 
 
-ALONE = Context(lambda *_: None, lambda: False)  # of a task that nobody watches
+UNWATCHED = Context(lambda *_: None, lambda: False)  # of a task that nobody watches
 Worker = Callable[[Any, Context], Any]  # task -> result
 
 

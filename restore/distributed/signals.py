@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -47,15 +46,6 @@ def handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iter
             signal.signal(number, handler_before)
 
 
-def _send_after(over: threading.Event, number: int) -> None:
-    """Send a signal to the main thread, out of the place where its exception was ignored."""
-    over.wait()
-    time.sleep(AGAIN_AFTER)
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, number)
-
-
 @contextmanager
 def never_ignored() -> Iterator[None]:
     """Within the block a signal is sent again where Python has ignored the exception that it raised.
@@ -70,9 +60,11 @@ def never_ignored() -> Iterator[None]:
         if not isinstance(error, StopRequested | KeyboardInterrupt):
             before(ignored)
             return
-        number, over = error.number if isinstance(error, StopRequested) else signal.SIGINT, threading.Event()
-        threading.Thread(target=_send_after, args=(over, number), daemon=True).start()
-        over.set()
+        number = error.number if isinstance(error, StopRequested) else signal.SIGINT
+        main = threading.main_thread().ident
+        again = threading.Timer(AGAIN_AFTER, signal.pthread_kill, (main, number))  # once Python has left that place
+        again.daemon = True
+        again.start()
 
     sys.unraisablehook = send_again
     try:

@@ -60,7 +60,7 @@ DECODER_ERRORS = (
 
 def format_of(data: bytes) -> str | None:
     """The name of a format that is read, from the signature of a file; None without one, which BMP has not."""
-    brands = [data[at : at + 4] for at in (8, *range(16, min(64, int.from_bytes(data[:4], "big")), 4))]
+    brands = [data[at : at + 4] for at in (8, *range(16, min(HEAD, int.from_bytes(data[:4], "big")), 4))]
     if data[4:8] == b"ftyp":  # the major brand and the compatible ones, of ISO/IEC 14496-12
         return next((name for each in brands for name, known in BRANDS.items() if each in known), None)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":

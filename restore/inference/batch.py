@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from restore.distributed.process_pool import ALONE, Context, Worker, spread
+from restore.distributed.process_pool import UNWATCHED, Context, Worker, spread
 from restore.image.metadata import Metadata
 from restore.inference.output_paths import RECORD, entries
 from restore.io.files import as_json, printable, write_json
@@ -133,7 +133,7 @@ class FileRestorer:
 
         return self.worker(open_restorer(self.ckpt_path, **self.settings))
 
-    def restore(self, restorer: "Restorer", task: FileTask, context: Context = ALONE) -> Outcome:
+    def restore(self, restorer: "Restorer", task: FileTask, context: Context = UNWATCHED) -> Outcome:
         """Restore one file; what is wrong with it is its outcome, and no error."""
         from restore.image import writing
         from restore.inference.restorer import RestorationCancelled, restore_image
