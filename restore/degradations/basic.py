@@ -99,7 +99,7 @@ class Jpeg:
 
 
 class Canny:
-    """Contours for contour-to-photo translation: white lines on black, one pixel wide, without a random draw.
+    """Contours for contour-to-photo translation, without a random draw: by default white lines on black.
 
     Canny, "A computational approach to edge detection", IEEE TPAMI 8(6), 1986; kornia's.
 
@@ -107,14 +107,19 @@ class Canny:
         sigma: of the Gaussian before it, in pixels.
         low, high: of the Sobel gradient, which is 4 at a vertical step from 0 to 1 without blur: a line consists of
             pixels above ``low``, at least one of them above ``high``.
+        thickness: of the lines, in pixels.
+        dark: black lines on white, as a person draws.
     """
 
     is_fixed = True
 
-    def __init__(self, *, sigma: float = 2.0, low: float = 0.1, high: float = 0.2) -> None:
+    def __init__(
+        self, *, sigma: float = 2.0, low: float = 0.1, high: float = 0.2, thickness: int = 1, dark: bool = False
+    ) -> None:
         check_value("sigma", sigma, 0.1, 20)
         check_range(low, high, 0.001, 4)
-        self.sigma, self.low, self.high = sigma, low, high
+        check_value("thickness", thickness, 1, 99)
+        self.sigma, self.low, self.high, self.thickness, self.dark = sigma, low, high, thickness, dark
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
         """See the module's docstring; the image is (3, h, w) of zeros and ones."""
@@ -123,7 +128,14 @@ class Canny:
         grey = kornia.color.rgb_to_grayscale(lq[None])
         grey = kornia.filters.gaussian_blur2d(grey, (reach, reach), (self.sigma, self.sigma), border_type="replicate")
         _, edges = kornia.filters.canny(grey, low_threshold=self.low, high_threshold=self.high, kernel_size=1)
-        return edges[0].expand(3, -1, -1), f"canny {self.sigma:g} px"
+        lines = dilated(edges[0], self.thickness)
+        return (1 - lines if self.dark else lines).expand(3, -1, -1), f"canny {self.sigma:g} px"
+
+
+def dilated(lines: Tensor, thickness: int) -> Tensor:
+    """Lines of one pixel (1, h, w), made ``thickness`` pixels wide; an even one reaches farther down and right."""
+    before, after = thickness // 2, (thickness - 1) // 2
+    return torch.nn.functional.max_pool2d(torch.nn.functional.pad(lines, (before, after, before, after)), thickness, 1)
 
 
 class InterpolatedLowResolution:
