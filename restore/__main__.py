@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "write a model as ONNX, as a program of torch.export, or as weights with a card",
     "serve": "a web page and an HTTP API that restore images",
     "average_frames": "make blurred and sharp pairs from the frames of a sharp video",
+    "contours": "draw the contours of photos, as contour-to-photo translation reads them",
     "benchmark": "measure start-up, data path, training step and memory",
 }
 

@@ -7,6 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from experiments.deblur import benchmark, classical, crisp_photos, levels
 from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
 from experiments.super_resolution import degraded
+from experiments.translation import emoji_pairs
 from restore.data.blur_sharp_folders import find_sequences
 from restore.data.hr_lr_folders import find_pairs
 from restore.image import reading
@@ -161,3 +163,32 @@ def test_a_methods_page_shows_scores_that_its_study_or_its_weights_have(page: Pa
     shown = [number.lstrip("0") for row in rows for number in re.findall(r"\d*\.\d{2,}", row)]
     assert shown
     assert [number for number in shown if number not in measured and number not in study] == []
+
+
+def test_pairs_of_contours_and_glyphs_are_the_same_each_time_and_no_family_is_on_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(emoji_pairs, "CODE_POINTS", (range(0x2654, 0x265A),))  # chess
+    monkeypatch.setattr(emoji_pairs, "FAMILIES", [[0x2654, 0x2655, 0x2656]])
+    monkeypatch.setattr(emoji_pairs, "STRIKE", 90)
+    font = str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf")
+    made = []
+    for name in ("a", "b"):
+        given = [str(tmp_path / name), "--font", font, "--variants", "2", "--held-out", "0.5"]
+        monkeypatch.setattr(sys, "argv", ["emoji_pairs", *given])
+        emoji_pairs.main()
+        made.append({file.relative_to(tmp_path / name): file.read_bytes() for file in (tmp_path / name).rglob("*.png")})
+    assert made[0] == made[1]
+    sides = {part: {file.name[:5] for file in (tmp_path / "a" / part / "B").iterdir()} for part in ("train", "test")}
+    assert not sides["train"] & sides["test"]
+    assert len(sides["train"]) == len(sides["test"]) == 3
+    family = {f"{code:05x}" for code in (0x2654, 0x2655, 0x2656)}
+    assert family in sides.values()
+    train = tmp_path / "a/train"
+    assert all(reading.read(file).pixels.shape[-2:] == (128, 128) for file in train.rglob("*.png"))
+    assert len(list((train / "A").iterdir())) == len(list((train / "B").iterdir())) == 6
+    for argv, word in (([str(tmp_path / "c"), "--font", "gone.ttf"], "gone.ttf"), ([str(tmp_path / "a")], "exists")):
+        monkeypatch.setattr(sys, "argv", ["emoji_pairs", *argv, *([] if "--font" in argv else ["--font", font])])
+        with pytest.raises(SystemExit) as end:
+            emoji_pairs.main()
+        assert word in str(end.value.code)

@@ -3,9 +3,9 @@
     python -m experiments.translation.emoji_pairs $RESTORE_DATA/emoji
 
 The font is Noto Color Emoji (Google, SIL Open Font License 1.1), Debian's package `fonts-noto-color-emoji`. Written are
-`<folder>/{train,test}/{A,B}/*.png` of 128 px: A black contours on white, B the glyph on white. A training glyph is drawn
-several times, turned, scaled and bent, with contours of several widths; a test glyph once and upright. Glyphs that
-differ in colour, sex, age or hands of a clock alone are on the same side of the split.
+`<folder>/{train,test}/{A,B}/*.png` of 128 px: A black contours on white, B the glyph on white. A training glyph is
+drawn several times, turned, scaled and bent, with contours of several widths; a test glyph once and upright. Glyphs
+that differ in colour, sex, age or hands of a clock alone are on the same side of the split.
 """
 
 import argparse

@@ -170,6 +170,20 @@ class AverageFramesConfig:
 
 
 @dataclass
+class ContoursConfig:
+    """Root of ``restore contours``; see :class:`restore.degradations.basic.Canny`."""
+
+    input: str = MISSING
+    output: str | None = None
+    side: int | None = 128
+    sigma: float = 1.0
+    low: float = 0.15
+    high: float = 0.3
+    thickness: int = 2
+    dark: bool = True
+
+
+@dataclass
 class BenchmarkConfig:
     """Root of ``restore benchmark``."""
 
@@ -196,6 +210,7 @@ SCHEMAS = {
     "serve": ServeConfig,
     "benchmark": BenchmarkConfig,
     "average_frames": AverageFramesConfig,
+    "contours": ContoursConfig,
 }
 
 

@@ -12,6 +12,7 @@ from restore.inference.restorer import Report, Restorer, as_lq, pick_device, use
 from restore.io.errors import SettingError
 from restore.networks.contract import Progress, RestorationNetwork
 from restore.ops import tiling
+from restore.ops.resize import resize
 
 PROGRAM = 800 * 2**20  # bytes of Python with PyTorch
 ROWS = 2048  # of a row of tiles, reckoned
@@ -87,8 +88,20 @@ class NetworkRestorer(Restorer):
             )
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
-        """The mean over eight views is made of all rows at once."""
+        """At the size that the network is for, where it is for one."""
         report(0, 1)
+        side, size = self.network.image_side, (image.shape[-2], image.shape[-1])
+        if side is None or side == min(size):
+            yield from self._bands_at_size(image, report)
+            return
+        scale = side / min(size)
+        inner = max(side, round(size[0] * scale)), max(side, round(size[1] * scale))
+        lq = resize(as_lq(image), scale, size=inner).clamp(0, 1)
+        pred = tiling.joined(self._bands_at_size(lq, report), inner[0] * self.scale)
+        yield resize(pred, 1 / scale, size=(size[0] * self.scale, size[1] * self.scale))
+
+    def _bands_at_size(self, image: Tensor, report: Report) -> Iterator[Tensor]:
+        """The mean over eight views is made of all rows at once."""
         if self.ensemble:
             yield self._mean_of_views(as_lq(image)[None], report)[0]
             return

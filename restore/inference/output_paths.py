@@ -17,7 +17,9 @@ RECORD = "predict.json"  # in an output folder: how each file was made, so that 
 _RESULT = re.compile(r"_(x\d+(\.\d+)?|restored)$")  # end of a result's stem
 
 
-def plan(source: str, output: str | None, scale: float, *, format_: str | None = None) -> list[tuple[Path, Path]]:
+def plan(
+    source: str, output: str | None, scale: float = 1, *, format_: str | None = None, label: str | None = None
+) -> list[tuple[Path, Path]]:
     """Which file becomes which, in the order of the numbers in their names, so that frames of a video stay in order.
 
     Args:
@@ -26,6 +28,7 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         scale: of the restorer; it stands in the names.
         format_: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif`` or ``heic``, of outputs that ``output`` does not name;
             None for png.
+        label: at the end of their names; None for ``restored``, or the scale.
 
     Returns:
         (source, target) of each file, at least one.
@@ -34,8 +37,8 @@ def plan(source: str, output: str | None, scale: float, *, format_: str | None =
         SettingError: nothing to do, an output that is its own input or of a format that is not written, or two inputs
             for one output.
     """
-    label = f"x{scale}" if scale > 1 else "restored"
-    files, folder = _inputs(source, label, scale)
+    label = label or (f"x{scale}" if scale > 1 else "restored")
+    files, folder = _inputs(source, label)
     suffix = _suffix(format_)
     if output is None or Path(output).is_dir():
         is_file = False
@@ -99,7 +102,7 @@ def _no_image(source: str) -> SettingError:
     return SettingError("input", source, f"images, but it {'holds' if is_folder else 'matches'} none", remedy)
 
 
-def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
+def _inputs(source: str, label: str) -> tuple[list[Path], Path]:
     """The files in order, and the folder for their results."""
     from restore.data.image_folders import by_number, image_files
 
@@ -117,7 +120,7 @@ def _inputs(source: str, label: str, scale: float) -> tuple[list[Path], Path]:
                 "skipped: %d folders, such as %s; to restore one, pass it as input by itself", len(folders), folders[0]
             )
         files = _without_results([p for p in met if p.suffix.lower() in READ_SUFFIXES and not p.is_dir()])
-        folder = Path(f"restored_x{scale:g}" if scale > 1 else "restored")
+        folder = Path(f"restored_{label}" if label.startswith("x") else label)
     if not files:
         refuse_no_input(source)
         raise _no_image(source)

@@ -26,6 +26,7 @@ class RestorationNetwork(nn.Module):
         why_no_tiles: the reason, where an image cannot be restored in tiles; None where it can.
         keeps_kind: whether pred is the same kind of image as lq; else greyness, depth and transparency of the input
             say nothing about the output.
+        image_side: shorter side in pixels at which an image is restored, whatever its size; None: as it is.
         label_settings: how label maps are read, where lq is made of them; None else, or where that is not known.
     """
 
@@ -39,6 +40,7 @@ class RestorationNetwork(nn.Module):
     bytes_per_pixel: int
     why_no_tiles: str | None = None
     keeps_kind: bool = True
+    image_side: int | None = None
     label_settings: dict[str, Any] | None = None
 
     def forward(self, lq: Tensor) -> Tensor:

@@ -278,6 +278,7 @@ def test_an_error_is_one_sentence_and_leaves_no_run_folder(cli: Cli, tmp_path: P
         ("export", ["format=safetensors"], "ckpt_path"),
         ("predict", ["ckpt_path=bicubic", "scale=2"], "input"),
         ("average_frames", [], "input"),
+        ("contours", [], "input"),
         ("average_frames", ["input=frames"], "output"),
     ],
 )

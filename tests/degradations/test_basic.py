@@ -259,6 +259,17 @@ def test_canny_draws_one_pixel_lines_where_a_square_begins() -> None:
     assert (lines[0, :, 20:28].sum(0) == 2).all()
 
 
+@pytest.mark.parametrize("thickness", [2, 3])
+def test_canny_draws_thicker_lines_black_on_white_where_asked_to(thickness: int) -> None:
+    picture = torch.zeros(3, 40, 48)
+    picture[:, 9:31, 11:37] = 0.3
+    picture[:, 10:30, 12:36] = 0.8
+    lines, _ = Canny(sigma=1.0, thickness=thickness, dark=True)(picture, random())
+    assert lines.shape == (3, 40, 48)
+    assert set(lines.unique().tolist()) == {0.0, 1.0}
+    assert ((1 - lines)[0, 15:25].sum(1) == 2 * thickness).all()
+
+
 def test_canny_is_the_same_for_every_draw_and_mirrors_nothing_in() -> None:
     first, second = Canny()(photo(), random(1))[0], Canny()(photo(), random(2))[0]
     assert torch.equal(first, second)
@@ -280,7 +291,7 @@ def test_canny_takes_any_size(size: tuple[int, int]) -> None:
         ({"high": 5.0}, "low", "0.1 and high is 5.0"),
     ],
 )
-def test_canny_names_bad_thresholds(arguments: dict[str, float], key: str, got: object) -> None:
+def test_canny_names_bad_thresholds(arguments: dict[str, Any], key: str, got: object) -> None:
     with pytest.raises(SettingError) as error:
         Canny(**arguments)
     assert (error.value.key, error.value.got) == (key, got)

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from restore.config.inference import Inference
+from restore.inference.network import NetworkRestorer
 from restore.inference.restorer import RestorationCancelled
 from restore.io.errors import SettingError
+from restore.models.translation.network import TranslationNetwork
 from tests.tiny_checkpoints import ckpt, content, network_of, open_on_cpu, save
 
 
@@ -32,6 +35,21 @@ def test_any_size_is_restored(size: tuple[int, int], tmp_path: Path) -> None:
     pred = open_on_cpu(ckpt(tmp_path)).restore(torch.rand(3, *size))
     assert pred.shape == (3, 2 * size[0], 2 * size[1])
     assert torch.isfinite(pred).all()
+
+
+@pytest.mark.parametrize("size", [(128, 96), (5, 16)])
+def test_a_network_for_images_of_one_size_sees_all_at_that_size(size: tuple[int, int]) -> None:
+    network = TranslationNetwork(levels=1, width=2, blocks=1, image_side=16)
+    seen: list[tuple[int, ...]] = []
+    network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+    opened = NetworkRestorer("drawn", network, Inference(device="cpu"))
+    plain = torch.full((3, *size), 0.5)
+    assert opened.restore(plain).shape == (3, *size)
+    assert [min(each) for each in seen] == [16]
+    assert opened.restore(torch.rand(3, 16, 20)).shape == (3, 16, 20)
+    with pytest.raises(SettingError) as error:
+        TranslationNetwork(in_channels=2, input_kind="labels", image_side=16)
+    assert error.value.key == "model.image_side"
 
 
 def test_the_average_is_used_unless_raw_weights_are_asked_for(tmp_path: Path) -> None:

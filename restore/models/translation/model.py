@@ -35,7 +35,7 @@ class Translation(RestorationModel):
     ``step`` is one update of the generator. The discriminators' optimiser is the model's own.
 
     Args:
-        levels, width, blocks, in_channels, input_kind, interpolation: see :class:`TranslationNetwork`.
+        levels, width, blocks, in_channels, input_kind, interpolation, image_side: see :class:`TranslationNetwork`.
         discriminator_width, spectral_norm: see :class:`PatchDiscriminator`.
         stages: see :func:`make_stages`.
         l1_weight, adversarial_weight, style_weight, feature_matching_weight, frequency_weight: of the losses, 0 for
@@ -69,6 +69,7 @@ class Translation(RestorationModel):
         in_channels: int = 3,
         input_kind: InputKind = "rgb",
         interpolation: Interpolation = "bicubic",
+        image_side: int | None = None,
         discriminator_width: int = 64,
         spectral_norm: bool = False,
         stages: list[dict[str, Any]] | None = None,
@@ -110,6 +111,7 @@ class Translation(RestorationModel):
                 in_channels=in_channels,
                 input_kind=input_kind,
                 interpolation=interpolation,
+                image_side=image_side,
             )
         make_stages(stages, levels=levels)  # refused here, before the data are looked at
         self.criterion: Criterion | None = None  # made for a training

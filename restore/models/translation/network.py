@@ -24,6 +24,7 @@ class TranslationNetwork(MultiResTranslation):
         levels, width, blocks, in_channels: see :class:`MultiResTranslation`.
         input_kind: ``rgb``, or ``labels``, whose pyramid is always made by picking the nearest pixel.
         interpolation: of the pyramids: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
+        image_side: see :class:`RestorationNetwork`; for images of one size, such as icons, with ``rgb`` only.
 
     Raises:
         ValueError: for a value outside these.
@@ -38,6 +39,7 @@ class TranslationNetwork(MultiResTranslation):
         in_channels: int = 3,
         input_kind: InputKind = "rgb",
         interpolation: Interpolation = "bicubic",
+        image_side: int | None = None,
     ) -> None:
         for name, value, known in (
             ("input_kind", input_kind, InputKind),
@@ -46,7 +48,10 @@ class TranslationNetwork(MultiResTranslation):
             if value not in get_args(known):
                 raise SettingError(f"model.{name}", value, " or ".join(get_args(known)))
         super().__init__(levels=levels, width=width, blocks=blocks, in_channels=in_channels)
-        self.input_kind, self.interpolation = input_kind, interpolation
+        if image_side is not None and (input_kind == "labels" or image_side < 1):
+            expected = "null, or for model.input_kind=rgb a number of pixels"
+            raise SettingError("model.image_side", image_side, expected)
+        self.input_kind, self.interpolation, self.image_side = input_kind, interpolation, image_side
 
     def train_levels(self, levels: Sequence[int], *, top: int) -> None:
         """Let only the modules of these levels learn; ``top`` is the highest level in use."""
