@@ -9,6 +9,7 @@ of `restore evaluate` on folders of $RESTORE_DATA, with and without self-ensembl
 import argparse
 import csv
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ EMBEDDED = [
         "attribution": "Nesic, Westling, Wang, Kitajima, Krathwohl, Scharstein: Middlebury stereo benchmark, 2014",
     },
 ]
-KODAK = {"name": "kodak24 (kodim01 to kodim24)", "terms": "unrestricted use", "attribution": "Eastman Kodak Company"}
+KODAK = {"terms": "unrestricted use", "attribution": "Eastman Kodak Company"}
 GOPRO = {
     "name": "GoPro, sequence GOPR0372_07_00, training frames",
     "terms": "CC BY 4.0",
@@ -72,10 +73,24 @@ def training(run: Path) -> dict[str, Any]:
 
 
 def sources(root: str) -> list[dict[str, str]]:
-    """The images of a training folder, or of the embedded set."""
+    """The images that a training folder holds, or of the embedded set: those held out are not in it.
+
+    Raises:
+        ValueError: the folder holds an image of which no terms are known.
+    """
     name = Path(root).name
-    known = {"kodak24": [KODAK], "gopro": [GOPRO], "photos_train": EMBEDDED}
-    return shared_photos() if name == "photos_cc" else known[name]
+    known = {"gopro": [GOPRO], "photos_train": EMBEDDED}
+    if name in known:
+        return known[name]
+    photos = sorted({re.sub(r"_[24]$", "", file.stem) for file in Path(root).glob("*.png")})  # shrunk: start_photos.py
+    if name == "kodak24":
+        return [{"name": f"kodak24 ({', '.join(photos)})", **KODAK}]
+    shared = {Path(row["name"]).stem: row for row in shared_photos()}
+    if unknown := [photo for photo in photos if photo not in shared]:
+        raise ValueError(
+            f"{root} holds {', '.join(unknown)}, whose terms are not known; leave out what cannot be named"
+        )
+    return [shared[photo] for photo in photos]
 
 
 def shown(override: str) -> str:

@@ -11,6 +11,7 @@ import matplotlib
 import pytest
 import torch
 
+from experiments import release
 from experiments.deblur import benchmark, classical, crisp_photos, levels
 from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
@@ -112,6 +113,23 @@ def test_the_table_by_kind_compares_with_the_first_restorer() -> None:
     lines = degraded.table({"bicubic": rows(30.0, 32.0), "x2": rows(31.0, 31.5)}).splitlines()
     assert lines[2] == "| soft | bicubic | 31.000 | 0.9000 | +0.000 | +0.000 | 0% |"
     assert lines[3] == "| soft | x2 | 31.250 | 0.9000 | +0.250 | -0.500 | 50% |"
+
+
+def test_a_card_names_the_images_of_a_folder_and_refuses_those_of_unknown_terms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESTORE_DATA", str(tmp_path / "all"))
+    (tmp_path / "all/photos_cc").mkdir(parents=True)
+    rows = "file,author,licence,source\nlake.png,Ada,CC-BY-4.0,a package\nheld_out.png,Ada,CC-BY-4.0,a package\n"
+    (tmp_path / "all/photos_cc/ATTRIBUTION.csv").write_text(rows)
+    for name in ("kodak24/kodim02.png", "kodak24/kodim02_2.png", "photos_cc/lake.png", "photos_cc/lake_4.png"):
+        photo(tmp_path / name, 4, 4)
+    (kodak,) = release.sources(str(tmp_path / "kodak24"))
+    assert kodak["name"] == "kodak24 (kodim02)"
+    assert [each["name"] for each in release.sources(str(tmp_path / "photos_cc"))] == ["lake.png"]
+    photo(tmp_path / "photos_cc/mine.png", 4, 4)
+    with pytest.raises(ValueError, match="mine"):
+        release.sources(str(tmp_path / "photos_cc"))
 
 
 def test_a_soft_photo_is_shrunk_until_its_pixels_are_sharp() -> None:

@@ -39,6 +39,7 @@ class SingleImageData(LightningDataModule):
         seed: of levels, crops, turns and noise.
 
     Attributes:
+        enlarged: what will be enlarged, float (3, h, w): the image, or what is set to be, a part of it.
         shrink_whole: shrinks the image for validation; the model sets its own, which may use a blur kernel.
         warnings: none.
 
@@ -64,6 +65,7 @@ class SingleImageData(LightningDataModule):
         settings = CropSettings(patch_size=patch_size, batch_size=batch_size, noise=noise)
         self.stem = printable(Path(image).stem) if isinstance(image, str) else "image"
         self.image = _read(image) if isinstance(image, str) else image
+        self.enlarged = self.image
         self.scale, self.patch_size, self.batch_size, self.noise, self.seed = scale, patch_size, batch_size, noise, seed
         self.shrink_whole: ShrinkTo = _bicubic
         self.warnings: list[str] = []
@@ -109,8 +111,8 @@ class SingleImageData(LightningDataModule):
         self.pairs.pyramids.append(Pyramids(from_batch, factor, levels))
 
     def middle(self, total: float) -> Tensor:
-        """The image, or the part of its middle that ``total`` enlarges to the largest father: float, (3, h, w)."""
-        return _middle(self.image, max(1, int(LARGEST_FATHER / total)))
+        """What will be enlarged, or the part of its middle that ``total`` enlarges to the largest father: (3, h, w)."""
+        return _middle(self.enlarged, max(1, int(LARGEST_FATHER / total)))
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of the whole run, starting where a resumed run stopped."""

@@ -73,6 +73,8 @@ class Restorer(ABC):
         fell_back: whether the image last restored is bicubic, because the restorer's own result was not better, or
             there was no time for one; ``notes`` say why.
         labels: how label maps are read, where lq is made of them; None where lq is an image, or where it is not known.
+        source: what a restorer that trains on images trains on where the image to restore is a part of it: float,
+            (3, H, W), or a file's levels; None for the image itself.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Restorer(ABC):
     halo: int | None
     protocol: str = "sr_y"
     labels: Labels | None = None
+    source: Tensor | None = None
     keeps_kind: bool = True
 
     def read(self, path: Path, *, metadata: Metadata = "strip") -> DecodedImage:

@@ -46,14 +46,17 @@ def train(
     *,
     use_bf16: bool,
     watch: "Watch",
+    part: Tensor | None = None,
 ) -> None:
     """Train the model on one image.
 
     Args:
         lq: float, (3, H, W), [0, 1].
+        part: of the image, which is to be enlarged, float (3, h, w); None for all of it.
     """
     filter_lightning_logs()
     data = SingleImageData(image=lq.float(), scale=model.scale, seed=training.seed, **training.data)
+    data.enlarged = data.image if part is None else part
     trainer = Trainer(
         accelerator=device.type,
         devices=1,

@@ -195,7 +195,9 @@ class ZeroShotRestorer(Restorer):
         steps.tile = lambda size: tile_of(model.network, self.inference, size)
         self._refuse_too_large(lq, steps.tile)
         in_bf16 = use_bf16(self.inference.precision, self.device.type)
-        train(model, lq, self.training, self.device, use_bf16=in_bf16, watch=Watch(report.progress, deadline))
+        whole = lq if self.source is None else as_lq(self.source)
+        watch = Watch(report.progress, deadline)
+        train(model, whole, self.training, self.device, use_bf16=in_bf16, watch=watch, part=lq.float())
         if steps.too_short is not None and deadline is not None:
             reason = _too_short(steps.too_short, deadline - begun, time.monotonic() - begun)
             log.warning("max_seconds: %s; bicubic is used", reason)

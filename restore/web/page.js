@@ -50,7 +50,7 @@ window.restorePage = (() => {
     return body;
   }
 
-  function fields(mode, scale, metadata, seconds, steps, seed) {
+  function fields(mode, scale, metadata, seconds, steps, start, kernel, noise, seed) {
     const form = new FormData();
     const { name, anyScale, trains } = method();
     const takesPart = anyScale && mode === "part";
@@ -60,6 +60,9 @@ window.restorePage = (() => {
     if (anyScale && !takesPart && scale) form.append("scale", scale);
     if (trains && seconds) form.append("seconds", seconds);
     if (trains && steps) form.append("steps", steps);
+    if (trains && start) form.append("start", start);
+    if (trains && kernel) form.append("kernel", kernel);
+    if (trains && noise) form.append("noise", noise);
     if ((trains || takesPart) && seed !== null && seed !== "") form.append("seed", seed);
     return form;
   }

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from restore.io.files import json_text
 from restore.web.limits import Limits
-from restore.web.request import PART_SCALE
+from restore.web.request import MOST_NOISE, PART_SCALE
 from restore.web.uploads import TOO_LARGE, TOO_LONG
 
 _HERE = Path(__file__).parent
@@ -144,8 +144,36 @@ def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
             elem_id="restore-seconds",
         )
         steps = gr.Number(None, label="Training steps, at most", precision=0, elem_id="restore-steps")
+        of_zero_shot = _of_zero_shot()
         seed = gr.Number(None, label="Seed", info="the same seed gives the same result", precision=0)
-    return [mode, scale, metadata, seconds, steps, seed]
+    return [mode, scale, metadata, seconds, steps, *of_zero_shot, seed]
+
+
+def _of_zero_shot() -> list[Any]:
+    """What a visitor may know about an image that trains its own network."""
+    start = gr.Radio(
+        [("as usual", ""), ("trained on photos", "photos"), ("the image alone", "scratch")],
+        value="",
+        label="Start",
+        elem_id="restore-start",
+    )
+    kernel = gr.Radio(
+        [("as usual", ""), ("estimate it", "estimate")],
+        value="",
+        label="Blur",
+        info="of the image; estimating it takes a whole scale",
+        elem_id="restore-kernel",
+    )
+    noise = gr.Number(
+        None,
+        label="Noise",
+        info="standard deviation, of 0 to 1; 0.02 to 0.05 are visible",
+        minimum=0,
+        maximum=MOST_NOISE,
+        step=0.01,
+        elem_id="restore-noise",
+    )
+    return [start, kernel, noise]
 
 
 def _upload(limits: Limits) -> str:

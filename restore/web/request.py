@@ -3,15 +3,17 @@
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from restore.config.inference import ZeroShotTraining
 from restore.web.limits import Limits, Refused
 
 PART_SCALE = 8  # as in the zero-shot article: a random part, enlarged eight times
 MOST_SCALE = 16  # so that sides multiplied by it stay finite
+MOST_NOISE = 0.5  # beyond, there is no image
 
 
 class RequestFields(BaseModel):
@@ -19,7 +21,9 @@ class RequestFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    method: str | None = Field(default=None, description="a name of GET /api/methods; left out: the first one")
+    method: str | None = Field(
+        default=None, description="a name of GET /api/methods; left out: the first that can do it"
+    )
     mode: Literal["whole", "part"] = Field(
         default="whole",
         description="part: a random part of the image, enlarged eight times, by a method that takes any scale",
@@ -29,6 +33,15 @@ class RequestFields(BaseModel):
     )
     steps: int | None = Field(default=None, ge=1, description="zero_shot: training steps of each scale step, at most")
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="zero_shot: at most so long")
+    start: Literal["photos", "scratch"] | None = Field(
+        default=None, description="zero_shot: trained on photos beforehand, or on the image alone"
+    )
+    kernel: Literal["bicubic", "estimate"] | None = Field(
+        default=None, description="zero_shot: how the image was shrunk; estimate takes a whole scale"
+    )
+    noise: float | None = Field(
+        default=None, ge=0, le=MOST_NOISE, description="zero_shot: standard deviation of the image's noise, of 0 to 1"
+    )
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="of the random part and of zero_shot; the answer repeats it"
     )
@@ -45,7 +58,8 @@ class Job:
     Attributes:
         ckpt_path, scale: as of ``open_restorer``. enlarges: output side / input side.
         part_side: of the random part in px, or None for the whole image.
-        steps, seconds: of zero-shot; None for the server's own. seed: of the part and of zero-shot.
+        steps, seconds, start, kernel, noise: of zero-shot; None for the server's own. seed: of the part and of
+            zero-shot.
         metadata: as of ``reading.read``. compare: also keep the upload, enlarged to the result's size.
         max_side, max_output_side: limits in px, checked again before the image is decoded.
     """
@@ -57,11 +71,31 @@ class Job:
     part_side: int | None
     steps: int | None
     seconds: float
+    start: str | None
+    kernel: str | None
+    noise: float | None
     seed: int
     metadata: Literal["strip", "keep"]
     compare: bool
     max_side: int
     max_output_side: int
+
+    def training(self, own: ZeroShotTraining) -> ZeroShotTraining:
+        """The server's own settings of zero-shot with those asked for."""
+        model, data = dict(own.model), dict(own.data)
+        if self.kernel is not None:
+            model["kernel"] = None if self.kernel == "bicubic" else self.kernel
+        if self.noise is not None:
+            data["noise"] = self.noise
+        return replace(
+            own,
+            max_seconds=self.seconds,
+            max_steps=own.max_steps if self.steps is None else self.steps,
+            start=own.start if self.start is None else self.start,
+            seed=self.seed,
+            model=model,
+            data=data,
+        )
 
 
 def resolve(
@@ -78,7 +112,7 @@ def resolve(
     names = [str(entry["name"]) for entry in menu]
     if given.method is not None and given.method not in names:
         raise Refused(422, f"method is {given.method[:60]!r}, expected {', '.join(names)}")
-    entry = menu[names.index(given.method) if given.method else 0]
+    entry = menu[names.index(given.method)] if given.method else _default(menu, given.mode)
     scale = _scale(given, entry)
     if given.seconds is not None and given.seconds > limits.max_seconds:
         raise Refused(422, f"seconds is {given.seconds:g}, expected at most {limits.max_seconds:g}")
@@ -94,12 +128,21 @@ def resolve(
         part_side=limits.part_side if given.mode == "part" else None,
         steps=given.steps,
         seconds=given.seconds or limits.max_seconds,
+        start=given.start,
+        kernel=given.kernel,
+        noise=given.noise,
         seed=seed if given.seed is None else given.seed,
         metadata=given.metadata,
         compare=compare,
         max_side=limits.max_side,
         max_output_side=limits.max_output_side,
     )
+
+
+def _default(menu: Sequence[Mapping[str, Any]], mode: str) -> Mapping[str, Any]:
+    """The first method; for a part the first that takes any scale, one that trains on images before others."""
+    takes_any = [entry for entry in menu if entry["any_scale"]] if mode == "part" else []
+    return next((entry for entry in takes_any if "max_steps" in entry), takes_any[0] if takes_any else menu[0])
 
 
 def _scale(given: RequestFields, entry: Mapping[str, Any]) -> float | None:

@@ -162,18 +162,18 @@ def _restored(
 ) -> dict[str, Any]:
     from restore.image import writing
     from restore.image.decoded_image import DecodedImage
+    from restore.image.transparency import carry_colours
     from restore.inference.load import open_restorer
     from restore.inference.restorer import restore_image
     from restore.ops.resize import resize
 
     part = None
     settings = inference_settings(cfg)
-    zero_shot = dataclasses.replace(settings["zero_shot"], max_seconds=job.seconds, seed=job.seed)
-    if job.steps is not None:
-        zero_shot = dataclasses.replace(zero_shot, max_steps=job.steps)
+    zero_shot = job.training(settings["zero_shot"])
     restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], zero_shot=zero_shot)
     given = image if restorer.input_kind == "rgb" else restorer.read(source)  # a label map: its pixels are classes
     if job.part_side is not None:
+        restorer.source = carry_colours(given.pixels, given.alpha)
         (image, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (image, given))
     restored = restore_image(restorer, given, progress=lambda done, total: report(restorer.phase, done, total))
     with CollectedWarnings() as lost:

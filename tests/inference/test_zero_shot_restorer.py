@@ -1,21 +1,25 @@
 import inspect
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import restore
 from restore.data.internal_pairs import CropSettings
 from restore.data.single_image import SingleImageData
 from restore.inference.single_image_training import Watch
 from restore.io.errors import SettingError
+from restore.models.zero_shot import scale_steps
 from restore.models.zero_shot.lr_policy import ScaleStep
 from restore.models.zero_shot.model import ZeroShotSuperResolution
 from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.models.zero_shot.settings import TrainingSettings
 from restore.ops.resize import resize
+from tests.models.zero_shot.test_zero_shot import photo
 
 
 @pytest.mark.parametrize(
@@ -76,3 +80,27 @@ def test_where_training_does_not_beat_it_bicubic_is_back_projected_if_that_helps
         assert torch.equal(pred, bicubic) == (not rounds)
         missing.append(float((resize(pred, 0.5) - noise).abs().mean()))
     assert missing[1] < 0.5 * missing[0]
+
+
+def test_a_part_is_enlarged_by_what_the_whole_image_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    fathers, add = list[list[tuple[int, ...]]](), SingleImageData.add
+
+    def recorded(self: SingleImageData, found: Sequence[Tensor], *args: Any, **settings: Any) -> None:
+        fathers.append([tuple(father.shape[1:]) for father in found])
+        add(self, found, *args, **settings)
+
+    monkeypatch.setattr(SingleImageData, "add", recorded)
+    monkeypatch.setattr(scale_steps, "CLEAR_GAIN", -1e9)  # so few steps need not beat bicubic
+    whole = photo(40)
+    part = whole[:, 4:20, 8:24]
+    training = {"max_steps": 6, "model": {"width": 4, "depth": 1}, "data": {"patch_size": 16}}
+    restorer = restore.load("zero_shot", scale=4, zero_shot=training, device="cpu", self_ensemble="false")
+    alone = restorer.restore(part)
+    restorer.source = part
+    assert torch.equal(restorer.restore(part), alone)
+    restorer.source = whole
+    fathers.clear()
+    pred = restorer.restore(part)
+    assert pred.shape == alone.shape
+    assert not torch.equal(pred, alone)
+    assert fathers == [[(40, 40)], [(40, 40), (32, 32)]]

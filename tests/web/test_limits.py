@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
+from restore.config.inference import ZeroShotTraining
 from restore.io.errors import SettingError
 from restore.web import uploads
 from restore.web.error_log import ErrorLog
@@ -112,6 +113,19 @@ def test_fields_become_a_job() -> None:
     job = resolved(RequestFields(method="zero_shot", mode="part"))
     assert (job.scale, job.part_side) == (8, 20)
     refuse_large_output((100, 100), job)  # the part alone counts: 160 px
+    assert resolved(RequestFields(mode="part")).method == "zero_shot"  # the first method has a scale of its own
+
+
+def test_a_job_changes_only_what_was_asked_for() -> None:
+    own = ZeroShotTraining(start="scratch", model={"width": 8, "kernel": "k.npy"}, data={"noise": 0.1})
+    usual = resolved(RequestFields(method="zero_shot")).training(own)
+    assert (usual.start, usual.model, usual.data) == ("scratch", own.model, own.data)
+    asked = RequestFields(method="zero_shot", start="photos", kernel="bicubic", noise=0.0, steps=3)
+    training = resolved(asked).training(own)
+    assert (training.start, training.max_steps) == ("photos", 3)
+    assert (training.model, training.data) == ({"width": 8, "kernel": None}, {"noise": 0.0})
+    estimated = resolved(RequestFields(method="zero_shot", kernel="estimate")).training(own)
+    assert estimated.model["kernel"] == "estimate"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +133,7 @@ def test_fields_become_a_job() -> None:
     [
         ({"method": "other"}, "method is 'other', expected net, zero_shot"),
         ({"scale": 4}, "scale is 4, but net was trained for 2"),
-        ({"mode": "part"}, "enlarges 8 times, but net"),
+        ({"method": "net", "mode": "part"}, "enlarges 8 times, but net"),
         ({"method": "zero_shot", "mode": "part", "scale": 2}, "scale is 2, but mode=part"),
         ({"method": "zero_shot", "seconds": 11}, "seconds is 11, expected at most 10"),
         ({"method": "zero_shot", "steps": 101}, "steps is 101, expected at most 100"),

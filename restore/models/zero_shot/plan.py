@@ -1,10 +1,11 @@
 """What fits into a time limit: training steps, views of the self-ensemble, rounds of back-projection."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 MARGIN = 0.1  # share of the time that is left for what is not reckoned
-LEAST_STEPS = 50  # of each scale step; with fewer, training does not clearly beat bicubic
+LEAST_STEPS = 50  # of each scale step from random weights; with fewer, training does not clearly beat bicubic
 STEPS_FOR = {8: 400, 4: 250, 2: 150, 1: 0}  # so many views only with so many steps: up to there, steps gain more
 ROUNDS_SHARE = 0.25  # of the time, for back-projection at most
 TRUSTED_STEPS = 5  # of a scale step, before they say how fast the machine is
@@ -32,6 +33,7 @@ class Work:
     Attributes:
         crops: of a training step of each scale step. check: of one measurement of the reconstruction error.
         view: of the network's answers in all enlargements to come, for one view. enlarged: of these enlargements.
+        least_steps: of each scale step, below which it is not worth while; 0 from trained weights.
         most_steps: of each scale step. most_views, most_rounds: 1 or 8; of back-projection.
     """
 
@@ -39,6 +41,7 @@ class Work:
     check: int
     view: float
     enlarged: float
+    least_steps: int
     most_steps: int
     most_views: int
     most_rounds: int
@@ -50,6 +53,7 @@ class Plan:
 
     Attributes:
         steps: of each scale step; 0 where there is time for none. least: steps below which it is not worth while.
+        fits: whether the time is enough for ``least`` steps and one view.
         views, rounds: of each enlargement.
         training, view, back_projection: seconds of all steps, of one view, of all rounds.
         needed: seconds in which ``least`` steps and one view fit.
@@ -57,17 +61,13 @@ class Plan:
 
     steps: int
     least: int
+    fits: bool
     views: int
     rounds: int
     training: float
     view: float
     back_projection: float
     needed: float
-
-    @property
-    def fits(self) -> bool:
-        """Whether the time is enough for a trained result."""
-        return self.steps >= self.least
 
     @property
     def enlarging(self) -> float:
@@ -86,19 +86,20 @@ def plan_within(seconds: float, speed: Speed, work: Work) -> Plan:
     Args:
         seconds: from now to the deadline.
     """
-    usable, least = (1 - MARGIN) * max(0.0, seconds), min(LEAST_STEPS, work.most_steps)
+    usable, least = (1 - MARGIN) * max(0.0, seconds), min(work.least_steps, work.most_steps)
     view, one_round = work.view * speed.forward, work.enlarged * speed.round
     rounds = min(work.most_rounds, int(ROUNDS_SHARE * usable / one_round))
     at_ends = len(work.crops) * work.check * speed.forward  # the error is measured at the end of each scale step, too
     one_step = sum(seconds_of_step(speed, work, crop) for crop in work.crops)  # of each scale step
     for views in [each for each in STEPS_FOR if each <= work.most_views]:
-        steps = int((usable - views * view - rounds * one_round - at_ends) / one_step)
+        steps = math.floor((usable - views * view - rounds * one_round - at_ends) / one_step)
         if steps >= min(STEPS_FOR[views], work.most_steps):
             break
-    steps = max(0, min(work.most_steps, steps))
+    fits, steps = steps >= least, max(0, min(work.most_steps, steps))
     return Plan(
         steps=steps,
         least=least,
+        fits=fits,
         views=views,
         rounds=rounds,
         training=steps * one_step + at_ends,

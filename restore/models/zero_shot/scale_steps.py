@@ -16,7 +16,7 @@ from restore.io.errors import SettingError
 from restore.models.zero_shot import workload
 from restore.models.zero_shot.lr_policy import LRPolicy, ScaleStep
 from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
-from restore.models.zero_shot.plan import CHECK_EVERY, Plan, TimeLimit
+from restore.models.zero_shot.plan import CHECK_EVERY, LEAST_STEPS, Plan, TimeLimit
 from restore.models.zero_shot.reconstruction import Reconstruction
 from restore.ops import tiling
 
@@ -181,7 +181,10 @@ class ScaleSteps(Callback):
             speed = workload.measured_speed(self.network, self.data, enlarged)
             self.time_limit = TimeLimit(deadline, speed, time.monotonic)
         pixels = enlarged[0, 0].numel()
-        work = workload.work_left(self.network, self.data, k, pixels, self.tile, most_steps=most, views=self.views)
+        least = 0 if self.starts_trained else LEAST_STEPS
+        work = workload.work_left(
+            self.network, self.data, k, pixels, self.tile, least_steps=least, most_steps=most, views=self.views
+        )
         plan = self.time_limit.begin(work)
         self.records[-1].budget, self.network.rounds = max(1, plan.steps), plan.rounds
         if self.too_short is not None:

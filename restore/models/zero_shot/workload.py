@@ -25,6 +25,7 @@ def work_left(
     check: int,
     tile: Callable[[tuple[int, int]], int | None],
     *,
+    least_steps: int,
     most_steps: int,
     views: int,
 ) -> Work:
@@ -33,16 +34,17 @@ def work_left(
     Args:
         check: pixels that the reconstruction error is measured on.
         tile: called with (height, width) of an enlarged image: the side of its tiles, None for the whole.
-        most_steps: of each scale step. views: at most.
+        least_steps, most_steps: of each scale step. views: at most.
     """
-    shorter = min(data.image.shape[1:])
-    largest = [shorter * math.prod(network.factors[:j]) for j in range(k, len(network.factors))]  # father of each step
+    sides = [min(data.image.shape[1:]), *(min(data.middle(total).shape[1:]) * total for total in _totals(network))]
+    largest = sides[k : len(network.factors)]  # father of each step
     pixels = _pixels_to_enlarge(network, data, k)
     return Work(
         crops=tuple(data.batch_size * min(data.patch_size, int(side)) ** 2 for side in largest),
         check=check,
         view=pixels * _with_halos(network, data, tile),
         enlarged=pixels,
+        least_steps=least_steps,
         most_steps=most_steps,
         most_views=views,
         most_rounds=network.rounds,
@@ -51,19 +53,24 @@ def work_left(
 
 def _pixels_to_enlarge(network: ZeroShotNetwork, data: SingleImageData, k: int) -> float:
     """Of all enlargements to come: each starts with the image and goes through all its scale steps."""
-    factors = network.factors
-    squares = [math.prod(factors[: j + 1]) ** 2 for j in range(len(factors))]
-    pixels = data.image[0].numel() * sum(squares)
-    for j in range(k, len(factors) - 1):
-        pixels += data.middle(math.prod(factors[: j + 1]))[0].numel() * sum(squares[: j + 1])
+    totals = _totals(network)
+    squares = [total**2 for total in totals]
+    pixels = data.enlarged[0].numel() * sum(squares)
+    for j in range(k, len(totals) - 1):
+        pixels += data.middle(totals[j])[0].numel() * sum(squares[: j + 1])
     return float(pixels)
+
+
+def _totals(network: ZeroShotNetwork) -> list[float]:
+    """Side after each scale step / side of the image."""
+    return [math.prod(network.factors[: j + 1]) for j in range(len(network.factors))]
 
 
 def _with_halos(
     network: ZeroShotNetwork, data: SingleImageData, tile: Callable[[tuple[int, int]], int | None]
 ) -> float:
     """Pixels that the network sees of a tile of the result / the tile's own."""
-    height, width = (new_length(length, network.scale) for length in data.image.shape[1:])
+    height, width = (new_length(length, network.scale) for length in data.enlarged.shape[1:])
     side = tile((height, width))
     return 1.0 if side is None else ((side + 2 * network.radius) / side) ** 2
 

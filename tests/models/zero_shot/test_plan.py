@@ -10,10 +10,24 @@ from restore.models.zero_shot import plan as plans
 from restore.models.zero_shot.plan import Plan, Speed, TimeLimit, Work, plan_within
 
 PHOTO = Work(
-    crops=(128**2,), check=400 * 350, view=4e5 * 1.4, enlarged=5.6e5, most_steps=1500, most_views=8, most_rounds=8
+    crops=(128**2,),
+    check=400 * 350,
+    view=4e5 * 1.4,
+    enlarged=5.6e5,
+    least_steps=50,
+    most_steps=1500,
+    most_views=8,
+    most_rounds=8,
 )
 PART = Work(  # 96 px, eight times
-    crops=(96**2, 128**2, 128**2), check=96**2, view=1e6, enlarged=1e6, most_steps=1500, most_views=8, most_rounds=8
+    crops=(96**2, 128**2, 128**2),
+    check=96**2,
+    view=1e6,
+    enlarged=1e6,
+    least_steps=50,
+    most_steps=1500,
+    most_views=8,
+    most_rounds=8,
 )
 
 
@@ -30,6 +44,7 @@ works = st.builds(
     check=st.integers(9, 512**2),
     view=st.floats(9, 1e8),
     enlarged=st.floats(9, 1e8),
+    least_steps=st.sampled_from([0, 50]),
     most_steps=st.integers(1, 3000),
     most_views=st.sampled_from([1, 8]),
     most_rounds=st.integers(0, 10),
@@ -45,7 +60,7 @@ def test_at_any_speed_a_plan_that_trains_ends_within_the_time(seconds: float, at
     assert plan.views <= work.most_views
     assert plan.rounds <= work.most_rounds
     assert plan.back_projection <= plans.ROUNDS_SHARE * seconds
-    if plan.steps:
+    if plan.fits:
         assert plan.training + plan.enlarging <= (1 - plans.MARGIN) * seconds * (1 + 1e-9)
 
 
