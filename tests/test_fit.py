@@ -474,6 +474,8 @@ def test_every_experiment_runs_a_step(
         small = ["data.image=set/0.png", "model.scale=2.0"]
     if experiment == "translation_contours":
         small = [*small[1:], f"data.root={tmp_path / 'bsds'}", "model.stages=[]"]
+    if experiment == "translation_emoji":
+        small = [*small[1:], f"data.root={tmp_path / 'bsds'}", "data.folder_a=contours", "data.folder_b=images"]
     once = ["trainer.max_steps=1", "trainer.accelerator=cpu", "callbacks.progress=null", "name=e", "run_id=a"]
     crop = [] if experiment in ("zero_shot", "translation_contours") else ["data.patch_size=32"]
     shallow = ["model.groups=2"] if experiment == "super_resolution_published" else []
