@@ -62,7 +62,7 @@ def compared(k: int, name: str) -> dict[str, str]:
 
 def enlarged(lq: Tensor, steps: int, model: dict[str, Any], data: dict[str, Any] | None = None) -> Tensor:
     """By zero-shot super-resolution, in bfloat16."""
-    training = ZeroShotTraining(max_steps=steps, model=model, data=data or {})
+    training = ZeroShotTraining(max_steps=steps, start="scratch", model=model, data=data or {})
     return open_restorer("zero_shot", scale=SCALE, zero_shot=training, inference=Inference(precision="bf16")).restore(
         lq
     )

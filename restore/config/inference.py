@@ -14,6 +14,9 @@ from restore.io.errors import SettingError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+SCRATCH = "scratch"  # the start of zero-shot's published method: random weights
+SCRATCH_STEPS = 1500  # of each scale step; from 400 on little is gained (experiments/zero_shot, section 2)
+STARTED_STEPS = 100  # from trained weights
 MOST_THREADS = 1024  # torch crashes where the system gives it no more
 
 _CHOICES = {
@@ -77,9 +80,12 @@ class ZeroShotTraining:
     """How zero-shot super-resolution trains on an image.
 
     Attributes:
-        max_steps: optimiser steps of each scale step, at most.
+        max_steps: optimiser steps of each scale step, at most; None: :data:`SCRATCH_STEPS` from random weights,
+            :data:`STARTED_STEPS` from trained ones.
         max_seconds: for training and enlarging one image; None for no limit.
         start: ``scratch``, ``photos`` (the weights ``zero_shot_start``) or a checkpoint of them.
+        degradation: ``given``: bicubic and clean, or as ``model.kernel`` and ``data.noise`` say; ``auto``: blur and
+            noise are measured on the image, and counted where they are clearly there.
         seed: of initial weights and crops.
         model: arguments of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, without ``scale``.
         data: arguments of :class:`restore.data.single_image.SingleImageData`, without ``image``, ``scale``, ``seed``.
@@ -88,20 +94,35 @@ class ZeroShotTraining:
         SettingError: a value out of bounds; ``model`` and ``data`` are checked where they are used.
     """
 
-    max_steps: int = 1500
+    max_steps: int | None = None
     max_seconds: float | None = None
-    start: str = "scratch"
+    start: str = SCRATCH
+    degradation: str = "given"
     seed: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.max_steps < 1:
+        if self.max_steps is not None and self.max_steps < 1:
             raise SettingError("zero_shot.max_steps", self.max_steps, "at least 1")
+        if self.degradation not in ("given", "auto"):
+            raise SettingError("zero_shot.degradation", self.degradation, "given, or auto")
+        if self.degradation == "auto" and (self.model.get("kernel") or self.data.get("noise")):
+            expected = "given, because the blur or the noise is given"
+            raise SettingError(
+                "zero_shot.degradation", "auto", expected, "leave zero_shot.model.kernel and data.noise out"
+            )
         if self.seed < 0:
             raise SettingError("seed", self.seed, "at least 0")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise SettingError("max_seconds", self.max_seconds, "a number above 0, or null")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of each scale step, at most."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return SCRATCH_STEPS if self.start == SCRATCH else STARTED_STEPS
 
 
 # the classes of zero-shot; their settings can be changed, but not the classes

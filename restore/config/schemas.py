@@ -69,8 +69,9 @@ CheckConfig = make_dataclass(
 class ZeroShotConfig:
     """How ``ckpt_path=zero_shot`` trains; ``model`` and ``data`` as in ``restore fit model=zero_shot``."""
 
-    max_steps: int = ZeroShotTraining.max_steps
+    max_steps: int | None = ZeroShotTraining.max_steps
     start: str = ZeroShotTraining.start
+    degradation: str = ZeroShotTraining.degradation
     model: Any = MISSING
     data: Any = MISSING
 

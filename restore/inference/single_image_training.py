@@ -61,7 +61,7 @@ def train(
         accelerator=device.type,
         devices=1,
         precision="bf16-mixed" if use_bf16 else "32-true",
-        max_steps=training.max_steps * len(model.network.factors),
+        max_steps=training.steps * len(model.network.factors),
         max_epochs=1,
         logger=False,
         callbacks=[watch],

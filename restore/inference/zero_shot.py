@@ -5,18 +5,20 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from restore.checkpoints import reader
-from restore.config.inference import Inference, ZeroShotTraining
+from restore.config.inference import SCRATCH, Inference, ZeroShotTraining
 from restore.config.signatures import split
 from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
 from restore.inference.restorer import Report, Restorer, as_lq, pick_device, use_bf16
 from restore.io.errors import SettingError
 from restore.models.settings import arguments_as_settings
+from restore.models.zero_shot.degradation import measured
 from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
 from restore.models.zero_shot.plan import Plan
 from restore.models.zero_shot.reconstruction import back_projection_helps
@@ -115,7 +117,7 @@ def start_weights(network: ZeroShotNetwork, start: str) -> dict[str, Tensor] | N
     Raises:
         FileNotFoundError: no such weights. SettingError: weights that do not fit the network.
     """
-    if start == "scratch":
+    if start == SCRATCH:
         return None
     checkpoint = reader.read(START if start == "photos" else start, setting="zero_shot.start")
     weights = reader.network_weights(checkpoint, "ema")
@@ -124,10 +126,8 @@ def start_weights(network: ZeroShotNetwork, start: str) -> dict[str, Tensor] | N
         raise SettingError("zero_shot.start", start, "weights of zero-shot's own network", remedy)
     shapes = {f"networks.0.{name}": value.shape for name, value in network.steps[0].state_dict().items()}
     if any(name not in weights or weights[name].shape != shape for name, shape in shapes.items()):
-        expected = "weights that fit zero_shot.model"
-        raise SettingError(
-            "zero_shot.start", start, expected, "leave in_channels, width, depth and kernel_size as they are"
-        )
+        remedy = "leave in_channels, width, depth and kernel_size as they are, or set zero_shot.start=scratch"
+        raise SettingError("zero_shot.start", start, "weights that fit zero_shot.model", remedy)
     return weights
 
 
@@ -189,22 +189,23 @@ class ZeroShotRestorer(Restorer):
         self.phase = "training"
         from restore.inference.single_image_training import Watch, train, untrained  # seconds, which are of the limit
 
-        model = untrained(self.scale, self.training, self.start)
+        whole = lq if self.source is None else as_lq(self.source)
+        training, self.notes = _adapted(self.training, whole, self.scale)
+        model = untrained(self.scale, training, self.start)
         steps = model.steps
         steps.deadline, steps.cancel, steps.views = deadline, report.cancel, ALL_VIEWS if self.ensemble else 1
         steps.tile = lambda size: tile_of(model.network, self.inference, size)
         self._refuse_too_large(lq, steps.tile)
         in_bf16 = use_bf16(self.inference.precision, self.device.type)
-        whole = lq if self.source is None else as_lq(self.source)
         watch = Watch(report.progress, deadline)
-        train(model, whole, self.training, self.device, use_bf16=in_bf16, watch=watch, part=lq.float())
+        train(model, whole, training, self.device, use_bf16=in_bf16, watch=watch, part=lq.float())
         if steps.too_short is not None and deadline is not None:
             reason = _too_short(steps.too_short, deadline - begun, time.monotonic() - begun)
             log.warning("max_seconds: %s; bicubic is used", reason)
             return self._bicubic(lq, f"throughout, {reason}")
         if steps.fell_back:
             numbers = ", ".join(map(str, steps.fell_back))
-            self.notes = {BICUBIC: f"in scale step {numbers}, where training did not clearly beat it"}
+            self.notes |= {BICUBIC: f"in scale step {numbers}, where training did not clearly beat it"}
         if len(steps.fell_back) == len(steps.records):
             return self._fallen_back(lq, model.network, self.notes[BICUBIC])
         trained = ZeroShotNetworkRestorer(self.name, model.network, self.inference)
@@ -240,6 +241,16 @@ class ZeroShotRestorer(Restorer):
                 f"about {needed:.1f}, because zero-shot holds its result of {width}x{height} px whole",
                 f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image",
             )
+
+
+def _adapted(training: ZeroShotTraining, image: Tensor, scale: float) -> tuple[ZeroShotTraining, dict[str, str]]:
+    """The settings for this image, float (3, H, W), and what was found on it, in words."""
+    if training.degradation == "given":
+        return training, {}
+    found = measured(image, scale)
+    kernel = None if found.kernel is None else found.kernel.tolist()
+    model, data = dict(training.model) | {"kernel": kernel}, dict(training.data) | {"noise": found.noise}
+    return replace(training, degradation="given", model=model, data=data), found.notes
 
 
 def _too_short(plan: Plan, allowed: float, passed: float) -> str:

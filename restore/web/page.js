@@ -61,7 +61,7 @@ window.restorePage = (() => {
     if (trains && seconds) form.append("seconds", seconds);
     if (trains && steps) form.append("steps", steps);
     if (trains && start) form.append("start", start);
-    if (trains && kernel) form.append("kernel", kernel);
+    if (trains && kernel) form.append(kernel === "auto" ? "degradation" : "kernel", kernel);
     if (trains && noise) form.append("noise", noise);
     if ((trains || takesPart) && seed !== null && seed !== "") form.append("seed", seed);
     return form;

@@ -158,10 +158,10 @@ def _of_zero_shot() -> list[Any]:
         elem_id="restore-start",
     )
     kernel = gr.Radio(
-        [("as usual", ""), ("estimate it", "estimate")],
+        [("as usual", ""), ("measure blur and noise", "auto"), ("there is blur: estimate it", "estimate")],
         value="",
         label="Blur",
-        info="of the image; estimating it takes a whole scale",
+        info="of the image; takes a scale of 2, 3 or 4",
         elem_id="restore-kernel",
     )
     noise = gr.Number(

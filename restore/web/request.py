@@ -42,6 +42,9 @@ class RequestFields(BaseModel):
     noise: float | None = Field(
         default=None, ge=0, le=MOST_NOISE, description="zero_shot: standard deviation of the image's noise, of 0 to 1"
     )
+    degradation: Literal["given", "auto"] | None = Field(
+        default=None, description="zero_shot: auto measures blur and noise on the image, in place of kernel and noise"
+    )
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="of the random part and of zero_shot; the answer repeats it"
     )
@@ -58,8 +61,8 @@ class Job:
     Attributes:
         ckpt_path, scale: as of ``open_restorer``. enlarges: output side / input side.
         part_side: of the random part in px, or None for the whole image.
-        steps, seconds, start, kernel, noise: of zero-shot; None for the server's own. seed: of the part and of
-            zero-shot.
+        steps, seconds, start, kernel, noise, degradation: of zero-shot; None for the server's own. seed: of the part
+            and of zero-shot.
         metadata: as of ``reading.read``. compare: also keep the upload, enlarged to the result's size.
         max_side, max_output_side: limits in px, checked again before the image is decoded.
     """
@@ -74,6 +77,7 @@ class Job:
     start: str | None
     kernel: str | None
     noise: float | None
+    degradation: str | None
     seed: int
     metadata: Literal["strip", "keep"]
     compare: bool
@@ -92,6 +96,7 @@ class Job:
             max_seconds=self.seconds,
             max_steps=own.max_steps if self.steps is None else self.steps,
             start=own.start if self.start is None else self.start,
+            degradation=own.degradation if self.degradation is None else self.degradation,
             seed=self.seed,
             model=model,
             data=data,
@@ -131,6 +136,7 @@ def resolve(
         start=given.start,
         kernel=given.kernel,
         noise=given.noise,
+        degradation=given.degradation,
         seed=seed if given.seed is None else given.seed,
         metadata=given.metadata,
         compare=compare,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from restore.config.inference import inference_settings
+from restore.config.inference import SCRATCH_STEPS, inference_settings
 from restore.distributed.process_pool import assign_resources
 from restore.io.errors import SettingError
 from restore.web.image_warnings import CollectedWarnings
@@ -123,7 +123,7 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
         "sha256": reader.sha256(path),
         "card": _plain(card or {}),
     }
-    entry |= {"max_steps": cfg.zero_shot.max_steps} if restorer.trains_on_image else {}
+    entry |= {"max_steps": cfg.zero_shot.max_steps or SCRATCH_STEPS} if restorer.trains_on_image else {}
     return entry | {"purpose": purpose(entry)}
 
 

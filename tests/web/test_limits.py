@@ -126,6 +126,10 @@ def test_a_job_changes_only_what_was_asked_for() -> None:
     assert (training.model, training.data) == ({"width": 8, "kernel": None}, {"noise": 0.0})
     estimated = resolved(RequestFields(method="zero_shot", kernel="estimate")).training(own)
     assert estimated.model["kernel"] == "estimate"
+    assert (
+        resolved(RequestFields(method="zero_shot", degradation="auto")).training(ZeroShotTraining()).degradation
+        == "auto"
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from tests.web.test_limits import encoded, png_that_claims
 
 JOB = Job(
     method="bicubic", ckpt_path="bicubic", scale=2, enlarges=2, part_side=None, steps=None, seconds=1, start=None,
-    kernel=None, noise=None, seed=0, metadata="keep", compare=False, max_side=100, max_output_side=400,
+    kernel=None, noise=None, degradation=None, seed=0, metadata="keep", compare=False, max_side=100,
+    max_output_side=400,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from restore.io.errors import SettingError
 from restore.networks.kernel_gan import TAPS, KernelDiscriminator, LinearGenerator
-from restore.ops.blur_kernels import centred, shrink
+from restore.ops.blur_kernels import LARGEST, centred, shrink
 
 SMALLEST = 64  # px; fewer hold too few patches
 WINDOW = 256  # px, side of the pieces whose spectra are averaged
@@ -30,6 +30,7 @@ FALL = 2.1  # power falls as frequency to this power
 LENS = 0.15  # px^2, variance of the blur that sharp photos have of themselves
 PATCHES = 32  # px, side of the crops that the discriminator compares
 HOLD = 0.1  # weight of the distance to the first estimate
+_FLAT = ("kernel", "estimate", "an image with detail to estimate a blur from", "leave kernel out")
 AVERAGE = 0.98  # of the kernel over the steps: a GAN circles around its aim
 
 
@@ -57,7 +58,10 @@ def estimate_kernel(
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         image = image.detach().clone().float()
-        start = _gaussian(_covariance(image, scale))
+        covariance = _covariance(image, scale)
+        if 3 * float(covariance.diagonal().max()) ** 0.5 > LARGEST // 2:  # noise on a flat image, for example
+            raise SettingError(*_FLAT)
+        start = _gaussian(covariance)
         kernel = _refine(image, start, scale, steps, report) if steps else start
         kernel = kernel.clamp(min=0)
         return centred(kernel * (kernel > 0.005 * kernel.max()))
@@ -81,7 +85,7 @@ def _check(image: Tensor, scale: int, steps: int) -> None:
         expected = f"an image of at least {SMALLEST} px each way, because less does not show its blur, and it has {got}"
         raise SettingError("kernel", "estimate", expected, "leave kernel out")
     if not float(image.mean(0).std()) > 1e-3:
-        raise SettingError("kernel", "estimate", "an image with detail to estimate a blur from", "leave kernel out")
+        raise SettingError(*_FLAT)
 
 
 # --- the first estimate: the spectrum ----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+UNLIMITED = 1e12  # seconds
 MARGIN = 0.1  # share of the time that is left for what is not reckoned
 LEAST_STEPS = 50  # of each scale step from random weights; with fewer, training does not clearly beat bicubic
 STEPS_FOR = {8: 400, 4: 250, 2: 150, 1: 0}  # so many views only with so many steps: up to there, steps gain more
@@ -113,7 +114,7 @@ class TimeLimit:
     """Holds a training to its deadline: plans each scale step, and follows the speed that the machine then has.
 
     Args:
-        deadline: on the clock. speed: as measured just now. clock: in seconds.
+        deadline: on the clock; None for no limit. speed: as measured just now. clock: in seconds.
 
     Attributes:
         plan: of the present scale step and all later ones.
@@ -121,8 +122,8 @@ class TimeLimit:
 
     plan: Plan
 
-    def __init__(self, deadline: float, speed: Speed, clock: Callable[[], float]) -> None:
-        self.deadline, self._speed, self._clock = deadline, speed, clock
+    def __init__(self, deadline: float | None, speed: Speed, clock: Callable[[], float]) -> None:
+        self.deadline, self._speed, self._clock = deadline or UNLIMITED, speed, clock
         self._began, self._step, self._share, self._pace = 0.0, 1.0, 1.0, 1.0
 
     def begin(self, work: Work) -> Plan:

@@ -84,7 +84,7 @@ class ScaleSteps(Callback):
     def planned(self) -> int:
         """Training steps of all scale steps, at most."""
         begun = [record.budget for record in self.records]
-        return sum(begun) + (len(self._factors) - len(begun)) * begun[-1]
+        return sum(begun) + (len(self.network.factors) - len(begun)) * begun[-1]
 
     def views_left(self) -> int:
         """Views that there is time for, once the training is over; one after ``cancel``."""
@@ -102,8 +102,8 @@ class ScaleSteps(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin; for a resumed run, pass the fathers to the data again."""
-        if trainer.max_steps < len(self._factors):
-            reason = f"at least one for each of the {len(self._factors)} scale steps"
+        if trainer.max_steps < len(self.network.factors):
+            reason = f"at least one for each of the {len(self.network.factors)} scale steps"
             raise SettingError("trainer.max_steps", trainer.max_steps, reason)
         self._refuse_prolonging(trainer)
         if not self.records:
@@ -153,14 +153,14 @@ class ScaleSteps(Callback):
         return min(1 - done / record.budget, by_time)
 
     def _most(self, trainer: Trainer) -> int:
-        return max(1, trainer.max_steps // len(self._factors))
+        return max(1, trainer.max_steps // len(self.network.factors))
 
     def _is_over(self, trainer: Trainer) -> bool:
         return self.halt or self._left(trainer) <= 0 or trainer.global_step >= trainer.max_steps
 
     @property
     def _is_finished(self) -> bool:
-        return self.halt or (len(self.records) == len(self._factors) and self.records[-1].ended)
+        return self.halt or (len(self.records) == len(self.network.factors) and self.records[-1].ended)
 
     # --- one scale step ---
 
@@ -168,34 +168,35 @@ class ScaleSteps(Callback):
         step = trainer.global_step
         self.records.append(ScaleStep(step, from_batch, father, self._most(trainer), step))
         self._add(k, self.records[-1])
-        if self.deadline is not None:
-            self._plan(trainer, k, self.deadline)
+        if self.deadline is not None or not k:
+            self._plan(trainer, k)
         if self.starts_trained:
             self._measure(trainer, self.records[-1])
 
-    def _plan(self, trainer: Trainer, k: int, deadline: float) -> None:
-        """Set what this scale step and later ones may take; without time for a trained result, none is begun."""
+    def _plan(self, trainer: Trainer, k: int) -> None:
+        """Say what this scale step and later ones take; a deadline bounds them, and one that is too near ends all."""
         assert self._reconstruction is not None
         enlarged, most = self._reconstruction.enlarged, self._most(trainer)
-        if self.time_limit is None:
-            speed = workload.measured_speed(self.network, self.data, enlarged)
-            self.time_limit = TimeLimit(deadline, speed, time.monotonic)
-        pixels = enlarged[0, 0].numel()
-        least = 0 if self.starts_trained else LEAST_STEPS
-        work = workload.work_left(
-            self.network, self.data, k, pixels, self.tile, least_steps=least, most_steps=most, views=self.views
-        )
-        plan = self.time_limit.begin(work)
-        self.records[-1].budget, self.network.rounds = max(1, plan.steps), plan.rounds
+        bounds = {"least_steps": 0 if self.starts_trained else LEAST_STEPS, "most_steps": most, "views": self.views}
+        work = workload.work_left(self.network, self.data, k, enlarged[0, 0].numel(), self.tile, **bounds)
+        limit = self.time_limit or self._measured(enlarged)
+        plan = limit.begin(work)
+        if self.deadline is not None:
+            self.time_limit = limit
+            self.records[-1].budget, self.network.rounds = max(1, plan.steps), plan.rounds
         if self.too_short is not None:
             self.halt = trainer.should_stop = True
             return
-        words = "scale step %d: at most %d training steps, then %d views and %d rounds of back-projection"
-        log.info(words, k + 1, plan.steps, plan.views, plan.rounds)
+        words = "scale step %d: at most %d training steps, then %d views and %d rounds of back-projection; about %.0f s"
+        log.info(words, k + 1, plan.steps, plan.views, plan.rounds, plan.training + plan.enlarging)
+
+    def _measured(self, enlarged: Tensor) -> TimeLimit:
+        speed = workload.measured_speed(self.network, self.data, enlarged)
+        return TimeLimit(self.deadline, speed, time.monotonic)
 
     def _add(self, k: int, record: ScaleStep) -> None:
         """Give the fathers of scale step ``k`` to the data, and prepare its reconstruction error."""
-        factor, data = self._factors[k], self.data
+        factor, data = self.network.factors[k], self.data
         found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
         data.add(found, lambda image: self.network.shrink(image, factor), factor, from_batch=record.from_batch)
         self._reconstruction = Reconstruction(
@@ -220,7 +221,7 @@ class ScaleSteps(Callback):
         if record.fell_back:
             words = "training did not clearly beat bicubic on the image itself; bicubic is used"
             steps = f"after {trainer.global_step - record.begin} of {record.budget} steps"
-            log.warning("scale step %d of %d: %s %s", k + 1, len(self._factors), steps, words)
+            log.warning("scale step %d of %d: %s %s", k + 1, len(self.network.factors), steps, words)
             network.interpolate_only()
         if self._is_finished or not record.fell_back:
             self.network.hand_on(k)
@@ -237,7 +238,7 @@ class ScaleSteps(Callback):
 
     def _enlarged(self, k: int) -> Tensor | None:
         """The result so far, float (3, h, w), or its middle where it is large; None when cancelled."""
-        image, network = self.data.middle(math.prod(self._factors[: k + 1])), self.network
+        image, network = self.data.middle(math.prod(self.network.factors[: k + 1])), self.network
 
         def run(step: tiling.Forward, enlarged: Tensor) -> Tensor:
             return network.run(step, enlarged, tile=self.tile((enlarged.shape[-2], enlarged.shape[-1])), report=ask)
@@ -253,10 +254,6 @@ class ScaleSteps(Callback):
                 return network.enlarge(batch, run=run, views=views, stages=k + 1)[0].cpu()
         except _Cancelled:
             return None
-
-    @property
-    def _factors(self) -> list[float]:
-        return self.network.factors
 
     @property
     def _device(self) -> torch.device:
