@@ -36,6 +36,11 @@ GOPRO = {
     "terms": "CC BY 4.0",
     "attribution": "Nah, Kim, Lee: Deep Multi-scale CNN for Dynamic Scene Deblurring, CVPR 2017",
 }
+EMOJI = {
+    "name": "glyphs of Noto Color Emoji (Debian's fonts-noto-color-emoji)",
+    "terms": "SIL Open Font License 1.1",
+    "attribution": "Google",
+}
 
 
 def main() -> None:
@@ -45,13 +50,18 @@ def main() -> None:
     parser.add_argument("name", help="of the weights in the package")
     parser.add_argument("benchmarks", nargs="+", help="folders under $RESTORE_DATA")
     parser.add_argument("--no-ensemble", action="store_true", help="do not score with self-ensemble as well")
+    parser.add_argument("--half", action="store_true", help="store the weights as float16")
+    parser.add_argument("--note", help="for the card, what should be known about the training beside its run")
     given = parser.parse_args()
     stored = reader.read(given.run / "checkpoints/last.ckpt")
     facts = model_card.rebuilding(stored["restore"]["method"], stored["restore"]["arguments"], "ema")
-    facts |= {"training": training(given.run)}
+    facts |= {"training": training(given.run) | ({"note": given.note} if given.note else {})}
     ensembles = (False,) if given.no_ensemble else (False, True)
     path = locate.SHIPPED / f"{given.name}.safetensors"
-    model_card.write(path, facts, reader.network_weights(stored, "ema"))
+    weights = reader.network_weights(stored, "ema")
+    if given.half:
+        weights = {name: each.half() if each.is_floating_point() else each for name, each in weights.items()}
+    model_card.write(path, facts, weights)
     results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in ensembles]
     model_card.write_facts(path, facts | {"results": results})
 
@@ -61,6 +71,8 @@ def training(run: Path) -> dict[str, Any]:
     starts = json.loads((run / "environment.json").read_text())["starts"]
     result = json.loads((run / "result.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
+    roots = config["data"]["root"]
+    roots = [roots] if isinstance(roots, str) else roots
     return {
         "command": " ".join(["restore fit", *map(shown, yaml.safe_load((run / "overrides.yaml").read_text()))]),
         "commit": starts[0]["git"]["commit"],
@@ -68,7 +80,7 @@ def training(run: Path) -> dict[str, Any]:
         "steps": result["steps"],
         "seed": config["seed"],
         "last_start": {"steps": result["steps_run"], "seconds": result["seconds_run"]},
-        "data": [source for root in config["data"]["root"] for source in sources(root)],
+        "data": [source for root in roots for source in sources(root)],
     }
 
 
@@ -79,7 +91,7 @@ def sources(root: str) -> list[dict[str, str]]:
         ValueError: the folder holds an image of which no terms are known.
     """
     name = Path(root).name
-    known = {"gopro": [GOPRO], "photos_train": EMBEDDED}
+    known = {"gopro": [GOPRO], "photos_train": EMBEDDED, "emoji": [EMOJI]}
     if name in known:
         return known[name]
     photos = sorted({re.sub(r"_[24]$", "", file.stem) for file in Path(root).glob("*.png")})  # shrunk: start_photos.py

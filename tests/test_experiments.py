@@ -16,7 +16,7 @@ from experiments.deblur import benchmark, classical, crisp_photos, levels
 from experiments.deblur.richardson_lucy import line
 from experiments.readme import filled
 from experiments.super_resolution import degraded
-from experiments.translation import emoji_pairs
+from experiments.translation import drawings, emoji_pairs, emoji_scores
 from restore.data.blur_sharp_folders import find_sequences
 from restore.data.hr_lr_folders import find_pairs
 from restore.image import reading
@@ -210,3 +210,26 @@ def test_pairs_of_contours_and_glyphs_are_the_same_each_time_and_no_family_is_on
         with pytest.raises(SystemExit) as end:
             emoji_pairs.main()
         assert word in str(end.value.code)
+
+
+def test_regions_between_lines_are_told_apart_and_filled() -> None:
+    lines = torch.ones(3, 8, 9)
+    lines[:, 1, 1:6] = lines[:, 5, 1:6] = lines[:, 1:6, 1] = lines[:, 1:6, 5] = 0
+    regions = emoji_scores.regions_of(lines)
+    kinds = emoji_scores.kinds_of(regions)
+    assert kinds[0, 0] == kinds[7, 8] == emoji_scores.OUTSIDE
+    assert (kinds[2:5, 2:5] == emoji_scores.INSIDE).all()
+    assert (kinds == emoji_scores.LINE).sum() == 16
+    glyph = torch.zeros(3, 8, 9)
+    glyph[0, 2:5, 2:5] = torch.arange(9).reshape(3, 3) / 8
+    filled = emoji_scores.own_means(regions, glyph)
+    assert torch.allclose(filled[0, 2:5, 2:5], torch.tensor(0.5))
+    assert filled[0, 0].max() == filled[1:].max() == 0
+
+
+def test_a_drawing_is_black_on_white_and_the_same_each_time() -> None:
+    image = drawings.draw("smile")
+    assert image.size == (512, 512)
+    assert image.tobytes() == drawings.draw("smile").tobytes()
+    assert image.getextrema() == (0, 255)
+    assert image.getpixel((0, 0)) == 255

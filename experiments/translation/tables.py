@@ -96,6 +96,22 @@ def steps() -> str:
     return markdown_rows(lines)
 
 
+def emoji() -> str:
+    """Means over the held-out glyphs, and paired differences from the mean colour of each kind of region."""
+    rows = read("emoji.csv")
+    l1: dict[str, dict[str, float]] = {}
+    for row in rows:
+        l1.setdefault(row["who"], {})[row["glyph"]] = float(row["l1"])
+    columns = {"l1": 4, "psnr_rgb": 2, "ssim_rgb": 3}
+    lines = [["output", "L1", "PSNR", "SSIM", "L1 - kind of region's", "95 % interval", "glyphs where it is closer"]]
+    for each, values in l1.items():
+        own = [row for row in rows if row["who"] == each]
+        scores = [f"{mean(float(row[name]) for row in own):.{digits}f}" for name, digits in columns.items()]
+        baseline = l1["kind of region"]
+        lines.append([each, *scores, *([""] * 3 if values is baseline else compared(values, baseline))])
+    return markdown_rows(lines)
+
+
 def who(row: dict[str, str]) -> Who:
     """The run a row belongs to."""
     return row["losses"], row["trained"], row["seed"]
