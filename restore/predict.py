@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
@@ -63,11 +64,22 @@ def predict(cfg: DictConfig) -> None:
 def _refuse_before_torch(cfg: DictConfig) -> None:
     """What needs only settings and names of files."""
     checkpoint_names.refuse_unknown(cfg.ckpt_path, cfg.scale)
+    if cfg.ckpt_path == checkpoint_names.AUTO:
+        _refuse_zero_shot_settings(checkpoint_names.auto_weights(cfg.scale))
     output_paths.refuse_no_input(cfg.input)
     if cfg.metadata not in ("strip", "keep"):
         raise SettingError("metadata", cfg.metadata, "strip or keep")
     if cfg.quality is not None and not 1 <= cfg.quality <= 100:
         raise SettingError("quality", cfg.quality, "1 to 100, or null")
+
+
+def _refuse_zero_shot_settings(weights: Sequence[str]) -> None:
+    """Those that were typed, where weights are taken in its place."""
+    for override in HydraConfig.get().overrides.task if weights else ():
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "max_seconds" or key.startswith("zero_shot."):
+            expected = f"nothing, because ckpt_path=auto takes {weights[0]} for this scale"
+            raise SettingError(key, value, expected, "set ckpt_path=zero_shot")
 
 
 def _refuse_quality(cfg: DictConfig, targets: Sequence[Path]) -> None:
@@ -96,7 +108,9 @@ def _dependencies(cfg: DictConfig) -> dict[str, Any]:
     return {
         **{key: value for key, value in settings.items() if key not in free},
         "ckpt_path": [sha256(each) for each in weights] or sha256(cfg.ckpt_path) or cfg.ckpt_path,
-        "kernel": sha256(str(cfg.zero_shot.model.kernel)),  # the file may change under its name
+        # files may change under their names
+        "kernel": sha256(str(cfg.zero_shot.model.kernel)),
+        "start": sha256(checkpoint_names.START if cfg.zero_shot.start == "photos" else cfg.zero_shot.start),
     }
 
 

@@ -108,7 +108,14 @@ TRAINING = (
     "val_every_steps=4",
 )
 PAIRS = ("data.batch_size=2", "data.patch_size=32", "data.val_limit=1", "data.num_workers=0")
-ADAPTATION = ("max_steps=10", "model.width=4", "model.depth=1", "model.back_projection=1", "data.patch_size=16")
+ADAPTATION = (
+    "max_steps=10",
+    "start=scratch",
+    "model.width=4",
+    "model.depth=1",
+    "model.back_projection=1",
+    "data.patch_size=16",
+)
 INFERENCE = tuple(f"zero_shot.{each}" for each in ADAPTATION)
 
 # what is added to a command's words

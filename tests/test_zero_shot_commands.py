@@ -24,7 +24,9 @@ from tests.conftest import TINY_ZERO_SHOT, Cli, photo
 from tests.test_fit import same_weights, survive
 
 TINY = (
+    "ckpt_path=zero_shot",
     "zero_shot.max_steps=20",
+    "zero_shot.start=scratch",
     "zero_shot.model.width=4",
     "zero_shot.model.depth=1",
     "zero_shot.data.patch_size=16",
@@ -214,7 +216,7 @@ def test_a_signal_ends_several_processes_and_leaves_the_best_of_each(tmp_path: P
 )
 def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], words: str) -> None:
     photo(tmp_path / "in.png")
-    outcome = cli("predict", "input=in.png", *overrides)
+    outcome = cli("predict", "ckpt_path=zero_shot", "input=in.png", *overrides)
     assert outcome.status == 1
     assert words in " ".join(outcome.err.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png"]

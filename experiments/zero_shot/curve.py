@@ -70,7 +70,7 @@ def ours(name: str) -> Iterator[dict[str, str]]:
     """One training per budget."""
     lq, gt = pair(name)
     for steps in STEPS:
-        inference, training = Inference(), ZeroShotTraining(max_steps=steps)
+        inference, training = Inference(), ZeroShotTraining(max_steps=steps, start="scratch")
         restorer = open_restorer("zero_shot", scale=SCALE, inference=inference, zero_shot=training)
         started = time.process_time()
         pred = restorer.restore(lq)

@@ -83,6 +83,36 @@ def blur() -> str:
     return markdown_rows(lines)
 
 
+def unknown() -> str:
+    """Means by kind of damage: as it is, and with what is measured on the image."""
+    lines = [["damage", "found on", "bicubic", "nothing assumed", "auto", "gain", "least gain"]]
+    rows = read("unknown_photos.csv")
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        own = [row for row in rows if row["kind"] == kind]
+        averages = [mean(float(row[column]) for row in own) for column in ("interpolated", "plain", "auto")]
+        gains = [float(row["auto"]) - float(row["plain"]) for row in own]
+        found = f"{sum(bool(row['found']) for row in own)} of {len(own)}"
+        scores = [f"{value:.2f}" for value in averages]
+        lines.append([kind, found, *scores, f"{mean(gains):+.2f}", f"{min(gains):+.2f}"])
+    return markdown_rows(lines)
+
+
+def start() -> str:
+    """Means by steps on each image, from trained weights and from scratch."""
+    rows = read("start.csv")
+    steps = sorted({int(row["steps"]) for row in rows})
+    lines = [["benchmark", "start", *(f"{each} steps" for each in steps)]]
+    for benchmark, scale, who in dict.fromkeys((row["benchmark"], row["scale"], row["start"]) for row in rows):
+        cells = []
+        for each in steps:
+            key = {"benchmark": benchmark, "scale": scale, "start": who, "steps": str(each)}
+            own = [row for row in rows if key.items() <= row.items()]
+            psnr = [mean(float(row[column]) for row in own) for column in ("psnr_y_back_projected", "seconds") if own]
+            cells.append(f"{psnr[0]:.2f} ({psnr[1]:.0f} s)" if own else "")
+        lines.append([f"{benchmark} x{scale}", who, *cells])
+    return markdown_rows(lines)
+
+
 def hard() -> str:
     """The made hard case."""
     return markdown_rows([["enlarged by", "PSNR-Y"], *([row["who"], row["psnr_y"]] for row in read("hard.csv"))])

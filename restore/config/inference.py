@@ -96,7 +96,7 @@ class ZeroShotTraining:
 
     max_steps: int | None = None
     max_seconds: float | None = None
-    start: str = SCRATCH
+    start: str = "photos"
     degradation: str = "given"
     seed: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)

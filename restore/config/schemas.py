@@ -81,8 +81,8 @@ class InferenceConfig(Inference):
     """What ``evaluate``, ``predict`` and ``serve`` share.
 
     Attributes:
-        ckpt_path: a checkpoint file, shipped weights by name, other people's weights, ``zero_shot``, ``bicubic`` or
-            ``identity``.
+        ckpt_path: a checkpoint file, shipped weights by name, other people's weights, ``auto``, ``zero_shot``,
+            ``bicubic`` or ``identity``.
         scale: None: the checkpoint's; ``zero_shot`` and ``bicubic`` need one.
         seed: of ``zero_shot``.
         max_seconds: for one image, with ``zero_shot``: steps and views are planned to fit.
@@ -90,7 +90,7 @@ class InferenceConfig(Inference):
         threads: of each process; None: the cores shared out. The same bytes need the same number.
     """
 
-    ckpt_path: str = "zero_shot"
+    ckpt_path: str = "auto"
     scale: float | None = None
     seed: int = ZeroShotTraining.seed
     max_seconds: float | None = ZeroShotTraining.max_seconds

@@ -8,6 +8,7 @@ from restore.io.errors import SettingError
 ENLARGERS = ("zero_shot", "bicubic")  # take any scale, and have none of their own
 MOST_SCALE = 16
 BASELINES = (*ENLARGERS, "identity")
+START = "zero_shot_start"  # the weights of zero_shot.start=photos
 AUTO = "auto"  # weights of the package chosen by the image, zero_shot for a scale that has none
 
 
@@ -51,7 +52,7 @@ def needed_scale(ckpt_path: str, scale: float | None) -> float:
         SettingError: it is not given, or too small or too large.
     """
     if scale is None:
-        remedy = " or ".join(f"ckpt_path={name}" for name in shipped())
+        remedy = " or ".join(f"ckpt_path={name}" for name in shipped() if name != START)
         raise SettingError(
             "scale",
             "not given",

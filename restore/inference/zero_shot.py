@@ -15,6 +15,7 @@ from restore.config.inference import SCRATCH, Inference, ZeroShotTraining
 from restore.config.signatures import split
 from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
+from restore.inference.checkpoint_names import START
 from restore.inference.restorer import Report, Restorer, as_lq, pick_device, use_bf16
 from restore.io.errors import SettingError
 from restore.models.settings import arguments_as_settings
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 BICUBIC = "bicubic used"  # the note on where it was, in words, because it is read in tables and on the page
 
-START = "zero_shot_start"  # the weights of start=photos
 SMALLEST = 3  # lq pixels; a smaller image holds nothing to learn from
 BYTES_PER_PIXEL = 110  # of the result, where bicubic has to make it: it works on the whole, in double precision
 

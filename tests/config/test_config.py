@@ -76,7 +76,7 @@ EARLY = [
     ("predict", ["nothing.jpg", "scale=2"], "input"),
     ("predict", ["no*.jpg", "scale=2"], "input"),
     ("predict", ["a.png", "b.png"], "input is 2 words"),
-    ("predict", ["input=pyproject.toml"], "scale"),
+    ("predict", ["ckpt_path=bicubic", "input=pyproject.toml"], "scale"),
     ("predict", ["pyproject.toml", "ckpt_path=super_resolution_x5"], "did you mean super_resolution_x4?"),
     ("evaluate", ["ckpt_path=bicubi"], "did you mean bicubic?"),
     ("evaluate", ["ckpt_path=super_resolution_x2", "benchmarks=[nowhere]"], "benchmarks"),
@@ -340,7 +340,7 @@ def test_help_lists_the_groups_that_a_command_composes(cli: Cli, tmp_path: Path)
 
 def test_help_shows_each_setting_with_its_comment_those_of_the_command_first(cli: Cli) -> None:
     lines = [" ".join(line.split()) for line in cli("predict", "--help").out.splitlines()]
-    places = [lines.index(line) for line in ("ckpt_path=zero_shot", "device=auto auto, cpu, cuda or mps")]
+    places = [lines.index(line) for line in ("ckpt_path=auto", "device=auto auto, cpu, cuda or mps")]
     assert lines[0] == "restore predict: restore an image, a folder of images or a glob."
     assert places == sorted(places)
     assert "a checkpoint file, shipped weights by name" in lines[places[0] + 1]

@@ -65,3 +65,15 @@ def test_predict_takes_auto(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("predict", "input=a.png", "ckpt_path=auto", "device=cpu")
     assert outcome.status == 0, outcome.err
     assert (tmp_path / "a_x2.png").is_file()
+
+
+@pytest.mark.parametrize("setting", ["max_seconds=60", "zero_shot.data.noise=0.1"])
+def test_settings_of_zero_shot_are_refused_where_weights_are_taken_in_its_place(
+    setting: str, cli: Cli, tmp_path: Path
+) -> None:
+    photo(tmp_path / "in.png", 20, 20)
+    outcome = cli("predict", "in.png", setting)
+    assert outcome.status == 1
+    assert setting.partition("=")[0] in outcome.err
+    assert "set ckpt_path=zero_shot" in outcome.err
+    assert not (tmp_path / "in_x2.png").exists()

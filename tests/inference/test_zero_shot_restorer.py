@@ -72,7 +72,7 @@ def test_where_training_does_not_beat_it_bicubic_is_back_projected_if_that_helps
     bicubic = restore.load("bicubic", scale=2).restore(noise)
     missing = []
     for rounds in (0, 4):
-        training = {"max_steps": 1, "model": {"width": 4, "depth": 1, "back_projection": rounds}}
+        training = {"max_steps": 1, "start": "scratch", "model": {"width": 4, "depth": 1, "back_projection": rounds}}
         restorer = restore.load("zero_shot", scale=2, zero_shot=training, device="cpu")
         pred = restorer.restore(noise)
         assert restorer.fell_back
@@ -93,7 +93,8 @@ def test_a_part_is_enlarged_by_what_the_whole_image_taught(monkeypatch: pytest.M
     monkeypatch.setattr(scale_steps, "CLEAR_GAIN", -1e9)  # so few steps need not beat bicubic
     whole = photo(40)
     part = whole[:, 4:20, 8:24]
-    training = {"max_steps": 6, "model": {"width": 4, "depth": 1}, "data": {"patch_size": 16}}
+    small = {"model": {"width": 4, "depth": 1}, "data": {"patch_size": 16}}
+    training = {"max_steps": 6, "start": "scratch", **small}
     restorer = restore.load("zero_shot", scale=4, zero_shot=training, device="cpu", self_ensemble="false")
     alone = restorer.restore(part)
     restorer.source = part

@@ -60,7 +60,7 @@ def test_a_start_is_trained_on_photos_and_its_checkpoint_is_one_of_zero_shot(cli
 def test_the_start_itself_remains_where_training_on_the_image_makes_it_worse() -> None:
     torch.manual_seed(0)
     weights = ZeroShotNetwork(**NARROW).state_dict()
-    training = restore.load("zero_shot", scale=2, zero_shot={"model": NARROW}).training  # type: ignore[attr-defined]
+    training = restore.load("zero_shot", scale=2, zero_shot={"start": "scratch", "model": NARROW}).training  # type: ignore[attr-defined]
     model = untrained(2.0, training, weights)
     assert model.steps.starts_trained
     assert not untrained(2.0, training).steps.starts_trained
