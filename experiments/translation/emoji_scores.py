@@ -13,6 +13,7 @@ import csv
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,8 @@ def main() -> None:
     given = parser.parse_args()
     mean_image, colours = of_training(given.folder / "train")
     restorers = [open_restorer(each, inference=Inference(device="cpu")) for each in given.checkpoints]
-    rows, shown = [], []
+    rows: list[dict[str, Any]] = []
+    shown: list[Tensor] = []
     tests = pairs(given.folder / "test")
     for name, lines, glyph in track(tests, "held-out glyphs"):
         regions = regions_of(lines)
@@ -66,7 +68,7 @@ def main() -> None:
 def pairs(part: Path) -> list[tuple[str, Tensor, Tensor]]:
     """Name, contours and glyph, float (3, h, w) in [0, 1]."""
     files = sorted((part / "A").glob("*.png"))
-    return [(file.stem, *(reading.read(part / side / file.name).rgb() for side in "AB")) for file in files]
+    return [(file.stem, reading.read(file).rgb(), reading.read(part / "B" / file.name).rgb()) for file in files]
 
 
 def of_training(part: Path) -> tuple[Tensor, Tensor]:
@@ -123,7 +125,7 @@ def draw_sheet(path: Path, shown: list[Tensor]) -> None:
     Image.fromarray(pixels).quantize(COLOURS).save(path, optimize=True)
 
 
-def write(path: Path, rows: list[dict[str, float | str]]) -> None:
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
     """A CSV file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
