@@ -270,6 +270,8 @@ def smaller(words: Sequence[str]) -> list[str]:
         word for word in (_smaller_word(command, each) for each in given) if word is not None and word not in options
     ]
     added = list(SMALL.get(_method(given) if command in TRAINS else command, ()))
+    if command == "predict" and not any(re.match(r"ckpt_path=|scale=(?![24]$)", word) for word in given):
+        added = []  # the package's weights, for which predict refuses settings of zero-shot
     if "experiment=translation_contours" in given:
         added += STUDIED
     if "trainer=ddp_cpu" in kept:

@@ -296,27 +296,27 @@ finally:
 
 
 @pytest.mark.slow
-def test_a_25_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_result(tmp_path: Path) -> None:
+def test_a_12_megapixel_photo_stays_within_its_budget_and_is_the_whole_image_result(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = Deblur(width=4, modules=1).eval()  # half as wide as model=deblur_tiny; whole it takes 3.9 GiB
+    model = Deblur(width=4, modules=1).eval()  # half as wide as model=deblur_tiny; whole it takes 2.2 GiB
     with torch.no_grad():
         for weight in model.network.parameters():  # so that the output is not the input
             weight.add_(torch.randn_like(weight), alpha=0.02)
     facts = {"format": 1, "method": "deblur", "arguments": dict(model.hparams), "best": 0.0}
     state = {f"network.{name}": value for name, value in model.network.state_dict().items()}
     torch.save({"restore": facts, "state_dict": state}, tmp_path / "tiny.ckpt")
-    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), np.uint8)
-    Image.fromarray(noise).resize((5000, 5000)).save(tmp_path / "photo.jpg", quality=90)
-    settings = ("ckpt_path=tiny.ckpt", "input=photo.jpg", "output=out.bmp", "memory_gb=3", "device=cpu", "threads=1")
+    noise = np.random.default_rng(0).integers(0, 256, (350, 350, 3), np.uint8)
+    Image.fromarray(noise).resize((3500, 3500)).save(tmp_path / "photo.jpg", quality=90)
+    settings = ("ckpt_path=tiny.ckpt", "input=photo.jpg", "output=out.bmp", "memory_gb=1.5", "device=cpu", "threads=1")
     argv = [sys.executable, "-c", LARGE, *settings]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
     peak = int(re.findall(r"peak (\d+) KiB", done.stderr)[0])
-    assert peak < 3 * 2**20
+    assert peak < 1.5 * 2**20
     lq, out = reading.read(tmp_path / "photo.jpg").pixels, reading.read(tmp_path / "out.bmp").pixels
     assert model.halo is not None
     margin = tiling.round_up(model.halo, 4)
-    for top, left in ((0, 0), (4936, 4936), (1500, 3100), (2488, 12), (3500, 2000)):
+    for top, left in ((0, 0), (3436, 3436), (1500, 3100), (2488, 12), (2900, 2000)):
         above, before = max(0, top - margin), max(0, left - margin)
         crop = lq[:, above : top + 64 + margin, before : left + 64 + margin]
         with torch.inference_mode():

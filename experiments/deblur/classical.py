@@ -81,7 +81,8 @@ def lucy(blurred: Tensor, length: float, angle: float, count: int) -> Tensor:
 def unsharp(blurred: Tensor, sigma: float, amount: float) -> Tensor:
     """What a Gaussian takes away, added."""
     side = 2 * round(3 * sigma) + 1
-    smooth = kornia.filters.gaussian_blur2d(blurred[None], (side, side), (sigma, sigma), border_type="replicate")[0]
+    size, sigmas = (side, side), (sigma, sigma)
+    smooth: Tensor = kornia.filters.gaussian_blur2d(blurred[None], size, sigmas, border_type="replicate")[0]
     return (blurred + amount * (blurred - smooth)).clamp(0, 1)
 
 

@@ -77,7 +77,7 @@ def deconvolved(lq: Tensor, kernel: np.ndarray[tuple[int, int], np.dtype[np.floa
     """Each colour by itself, with a mirrored border; float, (3, H, W)."""
     border = 2 * len(kernel)
     padded = np.pad(lq.double().numpy(), ((0, 0), (border, border), (border, border)), mode="symmetric")
-    planes = [richardson_lucy(plane, kernel, num_iter=count) for plane in padded]  # type: ignore[no-untyped-call]
+    planes = [richardson_lucy(plane, kernel, num_iter=count) for plane in padded]
     return torch.from_numpy(np.stack(planes)[:, border:-border, border:-border]).float()
 
 

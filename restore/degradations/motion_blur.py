@@ -96,7 +96,7 @@ def shake(linear: Tensor, length: float, kernels: int, random: np.random.Generat
     path = draw_path(length, random)
     paths = [_turned(path, random.uniform(-0.4, 0.4), random.uniform(0.2, 1)) for _ in range(kernels)]
     filters = torch.stack([draw_kernel(each, _radius(length)) for each in paths])
-    each = kornia.filters.filter2d(linear.expand(kernels, -1, -1, -1), filters, border_type="replicate")
+    each: Tensor = kornia.filters.filter2d(linear.expand(kernels, -1, -1, -1), filters, border_type="replicate")
     weights = smooth_fields(kernels, (linear.shape[1], linear.shape[2]), random).mul(4).softmax(0)
     return (each * weights[:, None]).sum(0)
 
@@ -117,7 +117,7 @@ def move_object(background: Tensor, linear: Tensor, length: float, random: np.ra
     region = _ellipse(size, random)
     kernel = draw_kernel(draw_path(length, random), _radius(length))[None]
     layers = torch.cat([linear * region, region])[None]
-    moved = kornia.filters.filter2d(layers, kernel, border_type="replicate")[0]
+    moved: Tensor = kornia.filters.filter2d(layers, kernel, border_type="replicate")[0]
     return moved[:3] + (1 - moved[3:]) * background
 
 

@@ -13,7 +13,7 @@ import pytest
 import wandb
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made at run time
+from wandb.proto.wandb_internal_pb2 import Record
 from wandb.sdk.wandb_run import Run
 
 from restore.io.files import read_mapping

@@ -1,5 +1,5 @@
-import functools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import hydra
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from restore.__main__ import COMMANDS
 from restore.config import build, resolvers
@@ -386,26 +386,14 @@ def test_environment_of_the_caller_is_left_alone(cli: Cli) -> None:
     assert os.environ.get("HYDRA_FULL_ERROR") == before
 
 
-@functools.cache
-def shipped(model: str) -> DictConfig:
+@pytest.mark.parametrize("model", sorted(file.stem for file in (Path(conf_dir()) / "model").glob("*.yaml")))
+def test_a_weight_that_is_none_is_refused(model: str) -> None:
+    """Every setting of a loss's weight."""
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        node: DictConfig = compose("fit", overrides=[f"model={model}"]).model
-    return node
-
-
-def weights() -> list[tuple[str, str]]:
-    """Every setting of a loss's weight, in every shipped model."""
-    found = []
-    for file in sorted((Path(conf_dir()) / "model").glob("*.yaml")):
-        found += [(file.stem, str(key)) for key in shipped(file.stem) if str(key).endswith(("_weight", "_weights"))]
-    return found
-
-
-@pytest.mark.parametrize(("model", "key"), weights())
-@pytest.mark.parametrize("value", ["-0.1", "nan", "inf", "-inf", "much"])
-def test_a_weight_that_is_none_is_refused(model: str, key: str, value: str) -> None:
-    number = value if value == "much" else float(value)
-    node = OmegaConf.merge(shipped(model), {key: [1.0, number] if key.endswith("s") else number})
-    with pytest.raises(SettingError) as error:
-        build.build(node, "model")
-    assert error.value.key.removesuffix(".1") == f"model.{key}"
+        shipped = compose("fit", overrides=[f"model={model}"]).model
+    for key in [str(key) for key in shipped if str(key).endswith(("_weight", "_weights"))]:
+        for wrong in (-0.1, math.nan, math.inf, -math.inf, "much"):
+            node = OmegaConf.merge(shipped, {key: [1.0, wrong] if key.endswith("s") else wrong})
+            with pytest.raises(SettingError) as error:
+                build.build(node, "model")
+            assert error.value.key.removesuffix(".1") == f"model.{key}"
