@@ -129,6 +129,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "staged": staged,
     "losses": losses,
     "steps": steps,
+    "emoji": emoji,
 }
 
 
