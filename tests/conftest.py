@@ -1,13 +1,17 @@
 import contextlib
+import functools
 import gc
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
+from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +20,8 @@ from PIL import Image, ImageFilter
 
 from restore.data.embedded_photos import EMBEDDED
 from tests import small_photos
+from tests.fork_server import IMPORTED
+from tests.stand_in_curves import one_pixel
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -156,11 +162,6 @@ class Outcome(NamedTuple):
 Cli = Callable[..., Outcome]
 
 
-def one_pixel(rows: object, target: Path, *others: object) -> None:
-    """Stands in for ``draw_curves``, which takes a quarter of the time of a small training."""
-    Image.new("L", (1, 1)).save(target)
-
-
 @pytest.fixture
 def whole_photos() -> None:
     """For tests in which commands work on the embedded photos as they are."""
@@ -180,6 +181,25 @@ def small_embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@functools.cache
+def _pool_server() -> forkserver.ForkServer:
+    """The one of this process, which ends with it."""
+    server = forkserver.ForkServer()
+    server.set_forkserver_preload([*IMPORTED, "restore.inference.load", "restore.inference.single_image_training"])
+    return server
+
+
+@pytest.fixture
+def forked_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool's processes are forked from one that has imported Lightning, where each would take 6 seconds for that."""
+    from restore.distributed import process_pool
+
+    context = multiprocessing.get_context("forkserver")
+    by = SimpleNamespace(get_context=lambda _: context, parent_process=multiprocessing.parent_process)
+    monkeypatch.setattr(process_pool, "multiprocessing", by)
+    monkeypatch.setattr(forkserver, "connect_to_new_process", _pool_server().connect_to_new_process)
+
+
 @pytest.fixture
 def cli(
     request: pytest.FixtureRequest,
@@ -187,6 +207,7 @@ def cli(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     small_embedded: Path,
+    forked_pool: None,
 ) -> Iterator[Cli]:
     """Runs a command in this process, in an empty folder, on parts of the embedded photos.
 

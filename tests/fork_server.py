@@ -29,7 +29,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, NoReturn
 
-from tests import small_photos
+from tests import small_photos, stand_in_curves
 
 ROOT = Path(__file__).parent.parent
 IMPORTED = (
@@ -149,6 +149,7 @@ class Job:
         os.environ.clear()
         os.environ.update(self.environment)
         small_photos.use()
+        stand_in_curves.use()
         random.seed()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = list(self.words)

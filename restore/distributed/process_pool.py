@@ -85,7 +85,7 @@ def _spread(
     for number in range(processes):
         numbers.put(number)
     threads = threads or max(1, (os.cpu_count() or 1) // processes)
-    arguments = (start, threads, stop, reports, numbers, os.getpid())
+    arguments = (start, threads, stop, reports, numbers)
     with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=arguments) as pool:
         waiting: dict[Future[Any], Any] = {pool.submit(_do, task): task for task in tasks}
         try:
@@ -115,11 +115,11 @@ _worker: Worker
 _context: Context
 
 
-def _begin(start: Callable[[], Worker], threads: int, stop: Any, reports: Any, numbers: Any, parent: int) -> None:
+def _begin(start: Callable[[], Worker], threads: int, stop: Any, reports: Any, numbers: Any) -> None:
     global _worker, _context
     for number in (signal.SIGINT, signal.SIGTERM):  # the first process handles them, and sets the event
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)-8s %(message)s")
     number, last = numbers.get(), 0.0
     assign_resources(number, threads)
@@ -138,10 +138,11 @@ def _do(task: Any) -> Any:
     return NOT_STARTED if _context.cancel() else _worker(task, _context)
 
 
-def end_with(parent: int) -> None:
-    """End this process when ``parent``, which started it, ends or is killed. To be run in a thread."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def _end_with_parent() -> None:
+    """End this process when the one that started the pool ends or is killed. To be run in a thread."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 

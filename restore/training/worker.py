@@ -16,7 +16,6 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from restore.distributed.process_pool import end_with
 from restore.io.files import read_mapping, write_json
 from restore.io.progress import doing
 
@@ -56,9 +55,15 @@ def _die_with(parent: int) -> None:
         pr_set_pdeathsig = 1  # <linux/prctl.h>
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     else:
-        threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # it ended before that
         os._exit(1)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _report(

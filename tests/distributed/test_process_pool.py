@@ -47,6 +47,7 @@ def test_each_task_is_done_once(processes: int) -> None:
     assert (os.getpid() in {result[1] for _, result in found}) == (processes == 1)
 
 
+@pytest.mark.usefixtures("forked_pool")
 def test_cancelled_processes_end_their_tasks_and_begin_no_others() -> None:
     reports = list[TaskProgress]()
     found = run(slow, list(range(6)), 2, cancel=lambda: len(reports) >= 2, show=reports.append)
@@ -54,12 +55,14 @@ def test_cancelled_processes_end_their_tasks_and_begin_no_others() -> None:
     assert {report.process for report in reports} == {0, 1}
 
 
+@pytest.mark.usefixtures("forked_pool")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_a_worker_raises_goes_through(processes: int) -> None:
     with pytest.raises(ValueError, match="is refused"):
         run(refuses, [1, 2, 3], processes)
 
 
+@pytest.mark.usefixtures("forked_pool")
 def test_a_process_that_dies_is_named() -> None:
     with pytest.raises(ChildProcessError, match="one of 2 processes died"):
         run(dies, [1, 2, 3], 2)

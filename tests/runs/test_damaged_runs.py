@@ -17,7 +17,8 @@ from restore.checkpoints import reader
 from restore.runs import damage, resume
 from restore.runs import folder as run_folder
 from restore.runs.report import write_report
-from tests.conftest import TINY, Cli, one_pixel, photo
+from tests.conftest import TINY, Cli, photo
+from tests.stand_in_curves import one_pixel
 
 NAMES = ("config.yaml", "overrides.yaml", "environment.json", "metrics.csv", "run_token")
 AT_THE_END = ("result.json", "results.csv", "report.html", "curves.png")
