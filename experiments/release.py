@@ -106,9 +106,10 @@ def sources(root: str) -> list[dict[str, str]]:
 
 
 def shown(override: str) -> str:
-    """A checkpoint that training started from is shown by the name of its run, which its weights have too."""
+    """A checkpoint that training started from is shown by the name and the id of its run."""
     key, _, value = override.partition("=")
-    return f"{key}={Path(value).parents[2].name}" if key == "init_from" and "/" in value else override
+    path = Path(value)
+    return f"{key}={path.parents[2].name}/{path.parents[1].name}" if key == "init_from" and "/" in value else override
 
 
 def shared_photos() -> list[dict[str, str]]:

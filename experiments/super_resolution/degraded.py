@@ -11,6 +11,7 @@ first. Protocol sr_y.
 """
 
 import argparse
+import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ KINDS: Mapping[str, Sequence[Degradation]] = MappingProxyType(
     }
 )
 COUNT, SEED = 50, 0  # COUNT of BSDS
+COLUMNS = ["restorer", "benchmark", "image", "psnr_y", "ssim_y"]
 
 
 def main() -> None:
@@ -53,13 +55,25 @@ def main() -> None:
     parser.add_argument("restorers", nargs="*", help="what to score; the first is what the others are compared with")
     parser.add_argument("--photos", nargs="+", help="folders of sharp photos in place of Set14 and BSDS500's")
     parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--csv", type=Path, help="write the rows of all images")
     given = parser.parse_args()
     torch.set_num_threads(1)
     sources = dict.fromkeys(given.photos or (), 10**9)
     if not given.folder.is_dir():
         make(given.folder, sources or published(), given.scale)
     if given.restorers:
-        print(table({name: scores(given.folder, name, given.scale) for name in given.restorers}))
+        found = {name: scores(given.folder, name, given.scale) for name in given.restorers}
+        print(table(found))
+        if given.csv is not None:
+            write(given.csv, found)
+
+
+def write(path: Path, restorers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Every image's scores."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({"restorer": name} | dict(row) for name, rows in restorers.items() for row in rows)
 
 
 def published() -> dict[str, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean
 
 from experiments.readme import command
+from experiments.super_resolution.degraded import table
 from restore.io.tables import markdown_rows
 from restore.runs.results import paired
 
@@ -73,11 +74,18 @@ def weights() -> str:
     return markdown_rows(lines)
 
 
+def degraded() -> str:
+    """Photos as people have them, by kind of damage."""
+    rows = read("degraded.csv")
+    return table({name: select(rows, restorer=name) for name in unique(rows, "restorer")})
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "scores": scores,
     "differences": differences,
     "entropies": entropies,
     "weights": weights,
+    "degraded": degraded,
 }
 
 Rows = list[dict[str, str]]

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 BICUBIC = "bicubic used"  # the note on where it was, in words, because it is read in tables and on the page
 
 SMALLEST = 3  # lq pixels; a smaller image holds nothing to learn from
-BYTES_PER_PIXEL = 110  # of the result, where bicubic has to make it: it works on the whole, in double precision
+BYTES_PER_PIXEL = 110  # of a result that bicubic has to make: it works on the whole, in double precision
 
 
 class ZeroShotNetworkRestorer(Restorer):
@@ -196,8 +196,7 @@ class ZeroShotRestorer(Restorer):
         steps.deadline, steps.cancel, steps.views = deadline, report.cancel, ALL_VIEWS if self.ensemble else 1
         steps.tile = lambda size: tile_of(model.network, self.inference, size)
         self._refuse_too_large(lq, steps.tile)
-        in_bf16 = use_bf16(self.inference.precision, self.device.type)
-        watch = Watch(report.progress, deadline)
+        in_bf16, watch = use_bf16(self.inference.precision, self.device.type), Watch(report.progress, deadline)
         train(model, whole, training, self.device, use_bf16=in_bf16, watch=watch, part=lq.float())
         if steps.too_short is not None and deadline is not None:
             reason = _too_short(steps.too_short, deadline - begun, time.monotonic() - begun)
@@ -214,9 +213,8 @@ class ZeroShotRestorer(Restorer):
         return trained.restore(lq, progress=report.progress)
 
     def _deadline(self, begun: float, report: Report) -> float | None:
-        if self.training.max_seconds is None:
-            return report.deadline
-        return min(report.deadline or float("inf"), begun + self.training.max_seconds)
+        most = self.training.max_seconds
+        return report.deadline if most is None else min(report.deadline or math.inf, begun + most)
 
     def _bicubic(self, lq: Tensor, why: str) -> Tensor:
         self.notes, self.fell_back = {BICUBIC: why}, True
@@ -235,12 +233,9 @@ class ZeroShotRestorer(Restorer):
         tile((height, width))
         needed = height * width * BYTES_PER_PIXEL / 2**30
         if needed > self.inference.memory_gb:
-            raise SettingError(
-                "memory_gb",
-                f"{self.inference.memory_gb:g}",
-                f"about {needed:.1f}, because zero-shot holds its result of {width}x{height} px whole",
-                f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image",
-            )
+            expected = f"about {needed:.1f}, because zero-shot holds its result of {width}x{height} px whole"
+            remedy = f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image"
+            raise SettingError("memory_gb", f"{self.inference.memory_gb:g}", expected, remedy)
 
 
 def _adapted(training: ZeroShotTraining, image: Tensor, scale: float) -> tuple[ZeroShotTraining, dict[str, str]]:
@@ -248,8 +243,7 @@ def _adapted(training: ZeroShotTraining, image: Tensor, scale: float) -> tuple[Z
     if training.degradation == "given":
         return training, {}
     found = measured(image, scale)
-    kernel = None if found.kernel is None else found.kernel.tolist()
-    model, data = dict(training.model) | {"kernel": kernel}, dict(training.data) | {"noise": found.noise}
+    model, data = found.settings(training.model, training.data)
     return replace(training, degradation="given", model=model, data=data), found.notes
 
 

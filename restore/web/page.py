@@ -213,6 +213,8 @@ def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _no_card(entry: Mapping[str, Any]) -> str:
+    if entry["name"] == "auto":
+        return "weights that come with the package, see restore/weights"
     return "weights of another project, without a card" if entry["sha256"] else "no weights"
 
 

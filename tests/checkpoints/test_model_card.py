@@ -120,7 +120,7 @@ def near(scores: dict[str, float]) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("super_resolution")])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith(("super_resolution", "zero_shot"))])
 def test_shipped_weights_reach_what_their_card_says(name: str, shared_data: Path, cli: Cli) -> None:
     facts = json.loads(locate.shipped()[name].with_suffix(".json").read_text())
     for k, result in enumerate(facts["results"]):

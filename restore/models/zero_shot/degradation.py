@@ -1,6 +1,8 @@
 """The blur and the noise of an image, measured on it: `degradation=auto` of zero-shot super-resolution."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -36,6 +38,11 @@ class Degradation:
             return words
         long, short = blur_kernels.widths(self.kernel)
         return {"blur": f"standard deviations {long:.2f} and {short:.2f} px of the result"} | words
+
+    def settings(self, model: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Those of the model and of the data with what was found."""
+        kernel = None if self.kernel is None else self.kernel.tolist()
+        return dict(model) | {"kernel": kernel}, dict(data) | {"noise": self.noise}
 
 
 def measured(image: Tensor, scale: float) -> Degradation:
