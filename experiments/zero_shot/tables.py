@@ -124,7 +124,13 @@ def read(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-TABLES: dict[str, Callable[[], str]] = {"benchmarks": benchmarks, "curve": curve, "blur": blur, "hard": hard}
+TABLES: dict[str, Callable[[], str]] = {
+    "benchmarks": benchmarks,
+    "curve": curve,
+    "blur": blur,
+    "start": start,
+    "hard": hard,
+}
 
 
 if __name__ == "__main__":
