@@ -29,10 +29,8 @@ class Translation(RestorationModel):
 
     After a patent of UniDT (Huayuan Computing); see :class:`MultiResTranslation` for related papers. Input and
     reference are made into pyramids of N resolutions; a discriminator, L1 and a style loss compare the outputs of each.
-    The levels are trained from low to high one after another, then all together; see :func:`make_stages`.
-
-    Lightning takes the generator's steps, so accumulation, gradient clipping and precision are the trainer's, and a
-    ``step`` is one update of the generator. The discriminators' optimiser is the model's own.
+    The levels are trained from low to high one after another, then all together; see :func:`make_stages`. Lightning
+    takes the generator's steps, so a ``step`` is one update of it; the discriminators' optimiser is the model's own.
 
     Args:
         levels, width, blocks, in_channels, input_kind, interpolation, image_side: see :class:`TranslationNetwork`.
