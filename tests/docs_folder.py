@@ -132,6 +132,8 @@ def study_scripts(folder: Path, smaller: Mapping[str, Mapping[str, str]]) -> Non
         (folder / script).write_text(text, encoding="utf-8")
     header, *_, last = (folder / "zero_shot/blur.csv").read_text().splitlines(keepends=True)
     (folder / "zero_shot/blur.csv").write_text(header + last)  # its script passes over photos that are in it
+    header, *_ = (folder / "zero_shot/unknown_photos.csv").read_text().splitlines(keepends=True)
+    (folder / "zero_shot/unknown_photos.csv").write_text(header)
 
 
 def _label_map(seed: int) -> Tensor:

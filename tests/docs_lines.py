@@ -154,6 +154,11 @@ SMALLER_SCRIPTS: dict[str, dict[str, str]] = {
         '"kernel_steps": 500': '"kernel_steps": 2',
     },
     "zero_shot/start.py": {"for steps in given.steps:": "for steps in (0, 1):"},
+    "zero_shot/unknown.py": {
+        "320, 2, 8, ": "32, 2, 1, ",
+        "max_steps=steps,": "max_steps=1,",
+        "default=[*KINDS]": 'default=["all"]',
+    },
     "zero_shot/hard.py": {"85, 600, 96": "85, 2, 24"},
 }
 

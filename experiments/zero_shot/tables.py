@@ -129,6 +129,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "curve": curve,
     "blur": blur,
     "start": start,
+    "unknown": unknown,
     "hard": hard,
 }
 
