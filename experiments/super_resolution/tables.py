@@ -74,9 +74,9 @@ def weights() -> str:
     return markdown_rows(lines)
 
 
-def degraded() -> str:
+def degraded(scale: int) -> str:
     """Photos as people have them, by kind of damage."""
-    rows = read("degraded.csv")
+    rows = read(f"degraded_x{scale}.csv")
     return table({name: select(rows, restorer=name) for name in unique(rows, "restorer")})
 
 
@@ -85,7 +85,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "differences": differences,
     "entropies": entropies,
     "weights": weights,
-    "degraded": degraded,
+    "degraded_x2": lambda: degraded(2),
+    "degraded_x4": lambda: degraded(4),
 }
 
 Rows = list[dict[str, str]]
