@@ -5,8 +5,10 @@ import multiprocessing
 import re
 import signal
 import threading
+import traceback
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from multiprocessing import resource_sharer
 from multiprocessing.process import BaseProcess
 
 from restore.io.errors import SettingError
@@ -39,7 +41,7 @@ def loader_workers(count: int) -> Iterator[None]:
                 "0, because this machine has too little shared memory (/dev/shm) for what workers pass on",
                 "set data.num_workers=0, or give it more (with docker: --shm-size=8g)",
             ) from error
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid"):
+        if count and _is_of_killed_worker(error):
             raise ChildProcessError(
                 "a loader worker was killed; unless that was intended, the machine may have run out of memory: lower "
                 "data.num_workers or data.cache_gb, then start the same command again"
@@ -56,6 +58,16 @@ def _is_without_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):  # the queues themselves; a file that cannot be written has a name
         return error.errno == errno.ENOSPC and error.filename is None
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHARED_MEMORY)
+
+
+def _is_of_killed_worker(error: BaseException) -> bool:
+    if isinstance(error, RuntimeError):
+        return str(error).startswith("DataLoader worker (pid")
+    # it was killed while one of its tensors was being received
+    frames = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, OSError | EOFError) and any(
+        frame.f_code.co_filename == resource_sharer.__file__ for frame, _ in frames
+    )
 
 
 def _last_exception(text: str) -> str:

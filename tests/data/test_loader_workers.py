@@ -2,6 +2,8 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing import resource_sharer
+from multiprocessing.resource_sharer import DupFd
 from typing import NoReturn
 
 import pytest
@@ -78,6 +80,16 @@ def test_an_error_in_a_worker_ends_all_workers_and_is_one_sentence(
     assert multiprocessing.active_children() == []  # they ignore SIGTERM, which Python's exit sends before it waits
     assert all(part in str(raised.value) for part in parts)
     assert signal.getsignal(signal.SIGCHLD) == handler or handler in (signal.SIG_DFL, None)
+
+
+def test_a_worker_that_is_killed_while_it_hands_over_a_tensor_is_named_too() -> None:
+    """What a tensor comes through is gone with its worker; here it is closed instead."""
+    given = DupFd(os.open(os.devnull, os.O_RDONLY))
+    resource_sharer.stop(1)
+    with pytest.raises(ChildProcessError, match="a loader worker was killed"), loader_workers(2):
+        given.detach()
+    with pytest.raises(ConnectionError), loader_workers(2):  # a dashboard's, for example
+        raise ConnectionResetError
 
 
 def test_a_full_memory_for_queues_names_the_setting_and_a_full_disk_does_not() -> None:
