@@ -110,9 +110,11 @@ def test_the_table_by_kind_compares_with_the_first_restorer() -> None:
     def rows(*scores: float) -> list[dict[str, object]]:
         return [{"benchmark": "soft", "image": k, "psnr_y": each, "ssim_y": 0.9} for k, each in enumerate(scores)]
 
-    lines = degraded.table({"bicubic": rows(30.0, 32.0), "x2": rows(31.0, 31.5)}).splitlines()
-    assert lines[2] == "| soft | bicubic | 31.000 | 0.9000 | +0.000 | +0.000 | 0% |"
-    assert lines[3] == "| soft | x2 | 31.250 | 0.9000 | +0.250 | -0.500 | 50% |"
+    lines = degraded.table(
+        {"clean": rows(30.0, 32.0), "bicubic": rows(30.5, 30.5), "x2": rows(31.0, 31.5)}
+    ).splitlines()
+    assert lines[2] == "| soft | clean | 31.000 | 0.9000 | +0.000 | +0.000 | 50% |"
+    assert lines[4] == "| soft | x2 | 31.250 | 0.9000 | +0.250 | -0.500 | 100% |"
 
 
 def test_a_card_names_the_images_of_a_folder_and_refuses_those_of_unknown_terms(

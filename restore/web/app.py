@@ -28,7 +28,7 @@ from restore.web.worker import BEFORE, RESULT
 
 POLL_EVERY = 0.5  # seconds between two checks whether the client is still connected
 _FIELDS = RequestFields.model_json_schema()["properties"]
-_IMAGE = {"type": "string", "format": "binary", "description": "PNG, JPEG, TIFF, WebP or BMP"}
+_IMAGE = {"type": "string", "format": "binary", "description": uploads.FORMATS}
 _MULTIPART = {
     "multipart/form-data": {
         "schema": {"type": "object", "required": ["image"], "properties": {"image": _IMAGE, **_FIELDS}}

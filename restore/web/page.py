@@ -12,14 +12,15 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from restore.image.formats import READ_SUFFIXES
 from restore.io.files import json_text
 from restore.web.limits import Limits
 from restore.web.request import MOST_NOISE, PART_SCALE
-from restore.web.uploads import TOO_LARGE, TOO_LONG
+from restore.web.uploads import FORMATS, TOO_LARGE, TOO_LONG
 
 _HERE = Path(__file__).parent
 _FONTS = ("system-ui", "sans-serif")  # of the client's machine; others would be fetched from another host
-_KINDS = ".png,.jpg,.jpeg,.tif,.tiff,.webp,.bmp"
+_SUFFIXES = ",".join(READ_SUFFIXES)
 _ARROW = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.5" aria-hidden="true">'
     '<path d="M12 16V4m0 0L7 9m5-5 5 5M4 16v3a1 1 0 0 0 1 1h14a1 1 0 0 0 1-1v-3"/></svg>'
@@ -180,9 +181,9 @@ def _upload(limits: Limits) -> str:
     return (
         f'<label id="restore-drop"><img id="restore-preview" alt="" hidden>{_ARROW}'
         '<b id="restore-name">Drop an image here, or <u>choose one</u></b>'
-        "<small>PNG, JPEG, TIFF, WebP or BMP</small>"
+        f"<small>{FORMATS}</small>"
         f"<small>at most {limits.max_mb:g} MB and {limits.max_side} px a side</small>"
-        f'<input type="file" id="restore-file" accept="{_KINDS}" aria-label="image"></label>'
+        f'<input type="file" id="restore-file" accept="{_SUFFIXES}" aria-label="image"></label>'
     )
 
 

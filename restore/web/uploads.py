@@ -4,10 +4,11 @@ File names and declared types are not trusted. Headers are read in the job's pro
 number of entries and sizes.
 """
 
-from restore.image.formats import TIFF_HEADS
+from restore.image.formats import TIFF_HEADS, format_of
 from restore.web.limits import Limits, Refused
 
-# the first bytes of each format that is read
+FORMATS = "PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC"
+# the first bytes of formats that are known by these alone
 _SIGNATURES = {
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
@@ -26,12 +27,13 @@ def sniff(data: bytes) -> str:
     Raises:
         Refused: not an image of a format that is read.
     """
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return ".webp"
+    named = format_of(data)
+    if named in ("WebP", "AVIF", "HEIC"):
+        return f".{named.lower()}"
     for suffix, signatures in _SIGNATURES.items():
         if data.startswith(signatures):
             return suffix
-    raise Refused(415, "the file is not a PNG, JPEG, TIFF, WebP or BMP image; save the image as one of these")
+    raise Refused(415, f"the file is not a {FORMATS} image; save the image as one of these")
 
 
 def check(data: bytes, limits: Limits) -> str:

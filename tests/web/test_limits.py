@@ -15,6 +15,7 @@ from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
 from restore.config.inference import ZeroShotTraining
+from restore.image.decoding import register_heic
 from restore.io.errors import SettingError
 from restore.web import uploads
 from restore.web.error_log import ErrorLog
@@ -80,9 +81,15 @@ def test_limits_that_leave_nothing_are_refused(changes: dict[str, Any], said: tu
 
 
 @pytest.mark.parametrize(
-    ("kind", "suffix"), [("PNG", ".png"), ("JPEG", ".jpg"), ("TIFF", ".tif"), ("WEBP", ".webp"), ("BMP", ".bmp")]
+    ("kind", "suffix"),
+    [
+        *(("PNG", ".png"), ("JPEG", ".jpg"), ("TIFF", ".tif"), ("WEBP", ".webp"), ("BMP", ".bmp")),
+        *(("AVIF", ".avif"), ("HEIF", ".heic")),
+    ],
 )
-def test_pictures_are_told_by_their_content(kind: str, suffix: str) -> None:
+def test_the_format_is_that_of_the_content(kind: str, suffix: str) -> None:
+    if kind == "HEIF":
+        register_heic()
     assert uploads.check(encoded(kind), limits()) == suffix
 
 

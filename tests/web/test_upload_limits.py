@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from restore.image import reading
+from restore.image.decoding import register_heic
 from restore.web import worker
 from restore.web.isolated_process import TaskError
 from restore.web.process_limits import TooSlow, limited_memory, limited_time
@@ -61,10 +62,16 @@ def test_a_header_is_judged_in_the_job(data: bytes, status: int, said: str, tmp_
     assert str(tmp_path) not in refused.value.sentence
 
 
-def test_a_photo_of_a_phone_is_read_within_the_limits_of_a_server_for_this_machine(tmp_path: Path) -> None:
-    Image.new("RGB", (4000, 3000), "grey").save(tmp_path / "upload.jpg")
+@pytest.mark.parametrize(
+    ("suffix", "width", "height"), [(".jpg", 4000, 3000), (".heic", 400, 300), (".avif", 400, 300)]
+)
+def test_a_photo_of_a_phone_is_read_within_the_limits_of_a_server_for_this_machine(
+    suffix: str, width: int, height: int, tmp_path: Path
+) -> None:
+    register_heic()
+    Image.new("RGB", (width, height), "grey").save(tmp_path / f"upload{suffix}")
     job = dataclasses.replace(JOB, max_side=8000, max_output_side=16384)
-    assert worker._read(tmp_path / "upload.jpg", job).pixels.shape == (3, 3000, 4000)
+    assert worker._read(tmp_path / f"upload{suffix}", job).pixels.shape == (3, height, width)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Enlarges photos as they come by `ckpt_path=auto`, and draws their most detailed parts beside bicubic.
+
+    python -m experiments.super_resolution.real_photos photos enlarged experiments/super_resolution/real_photos.jpg
+
+There is no reference for such photos: the sheet is to be looked at. Two photos in each row, each bicubic on the left
+and auto on the right; the part is the one with the largest mean gradient. Photos enlarged before are not enlarged again.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from restore.image import reading, writing
+from restore.image.decoded_image import DecodedImage, to_float
+from restore.inference.output_paths import RECORD, entries
+from restore.io.tables import markdown_rows
+from restore.ops.resize import enlarge
+
+SIDE, GAP, SCALE = 128, 8, 2  # px of the photo; px of the sheet; factor of enlargement
+IN_ROW = 2
+
+
+def main() -> None:
+    """Enlarge, then draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of the photos")
+    parser.add_argument("enlarged", type=Path, help="folder of the results")
+    parser.add_argument("sheet", type=Path, help="image file that is written")
+    given = parser.parse_args()
+    argv = [sys.executable, "-m", "restore.predict", "ckpt_path=auto", f"scale={SCALE}"]
+    subprocess.run([*argv, f"input={given.photos}", f"output={given.enlarged}"], check=True)
+    made = entries(given.enlarged / RECORD)
+    lines, parts = [["photo", "size, px", "weights"]], []
+    for name, entry in made.items():
+        photo = Path(entry["input"][0])
+        lq, pred = (to_float(reading.read_rgb8(each)) for each in (photo, given.enlarged / name))
+        lines.append([photo.name, f"{lq.shape[2]}x{lq.shape[1]}", entry["notes"]["weights"]])
+        parts.append(beside_bicubic(lq, pred))
+    writing.write(given.sheet, DecodedImage.of(in_rows(parts)), quality=92)
+    print(markdown_rows(lines))
+
+
+def beside_bicubic(lq: Tensor, pred: Tensor) -> Tensor:
+    """The most detailed part, bicubic and ``pred`` side by side: (3, h, w) and (3, 2 h, 2 w), [0, 1]."""
+    top, left = most_detailed(lq)
+    # a margin, so that the part's own edges are enlarged as the whole photo's are
+    pad = min(8, top, left)
+    part = enlarge(lq[:, top - pad : top + SIDE + 8, left - pad : left + SIDE + 8], SCALE)
+    length, start = SIDE * SCALE, pad * SCALE
+    bicubic = part[:, start : start + length, start : start + length]
+    ours = pred[:, top * SCALE : top * SCALE + length, left * SCALE : left * SCALE + length]
+    return torch.cat([bicubic, ours], 2).clamp(0, 1)
+
+
+def most_detailed(image: Tensor) -> tuple[int, int]:
+    """Top left corner of the part of ``SIDE`` px with the largest mean gradient, on a grid of half of it."""
+    grey = image.mean(0)
+    gradient = (grey[1:, 1:] - grey[:-1, 1:]).abs() + (grey[1:, 1:] - grey[1:, :-1]).abs()
+    means = F.avg_pool2d(gradient[None], SIDE, stride=SIDE // 2)[0]
+    row, column = divmod(int(means.argmax()), means.shape[1])
+    return row * (SIDE // 2), column * (SIDE // 2)
+
+
+def in_rows(parts: list[Tensor]) -> Tensor:
+    """Parts of one size in rows of ``IN_ROW``, with white gaps."""
+    padded = [F.pad(part, (0, GAP, 0, GAP), value=1.0) for part in parts]
+    padded += [torch.ones_like(padded[0])] * (-len(padded) % IN_ROW)
+    rows = [torch.cat(padded[first : first + IN_ROW], 2) for first in range(0, len(padded), IN_ROW)]
+    return torch.cat(rows, 1)[:, :-GAP, :-GAP]
+
+
+if __name__ == "__main__":
+    main()
