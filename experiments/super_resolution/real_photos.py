@@ -3,7 +3,7 @@
     python -m experiments.super_resolution.real_photos photos enlarged experiments/super_resolution/real_photos.jpg
 
 There is no reference for such photos: the sheet is to be looked at. Two photos in each row, each bicubic on the left
-and auto on the right; the part is the one with the largest mean gradient. Photos enlarged before are not enlarged again.
+and auto on the right; the part is the one with the largest mean gradient. What was enlarged before stays as it is.
 """
 
 import argparse
