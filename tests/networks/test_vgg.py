@@ -1,8 +1,7 @@
-import pytest
 import torch
 from torchvision.models import vgg
 
-from restore.networks.vgg import LAYERS, VGG19Features, layers_for
+from restore.networks.vgg import LAYERS, VGG19Features
 
 
 def test_maps_are_those_of_torchvisions_network() -> None:
@@ -37,13 +36,6 @@ def test_names_of_layers_are_those_of_the_paper() -> None:
         found[f"relu{block}_{number}"] = place
         place += 2
     assert {name: found[name] for name in LAYERS} == LAYERS
-
-
-@pytest.mark.parametrize(
-    ("side", "count"), [(4, 0), (7, 0), (8, 1), (16, 2), (31, 2), (32, 3), (63, 3), (64, 4), (512, 4)]
-)
-def test_layers_whose_map_is_below_4_pixels_are_left_out(side: int, count: int) -> None:
-    assert layers_for(side) == list(LAYERS)[:count]
 
 
 def test_random_weights_are_a_function_of_the_seed_and_leave_the_run_alone() -> None:
