@@ -16,10 +16,13 @@ from restore.models.translation.losses import (
     calibrated_style_weight,
     discriminator_terms,
     generator_terms,
+    l1_and_style,
 )
 from restore.models.translation.network import Pyramid, TranslationNetwork
 from restore.models.translation.stages import Stage
 from restore.networks.patch_gan import PatchDiscriminator, strided_layers
+
+CALIBRATED_ON = 8  # batches from the start of a stage
 
 
 class Criterion(nn.Module):
@@ -33,7 +36,8 @@ class Criterion(nn.Module):
         side: of a training crop at full resolution, in pixels, which decides how deep the discriminators are.
 
     Attributes:
-        style_weights: calibrated at the start of a stage, by ``<stage>/<level>``.
+        style_weights: calibrated on the first batches of a stage, after each on all until then, by
+            ``<stage>/<level>``; style_sums: of L1 and the style loss over these batches; style_batches: their number.
     """
 
     def __init__(
@@ -52,16 +56,31 @@ class Criterion(nn.Module):
         )
         self.style = None if weights.style == 0 else StyleLoss(style_features)
         self.style_weights: dict[str, Tensor] = {}
+        self.style_sums: dict[str, Tensor] = {}
+        self.style_batches: dict[str, int] = {}
 
     def move_others(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move what is no submodule: the style network, which gets ``dtype``, that of the weights, and its weights."""
         if self.style is not None:
             self.style.to(device, dtype)
         self.style_weights = {key: weight.to(device) for key, weight in self.style_weights.items()}
+        self.style_sums = {key: sums.to(device) for key, sums in self.style_sums.items()}
 
     def forget_calibration(self, stage: Stage) -> None:
         """Drop the style weights of a stage, so that its start calibrates them again."""
-        self.style_weights = {key: w for key, w in self.style_weights.items() if not key.startswith(f"{stage.number}/")}
+        for each in (self.style_weights, self.style_sums, self.style_batches):
+            for key in [key for key in each if key.startswith(f"{stage.number}/")]:
+                del each[key]
+
+    def calibration(self) -> dict[str, Any]:
+        """What a checkpoint must hold for the calibration to go on."""
+        return {name: dict(getattr(self, name)) for name in ("style_weights", "style_sums", "style_batches")}
+
+    def load_calibration(self, state: Mapping[str, Any]) -> None:
+        """Take it back; weights of checkpoints without sums are of one batch, and stay."""
+        self.style_weights = dict(state["style_weights"])
+        self.style_sums = dict(state.get("style_sums", {}))
+        self.style_batches = dict.fromkeys(self.style_weights, CALIBRATED_ON) | dict(state.get("style_batches", {}))
 
     def discriminator_loss(
         self, inputs: Pyramid, targets: Pyramid, fakes: Mapping[int, Tensor], stage: Stage
@@ -127,8 +146,12 @@ class Criterion(nn.Module):
         given: float | None = getattr(self.weights, name)
         if given is not None:
             return given
-        if key not in self.style_weights:
-            self.style_weights[key] = calibrated_style_weight(terms, self.weights.l1)
+        batches = self.style_batches.get(key, 0)
+        if batches < CALIBRATED_ON:
+            seen = l1_and_style(terms)
+            self.style_sums[key] = seen + self.style_sums[key] if batches else seen
+            self.style_batches[key] = batches + 1
+            self.style_weights[key] = calibrated_style_weight(self.style_sums[key], self.weights.l1)
         return self.style_weights[key]
 
     def refuse_others(self, state: Mapping[str, Tensor]) -> None:

@@ -172,15 +172,22 @@ def generator_terms(
     return terms
 
 
-def calibrated_style_weight(terms: Mapping[str, Tensor], l1_weight: float) -> Tensor:
-    """The weight with which the present style loss of the global batch counts half as much as L1.
+def l1_and_style(terms: Mapping[str, Tensor]) -> Tensor:
+    """The two losses of the global batch, (2,), the same in all processes.
 
     Args:
         terms: scalars of this process, ``l1`` and ``style`` among them.
-
-    Returns:
-        A scalar, the same in all processes.
     """
-    l1, style = collectives.all_reduce_mean(torch.stack([terms["l1"].detach(), terms["style"].detach()]))
+    mean: Tensor = collectives.all_reduce_mean(torch.stack([terms["l1"].detach(), terms["style"].detach()]))
+    return mean
+
+
+def calibrated_style_weight(sums: Tensor, l1_weight: float) -> Tensor:
+    """The weight, a scalar, with which the style loss counts half as much as L1 over some batches.
+
+    Args:
+        sums: over the batches of :func:`l1_and_style`, (2,).
+    """
+    l1, style = sums
     weight: Tensor = STYLE_SHARE * l1_weight * l1 / style.clamp(min=1e-12)
     return weight

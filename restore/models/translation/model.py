@@ -246,7 +246,7 @@ class Translation(RestorationModel):
         super().on_save_checkpoint(checkpoint)
         checkpoint["translation"] = {
             "optimizer": None if self.opt_d is None else self.opt_d.state_dict(),
-            "style_weights": dict(self.criterion.style_weights),
+            **self.criterion.calibration(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -257,4 +257,4 @@ class Translation(RestorationModel):
         checkpoint["state_dict"], prefix = state, "criterion."
         self.criterion.refuse_others({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         self._stored_opt_d = checkpoint["translation"]["optimizer"]
-        self.criterion.style_weights = dict(checkpoint["translation"]["style_weights"])
+        self.criterion.load_calibration(checkpoint["translation"])

@@ -63,7 +63,7 @@ def _seconds(
     """Of one step without its updates."""
     network.train_levels(stage.trained, top=stage.top)
     criterion.eval()  # else spectral norm would change its state
-    known = dict(criterion.style_weights)
+    known = criterion.calibration()
     started = time.perf_counter()
     with trainer.precision_plugin.train_step_context():
         compared = pyramids(network, batch, stage)
@@ -75,7 +75,7 @@ def _seconds(
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
     criterion.train()
-    criterion.style_weights = known
+    criterion.load_calibration(known)
     return seconds * trainer.accumulate_grad_batches
 
 

@@ -13,7 +13,7 @@ from restore.config.inference import Inference
 from restore.inference.network import NetworkRestorer
 from restore.io.errors import SettingError
 from restore.models import loading
-from restore.models.translation.criterion import Criterion, pyramids
+from restore.models.translation.criterion import CALIBRATED_ON, Criterion, pyramids
 from restore.models.translation.model import Translation
 from restore.models.translation.stages import Stage, make_stages, stage_at
 from restore.networks.multires_translation import Level
@@ -308,19 +308,35 @@ def test_weighted_terms_add_up_to_the_loss_and_style_counts_half_as_much_as_l1()
     assert set(record["style_weights"]) == {"stage 1/0", "stage 1/1", "stage 1/2"}
 
 
-def test_a_calibrated_weight_stays_through_its_stage_and_a_given_one_overrides() -> None:
+def test_a_weight_is_calibrated_on_the_first_batches_of_its_stage_and_a_given_one_overrides() -> None:
     _, criterion, given = judged()
-    criterion.generator_loss(*given)
-    known = dict(criterion.style_weights)
     inputs, targets, fakes, stage = given
-    criterion.generator_loss(inputs, targets, {r: fake / 2 for r, fake in fakes.items()}, stage)
+    darker = [{level: fake / k for level, fake in fakes.items()} for k in range(1, CALIBRATED_ON + 2)]
+    l1, style = 0.0, 0.0
+    for k, fake in enumerate(darker[:-1]):
+        _, terms = criterion.generator_loss(inputs, targets, fake, stage)
+        l1, style = l1 + float(terms["l1_level1"]), style + float(terms["style_level1"])
+        assert float(criterion.style_weights["1/1"]) == pytest.approx(50 * l1 / style, rel=1e-5)
+        if k == 2:  # as after a resume
+            state, (_, criterion, _) = criterion.calibration(), judged()
+            criterion.load_calibration(state)
+    known = dict(criterion.style_weights)
+    criterion.generator_loss(inputs, targets, darker[-1], stage)
     assert criterion.style_weights == known
     criterion.forget_calibration(stage)
-    assert criterion.style_weights == {}
+    assert criterion.style_weights == criterion.style_batches == {}
     _, criterion, given = judged(style_weight=7.0)
     _, terms = criterion.generator_loss(*given)
     assert float(terms["style_level1_weighted"]) == pytest.approx(7 * float(terms["style_level1"]))
     assert criterion.style_weights == {}
+
+
+def test_a_checkpoint_of_before_keeps_its_weights_of_one_batch() -> None:
+    _, criterion, given = judged()
+    stored = {f"1/{level}": torch.tensor(3.0) for level in range(3)}
+    criterion.load_calibration({"optimizer": None, "style_weights": stored})
+    criterion.generator_loss(*given)
+    assert criterion.style_weights == stored
 
 
 def test_losses_not_asked_for_are_not_computed() -> None:
