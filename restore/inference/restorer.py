@@ -113,8 +113,16 @@ class Restorer(ABC):
         return DecodedImage(self.labels.read(path))
 
     def lq_of(self, image: DecodedImage) -> Tensor:
-        """The lq of an image that :meth:`read` gave: float32, (in_channels, H, W), [0, 1]."""
-        return image.rgb() if self.labels is None else self.labels.encode(image.pixels)
+        """The lq of an image that :meth:`read` gave: float32, (in_channels, H, W), [0, 1].
+
+        What makes another kind of image sees transparent places white: many drawings are lines on nothing.
+        """
+        if self.labels is not None:
+            return self.labels.encode(image.pixels)
+        if self.keeps_kind or image.alpha is None:
+            return image.rgb()
+        alpha = to_float(image.alpha)
+        return image.rgb() * alpha + (1 - alpha)
 
     def restore(
         self,

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from restore.config.inference import Inference
+from restore.image.decoded_image import DecodedImage
 from restore.inference.network import NetworkRestorer
-from restore.inference.restorer import RestorationCancelled
+from restore.inference.restorer import RestorationCancelled, restore_image
 from restore.io.errors import SettingError
 from restore.models.translation.network import TranslationNetwork
 from tests.tiny_checkpoints import ckpt, content, network_of, open_on_cpu, save
@@ -50,6 +51,17 @@ def test_a_network_for_images_of_one_size_sees_all_at_that_size(size: tuple[int,
     with pytest.raises(SettingError) as error:
         TranslationNetwork(in_channels=2, input_kind="labels", image_side=16)
     assert error.value.key == "model.image_side"
+
+
+def test_a_drawing_without_paper_is_translated_as_one_on_white() -> None:
+    opened = NetworkRestorer("drawn", TranslationNetwork(levels=1, width=2, blocks=1), Inference(device="cpu"))
+    lines = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    ink = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    ink[:, 4:9, 5] = 255
+    on_paper = DecodedImage(255 - ink.expand(3, -1, -1))
+    made = restore_image(opened, DecodedImage(lines, ink))
+    assert made.alpha is None
+    assert torch.equal(made.pixels, restore_image(opened, on_paper).pixels)
 
 
 def test_the_average_is_used_unless_raw_weights_are_asked_for(tmp_path: Path) -> None:
