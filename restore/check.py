@@ -83,7 +83,8 @@ def _refuse_as_fit_does(cfg: "FitConfig", run_folder: Path) -> tuple[ProcessInfo
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     del config["check"]
     checkpoint = resume_point(run_folder, config, cfg.resume)
-    count = preconditions.refuse(cfg, config, planned, is_resumed=checkpoint is not None)
+    overrides = HydraConfig.get().overrides.task
+    count = preconditions.refuse(cfg, config, planned, overrides, is_resumed=checkpoint is not None)
     return planned if planned.world_size > 1 else ProcessInfo(0, count, count, "none"), checkpoint
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -21,7 +22,7 @@ from restore.io.progress import doing
 from restore.runs import damage
 from restore.runs import folder as run_folder
 from restore.runs.resume import resume_point
-from restore.training import launcher, outcome, preconditions, sweep
+from restore.training import launcher, max_time, outcome, preconditions, sweep
 
 if TYPE_CHECKING:
     from restore.config.schemas import FitConfig
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 def fit(cfg: "FitConfig") -> float:
     """Run one training job and return the monitored value."""
+    started = time.time() if _is_point() else max_time.process_started()
     folder, process = Path(HydraConfig.get().runtime.output_dir), process_info()
     if process.rank:
         logging.getLogger().setLevel(logging.ERROR)  # only the first process logs
@@ -39,7 +41,7 @@ def fit(cfg: "FitConfig") -> float:
     try:
         # until the training handles signals itself
         with interrupting() as stop_again, _locked(cfg, folder) if not process.rank else nullcontext():
-            result = _resume_or_train(cfg, folder, process, stop_again)
+            result = _resume_or_train(cfg, folder, process, started, stop_again)
     except StopRequested as stop:
         outcome.end(outcome.decide(stop, process, folder, is_point=_is_point()), is_point=_is_point())
     value, where = float(result["value"]), os.path.relpath(folder)
@@ -59,24 +61,25 @@ def _locked(cfg: "FitConfig", folder: Path) -> Iterator[None]:
 
 
 def _resume_or_train(
-    cfg: "FitConfig", folder: Path, process: ProcessInfo, stop_again: Callable[[], None]
+    cfg: "FitConfig", folder: Path, process: ProcessInfo, started: float, stop_again: Callable[[], None]
 ) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     checkpoint = resume_point(folder, config, cfg.resume)
     if (result := damage.result(folder) if checkpoint is None else None) is not None:
         log.info("this run is already finished")
         return result
-    count = preconditions.refuse(cfg, config, process, is_resumed=checkpoint is not None)
     overrides = list(HydraConfig.get().overrides.task)
+    count = preconditions.refuse(cfg, config, process, overrides, is_resumed=checkpoint is not None)
     # a point of a sweep trains in a process of its own, so that the sweep survives its end
     if process.world_size == 1 and (count > 1 or _is_point()):
-        _train_in_new_processes(config, overrides, folder, checkpoint, count)
+        job = {"config": config, "overrides": overrides, "folder": str(folder), "started": started}
+        _train_in_new_processes(job, folder, checkpoint, count)
         return run_folder.finished(folder)
     with doing("loading PyTorch and Lightning"):
         from restore.training.train import train
     stop_again()
     try:
-        return train(cfg, config, overrides, folder, checkpoint)
+        return train(cfg, config, overrides, folder, checkpoint, started)
     except SystemExit:  # Lightning's answer to a second Ctrl-C
         raise StopRequested(signal.SIGINT) from None
 
@@ -93,17 +96,10 @@ def _refuse_separate_folders(cfg: "FitConfig") -> None:
         raise SettingError("run_id", "not set", expected, "set run_id")
 
 
-def _train_in_new_processes(
-    config: dict[str, Any], overrides: list[str], folder: Path, checkpoint: Path | None, count: int
-) -> None:
+def _train_in_new_processes(job: dict[str, Any], folder: Path, checkpoint: Path | None, count: int) -> None:
     """Train in processes without Hydra; this one only watches them."""
-    job = {
-        "config": config,
-        "overrides": overrides,
-        "folder": str(folder),
-        "resume": None if checkpoint is None else str(checkpoint),
-        "logging": OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True),
-    }
+    job["resume"] = None if checkpoint is None else str(checkpoint)
+    job["logging"] = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
     if count > 1:
         log.info("training on %d processes", count)
     launcher.run(job, folder, count, sweep.requested_stop if _is_point() else lambda: 0)

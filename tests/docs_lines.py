@@ -83,6 +83,7 @@ SMALLER: dict[str, str | None] = {
     r"trainer=ddp": "trainer=ddp_cpu",
     r"trainer=(cpu|gpu|auto)": None,  # SMALL has trainer=smoke
     r"trainer\.max_steps=.*": "trainer.max_steps=6",
+    r"trainer\.max_time=.*": None,  # SMALL has a number of steps
     r"trainer\.(precision|strategy|accelerator)=.*": None,
     r"(data\.)?(patch_size|batch_size|load_size|num_workers|val_limit)=.*": None,
     r"model=(super_resolution|deblur|translation)\w*": r"model=\1_tiny",

@@ -56,6 +56,9 @@ class TrainedModel(Protocol):
     def is_averaged(self) -> bool:
         """Whether a moving average of the weights makes sense."""
 
+    def end_early(self) -> None:
+        """The present step is to be the last one."""
+
 
 @runtime_checkable
 class Staged(Protocol):

@@ -199,6 +199,9 @@ class RestorationModel(LightningModule):
         self.train_values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/loss", loss.detach(), prog_bar=True, logger=False)
 
+    def end_early(self) -> None:
+        """The present step is to be the last one; for methods that must do something then."""
+
     # --- checkpoints ---
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -3,29 +3,15 @@
 import io
 import math
 from contextlib import redirect_stdout
-from operator import itemgetter
-from typing import NamedTuple
 
 from restore.data.base import PairedData
 from restore.data.file_checks import Checked
 from restore.data.known_sets import miscounted
 from restore.data.pair import Pair
 from restore.preflight.findings import Findings
-from restore.training.train import Data
-
-IMAGES = 3  # of each set that is validated on
-
-
-class Rest(NamedTuple):
-    """How many times the opened ``files``, and the pixels of the images that a dry run validates or tests, a run has.
-
-    ``cache_bytes`` is the size of decoded training images that were not opened.
-    """
-
-    files: float = 1.0
-    validation: float = 1.0
-    test: float = 1.0
-    cache_bytes: int = 0
+from restore.training.dry_run import keep_largest
+from restore.training.forecast import Rest
+from restore.training.parts import Data
 
 
 def open_files(data: Data, limit: int | None, *, known_counts: bool, findings: Findings) -> Rest:
@@ -79,12 +65,9 @@ def _describe(checked: Checked, pairs: list[Pair]) -> str:
 
 def _keep_largest(data: PairedData, counts: dict[str, int]) -> tuple[float, float]:
     """How many times the pixels of the images that stay the whole sets have: validation, test."""
+    opened = {name: len(pairs) for name, pairs in data.test_sets.items()}
     whole, kept = {}, {}
-    for name, pairs in data.test_sets.items():
-        pixels = [*map(math.prod, data.checked[name].sizes)]
-        largest = sorted(zip(pixels, pairs, strict=True), key=itemgetter(0), reverse=True)[:IMAGES]
-        data.test_sets[name] = [pair for _, pair in largest]
-        kept[name], whole[name] = sum(each for each, _ in largest), sum(pixels) * counts[name] / len(pixels)
-    data.validation_sets = {name: data.test_sets[name] for name in data.validation_sets}
+    for name, (pixels, kept[name]) in keep_largest(data).items():
+        whole[name] = pixels * counts[name] / opened[name]
     of_validation = sum(whole[name] for name in data.validation_sets) / sum(kept[name] for name in data.validation_sets)
     return of_validation, sum(whole.values()) / sum(kept.values())

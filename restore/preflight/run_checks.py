@@ -1,8 +1,11 @@
 """What ``restore check`` tries, in order: data, dry run, checkpoint, memory, disk, forecast."""
 
+import functools
+import io
 import os
 import shutil
 import time
+from contextlib import redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +22,13 @@ from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight import memory
 from restore.preflight.data_files import open_files
-from restore.preflight.dry_run import Measured, dry_run
 from restore.preflight.findings import Findings
-from restore.preflight.forecast import PlannedRun, forecast
-from restore.training.train import Data, model_and_data, read_resume, set_threads_and_seed
+from restore.training.dry_run import Measured, dry_run
+from restore.training.forecast import PlannedRun, Rest, forecast
+from restore.training.max_time import TimeSlot, time_slot
+from restore.training.parts import Data, model_and_data, read_resume
+from restore.training.step_budget import kept_plan, planned, stage_shares
+from restore.training.train import set_threads_and_seed
 from restore.training.trainer import check_settings
 
 if TYPE_CHECKING:
@@ -61,18 +67,27 @@ def examine(
     with findings.doing("model", "building it, and finding the images"):
         model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process.world_size)
         data.batch_size //= process.world_size
-        begin = 0
+        begin, plan = 0, None
         if resume is not None:
             is_new_run = resume.parent != run_folder / "checkpoints"
-            begin = int(read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)["global_step"])
+            stored = read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)
+            begin, plan = int(stored["global_step"]), None if is_new_run else kept_plan(stored)
     reading = time.perf_counter()
     with findings.doing("data", "opening the files"):
         rest = open_files(data, settings.files, known_counts=settings.known_counts, findings=findings)
     before = reading - started + (time.perf_counter() - reading) * rest.files
-    steps, best = cfg.trainer.max_steps, folder / "checkpoints" / "best.ckpt"
+    steps, best = cfg.trainer.max_steps if plan is None else plan.max_steps, folder / "checkpoints" / "best.ckpt"
     stages = model.stage_lengths(steps) if isinstance(model, Staged) else {"training": steps}
     run = PlannedRun(stages, begin, cfg.val_every_steps, cfg.checkpoint.every_steps, process.world_size)
-    measured = dry_run(cfg, settings.steps, best, model, data, len(stages), findings)
+    shares, trying = stage_shares(model), time.perf_counter()
+    saying = functools.partial(findings.doing, "dry run")
+    with redirect_stdout(io.StringIO()):  # its scores say nothing about the run
+        measured = dry_run(cfg, settings.steps, best, model, data, len(stages), saying, devices=1, num_nodes=1)
+    findings.add("data path", f"{1e3 * measured.sample:.1f} ms a training sample, in one process")
+    slot = time_slot(cfg.trainer.max_time, None)
+    if slot is not None and plan is None:
+        left = slot.seconds - before - (time.perf_counter() - trying)  # fit makes a dry run as well
+        run = _in_slot(slot, left, run._replace(stages=shares), measured, rest, findings)
     peak, checkpoint = memory.peak_bytes(measured.device), best.stat().st_size
     with findings.doing("checkpoint", "loading it again, and restoring an image with it"):
         _try_checkpoint(best, model, data, findings)
@@ -91,6 +106,15 @@ def examine(
     _report_time(run, measured, seconds, findings)
     per_step = dict(zip(stages, measured.step.tolist(), strict=True))
     return {"seconds": seconds, "seconds_per_step": per_step, "peak_bytes": peak, "checkpoint_bytes": checkpoint}
+
+
+def _in_slot(
+    slot: TimeSlot, left: float, run: PlannedRun, measured: Measured, rest: Rest, findings: Findings
+) -> PlannedRun:
+    """The run with as many steps as ``fit`` would choose for ``trainer.max_time``."""
+    steps = planned(slot.seconds, left, run, measured, rest).max_steps
+    findings.add("trainer.max_time", f"about {steps} steps fit {slot}")
+    return run._replace(stages={name: round(share * steps) for name, share in run.stages.items()})
 
 
 def _try_checkpoint(file: Path, model: RestorationModel, data: Data, findings: Findings) -> None:

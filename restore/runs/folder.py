@@ -8,6 +8,7 @@ import logging
 import platform
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ from restore.runs import damage
 
 log = logging.getLogger(__name__)
 
+DRY_RUN = "dry_run"  # a folder within, while trainer.max_steps is chosen
+
 _TOKEN = re.compile(r"[0-9a-z]{8}")
 _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
 
@@ -35,6 +38,7 @@ def discard_unused(folder: Path) -> None:
         return
     for name in ("train.log", "run_token", "lock"):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / DRY_RUN, ignore_errors=True)
     with suppress(OSError):  # other files stay
         folder.rmdir()
 

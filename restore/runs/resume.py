@@ -29,6 +29,7 @@ FREE = (
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
+    "trainer.max_time",
 )
 
 
@@ -64,7 +65,10 @@ def _refuse_other_settings(folder: Path, config: dict[str, Any], last: Path) -> 
     if stored is None:  # the resuming run warns and rewrites it
         return
     old = _with_defaults(with_current_targets(stored), config)
-    changed = [key for key in sorted(set(differences(old, config))) if not _is_free(key)]
+    # of a run with a time limit the number of steps was chosen, and stays
+    is_chosen = None not in (_at(old, "trainer.max_time"), _at(config, "trainer.max_time"))
+    free = (*FREE, "trainer.max_steps") if is_chosen else FREE
+    changed = [key for key in sorted(set(differences(old, config))) if not _is_among(free, key)]
     if changed:
         shown = ", ".join(f"{key}: {_at(old, key)!r} -> {_at(config, key)!r}" for key in changed[:8])
         raise SettingError(
@@ -108,8 +112,8 @@ def damaged_checkpoints(folder: Path, resume: Path) -> dict[Path, str]:
     }
 
 
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in FREE)
+def _is_among(settings: tuple[str, ...], key: str) -> bool:
+    return any(key == each or key.startswith(f"{each}.") for each in settings)
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@
 Only what is certain without torch; the constructors refuse the rest, and all of this again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from restore.callbacks.logger_requirements import refuse_not_installed
@@ -15,6 +15,7 @@ from restore.data import setting_bounds
 from restore.distributed.environment import ProcessInfo, check_processes, processes_to_start
 from restore.io.errors import SettingError
 from restore.models import optimization
+from restore.training import max_time
 
 if TYPE_CHECKING:
     from restore.config.schemas import FitConfig
@@ -23,12 +24,14 @@ PRECISIONS = ("auto", "32-true", "64-true", "bf16-mixed", "16-mixed")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 
 
-def refuse(cfg: "FitConfig", config: dict[str, Any], process: ProcessInfo, *, is_resumed: bool) -> int:
+def refuse(
+    cfg: "FitConfig", config: dict[str, Any], process: ProcessInfo, overrides: Sequence[str], *, is_resumed: bool
+) -> int:
     """Refuse what cannot be trained.
 
     Args:
         cfg: the root of ``restore fit``. config: the same, resolved and plain.
-        process: this one, or the first of those that a job will have.
+        process: this one, or the first of those that a job will have. overrides: of the command line.
         is_resumed: the weights come from a checkpoint, so ``init_from`` is not read.
 
     Returns:
@@ -44,6 +47,7 @@ def refuse(cfg: "FitConfig", config: dict[str, Any], process: ProcessInfo, *, is
     _refuse_types(config)
     _refuse_seed_and_threads(cfg.seed, cfg.threads)
     _refuse_trainer_settings(cfg.trainer, cfg.val_every_steps)
+    max_time.refuse_both(cfg.trainer.max_time, overrides)
     _refuse_model_bounds(config["model"])
     data = config["data"]
     named = ("batch_size", "val_limit", "num_workers", "cache_gb")

@@ -10,16 +10,12 @@ from lightning.pytorch import Trainer, seed_everything
 
 from restore.callbacks.metrics_csv import MetricsCSV
 from restore.callbacks.run_timer import RunTimer
-from restore.config.build import build
 from restore.config.log_filters import filter_lightning_logs
-from restore.data import setting_bounds
 from restore.data.base import PairedData
 from restore.data.loader_workers import loader_workers
-from restore.data.single_image import SingleImageData
 from restore.distributed import collectives
 from restore.distributed.environment import process_info
 from restore.io import files
-from restore.io.errors import SettingError
 from restore.io.progress import doing
 from restore.models import loading
 from restore.models.base import Keep, RestorationModel
@@ -27,7 +23,9 @@ from restore.runs import folder as run_folder
 from restore.runs.damage import set_aside, small_files
 from restore.runs.report import write_report
 from restore.runs.resume import damaged_checkpoints
+from restore.training.parts import Data, model_and_data, read_resume
 from restore.training.progress_line import Status
+from restore.training.step_budget import in_slot
 from restore.training.trainer import logging_runs, make_trainer, run_callbacks
 
 if TYPE_CHECKING:
@@ -35,17 +33,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Data = PairedData | SingleImageData
-
 
 def train(
-    cfg: "FitConfig", config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None
+    cfg: "FitConfig",
+    config: dict[str, Any],
+    overrides: list[str],
+    folder: Path,
+    resume: Path | None,
+    started: float | None = None,
 ) -> dict[str, Any]:
     """Train in this process, alone or as one of several.
 
     Args:
         cfg: the root of ``restore fit``. config: the same, resolved and plain.
         overrides: of the command line. folder: of the run. resume: the checkpoint to resume from.
+        started: Unix time at which the run began, for ``trainer.max_time``; None for now.
 
     Returns:
         The result, which the first process has written to ``result.json``.
@@ -62,7 +64,7 @@ def train(
     precision = None if is_new_run else run_folder.recorded_precision(folder)
     callbacks = run_callbacks(cfg, timer, is_new_run=is_new_run)
     trainer = make_trainer(cfg, folder, model, callbacks, resumed_precision=precision)
-    begin, is_validated = 0, True
+    begin, is_validated, stored = 0, True, None
     if resume is not None:
         stored = read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)
         begin, is_validated = int(stored["global_step"]), not stored.get("validation_pending")
@@ -72,6 +74,9 @@ def train(
     damaged, small = _damaged(folder, trainer, None if is_new_run else resume)
     with doing("reading and checking the images"):
         fingerprints = data.prepare()
+    in_time = in_slot(cfg, config, folder, model, data, stored, started, is_new_run=is_new_run)
+    if in_time is not None:
+        trainer = make_trainer(cfg, folder, model, [*callbacks, in_time], resumed_precision=precision)
     _begin_metrics(trainer, begin)
     if trainer.is_global_zero:
         set_aside(small)
@@ -90,6 +95,7 @@ def train(
         done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
         scores = _test_kept(trainer, data, folder, model)
     result = _result(folder, model, trainer, timer, data.batch_size, done, scores)
+    result["warnings"] += [] if in_time is None else in_time.warnings
     if trainer.is_global_zero:
         files.write_json(folder / "result.json", result, indent=2)
         write_report(folder, f"finished after {done} steps")
@@ -102,74 +108,6 @@ def set_threads_and_seed(threads: int | None, seed: int) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
     seed_everything(seed, verbose=False)
-
-
-def model_and_data(cfg: "FitConfig", *, is_resumed: bool, world_size: int) -> tuple[RestorationModel, Data]:
-    """Build the model, with the weights of ``init_from``, and its data.
-
-    Args:
-        cfg: the root of ``restore fit``.
-        is_resumed: the weights come from a checkpoint to resume from, so ``init_from`` is not read.
-        world_size: number of processes of the run.
-
-    Raises:
-        SettingError: settings that do not fit each other.
-    """
-    model: RestorationModel = build(cfg.model, "model")
-    if model.max_processes is not None and world_size > model.max_processes:
-        raise SettingError(
-            "trainer.devices",
-            cfg.trainer.devices,
-            f"{model.max_processes}, because model={model.method} trains on one image, in one process",
-            "set trainer.devices=1, or restore a folder with `restore predict devices=...`, one image each",
-        )
-    data: Data = build(cfg.data, "data", seed=cfg.seed)
-    _check_data(model, data)
-    warning = setting_bounds.check_batch_memory(
-        batch_size=-(-data.batch_size // world_size),
-        patch_size=data.patch_size,
-        scale=data.scale,
-        memory=setting_bounds.machine_memory(),
-    )
-    if warning is not None:
-        log.warning(warning)
-    if cfg.init_from is not None and not is_resumed:
-        loading.init_from(model, cfg.init_from)
-    return model, data
-
-
-def _check_data(model: RestorationModel, data: Data) -> None:
-    if data.kind != model.data_kind:
-        raise SettingError(
-            "data", data.kind, f"{model.data_kind}, because of model={model.method}", "choose another data=..."
-        )
-    if data.scale != model.scale:
-        raise SettingError("data.scale", data.scale, f"model.scale, which is {model.scale}", "leave data.scale out")
-    side, why = data.patch_size // data.scale, f"because {model.method} downsamples its input"
-    if side % model.multiple_of:
-        expected = f"a multiple of {model.multiple_of * data.scale}, {why}"
-        raise SettingError("data.patch_size", data.patch_size, expected)
-    if side < model.min_size:
-        raise SettingError("data.patch_size", data.patch_size, f"at least {model.min_size * data.scale}, {why}")
-
-
-def read_resume(resume: Path, model: RestorationModel, trainer: Any, *, is_new_run: bool) -> dict[str, Any]:
-    """Read the checkpoint that a run resumes from.
-
-    Args:
-        trainer: the trainer's settings.
-        is_new_run: false when it is the run's own; a run that was killed after its last step has no step left.
-
-    Raises:
-        SettingError: no step is left. ValueError: see :func:`restore.models.loading.resumable`.
-    """
-    stored = loading.resumable(resume, model, trainer.accumulate_grad_batches)
-    begin = int(stored["global_step"])
-    if is_new_run and begin >= trainer.max_steps:
-        raise SettingError(
-            "trainer.max_steps", trainer.max_steps, f"more than {begin}, the step of resume={resume}", "set it higher"
-        )
-    return stored
 
 
 def _facts(

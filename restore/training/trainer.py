@@ -86,6 +86,7 @@ def make_trainer(
         "devices": settings.devices if process.launcher == "none" else process.local_world_size,
         "strategy": _strategy(settings.strategy, process, model, has_average="ema" in configured),
         "plugins": [AtomicCheckpointIO(), _cluster_environment(process)],
+        "max_time": None,  # which has chosen max_steps, see restore.training.step_budget
         # the whole run is one epoch, so that a position in it is one number
         "max_epochs": 1,
         "use_distributed_sampler": False,

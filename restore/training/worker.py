@@ -44,7 +44,8 @@ def main(work: Path, parent: int) -> None:
 
     resume = None if job["resume"] is None else Path(job["resume"])
     try:
-        train(OmegaConf.create(job["config"]), job["config"], job["overrides"], Path(job["folder"]), resume)
+        cfg, folder = OmegaConf.create(job["config"]), Path(job["folder"])
+        train(cfg, job["config"], job["overrides"], folder, resume, job["started"])
     except StopRequested as stop:
         sys.exit(128 + stop.number)
 

@@ -11,7 +11,7 @@ from restore.callbacks.seed_steps import SeedSteps
 from restore.checkpoints import reader
 from restore.distributed.signals import ASKING
 from restore.models.base import RestorationModel
-from restore.training import train
+from restore.training import parts, train
 from tests import fork_server
 from tests.conftest import TINY, Cli, photo
 from tests.held_training import HoldAt, wait_until_held
@@ -176,7 +176,7 @@ def test_a_job_that_is_warned_before_its_first_step_is_queued_again(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    build = train.model_and_data
+    build = parts.model_and_data
 
     def warned(*arguments: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGUSR1)

@@ -161,6 +161,10 @@ class ZeroShotSuperResolution(RestorationModel):
         self.log_training(loss)
         return loss
 
+    def end_early(self) -> None:
+        """The scale steps that are left hand on the network of the present one."""
+        self.steps.halt = True
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam; networks of later scale steps get no gradient yet, so their moments begin with their step."""
         return torch.optim.Adam(self.network.parameters(), self.hparams["lr"])

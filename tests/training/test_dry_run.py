@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from restore.preflight.dry_run import STEP, WAIT, Profiler
+from restore.training.dry_run import STEP, WAIT, Profiler
 
 
 def recorded(batches: list[float], waits: list[float] | None = None) -> Profiler:

@@ -1,14 +1,16 @@
-"""A short training, validation, save and test, timed: what ``restore check`` forecasts a whole run from."""
+"""A short training, as ``fit`` would do it, to measure what a whole one takes."""
 
-import io
 import math
 import timeit
-from contextlib import redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.profilers import SimpleProfiler
 from numpy.typing import NDArray
 
@@ -19,18 +21,19 @@ from restore.callbacks.metrics_csv import MetricsCSV
 from restore.callbacks.run_checkpoint import RunCheckpoint
 from restore.callbacks.run_report import RunReport
 from restore.callbacks.run_timer import RunTimer
+from restore.data.base import PairedData
 from restore.data.loader_workers import loader_workers
 from restore.models import loading
 from restore.models.base import RestorationModel
-from restore.preflight.findings import Findings
+from restore.training.parts import Data
 from restore.training.progress_line import Status
-from restore.training.train import Data
 from restore.training.trainer import make_trainer, run_callbacks
 
 if TYPE_CHECKING:
     from restore.config.schemas import FitConfig
 
 WARM_UP = 2  # steps of a stage that take longer, because caches are filled and memory is allocated
+IMAGES = 3  # of each set that is validated on
 SAMPLES = 8  # of the training data, timed one by one
 LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or save and resume
 WAIT = (".train_dataloader_next",)  # Lightning's names of what it does
@@ -45,7 +48,9 @@ class Measured(NamedTuple):
     Attributes:
         start: in the trainer, of what is done once. save: of a checkpoint.
         step, wait: of each stage: a usual step, and its wait for data.
-        validation: (stages, 2), of the images, and of the rest, like drawing curves. test: (2,), as well.
+        validation: (stages, 2), of the images, and of the rest, like drawing curves. test: (2,), as well,
+            with loading the weights.
+        sample: of the training data, made in one process.
     """
 
     start: float
@@ -54,6 +59,7 @@ class Measured(NamedTuple):
     validation: Seconds
     test: Seconds
     save: float
+    sample: float
     device: str
 
 
@@ -84,8 +90,32 @@ class Profiler(SimpleProfiler):
         return np.stack([images, self.seconds(count, f".on_{loop}_")], 1)
 
 
+def keep_largest(data: PairedData) -> dict[str, tuple[int, int]]:
+    """Keep the ``IMAGES`` largest of each validation and test set, and give the pixels of all, and of those kept.
+
+    Args:
+        data: whose files have been checked; changed.
+    """
+    pixels = {}
+    for name, pairs in data.test_sets.items():
+        sizes = [*map(math.prod, data.checked[name].sizes)]
+        largest = sorted(zip(sizes, pairs, strict=True), key=itemgetter(0), reverse=True)[:IMAGES]
+        data.test_sets[name] = [pair for _, pair in largest]
+        pixels[name] = sum(sizes), sum(each for each, _ in largest)
+    data.validation_sets = {name: data.test_sets[name] for name in data.validation_sets}
+    return pixels
+
+
 def dry_run(
-    cfg: "FitConfig", least_steps: int, best: Path, model: RestorationModel, data: Data, stages: int, findings: Findings
+    cfg: "FitConfig",
+    least_steps: int,
+    best: Path,
+    model: RestorationModel,
+    data: Data,
+    stages: int,
+    saying: Callable[[str, Callable[[], str]], AbstractContextManager[None]],
+    callbacks: Sequence[Callback] = (),
+    **changes: Any,
 ) -> Measured:
     """Train for a few steps in each of the ``stages`` of ``model``, and validate, save and test as ``fit`` does.
 
@@ -93,6 +123,8 @@ def dry_run(
         cfg: of the run. least_steps: of each stage.
         best: the checkpoint that is written, in a temporary run folder's ``checkpoints/``.
         data: prepared, with the few images that are to be validated on.
+        saying: tells the user what is done in a block, and, by a function that is called meanwhile, how far it is.
+        callbacks: in addition to those of every run that a dry run can have. changes: of the Trainer's arguments.
 
     Raises:
         ValueError: the accelerator's memory does not suffice; what a training raises.
@@ -104,43 +136,46 @@ def dry_run(
     # even, so that two validations fit, and at least two periods
     steps = 2 * math.ceil(max(least_steps, WARM_UP + 2 * period + 2) / 2)
     profiler, accumulate = Profiler(), cfg.trainer.accumulate_grad_batches
-    callbacks = run_callbacks(cfg, RunTimer(is_new_run=True), is_new_run=True)
-    with redirect_stdout(io.StringIO()):  # its scores say nothing about the run
-        trainer = make_trainer(
-            cfg,
-            best.parent.parent,
-            model,
-            [each for each in callbacks if not isinstance(each, LEFT_OUT)],
-            [MetricsCSV(folder=str(best.parent.parent))],
-            profiler=profiler,
-            devices=1,
-            num_nodes=1,
-            max_steps=stages * steps,
-            val_check_interval=steps // 2 * accumulate,
-        )
-        what = f"training {trainer.max_steps} steps with validations, then testing what was saved"
-        with findings.doing("dry run", what, Status(trainer, model, 0).line), loader_workers(data.num_workers):
-            try:
-                in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
-                trainer.save_checkpoint(best)
-                kept = loading.load_model(best, trained_by=type(model))
-                trainer.test(kept, datamodule=data, verbose=False)
-            except torch.OutOfMemoryError as error:
-                said, remedy = str(error).splitlines()[0], "lower data.batch_size or data.patch_size"
-                raise ValueError(f"this run does not fit the accelerator's memory ({said}); {remedy}") from error
+    usual = run_callbacks(cfg, RunTimer(is_new_run=True), is_new_run=True)
+    trainer = make_trainer(
+        cfg,
+        best.parent.parent,
+        model,
+        [*(each for each in usual if not isinstance(each, LEFT_OUT)), *callbacks],
+        [MetricsCSV(folder=str(best.parent.parent))],
+        profiler=profiler,
+        max_steps=stages * steps,
+        val_check_interval=steps // 2 * accumulate,
+        **changes,
+    )
+    what = f"training {trainer.max_steps} steps with validations, then testing what was saved"
+    with saying(what, Status(trainer, model, 0).line), loader_workers(data.num_workers):
+        try:
+            in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
+            trainer.save_checkpoint(best)
+            scoring = timeit.timeit(lambda: _score(trainer, best, model, data), number=1)
+        except torch.OutOfMemoryError as error:
+            said, remedy = str(error).splitlines()[0], "lower data.batch_size or data.patch_size"
+            raise ValueError(f"this run does not fit the accelerator's memory ({said}); {remedy}") from error
     samples: Any = data.train_dataloader().dataset
     sample = timeit.timeit(lambda: [samples[k] for k in range(SAMPLES)], number=1) / SAMPLES
-    findings.add("data path", f"{1e3 * sample:.1f} ms a training sample, in one process")
     step, wait = (profiler.usual(stages, steps, period, *each) for each in (STEP, WAIT))
     validations = profiler.evaluations(2 * stages, "validation", "val")
+    test = profiler.evaluations(1, "test", "test")[0]
     # loader workers are ahead at first
-    later = accumulate * data.batch_size * sample / data.num_workers - step if data.num_workers else 0 * step
+    share = data.batch_size / trainer.world_size
+    later = accumulate * share * sample / data.num_workers - step if data.num_workers else 0 * step
     return Measured(
-        start=max(0.0, in_trainer - steps * step.sum() - validations.sum()),
+        start=max(0.0, float(in_trainer - steps * step.sum() - validations.sum())),
         step=step + later.clip(min=0),
         wait=wait + later.clip(min=0),
         validation=validations[1::2],
-        test=profiler.evaluations(1, "test", "test")[0],
+        test=np.array([test[0], scoring - test[0]]),
         save=profiler.recorded_durations["save_checkpoint"][-1],
+        sample=sample,
         device=trainer.strategy.root_device.type,
     )
+
+
+def _score(trainer: Trainer, best: Path, model: RestorationModel, data: Data) -> None:
+    trainer.test(loading.load_model(best, trained_by=type(model)), datamodule=data, verbose=False)

@@ -7,14 +7,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from restore.preflight.data_files import IMAGES, Rest
-from restore.preflight.dry_run import Measured
+from restore.training.dry_run import IMAGES, Measured
+
+
+class Rest(NamedTuple):
+    """How many times the opened ``files``, and the pixels of the images that a dry run validates or tests, a run has.
+
+    ``cache_bytes`` is the size of decoded training images that were not opened.
+    """
+
+    files: float = 1.0
+    validation: float = 1.0
+    test: float = 1.0
+    cache_bytes: int = 0
 
 
 class PlannedRun(NamedTuple):
     """A whole run: steps of each stage, the step that it resumes from, and the processes that share the images."""
 
-    stages: Mapping[str, int]
+    stages: Mapping[str, float]
     begin: int
     val_every: int
     save_every: int

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from restore.preflight.data_files import Rest
-from restore.preflight.dry_run import Measured
-from restore.preflight.forecast import PlannedRun, forecast
+from restore.training.dry_run import Measured
+from restore.training.forecast import PlannedRun, Rest, forecast
 
 # a validation or test takes half a second for images
 MEASURED = Measured(
@@ -15,6 +14,7 @@ MEASURED = Measured(
     validation=np.array([[0.5, 1.5], [0.5, 2.0]]),
     test=np.array([0.5, 2.5]),
     save=0.1,
+    sample=0.01,
     device="cpu",
 )
 WHOLE = PlannedRun({"one": 150, "two": 100}, begin=0, val_every=100, save_every=50, processes=1)

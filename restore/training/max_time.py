@@ -1,0 +1,95 @@
+"""``trainer.max_time``: the wall-clock time that a run may take, from the start of its process to its end."""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from restore.io.errors import SettingError
+
+_CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d)")
+
+
+class TimeSlot(NamedTuple):
+    """The time that a run may take.
+
+    Attributes:
+        seconds: in all. ends: on the clock ``time.monotonic``.
+    """
+
+    seconds: float
+    ends: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until it ends."""
+        return self.ends - time.monotonic()
+
+    def __str__(self) -> str:
+        return clock(self.seconds)
+
+
+def time_slot(max_time: str | int | None, started: float | None) -> TimeSlot | None:
+    """The slot of a run; None where its time is not limited.
+
+    Args:
+        max_time: of the settings. started: Unix time at which the run began; None for now.
+
+    Raises:
+        SettingError: not a time.
+    """
+    seconds, now = max_seconds(max_time), time.time()
+    return None if seconds is None else TimeSlot(seconds, time.monotonic() + (started or now) - now + seconds)
+
+
+def max_seconds(max_time: Any) -> int | None:
+    """``hours:minutes:seconds`` in seconds; None stays None.
+
+    Raises:
+        SettingError: anything else, or no time.
+    """
+    if max_time is None:
+        return None
+    seconds = 0
+    if isinstance(max_time, int) and not isinstance(max_time, bool):
+        seconds = max_time  # what YAML makes of 1:30:00 without quotes
+    elif isinstance(max_time, str) and (found := _CLOCK.fullmatch(max_time)):
+        hours, minutes, rest = map(int, found.groups())
+        seconds = 3600 * hours + 60 * minutes + rest
+    if seconds < 1:
+        expected = "hours:minutes:seconds, at least one second"
+        raise SettingError("trainer.max_time", max_time, expected, "set trainer.max_time=00:50:00 for 50 minutes")
+    return seconds
+
+
+def refuse_both(max_time: Any, overrides: Sequence[str]) -> None:
+    """Refuse ``trainer.max_time`` that is no time, and a command line that gives the number of steps as well.
+
+    Raises:
+        SettingError
+    """
+    if max_seconds(max_time) is None:
+        return
+    for key, _, value in (each.lstrip("+").partition("=") for each in overrides):
+        if key == "trainer.max_steps" and value != "null":
+            expected = f"nothing, because trainer.max_time={max_time} chooses the number of steps"
+            raise SettingError(key, value, expected, "give one of the two")
+
+
+def clock(seconds: float) -> str:
+    """``0:48:20``."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def process_started() -> float:
+    """Unix time at which this process began; now, where the system does not tell (Linux does)."""
+    now = time.time()
+    if sys.platform != "linux":
+        return now
+    # the 22nd field, of which the second, a name in brackets, may hold blanks
+    ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    return now - time.clock_gettime(time.CLOCK_BOOTTIME) + int(ticks) / os.sysconf("SC_CLK_TCK")
