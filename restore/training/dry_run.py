@@ -115,6 +115,7 @@ def dry_run(
     stages: int,
     saying: Callable[[str, Callable[[], str]], AbstractContextManager[None]],
     callbacks: Sequence[Callback] = (),
+    left_out: tuple[type[Callback], ...] = LEFT_OUT,
     **changes: Any,
 ) -> Measured:
     """Train for a few steps in each of the ``stages`` of ``model``, and validate, save and test as ``fit`` does.
@@ -124,7 +125,7 @@ def dry_run(
         best: the checkpoint that is written, in a temporary run folder's ``checkpoints/``.
         data: prepared, with the few images that are to be validated on.
         saying: tells the user what is done in a block, and, by a function that is called meanwhile, how far it is.
-        callbacks: in addition to those of every run that a dry run can have. changes: of the Trainer's arguments.
+        callbacks: in addition to those of every run but ``left_out``. changes: of the Trainer's arguments.
 
     Raises:
         ValueError: the accelerator's memory does not suffice; what a training raises.
@@ -141,7 +142,7 @@ def dry_run(
         cfg,
         best.parent.parent,
         model,
-        [*(each for each in usual if not isinstance(each, LEFT_OUT)), *callbacks],
+        [*(each for each in usual if not isinstance(each, left_out)), *callbacks],
         [MetricsCSV(folder=str(best.parent.parent))],
         profiler=profiler,
         max_steps=stages * steps,

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from restore.callbacks.contract import Staged
 from restore.callbacks.end_in_slot import EndInSlot, Plan
 from restore.callbacks.graceful_stop import GracefulStop
+from restore.callbacks.stage_report import StageReport
 from restore.config.build import build
 from restore.data.base import PairedData
 from restore.distributed import collectives
@@ -23,7 +24,7 @@ from restore.io.errors import SettingError
 from restore.io.progress import doing
 from restore.models.base import Keep, RestorationModel
 from restore.runs.folder import DRY_RUN
-from restore.training.dry_run import Measured, dry_run, keep_largest
+from restore.training.dry_run import LEFT_OUT, Measured, dry_run, keep_largest
 from restore.training.forecast import PlannedRun, Rest, forecast
 from restore.training.max_time import TimeSlot, clock, process_started, time_slot
 from restore.training.parts import Data
@@ -37,6 +38,7 @@ MARGIN = 0.04  # of the slot stays free: a machine's speed varies
 SHARE = 0.03  # of the slot is spent on measuring
 MOST = 400  # steps of each stage that are measured
 LEAVING = 2.0  # seconds of writing the result and ending the process, where nothing else runs
+QUIET = (*LEFT_OUT, StageReport)  # the latter prints a plan
 LEAST = 10  # steps of each stage: fewer train nothing
 SHARES = 10**6  # steps whose division into stages gives the stages' shares
 
@@ -198,7 +200,7 @@ def _measured(
     best = work / "checkpoints" / "best.ckpt"
     try:
         with isolate_rng(), _without_scores():
-            measured = dry_run(cfg, steps, best, _model(cfg), few, stages, saying, callbacks)
+            measured = dry_run(cfg, steps, best, _model(cfg), few, stages, saying, callbacks, QUIET)
         collectives.barrier()  # the others may still read there
     finally:
         if not collectives.rank():
