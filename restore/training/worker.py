@@ -45,7 +45,7 @@ def main(work: Path, parent: int) -> None:
     resume = None if job["resume"] is None else Path(job["resume"])
     try:
         cfg, folder = OmegaConf.create(job["config"]), Path(job["folder"])
-        train(cfg, job["config"], job["overrides"], folder, resume, job["started"])
+        train(cfg, job["config"], job["overrides"], folder, resume, job.get("started"))
     except StopRequested as stop:
         sys.exit(128 + stop.number)
 
