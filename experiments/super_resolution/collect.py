@@ -73,7 +73,8 @@ def evaluate(ckpt_path: str, output: Path, benchmarks: list[Path], *overrides: s
     from restore.checkpoints.reader import sha256
 
     done = output / "results.json"
-    if not done.exists() or json.loads(done.read_text())["sha256"] != sha256(ckpt_path):
+    is_known = done.exists() and ckpt_path != "auto"  # which opens weights that its scores do not name
+    if not is_known or json.loads(done.read_text())["sha256"] != sha256(ckpt_path):
         argv = [sys.executable, "-m", "restore.evaluate", f'ckpt_path="{ckpt_path}"', f'output="{output}"']
         argv += [f"benchmarks=[{','.join(map(str, benchmarks))}]", "baseline=null", *overrides]
         subprocess.run(argv, check=True)

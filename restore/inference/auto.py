@@ -1,5 +1,6 @@
 """``ckpt_path=auto``: of the weights in the package those that suit the image, by what it has suffered."""
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -16,6 +17,9 @@ SEEN = 1024  # px of each side in the middle of an image that are looked at
 LIMITS: Mapping[str, float] = MappingProxyType(
     {"colour noise": 0.007, "grey noise": 0.014, "blockiness": 0.08, "softness": 10.0}
 )
+# In a small image these scatter more: no limit is below this, divided by the root of the number of pixels. The numbers
+# are from experiments/super_resolution/limits.py, whose images have some 100 px a side at x4.
+SCATTER: Mapping[str, float] = MappingProxyType({"grey noise": 2.0, "blockiness": 11.0})
 
 
 def measured(lq: Tensor) -> dict[str, float]:
@@ -31,7 +35,12 @@ def measured(lq: Tensor) -> dict[str, float]:
 
 def damages(lq: Tensor) -> list[str]:
     """What is above its limit, in words; empty for a clean image."""
-    return [f"{name} {value:.3g}" for name, value in measured(lq).items() if value > LIMITS[name]]
+    side = math.sqrt(lq[0].numel())
+    return [
+        f"{name} {value:.3g}"
+        for name, value in measured(lq).items()
+        if value > max(LIMITS[name], SCATTER.get(name, 0.0) / side)
+    ]
 
 
 class AutoRestorer(Restorer):
