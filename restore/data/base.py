@@ -9,10 +9,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from restore.data.cache import ImageCache
-from restore.data.datasets import Sample, TrainingCrops, WholeImages
-from restore.data.file_checks import Checked, SmallestSide, check_pairs
-from restore.data.pair import DataProblem, Pair
+from restore.data.cache import ImageCache, PairSource
+from restore.data.datasets import Sample, TrainingCrops, WholeImages, decode
+from restore.data.file_checks import Checked, SmallestSide, check_pairs, of_set
+from restore.data.pack import Pack
+from restore.data.pack_records import names_below
+from restore.data.pair import DataProblem, DecodedPair, Pair
 from restore.data.sampling import RunSampler, ShareSampler, one_thread
 from restore.data.setting_bounds import check_bounds
 from restore.io.errors import SettingError
@@ -32,7 +34,10 @@ class PairedData(LightningDataModule):
         train_pairs: crops are cut from these.
         validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
         smallest_whole: the shortest side of a whole image.
+        cache: training pairs in memory.
+        decoded: what training crops are cut from: the cache, or after :meth:`prepare` a pack.
         label_settings: how label maps are read, for the checkpoint; None where the inputs are images.
+        packing_seconds: what :meth:`prepare` has spent on the pack.
         checked: of the training images and of each test set, by name; set by :meth:`prepare`.
         held_out: names of the images or sequences that :attr:`train_pairs` lacks because they are validated on.
         warnings: sentences to keep with the run's result; set by :meth:`prepare`.
@@ -50,6 +55,7 @@ class PairedData(LightningDataModule):
     def __init__(
         self,
         *,
+        root: str | list[str],
         scale: int,
         patch_size: int,
         batch_size: int,
@@ -57,6 +63,7 @@ class PairedData(LightningDataModule):
         val_limit: int | None,
         num_workers: int,
         cache_gb: float,
+        pack: str | None,
         seed: int,
     ) -> None:
         super().__init__()
@@ -65,7 +72,10 @@ class PairedData(LightningDataModule):
             raise SettingError("data.degradations", degradations, "a list of _target_s, or []")
         self.scale, self.patch_size, self.batch_size, self.degradations = scale, patch_size, batch_size, degradations
         self.num_workers, self.seed = num_workers, seed
-        self.decoded: ImageCache[Path, Tensor] = ImageCache(cache_gb)
+        self.roots, self.pack = [root] if isinstance(root, str) else root, pack
+        self.cache: ImageCache[Pair, DecodedPair] = ImageCache(0.0 if pack else cache_gb)
+        self.decoded: PairSource = self.cache
+        self.packing_seconds = 0.0
         self.checked: dict[str, Checked] = {}
         self.held_out: list[str] = []
         self.warnings: list[str] = []
@@ -91,13 +101,10 @@ class PairedData(LightningDataModule):
                 "data.benchmarks", folder, f"a folder with another name, because {name} is a set already", "rename one"
             )
 
-    @property
-    def cache(self) -> ImageCache[Any, Any]:
-        """Training images in memory."""
-        return self.decoded
-
     def prepare(self) -> dict[str, str]:
         """Read and decode every file once: validate it, and keep the training images in memory while they fit.
+
+        With a pack the training images are in it, or added to it, and files that have not changed are not read again.
 
         Every process calls it once, before the loaders are made, because each has a cache of its own. (Lightning's
         ``prepare_data`` runs in one process only, and its ``setup`` when the trainer is already at work.) Sets
@@ -107,7 +114,7 @@ class PairedData(LightningDataModule):
             Each set's fingerprint, SHA-256 over names and contents; ``training`` is the set that is trained on.
 
         Raises:
-            SettingError: a set of another use is called ``training``.
+            SettingError: a set of another use is called ``training``, or the pack cannot be used.
             DataProblem: everything that is wrong with the files of all sets, in one error.
         """
         if "training" in self.test_sets:  # it would replace the set that is trained on, here and in the fingerprints
@@ -135,16 +142,41 @@ class PairedData(LightningDataModule):
         return {name: each.fingerprint for name, each in checked.items()}
 
     def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:
-        """Validate a set's files; the decoded images of training stay in memory."""
+        """Validate a set's files; the decoded images of training stay in memory, or in the pack."""
         if not is_training:
-            return check_pairs(pairs, self.scale, smallest=self.smallest_whole, setting="data")
-        smallest = SmallestSide(self.patch_size, "data.patch_size")
-        return check_pairs(pairs, self.scale, smallest=smallest, inspect=self._keep, setting="data")
+            return self.check_whole(pairs)
+        if self.pack is None:
+            return self.check_cached(pairs)
+        pack = Pack(Path(self.pack), self.recipe(), names_below(self.roots))
+        found = pack.fill(pairs, self.scale, smallest=self.smallest_cut, decode=self.decode)
+        self.decoded, self.packing_seconds = found.source, found.seconds
+        return of_set(pairs, found.checked, setting="data")
 
-    def _keep(self, pair: Pair, images: Sequence[Tensor]) -> list[str]:
-        for file, pixels in zip(pair.files, images, strict=True):
-            self.decoded.add(file, pixels)
-        return []
+    def check_whole(self, pairs: list[Pair]) -> Checked:
+        """Validate images that are scored whole."""
+        return check_pairs(pairs, self.scale, smallest=self.smallest_whole, setting="data")
+
+    def check_cached(self, pairs: list[Pair]) -> Checked:
+        """Validate training pairs, which stay in memory while they fit."""
+
+        def keep(pair: Pair, images: Sequence[Tensor]) -> list[str]:
+            self.cache.add(pair, self.decode(pair, images))
+            return []
+
+        return check_pairs(pairs, self.scale, smallest=self.smallest_cut, inspect=keep, setting="data")
+
+    @property
+    def smallest_cut(self) -> SmallestSide:
+        """The shortest side of a training image."""
+        return SmallestSide(self.patch_size, "data.patch_size")
+
+    def decode(self, pair: Pair, images: Sequence[Tensor]) -> DecodedPair:
+        """What crops are cut from, made of the decoded files, gt first."""
+        return decode(pair, images)
+
+    def recipe(self) -> dict[str, Any]:
+        """Settings that :meth:`decode` depends on, for a pack."""
+        return {}
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Warnings about the sets together; a subclass may also refuse them."""
@@ -173,7 +205,7 @@ class PairedData(LightningDataModule):
             count=count,
             seed=self.seed,
             degradations=self.degradations,
-            cache=self.decoded,
+            source=self.decoded,
         )
 
     def images(self, pairs: list[Pair]) -> Dataset[Sample]:

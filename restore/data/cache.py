@@ -4,6 +4,10 @@ import threading
 from collections.abc import Callable
 from typing import ClassVar, Generic, Protocol, TypeVar
 
+from torch import Tensor
+
+from restore.data.pair import DecodedPair, Pair
+
 
 class HasBytes(Protocol):
     """An image, or several, whose memory is known."""
@@ -11,6 +15,16 @@ class HasBytes(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes of the pixels."""
+
+
+class PairSource(Protocol):
+    """Where data sets of training samples get decoded pairs from: :class:`ImageCache` or a pack on the disk."""
+
+    def get(self, key: Pair, decode: Callable[[Pair], DecodedPair]) -> DecodedPair:
+        """The pair's images, which must not be changed in place; decoded from its files where they are not kept."""
+
+    def expect(self, crop: Tensor) -> None:
+        """Hear which part of an image (C, h, w) is about to be read."""
 
 
 Key = TypeVar("Key")
@@ -53,3 +67,6 @@ class ImageCache(Generic[Key, Item]):
         """The item from memory, or decoded from its key and not kept."""
         kept = self._kept.get(key)
         return decode(key) if kept is None else kept
+
+    def expect(self, crop: Tensor) -> None:
+        """Do nothing: it is in memory."""

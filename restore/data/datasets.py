@@ -5,15 +5,14 @@ A sample is ``{"lq": float (3, h, w), "gt": float (C, scale h, scale w), "name":
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from restore.data.cache import ImageCache
-from restore.data.pair import Pair
+from restore.data.cache import ImageCache, PairSource
+from restore.data.pair import DecodedPair, Pair
 from restore.data.sampling import flip_and_turn, generator_of_sample, image_of_sample
 from restore.image import reading
 from restore.image.decoded_image import to_float
@@ -67,7 +66,7 @@ class TrainingCrops(Dataset[Sample]):
         pairs: a prepared lq is cropped; without one it is made from the crop.
         patch_size: side of the crop in gt pixels.
         count: samples of the run.
-        cache: decoded files, by path.
+        source: decoded pairs; None decodes them for each sample.
     """
 
     def __init__(
@@ -79,12 +78,12 @@ class TrainingCrops(Dataset[Sample]):
         count: int,
         seed: int,
         degradations: "Sequence[Degradation]" = (),
-        cache: ImageCache[Path, Tensor] | None = None,
+        source: PairSource | None = None,
     ) -> None:
         self.pairs, self.scale, self.patch_size, self.count, self.seed = pairs, scale, patch_size, count, seed
         self.degradations = degradations
         self.margin = max((getattr(each, "margin", 0) for each in degradations), default=0) if scale == 1 else 0
-        self.cache = cache or ImageCache()
+        self.source = source or ImageCache[Pair, DecodedPair]()
 
     def __len__(self) -> int:
         return self.count
@@ -93,28 +92,43 @@ class TrainingCrops(Dataset[Sample]):
         pair = self.pairs[image_of_sample(self.seed, i, len(self.pairs))]
         random = generator_of_sample(self.seed, i)
         symmetry = int(random.integers(8))
-        lq, gt, word = self._made(pair, symmetry, random) if pair.lq is None else self._prepared(pair, symmetry, random)
+        decoded = self.source.get(pair, decode)
+        cut = self._made if decoded.lq is None else self._prepared
+        lq, gt, word = cut(decoded, symmetry, random)
         return {"lq": lq, "gt": to_float(gt), "name": pair.name, "degradation": word}
 
-    def _made(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
-        whole = self._decoded(pair.gt)
-        margin = min(self.margin, (min(whole.shape[1:]) - self.patch_size) // 2)
+    def _made(self, pair: DecodedPair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
+        margin = min(self.margin, (min(pair.gt.shape[1:]) - self.patch_size) // 2)
         side = self.patch_size + 2 * margin
-        crop = flip_and_turn(_cut(whole, *_corner(whole, side, random), side), symmetry)
+        crop = flip_and_turn(self._cut(pair.gt, *_corner(pair.gt, side, random), side), symmetry)
         lq, word = degrade(crop, self.scale, self.degradations, random)
         return _inner(lq, margin), _inner(crop, margin), word
 
-    def _prepared(self, pair: Pair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
+    def _prepared(self, pair: DecodedPair, symmetry: int, random: np.random.Generator) -> tuple[Tensor, Tensor, str]:
         assert pair.lq is not None
-        whole, small = self._decoded(pair.gt), self._decoded(pair.lq)
         # the corner is drawn in lq pixels, so that both crops show the same region
-        top, left = _corner(small, self.patch_size // self.scale, random)
-        lq = _cut(small, top, left, self.patch_size // self.scale)
-        gt = _cut(whole, top * self.scale, left * self.scale, self.patch_size)
-        return to_float(flip_and_turn(lq, symmetry)), flip_and_turn(gt, symmetry), "prepared"
+        top, left = _corner(pair.lq, self.patch_size // self.scale, random)
+        lq = self._cut(pair.lq, top, left, self.patch_size // self.scale)
+        gt = self._cut(pair.gt, top * self.scale, left * self.scale, self.patch_size)
+        return to_float(flip_and_turn(lq, symmetry)), flip_and_turn(gt, symmetry), pair.degradation
 
-    def _decoded(self, file: Path) -> Tensor:
-        return self.cache.get(file, reading.read_rgb8)
+    def _cut(self, whole: Tensor, top: int, left: int, side: int) -> Tensor:
+        crop = _cut(whole, top, left, side)
+        self.source.expect(crop)
+        return crop
+
+
+def decode(pair: Pair, images: Sequence[Tensor] | None = None) -> DecodedPair:
+    """The pair as its files hold it.
+
+    Args:
+        images: the decoded files, gt first, uint8 (3, H, W), where the caller has read them.
+
+    Raises:
+        FileNotFoundError, ValueError: an unreadable file; the path is named.
+    """
+    gt, *lq = images or [reading.read_rgb8(file) for file in pair.files]
+    return DecodedPair(gt, lq[0], "prepared") if lq else DecodedPair(gt, None, "")
 
 
 def _corner(whole: Tensor, side: int, random: np.random.Generator) -> tuple[int, int]:

@@ -36,6 +36,7 @@ class DeblurData(PairedData):
         degradations: make lq where it was not prepared, in training and validation.
         num_workers: loader processes; changes nothing but speed.
         cache_gb: decoded training images are kept in memory up to this many GiB.
+        pack: folder that decoded training images are kept in instead (:mod:`restore.data.pack`), made on first use.
         seed: of order, crops, flips and degradations.
 
     Raises:
@@ -57,9 +58,11 @@ class DeblurData(PairedData):
         degradations: "Sequence[Degradation]" = (),
         num_workers: int = 0,
         cache_gb: float = 4.0,
+        pack: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
+            root=root,
             scale=scale,
             patch_size=patch_size,
             batch_size=batch_size,
@@ -67,6 +70,7 @@ class DeblurData(PairedData):
             val_limit=val_limit,
             num_workers=num_workers,
             cache_gb=cache_gb,
+            pack=pack,
             seed=seed,
         )
         if scale != 1:
@@ -75,7 +79,7 @@ class DeblurData(PairedData):
             )
         if patch_size < 2:
             raise SettingError("data.patch_size", patch_size, "at least 2 pixels")
-        roots = [root] if isinstance(root, str) else root
+        roots = self.roots
         if not roots:
             raise SettingError("data.root", "empty", "a folder or a list of folders")
         pairs = [pair for each in roots for pair in self._find(each, ("train",), "data.root")[1]]

@@ -49,23 +49,23 @@ class Checked(NamedTuple):
     kinds: dict[str, int]
 
 
-class _Files(NamedTuple):
-    """The decoded files of a pair; a file with a problem is missing from the others."""
+class CheckedPair(NamedTuple):
+    """A pair's files, without their pixels.
+
+    Attributes:
+        problems: a line each; with one, some of the rest is missing.
+        contents, kinds: of the files, see :class:`Checked`.
+        digest: SHA-256 over the pair's name and its files.
+        sizes: height and width of its images, gt first.
+        is_sharper: lq has gt's size, and edges as strong as gt's or stronger.
+    """
 
     problems: list[str]
-    decoded: list[Tensor]
     contents: dict[str, Path]
     kinds: list[str]
-    digest: str  # over the pair's name and its files
-
-
-class _CheckedPair(NamedTuple):
-    """A pair, without its pixels."""
-
-    problems: list[str]
-    files: _Files
+    digest: str
+    sizes: list[tuple[int, int]]
     is_sharper: bool
-    size: tuple[int, int]
 
 
 def check_pairs(
@@ -88,34 +88,31 @@ def check_pairs(
         DataProblem: with one line for each unreadable file and each size that does not fit.
     """
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        checked = list(pool.map(lambda pair: _check(pair, scale, smallest, inspect), pairs))
+        checked = list(pool.map(lambda pair: check_pair(pair, scale, smallest, inspect), pairs))
+    return of_set(pairs, checked, setting=setting)
+
+
+def of_set(pairs: Sequence[Pair], checked: Sequence[CheckedPair], *, setting: str) -> Checked:
+    """What the pairs of a set are together.
+
+    Raises:
+        DataProblem: with the problems of all pairs.
+    """
     problems = [line for each in checked for line in each.problems]
     if problems:
         raise DataProblem(setting, problems)
     return Checked(
-        hashlib.sha256("".join(each.files.digest for each in checked).encode()).hexdigest(),
-        {digest: file for each in checked for digest, file in each.files.contents.items()},
-        {_sample(each.files): pair for pair, each in zip(pairs, checked, strict=True)},
+        hashlib.sha256("".join(each.digest for each in checked).encode()).hexdigest(),
+        {digest: file for each in checked for digest, file in each.contents.items()},
+        {_sample(each): pair for pair, each in zip(pairs, checked, strict=True)},
         [pair for pair, each in zip(pairs, checked, strict=True) if each.is_sharper],
-        [each.size for each in checked],
-        dict(Counter(kind for each in checked for kind in each.files.kinds)),
+        [each.sizes[0] for each in checked],
+        dict(Counter(kind for each in checked for kind in each.kinds)),
     )
 
 
-def _check(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: Inspect | None) -> _CheckedPair:
-    files = _read_files(pair)
-    problems, images = files.problems, []
-    if not problems:
-        images = pair.split(files.decoded)
-        problems = _size_problems(pair, images, scale, smallest)
-    if not problems and inspect is not None:
-        problems = inspect(pair, images)
-    is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(images[1]) >= sharpness(images[0])
-    height, width = images[0].shape[1:] if images else (0, 0)
-    return _CheckedPair(problems, files._replace(decoded=[]), is_sharper, (height, width))
-
-
-def _read_files(pair: Pair) -> _Files:
+def check_pair(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: Inspect | None) -> CheckedPair:
+    """Read and decode the files of a pair; the arguments are those of :func:`check_pairs`."""
     problems, decoded, contents, kinds = list[str](), list[Tensor](), dict[str, Path](), list[str]()
     whole = hashlib.sha256(pair.name.encode())
     for file in pair.files:
@@ -132,11 +129,17 @@ def _read_files(pair: Pair) -> _Files:
         contents[hashlib.sha256(data).hexdigest()] = file
         decoded.append(image.rgb8())
         kinds.append(image.kind)
-    return _Files(problems, decoded, contents, kinds, whole.hexdigest())
+    images = [] if problems else pair.split(decoded)
+    sizes = [(each.shape[1], each.shape[2]) for each in images]
+    problems += [] if problems else size_problems(pair, sizes, scale, smallest)
+    if not problems and inspect is not None:
+        problems += inspect(pair, images)
+    is_sharper = not problems and pair.lq is not None and scale == 1 and sharpness(images[1]) >= sharpness(images[0])
+    return CheckedPair(problems, contents, kinds, whole.hexdigest(), sizes, is_sharper)
 
 
-def _sample(files: _Files) -> str:
-    return hashlib.sha256("".join(files.contents).encode()).hexdigest()
+def _sample(checked: CheckedPair) -> str:
+    return hashlib.sha256("".join(checked.contents).encode()).hexdigest()
 
 
 def _missing(file: Path, pair: Pair) -> str:
@@ -144,15 +147,16 @@ def _missing(file: Path, pair: Pair) -> str:
     return f"{there[0]}: has no partner {file}" if there else f"{file}: no such file"
 
 
-def _size_problems(pair: Pair, images: Sequence[Tensor], scale: int, smallest: SmallestSide | None) -> list[str]:
+def size_problems(pair: Pair, sizes: Sequence[tuple[int, int]], scale: int, smallest: SmallestSide | None) -> list[str]:
+    """A line for each size that does not fit; ``sizes`` are (height, width), gt first."""
     problems = []
-    height, width = images[0].shape[1:]
+    height, width = sizes[0]
     if smallest is not None and min(height, width) < smallest.pixels:
         problems.append(
             f"{pair.gt}: {width}x{height} px, expected sides of at least {smallest.pixels} px ({smallest.reason})"
         )
-    if len(images) == 2 and images[1].shape[1:] != (height // scale, width // scale):
-        got = f"{images[1].shape[2]}x{images[1].shape[1]}"
+    if len(sizes) == 2 and sizes[1] != (height // scale, width // scale):
+        got = f"{sizes[1][1]}x{sizes[1][0]}"
         expected = f"{width // scale}x{height // scale}"
         ratio = f"which is {pair.gt.name} divided by scale={scale}" if scale > 1 else f"as its partner {pair.gt}"
         problems.append(f"{pair.lq}: {got} px, expected {expected} px, {ratio}")

@@ -1,4 +1,4 @@
-"""An image pair of a data set, and the error that lists what is wrong with its files."""
+"""An image pair of a data set, its decoded images, and the error that lists what is wrong with its files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +49,26 @@ class Pair:
         width = pixels[0].shape[2] // 2
         left, right = pixels[0][..., :width], pixels[0][..., pixels[0].shape[2] - width :]
         return [right, left] if self.lq_half == "left" else [left, right]
+
+
+@dataclass(frozen=True)
+class DecodedPair:
+    """A pair at the size that crops are cut from.
+
+    Attributes:
+        gt: uint8, (3, H, W).
+        lq: uint8, (3, h, w) colours or (1, h, w) classes; None where each sample makes its own.
+        degradation: how lq was made, in words.
+    """
+
+    gt: "Tensor"
+    lq: "Tensor | None"
+    degradation: str
+
+    @property
+    def nbytes(self) -> int:
+        """Of both images."""
+        return self.gt.nbytes + (0 if self.lq is None else self.lq.nbytes)
 
 
 class DataProblem(SettingError):

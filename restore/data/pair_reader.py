@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,33 +10,13 @@ from torch import Tensor
 
 from restore.data.datasets import degrade
 from restore.data.labels import Labels
-from restore.data.pair import Pair
+from restore.data.pair import DecodedPair, Pair
 from restore.image.decoded_image import to_float
 from restore.image.reading import read_rgb8
 from restore.ops.resize import resize
 
 if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
-
-
-@dataclass(frozen=True)
-class DecodedPair:
-    """A pair at the size that crops are cut from.
-
-    Attributes:
-        gt: uint8, (3, H, W).
-        lq: uint8, (3, H, W) colours or (1, H, W) classes; None where each sample makes its own.
-        degradation: how lq was made, in words.
-    """
-
-    gt: Tensor
-    lq: Tensor | None
-    degradation: str
-
-    @property
-    def nbytes(self) -> int:
-        """Of both images."""
-        return self.gt.nbytes + (0 if self.lq is None else self.lq.nbytes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +67,14 @@ class PairReader:
             return DecodedPair(gt, None, "")
         lq, words = degrade(gt, 1, self.degradations, np.random.default_rng(0))
         return DecodedPair(gt, (lq * 255).round().to(torch.uint8), words)
+
+    def recipe(self) -> dict[str, Any]:
+        """The settings by which :meth:`read` reads, plain, by name."""
+        fixed = all(getattr(each, "is_fixed", False) for each in self.degradations)
+        made = [{"_target_": type(each).__name__, **vars(each)} for each in self.degradations] if fixed else "drawn"
+        labels = {} if self.labels is None else self.labels.settings()
+        labels.pop("one_hot", None)  # of the network's input
+        return {"load_size": self.side, "degradations": made, **labels}
 
     def encode(self, lq: Tensor) -> Tensor:
         """The network's input for lq: float32, (channels, h, w), [0, 1]."""

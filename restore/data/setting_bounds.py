@@ -39,7 +39,7 @@ def check_patch(*, patch_size: int, scale: int) -> None:
 
 
 def refuse_missing_paths(data: Mapping[str, Any]) -> None:
-    """Refuse folders and the image that the settings of ``data`` name and that do not exist.
+    """Refuse folders and the image that the settings of ``data`` name and that do not exist, and a file for a pack.
 
     Args:
         data: settings of any of the DataModules, plain.
@@ -55,6 +55,9 @@ def refuse_missing_paths(data: Mapping[str, Any]) -> None:
         for folder in given if isinstance(given, list) else [given]:
             if isinstance(folder, str) and not (key == "validation" and folder == "last_frames"):
                 refuse_missing_folder(folder, f"data.{key}")
+    pack = data.get("pack")
+    if isinstance(pack, str) and Path(pack).exists() and not Path(pack).is_dir():
+        raise SettingError("data.pack", pack, "a folder, but it is a file", "name another")
 
 
 def refuse_missing_folder(folder: str, setting: str) -> None:

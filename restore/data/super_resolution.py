@@ -33,6 +33,7 @@ class SuperResolutionData(PairedData):
         degradations: applied to lq after the bicubic shrink, in training and validation.
         num_workers: loader processes; changes nothing but speed.
         cache_gb: decoded training images are kept in memory up to this many GiB.
+        pack: folder that decoded training images are kept in instead (:mod:`restore.data.pack`), made on first use.
         seed: of order, crops, flips and degradations.
 
     Raises:
@@ -52,9 +53,11 @@ class SuperResolutionData(PairedData):
         degradations: "Sequence[Degradation]" = (),
         num_workers: int = 0,
         cache_gb: float = 4.0,
+        pack: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
+            root=root,
             scale=scale,
             patch_size=patch_size,
             batch_size=batch_size,
@@ -62,6 +65,7 @@ class SuperResolutionData(PairedData):
             val_limit=val_limit,
             num_workers=num_workers,
             cache_gb=cache_gb,
+            pack=pack,
             seed=seed,
         )
         if scale < 2 and not degradations:
@@ -73,7 +77,7 @@ class SuperResolutionData(PairedData):
             )
         check_patch(patch_size=patch_size, scale=scale)
         self.smallest_whole = smallest_scored(crop_border=scale)
-        roots = [root] if isinstance(root, str) else root
+        roots = self.roots
         if not roots:
             raise SettingError("data.root", "empty", "a folder or a list of folders")
         if validation is None:

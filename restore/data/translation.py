@@ -9,11 +9,9 @@ from torch.utils.data import Dataset
 
 from restore.data.ab_folders import Direction
 from restore.data.base import PairedData
-from restore.data.cache import ImageCache
 from restore.data.datasets import Sample
 from restore.data.file_checks import Checked, SmallestSide, refuse_shared
-from restore.data.pair import Pair
-from restore.data.pair_reader import DecodedPair
+from restore.data.pair import DecodedPair, Pair
 from restore.data.translation_dataset import TranslationCrops, TranslationSource
 from restore.image import reading
 from restore.io.errors import SettingError
@@ -52,6 +50,7 @@ class TranslationData(PairedData):
         degradations: make lq from single photos, in training and validation.
         num_workers: loader processes; changes nothing but speed.
         cache_gb: training pairs are kept in memory, at ``load_size``, up to this many GiB.
+        pack: folder that they are kept in instead (:mod:`restore.data.pack`), made on first use.
         seed: of order, crops, flips and degradations.
 
     Raises:
@@ -83,9 +82,11 @@ class TranslationData(PairedData):
         degradations: "Sequence[Degradation]" = (),
         num_workers: int = 0,
         cache_gb: float = 4.0,
+        pack: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(
+            root=root,
             scale=scale,
             patch_size=patch_size,
             batch_size=batch_size,
@@ -93,6 +94,7 @@ class TranslationData(PairedData):
             val_limit=val_limit,
             num_workers=num_workers,
             cache_gb=cache_gb,
+            pack=pack,
             seed=seed,
         )
         _check_sizes(scale, patch_size, load_size)
@@ -115,9 +117,8 @@ class TranslationData(PairedData):
         labels = self.source.reader.labels
         self.label_settings = None if labels is None else labels.settings()
         self.crop_reader = replace(self.source.reader, side=load_size)
-        self.decoded_pairs: ImageCache[Pair, DecodedPair] = ImageCache(cache_gb)
         self.smallest_whole = self.source.smallest_whole
-        self._find_sets([root] if isinstance(root, str) else root, validation, val_limit, benchmarks)
+        self._find_sets(self.roots, validation, val_limit, benchmarks)
 
     def _find_sets(
         self, roots: list[str], validation: str | int | None, val_limit: int | None, benchmarks: Sequence[str]
@@ -160,19 +161,27 @@ class TranslationData(PairedData):
         self.held_out = [pair.name for pair in pairs[-validation:]]
         return pairs[:-validation], f"{stem}_held_out", pairs[-validation:]
 
-    def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:
-        """Validate a set's files, label maps too; the pairs of training stay in memory."""
-        if not is_training:
-            return self.source.check(pairs, setting="data")
-        is_resized = self.load_size is not None
-        smallest = self.smallest_whole if is_resized else SmallestSide(self.patch_size, "data.patch_size")
-        reader, cache = self.crop_reader, self.decoded_pairs
-        return self.source.check(pairs, setting="data", smallest=smallest, reader=reader, cache=cache)
+    def check_whole(self, pairs: list[Pair]) -> Checked:
+        """Validate pairs that are scored whole, label maps too."""
+        return self.source.check(pairs, setting="data")
+
+    def check_cached(self, pairs: list[Pair]) -> Checked:
+        """Validate training pairs, label maps too; they stay in memory while they fit."""
+        reader, cache = self.crop_reader, self.cache
+        return self.source.check(pairs, setting="data", smallest=self.smallest_cut, reader=reader, cache=cache)
 
     @property
-    def cache(self) -> ImageCache[Any, Any]:
-        """Training pairs in memory."""
-        return self.decoded_pairs
+    def smallest_cut(self) -> SmallestSide:
+        """The shortest side of a training image in its file."""
+        return super().smallest_cut if self.load_size is None else self.smallest_whole
+
+    def decode(self, pair: Pair, images: Sequence[Tensor]) -> DecodedPair:
+        """What crops are cut from: both images at ``load_size``, label maps as classes."""
+        return self.crop_reader.read(pair, images)
+
+    def recipe(self) -> dict[str, Any]:
+        """Settings that :meth:`decode` depends on, for a pack."""
+        return self.crop_reader.recipe()
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
         """Refuse a pair that is in two sets; warn of a small training set, and of photos read as two images."""
@@ -201,7 +210,7 @@ class TranslationData(PairedData):
         return TranslationCrops(
             self.train_pairs,
             self.crop_reader,
-            self.decoded_pairs,
+            self.decoded,
             patch_size=self.patch_size,
             flip=self.flip,
             count=count,

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from restore.data.ab_folders import Direction, Layout
-from restore.data.cache import ImageCache
+from restore.data.cache import ImageCache, PairSource
 from restore.data.datasets import Sample, degrade
 from restore.data.file_checks import Checked, SmallestSide, check_pairs, smallest_scored
 from restore.data.labels import Labels
-from restore.data.pair import Pair
-from restore.data.pair_reader import DecodedPair, PairReader
+from restore.data.pair import DecodedPair, Pair
+from restore.data.pair_reader import PairReader
 from restore.data.sampling import generator_of_sample, image_of_sample
 from restore.image.decoded_image import to_float
 from restore.io.errors import SettingError
@@ -33,7 +33,7 @@ class TranslationCrops(Dataset[Sample]):
 
     Args:
         reader: at the size that crops are cut from.
-        cache: pairs that ``reader`` has read.
+        source: pairs that ``reader`` has read.
         patch_size: side of the crop.
         flip: whether to mirror left and right.
         count: samples of the run.
@@ -43,14 +43,14 @@ class TranslationCrops(Dataset[Sample]):
         self,
         pairs: Sequence[Pair],
         reader: PairReader,
-        cache: ImageCache[Pair, DecodedPair],
+        source: PairSource,
         *,
         patch_size: int,
         flip: bool,
         count: int,
         seed: int,
     ) -> None:
-        self.pairs, self.reader, self.cache, self.patch_size = pairs, reader, cache, patch_size
+        self.pairs, self.reader, self.source, self.patch_size = pairs, reader, source, patch_size
         self.flip, self.count, self.seed = flip, count, seed
 
     def __len__(self) -> int:
@@ -60,12 +60,13 @@ class TranslationCrops(Dataset[Sample]):
         pair = self.pairs[image_of_sample(self.seed, i, len(self.pairs))]
         random = generator_of_sample(self.seed, i)
         is_mirrored = bool(random.integers(2)) and self.flip
-        decoded = self.cache.get(pair, self.reader.read)
+        decoded = self.source.get(pair, self.reader.read)
         height, width = decoded.gt.shape[1:]
         top, left = (int(random.integers(side - self.patch_size + 1)) for side in (height, width))
 
         def cut(pixels: Tensor) -> Tensor:
             crop = pixels[:, top : top + self.patch_size, left : left + self.patch_size]
+            self.source.expect(crop)
             return crop.flip(2) if is_mirrored else crop
 
         if decoded.lq is None:

@@ -3,6 +3,9 @@
 import io
 import math
 from contextlib import redirect_stdout
+from pathlib import Path
+
+from rich.filesize import decimal
 
 from restore.data.base import PairedData
 from restore.data.file_checks import Checked
@@ -39,14 +42,20 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool, findings: F
     for name, pairs in sets.items():
         findings.add(f"data: {name}", _describe(data.checked[name], pairs))
     remedy = "; complete it, or set check.known_counts=false if it is a part on purpose" if known_counts else ""
+    if data.pack is not None:
+        size = sum(file.stat().st_size for file in Path(data.pack).iterdir())
+        findings.add("data: pack", f"{data.pack}, {decimal(size)}: fit will read the training images from it")
     for text in miscounted(pair for pairs in sets.values() for pair in pairs):
         findings.add("data", text + remedy, "bad" if known_counts else "warning")
     for text in data.warnings:
         findings.add("data", text, "warning")
+    if data.pack is not None:  # crops of pairs that are not in it yet would take the time of decoding
+        data.train_pairs = opened["training"]
     kept = data.cache.kept_bytes
     cached = int(min(kept * len(sets["training"]) / len(opened["training"]), kept + data.cache.room))
     files = sum(map(len, sets.values())) / sum(map(len, opened.values()))
-    return Rest(files, *_keep_largest(data, {name: len(pairs) for name, pairs in sets.items()}), cached - kept)
+    validation, test = _keep_largest(data, {name: len(pairs) for name, pairs in sets.items()})
+    return Rest(files, validation, test, cached - kept, 0.0 if limit else data.packing_seconds)
 
 
 def _spread(pairs: list[Pair], limit: int) -> list[Pair]:

@@ -75,7 +75,7 @@ def examine(
     reading = time.perf_counter()
     with findings.doing("data", "opening the files"):
         rest = open_files(data, settings.files, known_counts=settings.known_counts, findings=findings)
-    before = reading - started + (time.perf_counter() - reading) * rest.files
+    before = reading - started + (time.perf_counter() - reading - rest.packed) * rest.files
     steps, best = cfg.trainer.max_steps if plan is None else plan.max_steps, folder / "checkpoints" / "best.ckpt"
     stages = model.stage_lengths(steps) if isinstance(model, Staged) else {"training": steps}
     run = PlannedRun(stages, begin, cfg.val_every_steps, cfg.checkpoint.every_steps, process.world_size)
@@ -163,6 +163,6 @@ def _report_time(run: PlannedRun, measured: Measured, seconds: dict[str, float],
         text = f"validation, {validation:.0%} of the run; raise val_every_steps, or set data.val_limit"
         verdict = "warning"
     elif waiting > SHARE_OF_DATA:
-        text = f"data, {waiting:.0%} of a step waits for it; raise data.num_workers or data.cache_gb"
+        text = f"data, {waiting:.0%} of a step waits for it; raise data.num_workers or data.cache_gb, or set data.pack"
         verdict = "warning"
     findings.add("bottleneck", text, verdict)

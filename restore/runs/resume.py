@@ -19,6 +19,7 @@ FREE = (
     "run_token",
     "data.num_workers",
     "data.cache_gb",
+    "data.pack",
     "logger",
     "callbacks.progress",
     "callbacks.panels",

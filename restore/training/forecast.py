@@ -13,13 +13,15 @@ from restore.training.dry_run import IMAGES, Measured
 class Rest(NamedTuple):
     """How many times the opened ``files``, and the pixels of the images that a dry run validates or tests, a run has.
 
-    ``cache_bytes`` is the size of decoded training images that were not opened.
+    ``cache_bytes`` is the size of decoded training images that were not opened, and ``packed`` are the seconds spent on
+    a pack that is complete now.
     """
 
     files: float = 1.0
     validation: float = 1.0
     test: float = 1.0
     cache_bytes: int = 0
+    packed: float = 0.0
 
 
 class PlannedRun(NamedTuple):

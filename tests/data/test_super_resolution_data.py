@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from restore.data.datasets import decode
 from restore.data.hr_lr_folders import find_pairs
 from restore.data.pair import DataProblem
 from restore.data.super_resolution import SuperResolutionData
-from restore.image.reading import read_rgb8
 from tests.conftest import photo
 
 
@@ -63,18 +63,17 @@ def test_prepare_keeps_training_images_while_they_fit(tmp_path: Path) -> None:
     fingerprints = data.prepare()
     assert {name: len(digest) for name, digest in fingerprints.items()} == {"training": 64, "s_held_out": 64}
     assert data.cache.kept_bytes == 2 * 30 * 30 * 3
-    before = {pair.gt: data.cache.get(pair.gt, read_rgb8) for pair in data.train_pairs}
-    copies = {path: pixels.clone() for path, pixels in before.items()}
+    before = [data.cache.get(pair, decode) for pair in data.train_pairs]
+    copies = [pair.gt.clone() for pair in before]
     dataset = data.crops(30)
     for i in range(30):  # cut from the kept images, which stay as they are
         dataset[i]["lq"].zero_()
         dataset[i]["gt"].zero_()
-    for path in before:
-        path.unlink()
     there = 0
-    for path, pixels in copies.items():
+    for pair, pixels in zip(data.train_pairs, copies, strict=True):
+        pair.gt.unlink()
         with contextlib.suppress(FileNotFoundError):
-            assert torch.equal(data.cache.get(path, read_rgb8), pixels)
+            assert torch.equal(data.cache.get(pair, decode).gt, pixels)
             there += 1
     assert there == 2
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from restore.data.ab_folders import Layout
-from restore.data.pair import DataProblem, Pair
-from restore.data.pair_reader import DecodedPair
+from restore.data.pair import DataProblem, DecodedPair, Pair
 from restore.data.sampling import RunSampler
 from restore.data.translation import TranslationData
 from restore.data.translation_dataset import TranslationSource
