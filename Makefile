@@ -7,7 +7,7 @@ TORCH_INDEX ?= # of pip, from which torch is installed first: one for CPUs saves
 # one process more than two cores have: some tests wait for other programs
 PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal --durations=40 --durations-min=2
 
-.PHONY: help setup demo test test-slow test-all coverage lint format docs bench wheel clean
+.PHONY: help setup demo test test-slow test-all coverage lint format docs bench gpu wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,6 +21,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# a number of steps and no max_time: on a busy machine a time holds too few to be better than bicubic
 demo: setup ## train on the embedded photos, compare with bicubic, enlarge one photo: a minute or two
 	$(BIN)/python -m restore.fit name=demo run_id=demo trainer.max_steps=120 model.lr=2e-3 val_every_steps=40
 	$(BIN)/python -m restore.evaluate ckpt_path=outputs/demo/demo/checkpoints/best.ckpt output=outputs/demo/evaluate save_images=true
@@ -59,6 +60,9 @@ docs: setup ## build the documents, build/docs/index.html
 
 bench: setup ## measure start-up, data path, training step and memory
 	$(BIN)/python -m restore.benchmark
+
+gpu: setup ## with a GPU: what a CPU cannot show, tests and speed, one table in at most nine minutes
+	$(BIN)/python -m experiments.performance.gpu
 
 wheel: setup ## build dist/*.whl
 	$(BIN)/python -m build --wheel

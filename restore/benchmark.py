@@ -65,6 +65,7 @@ def _workload(cfg: DictConfig) -> Workload:
         sides=list(cfg.sides),
         image_size=(height, width),
         budgets_gb=list(cfg.budgets_gb),
+        slots=list(cfg.slots),
         memory_gb=cfg.memory_gb,
         ckpt_path=cfg.ckpt_path,
     )

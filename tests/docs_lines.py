@@ -54,6 +54,7 @@ ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
     r"restore fit -m .*hydra/launcher=(?!slurm)": (LAUNCHED,),
     r"restore fit -m .*trainer=ddp_cpu": (PAIRS_SWEPT,),
     r"make bench$": (InFile("Makefile", r"\t\$\(BIN\)/python -m restore\.benchmark$"),),  # a line that is run
+    r"make gpu$": (InFile("Makefile", r"\t\$\(BIN\)/python -m experiments\.performance\.gpu$"),),
     r"make (?:test|test-slow|coverage)$": (
         InFile("Makefile", r"\t\$\(PYTEST\)$"),  # what test-all runs, a part of it or with figures
         InFile(".ci/run", r"make test-all$"),

@@ -198,6 +198,7 @@ class BenchmarkConfig:
     sides: list[int] = MISSING
     image_size: list[int] = MISSING
     budgets_gb: list[float] = MISSING
+    slots: list[str] = MISSING
     memory_gb: float = 4.0
     ckpt_path: str | None = None
 

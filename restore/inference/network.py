@@ -8,6 +8,7 @@ from torch import Tensor
 from restore.config.inference import Inference
 from restore.data.labels import Labels
 from restore.image.decoded_image import to_float
+from restore.inference.accelerator_memory import InMemory, budget_gb
 from restore.inference.restorer import Report, Restorer, as_lq, pick_device, use_bf16
 from restore.io.errors import SettingError
 from restore.networks.contract import Progress, RestorationNetwork
@@ -39,6 +40,7 @@ class NetworkRestorer(Restorer):
         self.protocol, self.keeps_kind = network.protocol, network.keeps_kind
         self.labels = None if network.label_settings is None else Labels.of(network.label_settings)
         self._context = inference.tile_overlap if network.halo is None else network.halo
+        self._in_memory = InMemory(self._run, network, self._context)
         if network.why_no_tiles is not None and inference.tile not in ("auto", "none"):
             expected = f"auto or none: {name} restores an image as a whole, because {network.why_no_tiles}"
             raise SettingError("tile", inference.tile, expected, "leave tile out")
@@ -56,7 +58,7 @@ class NetworkRestorer(Restorer):
         largest = tiling.largest_tile(
             size,
             bytes_per_pixel=self.network.bytes_per_pixel,
-            memory_gb=self.inference.memory_gb,
+            memory_gb=budget_gb(self.inference.memory_gb, self.device),
             halo=self._context,
             multiple_of=self.multiple_of,
             reserved=self._reserved_bytes(size),
@@ -124,12 +126,12 @@ class NetworkRestorer(Restorer):
         """(1, C, H, W), lq or levels -> float32, (1, 3, h, scale W), on the CPU: whole, or a row of tiles at a time."""
         tile = self.tile_for((batch.shape[-2], batch.shape[-1]))
         if tile is None:
-            pred = self._run(self.network.restore_whole, self._loaded(batch))
+            pred = self._in_memory(self.network.restore_whole, self._loaded(batch))
             report(1, 1)
             yield pred.to("cpu", torch.float32)
             return
         bands = tiling.bands(
-            lambda piece: self._run(self.network, piece),
+            lambda piece: self._in_memory(self.network, piece),
             batch,
             scale=self.scale,
             tile=tile,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from restore.profiling.memory import budget, budgets, memory, peak, tiles
 from restore.profiling.photo import photo
-from restore.profiling.speed import data, forecast, inference, startup, step
+from restore.profiling.speed import data, forecast, inference, slot, startup, step
 from restore.profiling.workload import Line, Workload
 
 MEASUREMENTS: dict[str, Callable[[Workload], Iterator[Line]]] = {
@@ -13,6 +13,7 @@ MEASUREMENTS: dict[str, Callable[[Workload], Iterator[Line]]] = {
     "step": step,
     "inference": inference,
     "forecast": forecast,
+    "slot": slot,
     "memory": memory,
     "peak": peak,
     "budgets": budgets,

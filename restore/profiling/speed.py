@@ -1,6 +1,7 @@
 """How long things take: commands, steps, images, and a training beside its forecast."""
 
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
@@ -8,6 +9,7 @@ from restore.io.errors import SettingError
 from restore.io.files import read_mapping
 from restore.io.temporaries import temporary_folder
 from restore.profiling.workload import Line, Workload, median_seconds, run
+from restore.training.max_time import max_seconds
 
 
 def startup(workload: Workload) -> Iterator[Line]:
@@ -110,3 +112,19 @@ def forecast(workload: Workload) -> Iterator[Line]:
         actual = float(read_mapping(trained / "result.json")["seconds"])
     yield f"training of {workload.steps} steps, forecast", f"{ahead:.1f} s"
     yield f"training of {workload.steps} steps, actual", f"{actual:.1f} s; forecast / actual {ahead / actual:.2f}"
+
+
+def slot(workload: Workload) -> Iterator[Line]:
+    """Trainings with ``trainer.max_time``: the share of it that the command takes, and of the chosen steps, in it."""
+    for max_time in workload.slots:
+        whole = max_seconds(max_time, "slots")
+        assert whole is not None  # a list holds times
+        with temporary_folder("restore_benchmark_") as folder:
+            settings = [*workload.model_overrides, f"trainer.max_time={max_time}", f"hydra.run.dir={folder / 'run'}"]
+            started = time.perf_counter()
+            run("restore.fit", *settings)
+            seconds = time.perf_counter() - started
+            steps = read_mapping(folder / "run" / "result.json")["steps"]
+            chosen = read_mapping(folder / "run" / "config.yaml")["trainer"]["max_steps"]
+        share = f"{seconds:.1f} s, {seconds / whole - 1:+.1%} of it; {steps} of {chosen} steps"
+        yield f"training with trainer.max_time={max_time}", share

@@ -25,7 +25,7 @@ class Workload:
         runs: how often each thing is timed. steps: of a training beside its forecast.
         batch_size, patch_size: of a training step; gt pixels.
         side, sides: lq pixels. image_size: (height, width), lq pixels.
-        budgets_gb, memory_gb: GiB.
+        budgets_gb, memory_gb: GiB. slots: values of ``trainer.max_time``.
         ckpt_path: whose tiles are measured.
     """
 
@@ -41,6 +41,7 @@ class Workload:
     sides: Sequence[int]
     image_size: tuple[int, int]
     budgets_gb: Sequence[float]
+    slots: Sequence[str]
     memory_gb: float
     ckpt_path: str | None
 

@@ -46,8 +46,11 @@ def time_slot(max_time: str | int | None, started: float | None) -> TimeSlot | N
     return None if seconds is None else TimeSlot(seconds, time.monotonic() + (started or now) - now + seconds)
 
 
-def max_seconds(max_time: Any) -> int | None:
+def max_seconds(max_time: Any, key: str = "trainer.max_time") -> int | None:
     """``hours:minutes:seconds`` in seconds; None stays None.
+
+    Args:
+        key: of the setting.
 
     Raises:
         SettingError: anything else, or no time.
@@ -62,7 +65,7 @@ def max_seconds(max_time: Any) -> int | None:
         seconds = 3600 * hours + 60 * minutes + rest
     if seconds < 1:
         expected = "hours:minutes:seconds, at least one second"
-        raise SettingError("trainer.max_time", max_time, expected, "set trainer.max_time=00:50:00 for 50 minutes")
+        raise SettingError(key, max_time, expected, "give 50 minutes as 00:50:00")
     return seconds
 
 
