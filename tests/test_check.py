@@ -104,8 +104,10 @@ def test_a_part_of_a_known_set_is_refused_unless_it_is_meant(cli: Cli, tmp_path:
     outcome = cli("check", *settings)
     assert outcome.status == 1
     assert "holds 3 images, the published set has 5; complete it, or set check.known_counts=false" in outcome.err
-    outcome = cli("check", *settings, "check.known_counts=false", "check.files=2", "check.output=found.json")
+    part = ("check.known_counts=false", "check.files=2", "check.output=found.json")
+    outcome = cli("check", *settings, *part, "trainer.max_time=1:00:00")
     assert outcome.status == 0, outcome.err
+    assert "steps fit 1:00:00" in findings()["trainer.max_time"][0]["found"]
     assert findings()["data"][0]["verdict"] == "warning"
     assert "2 of them opened" in findings()["data: training"][0]["found"]
 
