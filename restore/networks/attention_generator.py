@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.ops import row_bands
+
 
 class HalvingMaxPool(nn.MaxPool2d):
     """Maximum over 2x2, sides rounded up: a map 1 px wide stays 1 px wide."""
@@ -50,7 +52,29 @@ class AttentionGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1), or (N, C, H, W) when pooled around each position."""
-        seen: Tensor = self.stages(x)
+        return self._weight(self.stages(x), x)
+
+    def in_bands(self, current: Tensor, original: Tensor | None) -> Tensor:
+        """What :meth:`forward` gives of ``current``, less ``original`` if given, of which no map of that size is made.
+
+        Args:
+            current, original: (1, C, H, W), for which :func:`restore.ops.row_bands.pays_for` holds.
+        """
+        conv, squash, pool, *rest = self.stages
+        assert isinstance(conv, nn.Conv2d)
+        halved = []
+        for top, bottom in row_bands.bands(current, "attention"):
+            seen = slice(max(0, top - 1), bottom + 1)  # the rows that the convolution sees
+            x = current[..., seen, :] if original is None else current[..., seen, :] - original[..., seen, :]
+            x = row_bands.convolved(conv, x, top - seen.start, bottom - seen.start)
+            halved.append(pool(squash(x)))
+        maps = torch.cat(halved, 2)
+        for stage in rest:
+            maps = stage(maps)
+        return self._weight(maps, current)
+
+    def _weight(self, seen: Tensor, x: Tensor) -> Tensor:
+        """Of what the stages give of ``x``."""
         if self.window is None:
             weight = torch.sigmoid(self.squash(self.pool(seen).flatten(1)))
             return weight[:, :, None, None]

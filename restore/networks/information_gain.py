@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from restore.networks import linear_end
 from restore.networks.arguments import ArgumentError, refuse_below_one
 from restore.networks.attention_generator import AttentionGenerator
 from restore.networks.contract import Forward, RestorationNetwork
 from restore.networks.second_order import SecondOrderAttention
-from restore.ops import tiling
+from restore.ops import row_bands, tiling
 
 Attention = Literal["gain", "self", "second_order", "none"]
 ImageSkip = Literal["bicubic", "none"]
@@ -44,6 +45,12 @@ class ResidualBlock(nn.Module):
         """(N, C, H, W) -> (N, C, H, W)."""
         return self.branch(x).add_(x)  # in place: one map less, and no gradient needs the old values
 
+    def in_bands(self, x: Tensor, out: Tensor) -> None:
+        """Write what :meth:`forward` gives into ``out``; see :mod:`restore.ops.row_bands`."""
+        for top, bottom in row_bands.bands(x, "residual block"):
+            branch = row_bands.convolved_twice(self.conv1, self.conv2, x, top, bottom)
+            torch.add(branch, x[..., top:bottom, :], out=out[..., top:bottom, :])
+
 
 class ResidualGroup(nn.Module):
     """Residual blocks whose output is weighted per channel, closed by a convolution, plus the group's input."""
@@ -61,14 +68,37 @@ class ResidualGroup(nn.Module):
 
     def forward(self, original: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
+        if row_bands.pays_for(original):
+            return self._in_bands(original)
         current = original
         for block in self.blocks:
             current = block(current)
-        if self.attention is not None:
-            weight = self.attention(current - original if self.kind == "gain" else current)
-            current = current * weight if torch.is_grad_enabled() else current.mul_(weight)
+        current = self._weighted(current, original)
         out: Tensor = self.close(current).add_(original)
         return out
+
+    def _in_bands(self, original: Tensor) -> Tensor:
+        """As :meth:`forward`, with two maps for all blocks: to get memory of the system takes as long as to fill it."""
+        current, spare = original, torch.empty_like(original)
+        for block in self.blocks:
+            assert isinstance(block, ResidualBlock)
+            block.in_bands(current, spare)
+            current, spare = spare, torch.empty_like(original) if current is original else current
+        current = self._weighted(current, original)
+        for top, bottom in row_bands.bands(current, "convolution"):
+            closed = row_bands.convolved(self.close, current, top, bottom)
+            torch.add(closed, original[..., top:bottom, :], out=spare[..., top:bottom, :])
+        return spare
+
+    def _weighted(self, current: Tensor, original: Tensor) -> Tensor:
+        """The blocks' output, each channel weighted; without gradients in its own memory."""
+        if self.attention is None:
+            return current
+        if isinstance(self.attention, AttentionGenerator) and row_bands.pays_for(current):
+            weight = self.attention.in_bands(current, original if self.kind == "gain" else None)
+        else:
+            weight = self.attention(current - original if self.kind == "gain" else current)
+        return current * weight if torch.is_grad_enabled() else current.mul_(weight)
 
 
 class Upsampler(nn.Sequential):
@@ -189,6 +219,8 @@ class InformationGainNetwork(RestorationNetwork):
         deep = deep.add_(shallow)
         if rows is None:
             pred = self._end(deep)
+        elif linear_end.pays_for(deep, END_RADIUS):
+            pred = linear_end.enlarged(self._end, deep, scale=self.scale, radius=END_RADIUS)
         else:
             pred = tiling.by_rows(self._end, deep, scale=self.scale, rows=rows, halo=END_RADIUS)
         if self.image_skip == "bicubic":

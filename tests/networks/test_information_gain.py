@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from restore.networks import linear_end
 from restore.networks.attention_generator import AttentionGenerator
 from restore.networks.information_gain import (
     DIV2K_MEAN,
@@ -15,6 +16,7 @@ from restore.networks.information_gain import (
     ResidualGroup,
     Upsampler,
 )
+from restore.ops import row_bands
 from restore.ops.resize import resize
 
 KINDS = get_args(Attention)
@@ -228,6 +230,25 @@ def test_without_gradients_the_end_is_computed_in_bands_and_is_the_same(scale: i
     assert [each.shape[-2] for each in seen] == [18, 20, 7]  # 16 rows, and two around them
     assert torch.allclose(in_bands, network(lq), atol=1e-6)
     assert torch.allclose(in_bands, network.traceable()(lq), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_image_is_computed_in_bands_and_is_the_same(kind: Attention, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_bands, "LEAST_BYTES", 0)
+    monkeypatch.setattr(row_bands, "TRIED", (4096, 8192))
+    monkeypatch.setattr(linear_end, "WORTH", 0)
+    row_bands._trials.cache_clear()
+    network = tiny(attention=kind).eval()
+    lq = torch.rand(1, 3, 37, 15)
+    with torch.no_grad():
+        in_bands = network(lq)
+    assert torch.allclose(in_bands, network(lq), atol=1e-6)
+    if kind in ("gain", "self"):
+        network.pool_locally(6)
+        with torch.no_grad():
+            in_bands = network(lq)
+        assert torch.allclose(in_bands, network(lq), atol=1e-6)
+    row_bands._trials.cache_clear()
 
 
 def test_features_are_the_maps_the_prediction_is_made_of() -> None:
