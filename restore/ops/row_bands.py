@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TRIED = tuple(2**k * 2**20 for k in range(5))  # bytes of a band of a map
+TRIED = tuple(2**20 << k for k in range(5))  # bytes of a band of a map
 LEAST_BYTES = 2**23  # of a map; below, as much as the caches hold, it is computed at once
 LEAST_ROWS = 8  # of a band
 LARGEST_PART = 8  # of a map, a band at most: what its layers need beside it stays little
