@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 ASKED_EVERY = 10  # steps, with several processes
 TRUSTED_SHARE = 0.1  # of the training, after which its speed is known
-CLEARLY = 0.1  # of the time so far: less is made up for, or ends a little early
+CLEARLY = 0.05  # of the training: less is made up for, or ends a little early
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class EndInSlot(Callback):
     def __init__(self, ends: float, plan: Plan, leaving: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.ends, self.plan, self.leaving, self._clock = ends, plan, leaving, clock
         self.warnings: list[str] = []
-        self._began = self._stepped = self._validating = 0.0
+        self._began = self._stepped = self._validating = self._validated = 0.0
         self._first = 0
         self._step = self._validation = 0.0  # seconds of the newest one
         self._is_slow = False
@@ -81,7 +81,7 @@ class EndInSlot(Callback):
         if step >= trainer.max_steps or step % every:
             return
         is_due = (batch_idx + 1) % int(trainer.val_check_batch or 1) == 0
-        is_over = now + every * self._step + self._kept(is_due=is_due) > self.ends
+        is_over = now + every * self._step + self._kept(now, step, is_due=is_due) > self.ends
         if collectives.broadcast(is_over, 0):
             self._end(trainer, pl_module)
         elif not self._is_slow:
@@ -95,17 +95,30 @@ class EndInSlot(Callback):
         """It is no part of the next step."""
         self._stepped = self._clock()
         self._validation = self._stepped - self._validating
+        self._validated += self._validation
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return asdict(self.plan)
 
-    def _kept(self, *, is_due: bool) -> float:
+    def _kept(self, now: float, step: int, *, is_due: bool) -> float:
         """Seconds that the end takes: one validation, two where one is due before the next step, and scoring."""
-        validation = max(self._validation, self.plan.validation)
-        slower = validation / self.plan.validation if self.plan.validation else 1.0
-        scoring = slower * self.plan.scoring or validation
-        return (2 if is_due else 1) * validation + scoring + self.leaving
+        plan, slower = self.plan, max(1.0, self._pace(now, step))
+        validation = max(slower * plan.validation, self._validation)
+        scoring = slower * plan.scoring or validation
+        return (2 if is_due else 1) * validation + scoring + slower * self.leaving
+
+    def _progress(self, step: int) -> tuple[float, float]:
+        """Seconds that the steps of this start were planned to take, without validations: those done, those left."""
+        first, so_far, last = map(self.plan.steps_until, (self._first, step, self.plan.max_steps))
+        return so_far - first, last - so_far
+
+    def _pace(self, now: float, step: int) -> float:
+        """How many times as long as planned the steps take; 1 while too few are done to know."""
+        done, left = self._progress(step)
+        if not done or done < TRUSTED_SHARE * (done + left):
+            return 1.0
+        return (now - self._began - self._validated) / done
 
     def _end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trained(pl_module).end_early()
@@ -118,17 +131,17 @@ class EndInSlot(Callback):
 
     def _look_ahead(self, trainer: Trainer, now: float) -> None:
         """Say once that the training will not be finished in its slot."""
-        plan, step = self.plan, trainer.global_step
-        first, now_at, all_of_it = map(plan.steps_until, (self._first, step, plan.max_steps))
-        done, left = now_at - first, all_of_it - now_at
-        if done < TRUSTED_SHARE * (done + left) or not left:
+        step, pace = trainer.global_step, self._pace(now, trainer.global_step)
+        done, left = self._progress(step)
+        if done < TRUSTED_SHARE * (done + left) or not done * left:
             return
-        late = now + (now - self._began) / done * left + self._kept(is_due=False) - self.ends
-        if late > CLEARLY * (now - self._began):
+        to_come = pace * self.plan.training * left / self.plan.steps_until(self.plan.max_steps)
+        late = now + to_come + self._kept(now, step, is_due=False) - self.ends
+        if late > CLEARLY * self.plan.training:
             self._is_slow = True
             log.warning(
                 "trainer.max_time: slower than planned (%.2f of the speed); at this speed %s would be missing at the "
                 "end, and the training will end before its schedule does, in time to be validated and scored",
-                plan.training * done / (done + left) / (now - self._began),
+                1 / pace,
                 timedelta(seconds=round(late)),
             )

@@ -43,10 +43,10 @@ def test_a_time_for_hardly_a_step_is_refused() -> None:
 
 
 class Training:
-    """Steps of some seconds on a clock of its own; a validation after each tenth takes 3 s."""
+    """On a clock of its own, and ``slow`` times slower than planned; a validation after each tenth step takes 3 s."""
 
-    def __init__(self, plan: Plan, ends: float) -> None:
-        self.now, self.ended_early = 0.0, False
+    def __init__(self, plan: Plan, ends: float, slow: float) -> None:
+        self.now, self.slow, self.ended_early = 0.0, slow, False
         self.callback = EndInSlot(ends, plan, leaving=1.0, clock=lambda: self.now)
         self.trainer: Any = SimpleNamespace(
             accumulate_grad_batches=1,
@@ -58,19 +58,19 @@ class Training:
         )
 
     def run(self, seconds: Iterator[float]) -> float:
-        """The time at which it is over, the last validation and 6 s of scoring included."""
+        """The time at which it is over, the last validation, 6 s of scoring and one of leaving included."""
         trainer: Any = self.trainer
         self.callback.on_train_start(trainer, self)  # type: ignore[arg-type]
         for step, each in zip(range(trainer.max_steps), seconds, strict=False):
-            self.now, trainer.global_step = self.now + each, step + 1
+            self.now, trainer.global_step = self.now + self.slow * each, step + 1
             self.callback.on_train_batch_end(trainer, self, None, None, step)  # type: ignore[arg-type]
             if trainer.should_stop or (step + 1) % 10 == 0:
                 self.callback.on_validation_start(trainer, self)  # type: ignore[arg-type]
-                self.now += 3
+                self.now += 3 * self.slow
                 self.callback.on_validation_end(trainer, self)  # type: ignore[arg-type]
             if trainer.should_stop:
                 break
-        return self.now + 6 + 1
+        return self.now + (6 + 1) * self.slow
 
     def end_early(self) -> None:
         self.ended_early = True
@@ -80,7 +80,7 @@ PLAN = Plan(40, [(20, 1.0), (40, 2.0)], training=72.0, validation=3.0, scoring=6
 
 
 def test_a_training_at_its_planned_speed_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    training = Training(PLAN, ends=85)
+    training = Training(PLAN, ends=85, slow=1)
     assert training.run(iter([1.0] * 20 + [2.0] * 20)) == 79
     assert not training.ended_early
     assert not training.callback.warnings
@@ -89,9 +89,9 @@ def test_a_training_at_its_planned_speed_is_left_alone(caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("slow", [1.3, 2.0, 3.7])
 def test_a_training_that_became_slow_ends_in_time_and_says_so(slow: float, caplog: pytest.LogCaptureFixture) -> None:
-    training = Training(PLAN, ends=85)
-    over = training.run(iter([slow] * 20 + [2 * slow] * 20))
-    assert 85 - 2 * slow - 3 <= over <= 85
+    training = Training(PLAN, ends=85, slow=slow)
+    over = training.run(iter([1.0] * 20 + [2.0] * 20))
+    assert 85 - (2 + 3) * slow <= over <= 85
     assert training.ended_early
     assert training.callback.warnings == [caplog.records[-1].message]
     assert "slower than planned" in caplog.records[0].message
