@@ -21,17 +21,22 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from rich.progress import track
+from torch import Tensor
 
 from experiments.data_folder import data_folder
 from experiments.super_resolution.collect import evaluate
+from restore.config.inference import Inference
 from restore.data.datasets import degrade
 from restore.data.hr_lr_folders import find_pairs
 from restore.degradations.basic import Degradation, GaussianBlur, GaussianNoise, Jpeg
 from restore.degradations.camera import AnisotropicBlur
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage, to_float
+from restore.image.montage import draw_sheet
 from restore.inference.checkpoint_names import restorer_name
+from restore.inference.load import open_restorer
 from restore.io.tables import markdown_rows
 
 # lengths in lq pixels, noise of the range [0, 1]
@@ -56,6 +61,8 @@ def main() -> None:
     parser.add_argument("--photos", nargs="+", help="folders of sharp photos in place of Set14 and BSDS500's")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--csv", type=Path, help="write the rows of all images")
+    parser.add_argument("--sheet", type=Path, help="draw a part of one photo in each kind by each restorer")
+    parser.add_argument("--photo", default="comic", help="of the sheet")
     given = parser.parse_args()
     torch.set_num_threads(1)
     sources = dict.fromkeys(given.photos or (), 10**9)
@@ -66,6 +73,18 @@ def main() -> None:
         print(table(found))
         if given.csv is not None:
             write(given.csv, found)
+    if given.sheet is not None:
+        rows = [row_of(given.folder / kind, given.photo, given.restorers, given.scale) for kind in KINDS]
+        writing.write(given.sheet, DecodedImage.of(torch.cat(rows, 1)), quality=92)
+
+
+def row_of(folder: Path, photo: str, restorers: Sequence[str], scale: int) -> Tensor:
+    """A part of a damaged photo by each restorer, and the original."""
+    lq = to_float(reading.read_rgb8(folder / f"LR_bicubic/X{scale}/{photo}.png"))
+    gt = to_float(reading.read_rgb8(folder / f"HR/{photo}.png"))
+    images = [open_restorer(name, scale=scale, inference=Inference(device="cpu")).restore(lq) for name in restorers]
+    row = draw_sheet([each.clamp(0, 1) for each in [*images, gt]], side=64, zoom=2)
+    return F.pad(row, (0, 0, 0, 4), value=1.0)
 
 
 def write(path: Path, restorers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -21,7 +21,8 @@ from restore.inference.output_paths import RECORD, entries
 from restore.io.tables import markdown_rows
 from restore.ops.resize import enlarge
 
-SIDE, GAP, SCALE = 128, 8, 2  # px of the photo; px of the sheet; factor of enlargement
+SIDE, MARGIN, SCALE = 128, 8, 2  # px of the photo; factor of enlargement
+GAP = 8  # px of the sheet
 IN_ROW = 2
 
 
@@ -47,23 +48,23 @@ def main() -> None:
 
 def beside_bicubic(lq: Tensor, pred: Tensor) -> Tensor:
     """The most detailed part, bicubic and ``pred`` side by side: (3, h, w) and (3, 2 h, 2 w), [0, 1]."""
-    top, left = most_detailed(lq)
+    side = min(SIDE, *(length - 1 for length in lq.shape[1:]))
+    top, left = most_detailed(lq, side)
     # a margin, so that the part's own edges are enlarged as the whole photo's are
-    pad = min(8, top, left)
-    part = enlarge(lq[:, top - pad : top + SIDE + 8, left - pad : left + SIDE + 8], SCALE)
-    length, start = SIDE * SCALE, pad * SCALE
-    bicubic = part[:, start : start + length, start : start + length]
-    ours = pred[:, top * SCALE : top * SCALE + length, left * SCALE : left * SCALE + length]
+    above, before = min(MARGIN, top), min(MARGIN, left)
+    part = enlarge(lq[:, top - above : top + side + MARGIN, left - before : left + side + MARGIN], SCALE)
+    bicubic = part[:, above * SCALE :, before * SCALE :][:, : side * SCALE, : side * SCALE]
+    ours = pred[:, top * SCALE :, left * SCALE :][:, : side * SCALE, : side * SCALE]
     return torch.cat([bicubic, ours], 2).clamp(0, 1)
 
 
-def most_detailed(image: Tensor) -> tuple[int, int]:
-    """Top left corner of the part of ``SIDE`` px with the largest mean gradient, on a grid of half of it."""
-    grey = image.mean(0)
+def most_detailed(image: Tensor, side: int) -> tuple[int, int]:
+    """Top left corner of the part of ``side`` px with the largest mean gradient, on a grid of half of it."""
+    grey, stride = image.mean(0), max(1, side // 2)
     gradient = (grey[1:, 1:] - grey[:-1, 1:]).abs() + (grey[1:, 1:] - grey[1:, :-1]).abs()
-    means = F.avg_pool2d(gradient[None], SIDE, stride=SIDE // 2)[0]
+    means = F.avg_pool2d(gradient[None], side, stride=stride)[0]
     row, column = divmod(int(means.argmax()), means.shape[1])
-    return row * (SIDE // 2), column * (SIDE // 2)
+    return row * stride, column * stride
 
 
 def in_rows(parts: list[Tensor]) -> Tensor:
