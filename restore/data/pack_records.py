@@ -150,7 +150,9 @@ def _damaged(folder: Path, how: str) -> SettingError:
 
 
 def _refuse_other_folder(folder: Path) -> None:
-    others = sorted(each.name for each in folder.iterdir() if each.name != LOCK) if folder.is_dir() else []
+    names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    # hidden ones and those of tempfile may be of another start, which makes the pack at this moment
+    others = sorted(name for name in names if name != LOCK and not name.startswith((".", "tmp")))
     if others:
         expected = f"a pack, or an empty folder to make one in, but it holds {files.listed(others, 3)}"
         raise SettingError("data.pack", folder, expected, "name another folder")
