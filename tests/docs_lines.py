@@ -145,6 +145,12 @@ SMALLER_SCRIPTS: dict[str, dict[str, str]] = {
         "(3, 5, 9, 13, 19, 27), range(0, 180, 30), (1, 3, 10)": "(3, 5), range(0, 180, 90), (1,)",
     },
     "deblur/attention.py": {"24, 256, (8, 16, 24), 16": "2, 48, (8, 16), 4"},
+    "performance/pack.py": {
+        "1356, 2040, 6": "490, 970, 2",
+        "SECONDS = 3.0": "SECONDS = 0.001",
+        "FILES = 100_000": "FILES = 3",
+        '    "training": training,\n': "",  # a page on processes trains with two
+    },
     "translation/collect.py": {
         '"load_size": 144, "patch_size": 128': '"load_size": 40, "patch_size": 32',
         "SIDE = 128": "SIDE = 32",

@@ -204,6 +204,7 @@ NO_SCRIPT_DRAWS = {
     "butterfly_x2.png",  # a part of a sheet that `restore evaluate save_images=true` makes
     "emoji.csv",  # of a font that no package of ours brings
     "emoji.png",
+    "pack_training.csv",  # trainings by the clock, on one process and on two
 }
 
 
