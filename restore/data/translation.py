@@ -114,10 +114,8 @@ class TranslationData(PairedData):
             patch_size=patch_size,
             degradations=degradations,
         )
-        labels = self.source.reader.labels
-        self.label_settings = None if labels is None else labels.settings()
+        self.label_settings, self.smallest_whole = self.source.label_settings, self.source.smallest_whole
         self.crop_reader = replace(self.source.reader, side=load_size)
-        self.smallest_whole = self.source.smallest_whole
         self._find_sets(self.roots, validation, val_limit, benchmarks)
 
     def _find_sets(

@@ -109,6 +109,7 @@ class TranslationSource:
     Attributes:
         layout: finds the pairs.
         reader: reads them, at the size of validation.
+        label_settings: of label maps, plain; None where the inputs are images.
         smallest_whole: the shortest side of a file.
 
     Raises:
@@ -150,6 +151,7 @@ class TranslationSource:
         side = None if load_size is None else patch_size
         self.reader = PairReader(labels=labels, degradations=degradations, side=side)
         _check_channels(in_channels, self.reader)
+        self.label_settings = None if labels is None else labels.settings()
         self.smallest_whole = smallest_scored() if load_size is None else _smallest_enlarged(load_size)
 
     def check(

@@ -60,7 +60,7 @@ def examine(
     Raises:
         ValueError: what ``fit`` would refuse.
     """
-    started, load, cores = time.perf_counter(), os.getloadavg()[0], os.cpu_count() or 1
+    started, load = time.perf_counter(), os.getloadavg()[0]
     filter_lightning_logs()
     set_threads_and_seed(cfg.threads, cfg.seed)
     check_settings(cfg)
@@ -91,17 +91,9 @@ def examine(
     peak, checkpoint = memory.peak_bytes(measured.device), best.stat().st_size
     with findings.doing("checkpoint", "loading it again, and restoring an image with it"):
         _try_checkpoint(best, model, data, findings)
-    why, remedy = "at the peak", "lower data.batch_size, data.patch_size or data.cache_gb"
     if measured.device != "cuda":
         peak = (peak + rest.cache_bytes) * process.local_world_size
-        why += f" of {process.local_world_size} processes" if process.local_world_size > 1 else ""
-    _compare("memory", peak, why, memory.available_bytes(measured.device), remedy, findings)
-    # last.ckpt, the one before it, best.ckpt and the one being written
-    free = shutil.disk_usage(Path.cwd()).free
-    _compare("disk", 4 * checkpoint, "for checkpoints", free, "make room", findings)
-    if load > cores:
-        text = f"load average {load:.1f} on {cores} cores: other programs slow the run down, and the forecast with it"
-        findings.add("machine", text, "warning")
+    _compare_with_machine(peak, checkpoint, load, measured.device, process, findings)
     seconds = forecast(run, measured, rest, before)
     _report_time(run, measured, seconds, findings)
     per_step = dict(zip(stages, measured.step.tolist(), strict=True))
@@ -135,6 +127,23 @@ def _try_checkpoint(file: Path, model: RestorationModel, data: Data, findings: F
     pred = open_restorer(str(file), inference=Inference(device="cpu")).restore(lq)
     text = f"{lq.shape[2]}x{lq.shape[1]} px became {pred.shape[2]}x{pred.shape[1]} px"
     findings.add("predict", text, "good" if bool(torch.isfinite(pred).all()) else "bad")
+
+
+def _compare_with_machine(
+    peak: int, checkpoint: int, load: float, device: str, process: ProcessInfo, findings: Findings
+) -> None:
+    """Whether memory and disk suffice for a peak and for checkpoints of so many bytes, and whether others work here."""
+    processes = 1 if device == "cuda" else process.local_world_size
+    why = f"at the peak of {processes} processes" if processes > 1 else "at the peak"
+    remedy = "lower data.batch_size, data.patch_size or data.cache_gb"
+    _compare("memory", peak, why, memory.available_bytes(device), remedy, findings)
+    # last.ckpt, the one before it, best.ckpt and the one being written
+    free = shutil.disk_usage(Path.cwd()).free
+    _compare("disk", 4 * checkpoint, "for checkpoints", free, "make room", findings)
+    cores = os.cpu_count() or 1
+    if load > cores:
+        text = f"load average {load:.1f} on {cores} cores: other programs slow the run down, and the forecast with it"
+        findings.add("machine", text, "warning")
 
 
 def _compare(what: str, needed: int, why: str, available: int, remedy: str, findings: Findings) -> None:

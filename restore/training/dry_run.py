@@ -138,26 +138,12 @@ def dry_run(
     steps = 2 * math.ceil(max(least_steps, WARM_UP + 2 * period + 2) / 2)
     profiler, accumulate = Profiler(), cfg.trainer.accumulate_grad_batches
     usual = run_callbacks(cfg, RunTimer(is_new_run=True), is_new_run=True)
-    trainer = make_trainer(
-        cfg,
-        best.parent.parent,
-        model,
-        [*(each for each in usual if not isinstance(each, left_out)), *callbacks],
-        [MetricsCSV(folder=str(best.parent.parent))],
-        profiler=profiler,
-        max_steps=stages * steps,
-        val_check_interval=steps // 2 * accumulate,
-        **changes,
-    )
+    callbacks, folder = [*(each for each in usual if not isinstance(each, left_out)), *callbacks], best.parent.parent
+    changes |= {"max_steps": stages * steps, "val_check_interval": steps // 2 * accumulate, "profiler": profiler}
+    trainer = make_trainer(cfg, folder, model, callbacks, [MetricsCSV(folder=str(folder))], **changes)
     what = f"training {trainer.max_steps} steps with validations, then testing what was saved"
     with saying(what, Status(trainer, model, 0).line), loader_workers(data.num_workers):
-        try:
-            in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
-            trainer.save_checkpoint(best)
-            scoring = timeit.timeit(lambda: _score(trainer, best, model, data), number=1)
-        except torch.OutOfMemoryError as error:
-            said, remedy = str(error).splitlines()[0], "lower data.batch_size or data.patch_size"
-            raise ValueError(f"this run does not fit the accelerator's memory ({said}); {remedy}") from error
+        in_trainer, scoring = _timed(trainer, model, data, best)
     samples: Any = data.train_dataloader().dataset
     sample = timeit.timeit(lambda: [samples[k] for k in range(SAMPLES)], number=1) / SAMPLES
     step, wait = (profiler.usual(stages, steps, period, *each) for each in (STEP, WAIT))
@@ -176,6 +162,17 @@ def dry_run(
         sample=sample,
         device=trainer.strategy.root_device.type,
     )
+
+
+def _timed(trainer: Trainer, model: RestorationModel, data: Data, best: Path) -> tuple[float, float]:
+    """Seconds of the training, and of scoring the weights that it has saved."""
+    try:
+        in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
+        trainer.save_checkpoint(best)
+        return in_trainer, timeit.timeit(lambda: _score(trainer, best, model, data), number=1)
+    except torch.OutOfMemoryError as error:
+        said, remedy = str(error).splitlines()[0], "lower data.batch_size or data.patch_size"
+        raise ValueError(f"this run does not fit the accelerator's memory ({said}); {remedy}") from error
 
 
 def _score(trainer: Trainer, best: Path, model: RestorationModel, data: Data) -> None:

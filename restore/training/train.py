@@ -64,13 +64,11 @@ def train(
     precision = None if is_new_run else run_folder.recorded_precision(folder)
     callbacks = run_callbacks(cfg, timer, is_new_run=is_new_run)
     trainer = make_trainer(cfg, folder, model, callbacks, resumed_precision=precision)
-    begin, is_validated, stored = 0, True, None
-    if resume is not None:
-        stored = read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)
-        begin, is_validated = int(stored["global_step"]), not stored.get("validation_pending")
-        if not is_new_run:
-            timer.load_state_dict(stored["callbacks"][timer.state_key])
-            model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
+    stored = None if resume is None else read_resume(resume, model, cfg.trainer, is_new_run=is_new_run)
+    begin, is_validated = _steps_done(stored)
+    if stored is not None and not is_new_run:
+        timer.load_state_dict(stored["callbacks"][timer.state_key])
+        model.best, model.record = stored["restore"]["best"], stored["restore"].get("record", {})
     damaged, small = _damaged(folder, trainer, None if is_new_run else resume)
     with doing("reading and checking the images"):
         fingerprints = data.prepare()
@@ -80,19 +78,14 @@ def train(
     _begin_metrics(trainer, begin)
     if trainer.is_global_zero:
         set_aside(small)
-        held_out = data.held_out if isinstance(data, PairedData) else []
-        facts = _facts(trainer, fingerprints, held_out, [*data.warnings, *damaged.values(), *small.values()])
+        facts = _facts(trainer, data, fingerprints, [*damaged.values(), *small.values()])
         run_folder.describe(folder, config, overrides, facts)
     set_aside(damaged)
     if is_new_run and trainer.is_global_zero:  # only after settings and data were found valid
         run_folder.clear(folder)
     _log_start(model, trainer, begin, is_resumed=resume is not None)
     with logging_runs(trainer), loader_workers(data.num_workers), doing(Status(trainer, model, begin).line):
-        if begin < trainer.max_steps or not is_validated:  # else the run was killed before its result
-            trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
-            if trainer.global_step == begin and not is_validated:  # no step was left; Lightning then does nothing
-                trainer.validate(model, datamodule=data, verbose=False)
-        done = max(begin, trainer.global_step)  # fewer than max_steps where a method stops by itself
+        done = _fit(trainer, model, data, resume, begin, is_validated=is_validated)
         scores = _test_kept(trainer, data, folder, model)
     result = _result(folder, model, trainer, timer, data.batch_size, done, scores)
     result["warnings"] += [] if in_time is None else in_time.warnings
@@ -103,6 +96,22 @@ def train(
     return result
 
 
+def _steps_done(stored: Mapping[str, Any] | None) -> tuple[int, bool]:
+    """How many a checkpoint has, and whether the last of them was validated."""
+    return (0, True) if stored is None else (int(stored["global_step"]), not stored.get("validation_pending"))
+
+
+def _fit(
+    trainer: Trainer, model: RestorationModel, data: Data, resume: Path | None, begin: int, *, is_validated: bool
+) -> int:
+    """Train what is left, and validate; the steps done, fewer than max_steps where a method stops by itself."""
+    if begin < trainer.max_steps or not is_validated:  # else the run was killed before its result
+        trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
+        if trainer.global_step == begin and not is_validated:  # no step was left; Lightning then does nothing
+            trainer.validate(model, datamodule=data, verbose=False)
+    return max(begin, trainer.global_step)
+
+
 def set_threads_and_seed(threads: int | None, seed: int) -> None:
     """Set this process's number of threads, None for PyTorch's own, and the seed of all random numbers."""
     if threads is not None:
@@ -110,9 +119,7 @@ def set_threads_and_seed(threads: int | None, seed: int) -> None:
     seed_everything(seed, verbose=False)
 
 
-def _facts(
-    trainer: Trainer, fingerprints: Mapping[str, str], held_out: Sequence[str], warnings: Sequence[str]
-) -> dict[str, Any]:
+def _facts(trainer: Trainer, data: Data, fingerprints: Mapping[str, str], warnings: Sequence[str]) -> dict[str, Any]:
     """What ``environment.json`` says of this start, besides versions and machine."""
     return {
         "device": str(trainer.strategy.root_device),
@@ -120,8 +127,8 @@ def _facts(
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "data": fingerprints,
-        "held_out": held_out,
-        "warnings": warnings,
+        "held_out": data.held_out if isinstance(data, PairedData) else [],
+        "warnings": [*data.warnings, *warnings],
     }
 
 
