@@ -30,7 +30,7 @@ TEXT = frozenset(
             "image",
             "module",
         ),
-        *("name", "prefix", "project", "root", "save_dir", "style_features", "sub_dir", "subdir"),
+        *("name", "pack", "prefix", "project", "root", "save_dir", "style_features", "sub_dir", "subdir"),
     )
 )
 # a number as well: only words that no number is written back as are text
