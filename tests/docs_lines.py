@@ -140,6 +140,18 @@ STUDIED = ("model.style_weight=null", "model.levels=3", "data.val_limit=2")  # w
 
 # the same for scripts: what stands in them once -> what takes its place in the copy that is run
 SMALLER_SCRIPTS: dict[str, dict[str, str]] = {
+    "performance/inference.py": {
+        '{"super_resolution_x2": (1000, 1000, (256, 512)), "deblur_narrow": (720, 1280, (512,))}': (
+            '{"super_resolution_x2": (16, 24, (16,))}'
+        ),
+        "ROUNDS = 3": "ROUNDS = 1",
+    },
+    "performance/training_step.py": {
+        "16, 96, 5": "2, 16, 2",
+        '(("ours", "channels_last"), ("RCAN", "channels_last"), ("RCAN", "default layout"))': (
+            '(("ours", "channels_last"),)'
+        ),
+    },
     "deblur/richardson_lucy.py": {
         "FRAMES, SIDE = 6, 384": "FRAMES, SIDE = 1, 48",
         "(3, 5, 9, 13, 19, 27), range(0, 180, 30), (1, 3, 10)": "(3, 5), range(0, 180, 90), (1,)",

@@ -7,6 +7,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.performance import speed_tables
 from experiments.readme import command
 from restore.io.tables import markdown_rows
 
@@ -70,6 +71,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pack_loaders": pack_loaders,
     "pack_training": pack_training,
     "pack_start": pack_start,
+    **speed_tables.TABLES,
 }
 
 if __name__ == "__main__":
