@@ -37,7 +37,7 @@ def main() -> None:
     subprocess.run([*argv, f"input={given.photos}", f"output={given.enlarged}"], check=True)
     made = entries(given.enlarged / RECORD)
     lines, parts = [["photo", "size, px", "weights"]], []
-    for name, entry in made.items():
+    for name, entry in sorted(made.items()):
         photo = Path(entry["input"][0])
         lq, pred = (to_float(reading.read_rgb8(each)) for each in (photo, given.enlarged / name))
         lines.append([photo.name, f"{lq.shape[2]}x{lq.shape[1]}", entry["notes"]["weights"]])
