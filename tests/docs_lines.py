@@ -144,7 +144,7 @@ SMALLER_SCRIPTS: dict[str, dict[str, str]] = {
         '{"super_resolution_x2": (1000, 1000, (256, 512)), "deblur_narrow": (720, 1280, (512,))}': (
             '{"super_resolution_x2": (16, 24, (16,))}'
         ),
-        "ROUNDS = 3": "ROUNDS = 1",
+        "ROUNDS = 2": "ROUNDS = 1",
     },
     "performance/training_step.py": {
         "16, 96, 5": "2, 16, 2",

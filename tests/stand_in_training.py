@@ -25,7 +25,7 @@ def environment(folder: Path, held: str) -> dict[str, str]:
 
 
 def train(
-    cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None
+    cfg: Any, config: dict[str, Any], overrides: list[str], folder: Path, resume: Path | None, started: float | None
 ) -> Mapping[str, Any]:
     """See :func:`restore.training.train.train`."""
     run_folder.describe(folder, config, overrides, {})

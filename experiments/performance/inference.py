@@ -2,7 +2,7 @@
 
     python -m experiments.performance.inference
 
-Writes inference.csv: processor seconds, the fewest of three rounds in which all take turns.
+Writes inference.csv: processor seconds, the fewest of two rounds in which all take turns.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from restore.inference.load import open_restorer
 from restore.models.loading import load_network
 
 CASES = {"super_resolution_x2": (1000, 1000, (256, 512)), "deblur_narrow": (720, 1280, (512,))}  # height, width, tiles
-ROUNDS = 3
+ROUNDS = 2
 
 
 def main() -> None:
