@@ -50,7 +50,7 @@ class HoldIn:
         from restore.training import train
 
         places: dict[str, tuple[Any, str]] = {
-            "data": (file_checks, "_read_files"),
+            "data": (file_checks, "check_pair"),
             "training": (SeedSteps, "on_train_batch_start"),
             "validation": (RestorationModel, "validation_step"),
             "test": (RestorationModel, "test_step"),
