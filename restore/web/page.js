@@ -113,6 +113,7 @@ window.restorePage = (() => {
         await pause(300);
         if (mine !== wanted) return [shown];
         status = await call(`api/jobs/${job}`);
+        if (mine !== wanted) return [shown]; // cancelled while the server answered
       }
       job = null;
       if (status.state !== "done") throw new Error(status.detail);
