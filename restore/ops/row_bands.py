@@ -1,8 +1,8 @@
 """Large maps on a processor in bands of rows, so that what lies between two layers stays in its cache.
 
 How high a band is best depends on caches, threads and layers: while the first maps are computed, bands of several
-heights take turns, and the one that takes the least time per pixel is kept for the process. Values were the same to the last bit at all
-heights where this was tried (AVX2 and AVX512); that another processor rounds alike is not known.
+heights take turns, and the one that takes the least time per pixel is kept for the process. Values were the same to
+the last bit at all heights where this was tried (AVX2 and AVX512); that another processor rounds alike is not known.
 """
 
 import time
