@@ -23,7 +23,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 
 # a number of steps and no max_time: on a busy machine a time holds too few to be better than bicubic
 demo: setup ## train on the embedded photos, compare with bicubic, enlarge one photo: a minute or two
-	$(BIN)/python -m restore.fit name=demo run_id=demo trainer.max_steps=120 model.lr=2e-3 val_every_steps=40
+	$(BIN)/python -m restore.fit name=demo run_id=demo trainer.max_steps=100 model.lr=2e-3 val_every_steps=50
 	$(BIN)/python -m restore.evaluate ckpt_path=outputs/demo/demo/checkpoints/best.ckpt output=outputs/demo/evaluate save_images=true
 	$(BIN)/python -m restore.predict ckpt_path=outputs/demo/demo/checkpoints/best.ckpt \
 		input=$$($(BIN)/python -c 'from restore.data.embedded_photos import embedded; print(embedded("photos_held_out")[0])') \

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 STUDIES = sorted((ROOT / "experiments").rglob("README.md"))
+STUDY_LIST = ROOT / "experiments/README.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -135,7 +136,8 @@ SMALL: dict[str, tuple[str, ...]] = {
     ),
 }
 TRAINS = ("fit", "check")  # for these it goes by method
-RESIZED = ("data=contours", "data=facades", "experiment=translation_contours")  # their load_size must be small as well
+# their load_size must be small as well
+RESIZED = ("data=contours", "data=facades", "experiment=translation_contours", "experiment=translation_camvid")
 STUDIED = ("model.style_weight=null", "model.levels=3", "data.val_limit=2")  # what the translation study's scripts want
 
 # the same for scripts: what stands in them once -> what takes its place in the copy that is run
@@ -167,6 +169,8 @@ SMALLER_SCRIPTS: dict[str, dict[str, str]] = {
         '"load_size": 144, "patch_size": 128': '"load_size": 40, "patch_size": 32',
         "SIDE = 128": "SIDE = 32",
     },
+    "camvid/collect.py": {"LOAD, SIDE = 144, 128": "LOAD, SIDE = 40, 32"},
+    "camvid/label_reader.py": {"STEPS, BATCH, LR = 1000, 4": "STEPS, BATCH, LR = 2, 2"},
     "zero_shot/curve.py": {"(25, 50, 100, 200, 400, 800, 1500)": "(2, 4)"},
     "zero_shot/blur.py": {
         "range(1, 17, 2)": "range(1, 2)",
@@ -295,11 +299,15 @@ def smaller(words: Sequence[str]) -> list[str]:
     kept = [
         word for word in (_smaller_word(command, each) for each in given) if word is not None and word not in options
     ]
+    if sum(map(_is_swept, kept)) > 1:  # of a sweep over more than seeds the first seed is enough
+        kept = [re.sub(r"^(seed=\d+),.*", r"\1", word) for word in kept]
     added = list(SMALL.get(_method(given) if command in TRAINS else command, ()))
     if command == "predict" and not any(re.match(r"ckpt_path=|scale=(?![24]$)", word) for word in given):
         added = []  # the package's weights, for which predict refuses settings of zero-shot
     if "experiment=translation_contours" in given:
         added += STUDIED
+    if "experiment=translation_camvid" in given:
+        added += STUDIED[1:]
     if "trainer=ddp_cpu" in kept:
         kept = [word for word in kept if word != "trainer.devices=2"]
         added.append(
@@ -325,6 +333,12 @@ def _smaller_word(command: str, word: str) -> str | None:
         if match:
             return None if replacement is None else match.expand(replacement)
     return word
+
+
+def _is_swept(word: str) -> bool:
+    """Whether a word gives a setting several values."""
+    value = word.partition("=")[2]
+    return "," in value and not value.startswith(("[", "{"))
 
 
 def _method(overrides: Sequence[str]) -> str:

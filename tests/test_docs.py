@@ -51,6 +51,7 @@ from tests.docs_lines import (
     ROOT,
     SMALLER_SCRIPTS,
     STUDIES,
+    STUDY_LIST,
     ByTest,
     InFile,
     Line,
@@ -189,8 +190,15 @@ def studied(world: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     sys.modules.update(known)
 
 
+def test_the_list_of_studies_names_commands_of_their_pages() -> None:
+    """Which run there."""
+    run = [set(line.restore or line.text.split()) for page in STUDIES if page != STUDY_LIST for line in lines_of(page)]
+    for line in lines_of(STUDY_LIST):
+        assert any(set(line.restore or line.text.split()) <= words for words in run), line
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", STUDIES, ids=named)
+@pytest.mark.parametrize("page", [page for page in STUDIES if page != STUDY_LIST], ids=named)
 def test_a_study_is_done_again_by_its_page(page: Path, studied: Path, files: Files, cli: Cli) -> None:
     """At a tiny size; every table and picture that its lines are said to make is another one then."""
     wrong = [problem for line in lines_of(page) for problem in [_problem(line, cli, files.done)] if problem is not None]
@@ -210,7 +218,11 @@ NO_SCRIPT_DRAWS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if lines_of(page)], ids=named)
-def test_a_page_runs_from_top_to_bottom(page: Path, world: Path, files: Files, cli: Cli) -> None:
+def test_a_page_runs_from_top_to_bottom(
+    page: Path, world: Path, files: Files, cli: Cli, request: pytest.FixtureRequest
+) -> None:
+    if any("experiments." in line.text and not line.elsewhere for line in lines_of(page)):
+        request.getfixturevalue("studied")
     wrong = [problem for line in lines_of(page) for problem in [_problem(line, cli, files.done)] if problem is not None]
     assert not wrong, "\n".join([*wrong, HOW])
 

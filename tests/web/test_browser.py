@@ -118,8 +118,18 @@ def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Pat
     page.locator("#restore-seconds input[type=number]").blur()
     page.click("#restore-go")
     until(page, "training: ")
+    late: list[Route] = []  # a question after the job whose answer comes when it is cancelled
+    page.route(
+        "**/api/jobs/*", lambda route: late.append(route) if route.request.method == "GET" else route.continue_()
+    )
+    assert wait_until(lambda: page.wait_for_timeout(50) or late)
     page.click("#restore-stop")
     until(page, "cancelled")
+    with page.expect_response("**/api/jobs/*"):
+        late[0].fulfill(json={"state": "running", "phase": "training", "done": 1, "total": 2})
+    page.unroute("**/api/jobs/*")
+    page.wait_for_timeout(400)  # longer than the page waits before it asks again
+    assert page.inner_text("#restore-status") == "cancelled"
     page.check("#restore-methods [value=bicubic]")
     assert page.is_visible("#restore-scale")
     page.locator("#restore-mode label").nth(1).click()
