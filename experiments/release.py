@@ -51,10 +51,13 @@ def main() -> None:
     parser.add_argument("benchmarks", nargs="+", help="folders under $RESTORE_DATA")
     parser.add_argument("--no-ensemble", action="store_true", help="do not score with self-ensemble as well")
     parser.add_argument("--half", action="store_true", help="store the weights as float16")
+    parser.add_argument("--data", help="group that says how `restore evaluate` reads the folders")
     parser.add_argument("--note", help="for the card, what should be known about the training beside its run")
+    parser.add_argument("--purpose", help="a sentence for visitors of the page, where that of the method is too vague")
     given = parser.parse_args()
     stored = reader.read(given.run / "checkpoints/last.ckpt")
     facts = model_card.rebuilding(stored["restore"]["method"], stored["restore"]["arguments"], "ema")
+    facts |= {"purpose": given.purpose} if given.purpose else {}
     facts |= {"training": training(given.run) | ({"note": given.note} if given.note else {})}
     ensembles = (False,) if given.no_ensemble else (False, True)
     path = locate.SHIPPED / f"{given.name}.safetensors"
@@ -62,7 +65,7 @@ def main() -> None:
     if given.half:
         weights = {name: each.half() if each.is_floating_point() else each for name, each in weights.items()}
     model_card.write(path, facts, weights)
-    results = [score(given.name, given.benchmarks, ensemble=ensemble) for ensemble in ensembles]
+    results = [score(given.name, given.benchmarks, given.data, ensemble=ensemble) for ensemble in ensembles]
     model_card.write_facts(path, facts | {"results": results})
 
 
@@ -121,13 +124,13 @@ def shared_photos() -> list[dict[str, str]]:
         ]
 
 
-def score(name: str, benchmarks: list[str], *, ensemble: bool) -> dict[str, Any]:
+def score(name: str, benchmarks: list[str], data: str | None, *, ensemble: bool) -> dict[str, Any]:
     """Means of `restore evaluate` on the CPU, in a process of its own."""
     folders = ",".join(str(data_folder() / each) for each in benchmarks)
     with tempfile.TemporaryDirectory() as output:
         argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={name}", f"benchmarks=[{folders}]"]
         argv += [f"output={output}", "baseline=null", "device=cpu", f"self_ensemble={str(ensemble).lower()}"]
-        subprocess.run(argv, check=True)
+        subprocess.run(argv + ([f"data={data}"] if data else []), check=True)
         found = json.loads((Path(output) / "results.json").read_text())
     (means,) = found["means"].values()
     rounded = {each: {column: round(value, 4) for column, value in scores.items()} for each, scores in means.items()}

@@ -115,6 +115,11 @@ def _save_pictures_of_the_studies(folder: Path, save: Callable[..., None]) -> No
             contours.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(folder / f"bsds/images/{part}/{name}.jpg") as file:
                 file.convert("L").filter(ImageFilter.FIND_EDGES).save(contours)
+    for k, part in enumerate(("train", "train", "train", "val", "test", "test")):
+        save(f"{PICTURES}/camvid/{part}/B/{k}")
+        classes = np.random.default_rng(k).integers(0, 12, (SIDE // 8, SIDE // 8), np.uint8).repeat(8, 0).repeat(8, 1)
+        (folder / f"camvid/{part}/A").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(classes).save(folder / f"camvid/{part}/A/{k}.png")
 
 
 def study_scripts(folder: Path, smaller: Mapping[str, Mapping[str, str]]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from restore.callbacks.run_timer import RunTimer
 from restore.checkpoints import reader
@@ -474,10 +475,16 @@ def test_every_experiment_runs_a_step(
         small = ["data.image=set/0.png", "model.scale=2.0"]
     if experiment == "translation_contours":
         small = [*small[1:], f"data.root={tmp_path / 'bsds'}", "model.stages=[]"]
+    if experiment == "translation_camvid":
+        for k in range(2):
+            photo(tmp_path / "camvid/train/B" / f"{k}.png", 150, 160, seed=k)
+            (tmp_path / "camvid/train/A").mkdir(exist_ok=True)
+            Image.new("L", (160, 150), k).save(tmp_path / "camvid/train/A" / f"{k}.png")
+        small = [*small[1:], f"data.root={tmp_path / 'camvid'}", "model.stages=[]"]
     if experiment == "translation_emoji":
         small = [*small[1:], f"data.root={tmp_path / 'bsds'}", "data.folder_a=contours", "data.folder_b=images"]
     once = ["trainer.max_steps=1", "trainer.accelerator=cpu", "callbacks.progress=null", "name=e", "run_id=a"]
-    crop = [] if experiment in ("zero_shot", "translation_contours") else ["data.patch_size=32"]
+    crop = [] if experiment in ("zero_shot", "translation_contours", "translation_camvid") else ["data.patch_size=32"]
     shallow = ["model.groups=2"] if experiment == "super_resolution_published" else []
     outcome = cli("fit", f"experiment={experiment}", *small, *once, *crop, *shallow)
     assert outcome.status == 0, outcome.err

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def purpose(entry: Mapping[str, Any]) -> str:
-    """The sentence.
+    """The sentence; that of its card, where the card has one.
 
     Args:
         entry: of the menu: ``name``, ``scale``, ``input_kind``, ``protocol``, ``card``, and ``max_steps`` of a method
@@ -21,6 +21,8 @@ def purpose(entry: Mapping[str, Any]) -> str:
         return f"Makes a photo {size}; looks at it for noise, blur and JPEG first, and takes the network that suits it."
     if entry["name"] == "bicubic":
         return "Plain interpolation by any factor, at once: the baseline for the other methods."
+    if entry["card"].get("purpose"):
+        return str(entry["card"]["purpose"])
     if entry["input_kind"] == "labels":
         return "Makes an image from a map of labels."
     if str(entry["protocol"]).startswith("deblur"):
