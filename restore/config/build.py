@@ -1,8 +1,8 @@
 """Builds objects from the configuration; no other module does.
 
-Only classes of ours that are parts of a training, and those of Lightning that are listed here, are built, and only with
-values that match the annotations of the constructor, which is the schema. A prefix of names would not do: through a
-module of ours functions and other modules can be reached, and an experiment's file may come from anywhere.
+Only our classes that are parts of a training, and the Lightning classes listed here, are built, and only with values
+that match the annotations of the constructor, which serve as the schema. An allow-list of prefixes would not be enough:
+functions and other modules can be reached through our modules, and an experiment's file may come from anywhere.
 """
 
 import copy
@@ -19,7 +19,7 @@ from restore.config.signatures import check_types
 from restore.io.errors import SettingError
 
 OURS = "restore."
-PARTS = frozenset(  # base classes, by name, because Lightning is not imported here
+PARTS = frozenset(  # base classes, by name because Lightning is not imported here
     (
         "lightning.pytorch.callbacks.callback.Callback",
         "lightning.pytorch.loggers.logger.Logger",
@@ -50,20 +50,19 @@ LIGHTNING = frozenset(
         *(f"strategies.{each}" for each in ("DDPStrategy", "FSDPStrategy", "SingleDeviceStrategy")),
     )
 )
-_SPECIAL = ("_args_", "_partial_", "_recursive_", "_convert_")  # keys that change what Hydra does with a target
+_SPECIAL = ("_args_", "_partial_", "_recursive_", "_convert_")  # keys that change how Hydra instantiates a target
 
 
 def build(node: Any, path: str, **extra: Any) -> Any:
     """Instantiate a part of the configuration.
 
     Args:
-        node: a config with ``_target_`` (or a dict or list of them).
-        path: its dotted key, for errors.
+        node: a config with ``_target_``, or a dict or list of such configs.
+        path: dotted key of the node, for errors.
         extra: further constructor arguments.
 
     Raises:
-        SettingError: a target that is not allowed. ValueError: a value of the wrong type; what the constructor
-            raises.
+        SettingError: a target is not allowed. ValueError: a value has the wrong type, or the constructor raised it.
     """
     node = _renamed(node, path)
     for key, target in _targets(node, path):
@@ -77,27 +76,27 @@ def build(node: Any, path: str, **extra: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         inner = _part_that_fails(node, path)
-        # an inner part names its own argument, without the path to it
+        # the error of an inner part names its argument without the path to the part
         if isinstance(cause, SettingError) and inner is not None:
             raise SettingError(f"{inner}.{cause.key}", cause.got, cause.expected, cause.remedy) from None
         if isinstance(cause, ValueError) and inner is not None:
             raise ValueError(f"{inner}.{cause}") from None
         if isinstance(cause, ValueError | OSError | ImportError):
-            raise cause from None  # "from error" would make a circle of causes
+            raise cause from None  # "from error" would make a cycle of causes
         raise ValueError(f"{path}: {str(cause or error).splitlines()[0]}") from error
 
 
 def arguments(
     node: DictConfig, path: str, *, of: Callable[..., Any] | None = None, without: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Checked constructor arguments from a part of the configuration, for objects that are built later or often.
+    """Checked constructor arguments from a part of the configuration, for objects built later or repeatedly.
 
     Args:
-        of: take the arguments of this class or function alone; None: of the target.
-        without: names that are left out.
+        of: take only the arguments of this class or function; None means the target.
+        without: names to leave out.
 
     Raises:
-        ValueError: a value of the wrong type.
+        ValueError: a value has the wrong type.
     """
     names = [str(key) for key in node] if of is None else list(inspect.signature(of).parameters)
     chosen = [name for name in names if name in node and name not in ("_target_", *without)]
@@ -111,7 +110,7 @@ def _allowed(target: DictConfig, key: str) -> Callable[..., Any]:
     """The class that a target names.
 
     Raises:
-        SettingError: it is not one of those that are built.
+        SettingError: the class is not on the allow-list.
     """
     name = str(target["_target_"])
     for special in _SPECIAL:
@@ -143,7 +142,7 @@ def _is_part(found: Any) -> bool:
 
 
 def _renamed(node: Any, path: str) -> Any:
-    """The same configuration, with the present name of each target that has been renamed."""
+    """The configuration with the present name of each target that has been renamed."""
     old = [
         each["_target_"]
         for _, each in _targets(node, path)
@@ -158,7 +157,7 @@ def _renamed(node: Any, path: str) -> Any:
 
 
 def _part_that_fails(node: Any, path: str) -> str | None:
-    """The dotted key of the inner part that cannot be built; the key in Hydra's message has no dots."""
+    """The dotted key of the inner part that cannot be built; Hydra's message gives the key without dots."""
     for key, target in reversed(list(_targets(node, path))):
         try:
             if key != path:
@@ -187,7 +186,7 @@ def _check_types(target: Any, node: DictConfig, path: str) -> None:
 
 
 def _refuse_unknown(target: Callable[..., Any], node: DictConfig, path: str) -> None:
-    """Refuse arguments that a class of Lightning does not take.
+    """Refuse arguments that a Lightning class does not have.
 
     Raises:
         SettingError

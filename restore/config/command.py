@@ -1,6 +1,6 @@
-"""Turns a function of a configuration into a command: composed by Hydra, with one sentence for each error.
+"""Turns a function of a configuration into a command: Hydra composes the configuration, errors become one sentence.
 
-It does not import torch, so that ``--help`` and ``--cfg job`` answer at once.
+Does not import torch, so that ``--help`` and ``--cfg job`` answer at once.
 """
 
 import errno
@@ -28,7 +28,7 @@ from restore.distributed.signals import never_ignored
 from restore.io.errors import SettingError
 from restore.io.terminal import accept_any_text
 
-# at import, because a launcher that runs a sweep's points in other processes imports this file alone
+# at import, because launchers that run a sweep's points in other processes import only this file
 schemas.register()
 resolvers.register()
 config_files.register()
@@ -39,7 +39,7 @@ def conf_dir() -> str:
     """Absolute path of the shipped configuration: beside the package in a checkout, inside it in a wheel.
 
     Raises:
-        FileNotFoundError: neither is there.
+        FileNotFoundError: the configuration is in neither folder.
     """
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "conf", package.parent / "conf"):
@@ -57,12 +57,12 @@ def command(
     """Turn a function of a composed configuration into a command.
 
     Args:
-        task: the function. config_name: of its primary file.
-        around: a context that is entered around the whole command, with all points of a sweep.
-        plain_word: the setting that a word without ``=`` on the command line is the value of.
+        task: the function. config_name: name of its primary file.
+        around: a context entered once around the whole command, including all points of a sweep.
+        plain_word: the setting that takes a word without ``=`` on the command line as its value.
 
-    A user's error ends in one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` shows the traceback as well;
-    where the message is a library's, a hint says so.
+    A user's error becomes one sentence on stderr and exit status 1. ``HYDRA_FULL_ERROR=1`` also shows the traceback;
+    a message that comes from a library is followed by a hint at it.
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -74,18 +74,18 @@ def command(
     def job(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except (*USER_ERRORS, OmegaConfBaseException) as error:  # the last: a missing setting, named when it is read
+        except (*USER_ERRORS, OmegaConfBaseException) as error:  # OmegaConf raises on access to a missing setting
             if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            fail(error, cfg)  # here, because Hydra would first print all overrides
+            fail(error, cfg)  # here, because Hydra would print all overrides first
         except RuntimeError as error:
             if not isinstance(error.__context__, OSError) or error.__context__.errno != errno.ELOOP:
                 raise
-            fail(error.__context__, cfg)  # what pathlib makes a RuntimeError of
+            fail(error.__context__, cfg)  # pathlib turned it into a RuntimeError
 
     def main() -> None:
         accept_any_text()
-        # Hydra then raises its exceptions instead of printing them
+        # makes Hydra raise its exceptions instead of printing them
         with _changed_environment(HYDRA_FULL_ERROR="1"), never_ignored():
             try:
                 given = sys.argv[1:] if plain_word is None else command_line.named(sys.argv[1:], plain_word)
@@ -95,8 +95,8 @@ def command(
                     return
                 with around():
                     hydra.main(version_base="1.3", config_path=conf_dir(), config_name=config_name)(job)()
-                sys.stdout.flush()  # else at exit, where a broken pipe cannot be caught
-            except BrokenPipeError:  # the reader has closed it, as `| head` does
+                sys.stdout.flush()  # now, because a broken pipe cannot be caught at exit
+            except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it again at exit
             except (*USER_ERRORS, HydraException, OmegaConfBaseException) as error:
                 if full_error:
@@ -121,7 +121,7 @@ def _help(command: str, given: list[str], plain_word: str | None) -> None:
 
 
 def _hint(error: BaseException) -> str:
-    """How to see the traceback, where the message is a library's."""
+    """How to show the traceback, for a message that comes from a library."""
     raised = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
     is_ours = isinstance(error, UserError | SettingError | HydraException | OmegaConfBaseException)
     if is_ours or raised[-1].is_relative_to(Path(__file__).parent.parent):

@@ -1,11 +1,11 @@
-"""Words of a command line that are no ``key=value``."""
+"""Handles the words of a command line that are not ``key=value``."""
 
 import re
 from collections.abc import Sequence
 
 from restore.io.errors import SettingError
 
-# Hydra's flags that take the next word
+# Hydra's flags that take the next word as their value
 _WITH_VALUE = {
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
     *("--experimental-rerun", "--info", "-i"),
@@ -13,13 +13,13 @@ _WITH_VALUE = {
 
 
 def named(words: Sequence[str], key: str) -> list[str]:
-    """The same words, with the one that has no ``=`` made the value of ``key``, quoted for Hydra.
+    """The words, with the one without ``=`` turned into the value of ``key`` and quoted for Hydra.
 
     >>> named(["my photo.jpg", "scale=2"], "input")
     ['input="my photo.jpg"', 'scale=2']
 
     Raises:
-        SettingError: there are several such words, as where the shell expands a glob.
+        SettingError: there are several such words, for example from a glob that the shell expanded.
     """
     places = [k for k, word in enumerate(words) if _is_plain(word, words[k - 1] if k else "")]
     if len(places) > 1:
@@ -34,7 +34,7 @@ def named(words: Sequence[str], key: str) -> list[str]:
 
 
 def value_of(words: Sequence[str], *flags: str) -> str | None:
-    """What follows one of these flags, as its next word or after an ``=``."""
+    """The value of one of these flags: the next word, or the text after ``=``."""
     for k, word in enumerate(words):
         flag, sign, value = word.partition("=")
         if flag in flags and (sign or k + 1 < len(words)):
@@ -43,7 +43,7 @@ def value_of(words: Sequence[str], *flags: str) -> str | None:
 
 
 def overrides(words: Sequence[str]) -> list[str]:
-    """Those that are neither flags nor values of flags."""
+    """The words that are neither flags nor values of flags."""
     return [
         word for k, word in enumerate(words) if not word.startswith("-") and not (k and words[k - 1] in _WITH_VALUE)
     ]
@@ -54,5 +54,5 @@ def _is_plain(word: str, before: str) -> bool:
 
 
 def _quoted(word: str) -> str:
-    """As Hydra reads it back: backslashes are doubled before a quote and at the end alone."""
+    """Quoted for Hydra, which reads doubled backslashes only before a quote and at the end."""
     return '"' + re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), word) + '"'

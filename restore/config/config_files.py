@@ -1,7 +1,7 @@
-"""Text in files of settings stays what was typed, as on the command line (:mod:`restore.config.override_quoting`).
+"""Keeps text settings in configuration files as typed, as on the command line (:mod:`restore.config.override_quoting`).
 
-To YAML the commit ``3e563`` is infinite as well, and the folder ``2024_06_01`` a number. A file beside the shipped ones
-may also come from a stranger, so that it is bounded before it is read.
+YAML would read the commit ``3e563`` as infinity and the folder ``2024_06_01`` as a number. A user's file may also come
+from a stranger, so its size is checked before it is parsed.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ _TYPED = frozenset(key for schema in SCHEMAS.values() for key in text_fields(sch
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Reads configuration files. It has the name of Hydra's own, which it takes the place of."""
+    """Reads configuration files. It has the name of Hydra's own class, which it replaces."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """The content of a file, with the text of text settings.
+        """The content of a file, with text settings as typed.
 
         Raises:
-            ConfigLoadError: no such file, or one that names too much.
+            ConfigLoadError: no such file, or its YAML is too large.
         """
         file = Path(os.path.realpath(os.path.join(self.path, self._normalize_file_name(config_path))))  # noqa: PTH118
         if not file.is_file() or file.is_relative_to(_SHIPPED) or file.is_relative_to(_SHIPPED.parent / "conf"):
@@ -48,15 +48,15 @@ class FileConfigSource(file_config_source.FileConfigSource):
 
 
 def _keep(node: yaml.Node | None, plain: Any, place: str) -> None:
-    """Put text back where YAML has made a number of it.
+    """Restore the text of settings that YAML parsed as numbers.
 
     Args:
-        node: of a part of the file. plain: the same as it was read, changed in place. place: its dotted key.
+        node: a part of the file. plain: the same part as parsed, changed in place. place: its dotted key.
     """
     if not isinstance(node, yaml.MappingNode) or not isinstance(plain, dict):
         return
     for key, value in node.value:
-        if key.value not in plain:  # a key that is no text
+        if key.value not in plain:  # the key is not text
             continue
         dotted, found = f"{place}.{key.value}".lstrip("."), plain[key.value]
         if isinstance(value, yaml.ScalarNode):
@@ -69,7 +69,7 @@ def _keep(node: yaml.Node | None, plain: Any, place: str) -> None:
 
 
 def _text(node: yaml.Node, found: Any, dotted: str) -> Any:
-    """The value, or what was typed, where the setting is text."""
+    """The parsed value, or the text as typed where the setting is text."""
     last = dotted.rpartition(".")[2]
     if not isinstance(node, yaml.ScalarNode) or not isinstance(found, bool | int | float):
         return found
@@ -78,5 +78,5 @@ def _text(node: yaml.Node, found: Any, dotted: str) -> Any:
 
 
 def register() -> None:
-    """Make Hydra read files with it, in this process; once more changes nothing."""
-    SourcesRegistry.instance().register(FileConfigSource)  # before Hydra's own, which it leaves out then
+    """Make Hydra read files with this class in this process; calling it again has no effect."""
+    SourcesRegistry.instance().register(FileConfigSource)  # registered before Hydra's own class, which Hydra then skips

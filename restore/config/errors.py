@@ -1,4 +1,4 @@
-"""Errors that a user can cause, and the sentence for each."""
+"""Errors that a user can cause, and the message for each."""
 
 import difflib
 import re
@@ -14,28 +14,28 @@ from restore.io.files import FULL, encodable
 
 
 class UserError(Exception):
-    """Ends a command with its message and exit status 1; for what is no wrong setting (see ``SettingError``)."""
+    """Ends a command with its message and exit status 1; for errors other than a wrong setting (``SettingError``)."""
 
 
-# what a user can cause; anything else is a defect of this package and shows its traceback
+# errors that a user can cause; any other is a bug of this package and shows its traceback
 USER_ERRORS = (ValueError, OSError, FloatingPointError, UserError)
 
 
 def refuse_unset(cfg: Any) -> None:
-    """Refuse a configuration that lacks a value.
+    """Refuse a configuration in which a mandatory value is missing.
 
     Raises:
-        MissingMandatoryValue: named by the first key that has none.
+        MissingMandatoryValue: names the first such key.
     """
     for key in sorted(OmegaConf.missing_keys(cfg)):
         OmegaConf.select(cfg, key, throw_on_missing=True)
 
 
 def sentence(error: BaseException, settings: DictConfig | None = None) -> str:
-    """The error without its traceback, with the name of the setting where possible; without unencodable characters.
+    """The error in one sentence, with the name of the setting where known; unencodable characters are replaced.
 
     Args:
-        settings: of the command; the one that names the file of an error of the system is looked up in them.
+        settings: of the command, to find the setting that names the file of an OSError.
     """
     named = with_setting(error, settings) if isinstance(error, OSError) and settings is not None else error
     return encodable(_words(named))
@@ -68,7 +68,7 @@ def _words(error: BaseException) -> str:
             remedy = "; name a folder, or a glob such as 'photos/*.jpg'" if inner.full_key == "input" else ""
             return f"{inner.full_key or 'a setting'} is a list, expected one text{remedy}"
         own = re.fullmatch(r"SettingError raised while resolving interpolation: (.*)", lines[0])
-        if own:  # of one of our resolvers; the error itself is not kept
+        if own:  # raised by one of our resolvers; OmegaConf keeps only its text
             return own[1]
         key = inner.full_key or "a setting"
         missing = re.search(r"Environment variable '(\w+)' not found", lines[0])
@@ -79,7 +79,7 @@ def _words(error: BaseException) -> str:
 
 
 def _unreadable(word: str) -> str:
-    """An override that Hydra cannot parse, with the most frequent cause."""
+    """Message for an override that Hydra cannot parse, with the most likely cause."""
     if "=" not in word:
         return (
             f"{word} has no = in it, expected key=value, without blanks around the =; quote a value that holds blanks"
@@ -101,7 +101,7 @@ def _unknown_key(error: OmegaConfBaseException) -> str:
 
 
 def _dotted(node: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all settings but Hydra's own; values are not looked at, because they may be missing."""
+    """Dotted names of all settings except Hydra's own; the values, which may be missing, are not read."""
     for key in map(str, node if isinstance(node, DictConfig) else ()):
         if f"{prefix}{key}" == "hydra":
             continue

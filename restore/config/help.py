@@ -1,6 +1,6 @@
-"""What ``restore <command> --help`` prints: the settings with their comments from ``conf/``, and the groups' options.
+"""The output of ``restore <command> --help``: settings with their comments from ``conf/``, and the groups' options.
 
-The groups are listed from their folders. Hydra's own help composes the configuration anew for each of its groups, which
+The groups are listed from their folders. Hydra's own help would compose the configuration again for each group, which
 takes five times as long as everything else.
 """
 
@@ -24,10 +24,10 @@ def show(command: str, usage: str, overrides: Sequence[str], folders: Sequence[P
     """Print the help of a command.
 
     Args:
-        command: also the name of its primary file. usage: the line after the first.
-        overrides: of the command line, so that the settings of what they choose are shown.
-        folders: configuration folders, the shipped one first, then the user's.
-        docs: comments of settings that have none in their file, by name.
+        command: also the name of its primary file. usage: the line below the title.
+        overrides: words of the command line, so that the settings of the chosen options are shown.
+        folders: configuration folders, first the shipped one, then the user's.
+        docs: comments, by name, for settings without one in their file.
     """
     more = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders[1:])}]"] if folders[1:] else []
     with initialize_config_dir(str(folders[0]), version_base="1.3", job_name=command):
@@ -59,7 +59,7 @@ def show(command: str, usage: str, overrides: Sequence[str], folders: Sequence[P
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of each setting; what is built by a group's name is no setting."""
+    """Dotted name and value of each setting, without ``_target_`` and other keys that users do not set."""
     for key, value in node.items():
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{prefix}{key}.")
@@ -68,7 +68,7 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _with_bases(folders: Sequence[Path], group: str, name: str) -> list[Path]:
-    """The file of an option, and those that its ``defaults`` name beside it."""
+    """The file of an option, and the files in the same group that its ``defaults`` list."""
     for folder in reversed(folders):
         file = folder / group / f"{name}.yaml"
         if file.is_file():
@@ -79,7 +79,7 @@ def _with_bases(folders: Sequence[Path], group: str, name: str) -> list[Path]:
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str | None]]:
-    """Dotted name and comment of each key in a file; lists hold no settings of their own."""
+    """Dotted name and comment of each key in a file; the contents of lists are not settings."""
     above: list[tuple[int, str]] = []
     for line in file.read_text(encoding="utf-8").splitlines():
         found = _LINE.match(line)
@@ -96,7 +96,7 @@ def _keys(file: Path) -> Iterator[str]:
 
 
 def _comments(files: Iterable[Path], package: str) -> dict[str, str]:
-    """Comment by dotted name; of several files the first that has one."""
+    """Comments by dotted name; if several files comment on a key, the first one is used."""
     found: dict[str, str] = {}
     for file in files:
         is_global = "@package _global_" in file.read_text(encoding="utf-8").partition("\n")[0]
@@ -113,7 +113,7 @@ def _title(file: Path) -> str:
 
 
 def _settings(keys: Iterable[str], values: Mapping[str, Any], comments: Mapping[str, str]) -> list[str]:
-    """A line for each setting, its comment beside it where both fit, else below."""
+    """One entry per setting, with its comment on the same line if both fit, else below."""
     width = max(40, min(shutil.get_terminal_size().columns, 120))
     lines = []
     for key in keys:
@@ -128,14 +128,14 @@ def _settings(keys: Iterable[str], values: Mapping[str, Any], comments: Mapping[
 
 
 def _value(value: Any) -> str:
-    """As it is written on a command line."""
+    """The value as written on a command line."""
     if isinstance(value, str):
         return value
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
 
 
 def _options(choices: Mapping[Any, Any], folders: Sequence[Path]) -> list[str]:
-    """A line for each group that the command composes; one with a package is part of it and has no other option."""
+    """One line per group of the command; a group with a package (``@``) is fixed, so only its choice is listed."""
     lines = []
     for group, choice in sorted(choices.items()):
         found = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}

@@ -1,8 +1,8 @@
-"""Refuses settings of Hydra itself by which a file of settings would run code of its own.
+"""Refuses settings of Hydra itself through which a configuration file could run code.
 
-An experiment's file may come from anywhere, and its ``hydra:`` section is read before any command begins: Hydra builds
-callbacks, launchers, sweepers and loggers from whatever they name. So only the classes listed here are built, and what
-runs commands by its nature is taken from the command line alone.
+An experiment's file may come from anywhere, and its ``hydra:`` section takes effect before any command begins: Hydra
+builds whatever callbacks, launchers, sweepers and loggers it names. So only the classes listed here are built, and
+settings that are commands are accepted only on the command line.
 """
 
 import re
@@ -37,19 +37,19 @@ LOGGING = frozenset(  # classes and factories
     )
 )
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
-# values that are commands, or the environment of every command that follows
+# values that are commands, or that set the environment of all later commands
 TYPED_ALONE = ("hydra.job.env_set", "hydra.launcher.setup", "hydra.launcher.additional_parameters")
-BY_NAME = "hydra.sweeper.custom_search_space"  # a function that is called
+BY_NAME = "hydra.sweeper.custom_search_space"  # names a function that Hydra calls
 _LOG_FILE = re.compile(r"\$\{hydra\.runtime\.output_dir\}/(?:[\w-]+|\$\{hydra\.job\.name\})\.log")
 
 
 def refuse(cfg: DictConfig) -> None:
-    """Refuse a composed configuration whose ``hydra:`` section would run what a file names.
+    """Refuse a composed configuration whose ``hydra:`` section would run code named in a file.
 
     Raises:
         SettingError
     """
-    # of the section alone, unresolved: its interpolations are Hydra's own
+    # only this section, unresolved, because its interpolations are Hydra's own
     section: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
     typed = [each.lstrip("+~").partition("=")[0].replace("@", ".") for each in section["overrides"]["hydra"]]
     for path, value in _leaves(section, "hydra"):
@@ -77,7 +77,7 @@ def _refuse_logging(dotted: str, path: Sequence[str], value: Any) -> None:
 
 
 def _leaves(node: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Path and value of everything that holds nothing more."""
+    """Path and value of every leaf."""
     if isinstance(node, dict | list) and node:
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             yield from _leaves(value, *path, str(key))
@@ -86,16 +86,16 @@ def _leaves(node: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 class CheckedLoader(ConfigLoaderImpl):
-    """Hydra's loader of configurations, which also loads each point of a sweep."""
+    """Hydra's configuration loader, which also loads each point of a sweep, with the check."""
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
-        """Compose, then refuse what would run."""
+        """Compose the configuration, then refuse it if it would run code."""
         cfg = super().load_configuration(*args, **kwargs)
         refuse(cfg)
         return cfg
 
 
 def register() -> None:
-    """Make Hydra load with it, in this process; once more changes nothing."""
-    # Hydra has no other place before it builds what the section names
+    """Make Hydra use this loader in this process; calling it again has no effect."""
+    # Hydra has no other hook before it builds the classes that the section names
     setattr(hydra._internal.hydra, "ConfigLoaderImpl", CheckedLoader)  # noqa: B010

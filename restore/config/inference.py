@@ -1,7 +1,7 @@
-"""Settings of inference: how a network is run, how zero-shot super-resolution trains, and both from a configuration.
+"""Settings of inference: how a network runs, how zero-shot super-resolution trains, and both from a configuration.
 
-The dataclasses are the schemas of the commands as well (:mod:`restore.config.schemas`), so each setting and its default
-stand here alone. Imports neither Hydra nor torch.
+The dataclasses are also the schemas of the commands (:mod:`restore.config.schemas`), so each setting and its default is
+defined only here. Imports neither Hydra nor torch.
 """
 
 import math
@@ -14,10 +14,10 @@ from restore.io.errors import SettingError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SCRATCH = "scratch"  # the start of zero-shot's published method: random weights
-SCRATCH_STEPS = 1500  # of each scale step; from 400 on little is gained (experiments/zero_shot, section 2)
-STARTED_STEPS = 100  # from trained weights
-MOST_THREADS = 1024  # torch crashes where the system gives it no more
+SCRATCH = "scratch"  # ``start`` of the published zero-shot method: random weights
+SCRATCH_STEPS = 1500  # per scale step; more than 400 gain little (experiments/zero_shot, section 2)
+STARTED_STEPS = 100  # per scale step, from trained weights
+MOST_THREADS = 1024  # torch crashes if the system refuses more
 
 _CHOICES = {
     "weights": ("ema", "raw"),
@@ -27,25 +27,25 @@ _CHOICES = {
 }
 
 
-@dataclass(kw_only=True)  # not frozen: OmegaConf makes settings of a frozen class read-only
+@dataclass(kw_only=True)  # not frozen, because OmegaConf would make the settings read-only
 class Inference:
-    """How a network is run.
+    """How a network runs.
 
     Attributes:
-        weights: ``ema`` (where there is one) or ``raw``.
+        weights: ``ema`` (used if stored) or ``raw``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        precision: ``32``, ``bf16``, or ``auto``: bfloat16 where it is faster, which is measured on a CPU.
-        tile: ``auto`` (the largest that fits ``memory_gb``; the whole image when it does), ``none``, or lq pixels.
-        tile_overlap: lq pixels around a tile, blended with the neighbours, for a network whose output depends on
-            the whole image; one with a finite receptive radius gets exactly that instead.
-        memory_gb: budget in GiB, of ``tile=auto``.
-        pool_window: lq pixels; a network that takes means over the whole image takes them over so many pixels around
-            each position instead, best over the side of its training crops. None: the whole image.
-        self_ensemble: ``true`` averages over 8 flips and turns, ``false`` does not; ``auto``: zero-shot alone does so,
-            by the median.
+        precision: ``32``, ``bf16``, or ``auto``: bfloat16 if it is faster, which is measured on a CPU.
+        tile: ``auto`` (the largest that fits ``memory_gb``, or the whole image if it fits), ``none``, or lq pixels.
+        tile_overlap: lq pixels around a tile, blended with its neighbours, for a network whose output depends on the
+        whole image; other networks use exactly their receptive radius instead.
+        memory_gb: memory budget of ``tile=auto``, in GiB.
+        pool_window: lq pixels; a network that averages over the whole image averages over a window of this side around
+        each position instead; best is the side of its training crops. None: the whole image.
+        self_ensemble: ``true`` averages over 8 flips and turns, ``false`` does not; ``auto``: only for zero-shot, which
+        takes the median.
 
     Raises:
-        SettingError: a value outside these.
+        SettingError: a value outside these ranges.
     """
 
     weights: str = "ema"
@@ -58,7 +58,7 @@ class Inference:
     self_ensemble: str = "auto"
 
     def __post_init__(self) -> None:
-        # Python gives a number and a boolean, YAML "96" and "True"
+        # from Python these may be a number and a boolean, from YAML "96" and "True"
         self.tile, self.self_ensemble = str(self.tile), str(self.self_ensemble).lower()
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
@@ -71,7 +71,7 @@ class Inference:
             raise SettingError("memory_gb", self.memory_gb, "above 0 GiB")
 
     def ensemble(self, *, default: bool) -> bool:
-        """Whether to average over flips and turns; ``default`` is what ``auto`` means for the method."""
+        """Whether to average over flips and turns; ``default`` is the meaning of ``auto`` for the method."""
         return default if self.self_ensemble == "auto" else self.self_ensemble == "true"
 
 
@@ -80,18 +80,18 @@ class ZeroShotTraining:
     """How zero-shot super-resolution trains on an image.
 
     Attributes:
-        max_steps: optimiser steps of each scale step, at most; None: :data:`SCRATCH_STEPS` from random weights,
-            :data:`STARTED_STEPS` from trained ones.
-        max_seconds: for training and enlarging one image; None for no limit.
-        start: ``scratch``, ``photos`` (the weights ``zero_shot_start``) or a checkpoint of them.
+        max_steps: maximum optimiser steps of each scale step; None: :data:`SCRATCH_STEPS` from random weights,
+        :data:`STARTED_STEPS` from trained ones.
+        max_seconds: time limit for training on one image and enlarging it; None for no limit.
+        start: ``scratch``, ``photos`` (the weights ``zero_shot_start``) or the path of such a checkpoint.
         degradation: ``given``: bicubic and clean, or as ``model.kernel`` and ``data.noise`` say; ``auto``: blur and
-            noise are measured on the image, and counted where they are clearly there.
+            noise are estimated from the image, and used where they are clearly present.
         seed: of initial weights and crops.
         model: arguments of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, without ``scale``.
         data: arguments of :class:`restore.data.single_image.SingleImageData`, without ``image``, ``scale``, ``seed``.
 
     Raises:
-        SettingError: a value out of bounds; ``model`` and ``data`` are checked where they are used.
+        SettingError: a value is out of bounds; ``model`` and ``data`` are checked where they are used.
     """
 
     max_steps: int | None = None
@@ -119,13 +119,13 @@ class ZeroShotTraining:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of each scale step, at most."""
+        """Maximum optimiser steps of each scale step."""
         if self.max_steps is not None:
             return self.max_steps
         return SCRATCH_STEPS if self.start == SCRATCH else STARTED_STEPS
 
 
-# the classes of zero-shot; their settings can be changed, but not the classes
+# the classes of zero-shot: their arguments are settings, the classes themselves are fixed
 _ZERO_SHOT = {
     "model": "restore.models.zero_shot.model.ZeroShotSuperResolution",
     "data": "restore.data.single_image.SingleImageData",
@@ -133,13 +133,13 @@ _ZERO_SHOT = {
 
 
 def inference_settings(cfg: "DictConfig") -> dict[str, Any]:
-    """The arguments of ``open_restorer`` beside ``ckpt_path``.
+    """The arguments of ``open_restorer`` apart from ``ckpt_path``.
 
     Args:
-        cfg: of ``evaluate``, ``predict`` or ``serve``.
+        cfg: root of ``evaluate``, ``predict`` or ``serve``.
 
     Raises:
-        SettingError: a value outside its range, or one under ``zero_shot`` that contradicts the command's.
+        SettingError: a value is out of range, or one under ``zero_shot`` contradicts a setting of the command.
     """
     from omegaconf import OmegaConf
 

@@ -1,4 +1,4 @@
-"""Functions that ``${...}`` calls in ``conf/``: computed names and folders."""
+"""Functions for ``${...}`` in ``conf/``: computed names and folders."""
 
 import functools
 import hashlib
@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 
 from restore.io.errors import SettingError
 
-LONGEST_NAME = 255  # bytes, of a file or folder on the usual file systems
+LONGEST_NAME = 255  # bytes in the name of a file or folder, on common file systems
 
 
 def _run_id(given: str | None) -> str:
-    """The given id, else the cluster job's, else the time of start."""
+    """The given id, else the cluster job's id, else the time of start."""
     return (
         (given is not None and _plain("run_id", given))
         or os.environ.get("SLURM_JOB_ID")
@@ -23,7 +23,7 @@ def _run_id(given: str | None) -> str:
 
 
 def _plain(setting: str, given: str) -> str:
-    """A name that becomes a folder; slashes would lead to another one."""
+    """A name for a folder; a slash would lead to another folder."""
     if Path(given).name != given or given in ("", ".."):
         raise SettingError(setting, given or "empty", "a plain name without slashes")
     if len(os.fsencode(given)) > LONGEST_NAME:
@@ -37,7 +37,7 @@ def _method(target: str) -> str:
 
 
 def _folder_name(overrides: str) -> str:
-    """The folder of a sweep's point: its overrides, shortened."""
+    """Folder name of a sweep's point: its overrides, shortened."""
     name = overrides.replace("/", "_") or "point"
     if len(name.encode()) <= 100:
         return name
@@ -45,8 +45,8 @@ def _folder_name(overrides: str) -> str:
 
 
 def register() -> None:
-    """Register each with OmegaConf; may be called again."""
-    # cached: all interpolations of a process must give the same time
+    """Register the functions with OmegaConf; may be called again."""
+    # cached, because all interpolations of a process must give the same time
     OmegaConf.register_new_resolver("run_id", _run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("plain_name", functools.partial(_plain, "name"), replace=True)
     OmegaConf.register_new_resolver("method", _method, replace=True)

@@ -1,7 +1,7 @@
-"""What the root of each command's configuration must look like: keys, types, defaults.
+"""Schemas of the commands' root configurations: keys, types, defaults.
 
 Hydra finds a schema by its name, as in the first line of ``defaults`` in ``conf/fit.yaml``. Groups below the root are
-compared with the signatures of what they build, see :mod:`restore.config.build`.
+checked against the signatures of the classes they build, see :mod:`restore.config.build`.
 """
 
 import inspect
@@ -46,7 +46,7 @@ class FitConfig:
 
 @dataclass
 class CheckSettings:
-    """What ``restore check`` knows beside a run's own settings."""
+    """Settings of ``restore check`` in addition to those of a run."""
 
     steps: int = 12
     files: int | None = None
@@ -54,7 +54,7 @@ class CheckSettings:
     output: str | None = None
 
 
-# Root of ``restore check``: what is missing here overrides nothing of conf/fit.yaml, which is composed before it.
+# Root of ``restore check``; MISSING, so that the fields do not override conf/fit.yaml, which is composed before it.
 CheckConfig = make_dataclass(
     "CheckConfig",
     [
@@ -78,16 +78,16 @@ class ZeroShotConfig:
 
 @dataclass
 class InferenceConfig(Inference):
-    """What ``evaluate``, ``predict`` and ``serve`` share.
+    """Settings that ``evaluate``, ``predict`` and ``serve`` share.
 
     Attributes:
-        ckpt_path: a checkpoint file, shipped weights by name, other people's weights, ``auto``, ``zero_shot``,
-            ``bicubic`` or ``identity``.
-        scale: None: the checkpoint's; ``zero_shot`` and ``bicubic`` need one.
-        seed: of ``zero_shot``.
+        ckpt_path: a checkpoint file, the name of shipped weights, third-party weights, ``auto``, ``zero_shot``,
+        ``bicubic`` or ``identity``.
+        scale: None: that of the checkpoint; ``zero_shot`` and ``bicubic`` need one.
+        seed: random seed of ``zero_shot``.
         max_seconds: for one image, with ``zero_shot``: steps and views are planned to fit.
-        devices: processes that share the images; with GPUs each takes one.
-        threads: of each process; None: the cores shared out. The same bytes need the same number.
+        devices: processes that share the images; on GPUs each process takes one.
+        threads: per process; None: the cores divided among them. Identical output needs the same number.
     """
 
     ckpt_path: str = "auto"
@@ -217,7 +217,7 @@ SCHEMAS = {
 
 
 def comments(command: str) -> dict[str, str]:
-    """What the schema of a command says of its settings, by name: the ``Attributes`` in the text of its classes."""
+    """Descriptions of a command's settings by name, from ``Attributes`` in the docstrings of its schema's classes."""
     found: dict[str, str] = {}
     for each in reversed(SCHEMAS[command].__mro__):
         listed = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
@@ -228,6 +228,6 @@ def comments(command: str) -> dict[str, str]:
 
 
 def register() -> None:
-    """Make each known to Hydra as ``<command>_schema``; once more changes nothing."""
+    """Register each schema with Hydra as ``<command>_schema``; calling it again has no effect."""
     for command, schema in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{command}_schema", node=schema)

@@ -1,4 +1,4 @@
-"""A constructor's signature as the schema of its settings: names and types of plain values."""
+"""Uses a constructor's signature as the schema of its settings: names and types of plain values."""
 
 import ast
 import inspect
@@ -12,13 +12,13 @@ from restore.io.errors import SettingError
 
 
 def split(constructors: Sequence[Callable[..., Any]], values: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
-    """Divide arguments among constructors by their names, and check their types.
+    """Divide arguments among constructors by name, and check their types.
 
     Args:
         constructors: the classes. values: by name. path: dotted key of the values in the settings, for errors.
 
     Raises:
-        SettingError: none of them takes one of the names, or a value of another type.
+        SettingError: no constructor takes one of the names, or a value has another type.
     """
     names = [inspect.signature(constructor).parameters.keys() for constructor in constructors]
     known = list(dict.fromkeys(name for each in names for name in each))
@@ -30,40 +30,44 @@ def split(constructors: Sequence[Callable[..., Any]], values: Mapping[str, Any],
 
 
 def check_types(function: Callable[..., Any], values: Mapping[str, Any], path: str) -> None:
-    """Compare plain values with the annotations of a constructor; unknown names are ignored.
+    """Compare plain values with a constructor's annotations; unknown names are ignored.
 
     Args:
         function: the class. values: by name. path: dotted key of the values in the settings, for errors.
 
     Raises:
-        SettingError: a value of another type.
+        SettingError: a value has another type.
     """
     parameters = inspect.signature(function).parameters
     check_values({key: each.annotation for key, each in parameters.items()}, values, path)
 
 
 def check_values(annotations: Mapping[str, Any], values: Mapping[str, Any], path: str) -> None:
-    """Compare plain values with annotations by name; without one, or with one that is a text, all is accepted.
+    """Compare plain values with annotations by name; a missing or string annotation accepts everything.
 
     Raises:
-        SettingError: a value of another type.
+        SettingError: a value has another type.
     """
     for key, hint in annotations.items():
         if key not in values or hint is inspect.Parameter.empty or isinstance(hint, str) or _fits(values[key], hint):
             continue
-        from pydantic import ConfigDict, TypeAdapter, ValidationError  # imported only where there is a doubt
+        from pydantic import (
+            ConfigDict,
+            TypeAdapter,
+            ValidationError,
+        )  # slow, so imported only when the quick check fails
 
         try:
             adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
             adapter.validate_python(values[key])
         except ValidationError as error:
-            # one for each type of a union; which was meant is ambiguous
+            # one message for each type of a union, since the intended type is unknown
             details = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in error.errors())
             raise SettingError(f"{path}.{key}", repr(values[key]), ", or ".join(details)) from error
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether the value is certainly of the type; False says nothing."""
+    """Whether the value certainly has the type; False means unknown."""
     if get_origin(hint) in (Union, UnionType):
         return any(_fits(value, each) for each in get_args(hint))
     if get_origin(hint) is Literal:
@@ -76,14 +80,14 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def annotations_in_source(target: str) -> dict[str, Any]:
-    """The annotations of a constructor of ours, read from its source, so that nothing it needs is imported.
+    """The annotations of one of our constructors, read from its source, so that its imports are not needed.
 
     Args:
         target: dotted name of a class, as in ``_target_``.
 
     Returns:
-        By name of the argument; left out is what plain types, and ``Literal`` aliases of the same file, do not say.
-        Empty for a class that is not found there.
+        Annotations by argument, without those that are neither plain types nor ``Literal`` aliases of the same file.
+        Empty if the class is not found.
     """
     module, _, name = target.rpartition(".")
     file = Path(__file__).parents[2].joinpath(*module.split(".")).with_suffix(".py")
@@ -115,7 +119,7 @@ _PLAIN: dict[str, Any] = {each.__name__: each for each in (int, float, bool, str
 
 
 def _type(node: ast.expr | None, aliases: Mapping[str, ast.expr]) -> Any:
-    """The type that an annotation says.
+    """The type that an annotation denotes.
 
     Raises:
         LookupError: it is not a plain type.

@@ -1,4 +1,4 @@
-"""Errors of the system, with the setting that names the file."""
+"""Adds to the system's errors the setting that names the file."""
 
 import errno
 import os
@@ -22,10 +22,10 @@ _REASONS = {
 
 
 def with_setting(error: OSError, settings: DictConfig) -> Exception:
-    """The system's error with the setting that names the file or a folder above it; as it is where none does."""
+    """The error with the setting that names the file or a folder above it; unchanged if no setting does."""
     if error.errno in (None, errno.ENOSPC, errno.EDQUOT) or not isinstance(error.filename, str | bytes):
         return error
-    file = os.path.abspath(os.fsdecode(error.filename))  # noqa: PTH100  resolving would follow a circle of links
+    file = os.path.abspath(os.fsdecode(error.filename))  # noqa: PTH100  resolving would follow a cycle of links
     found = max(
         ((path, key, value) for path, key, value in _paths(settings) if file == path or file.startswith(f"{path}/")),
         default=None,
@@ -38,7 +38,7 @@ def with_setting(error: OSError, settings: DictConfig) -> Exception:
 
 
 def _paths(settings: DictConfig) -> Iterator[tuple[str, str, str]]:
-    """Absolute path, key and value of each setting that may be a path; the run's folder as ``run_id``."""
+    """Absolute path, key and value of each setting that may be a path; ``run_id`` stands for the run's folder."""
     if HydraConfig.initialized() and not OmegaConf.is_missing(HydraConfig.get().runtime, "output_dir"):
         folder = str(HydraConfig.get().runtime.output_dir)
         yield folder, "run_id", Path(folder).name
@@ -54,7 +54,7 @@ def _paths(settings: DictConfig) -> Iterator[tuple[str, str, str]]:
 
 
 def no_run_folder(error: Exception) -> Exception:
-    """Where Hydra could not make the run folder or the log in it: the setting that names it; else the error itself."""
+    """The error when Hydra cannot make the run folder or its log, with the setting that names it; else unchanged."""
     raised = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
     found = error.__cause__ if isinstance(error.__cause__, OSError) else error  # logging wraps the system's error
     if not isinstance(found, OSError) or found.filename is None or not any("/hydra/" in file for file in raised):

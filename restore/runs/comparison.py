@@ -1,4 +1,4 @@
-"""Compares runs: what differs in their settings, their scores, and paired statistics over images."""
+"""Compares runs: the settings that differ, the scores, and paired statistics over images."""
 
 import math
 import os
@@ -11,12 +11,12 @@ from restore.io.tables import Table
 from restore.runs.reader import Run
 from restore.runs.results import DIGITS, SMALLER_IS_BETTER, paired
 
-# settings that change no score: names of folders, and output
+# settings that change no score: folder names and output
 IGNORED = ("run_id", "run_token", "resume", "logger", "callbacks.progress")
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """Keys whose values differ among the runs of one kind, in the order of the configurations."""
+    """Keys whose values differ among runs of the same kind, in the order of the configurations."""
     keys = dict.fromkeys(key for run in runs for key in run.config)
     return [key for key in keys if not _is_ignored(key) and _differs(key, runs)]
 
@@ -34,12 +34,12 @@ def _is_ignored(key: str) -> bool:
 
 
 class Comparison(NamedTuple):
-    """Two runs on the images that both have scored, in one column of one protocol.
+    """Two runs compared on the images that both have scored, in one column of one protocol.
 
     Attributes:
         gain: mean difference over images, positive where the second run is better.
-        low, high: of its 95 % bootstrap interval. wins: share of images on which the second is better.
-        images: number compared. only_first, only_second: number that only one has scored.
+        low, high: 95 % bootstrap interval of the gain. wins: share of images on which the second run is better.
+        images: number of images compared. only_first, only_second: number scored by one run only.
         infinite: number left out because a score is infinite, as the PSNR of identical images is.
     """
 
@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
 
 
 def compare(first: Run, second: Run) -> list[Comparison]:
-    """Paired statistics, for each benchmark and column that both runs have."""
+    """Paired statistics for each benchmark and column that both runs have."""
     groups = dict.fromkeys(key[:3] for key in first.images if key in second.images)
     found = []
     for group in groups:
@@ -77,7 +77,7 @@ def compare(first: Run, second: Run) -> list[Comparison]:
 
 
 def shortened(runs: list[Run]) -> tuple[list[Run], str]:
-    """Runs without the folder that all of them are in, and that folder; it may be empty."""
+    """The runs with names relative to their common parent folder, and that folder, which may be empty."""
     names = [Path(run.name) for run in runs]
     if len({name.is_absolute() for name in names}) > 1 or len(runs) < 2:
         return runs, ""
@@ -90,7 +90,7 @@ def shortened(runs: list[Run]) -> tuple[list[Run], str]:
 
 
 def overview(runs: Sequence[Run], common: str = "") -> Table:
-    """A row for each run; ``common`` is the folder that all of them are in."""
+    """One row per run; ``common`` is the common parent folder of all runs."""
     keys = differing(runs)
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.metrics))
     scored = [f"{what} ({protocol})" for protocol, what in metrics]
@@ -113,7 +113,7 @@ def _score(what: str, value: float | None) -> str:
 
 
 def versus(runs: Sequence[Run]) -> Table:
-    """A row for each further run and score: its comparison with the first, on the images that both have."""
+    """One row per further run and score: its comparison with the first run, on the images that both have scored."""
     first, *others = runs
     caption = (
         f"Gain over {first.name}, image by image: mean difference (positive is better), its 95 % interval by 10000 "

@@ -1,4 +1,4 @@
-"""Damaged small files of a run: detected, reported and renamed, so that the run goes on from its checkpoint."""
+"""Detects, reports and renames damaged small files of a run, so that the run resumes from its checkpoint."""
 
 import csv
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 from restore.io.files import read_mapping
 
-# settings that every config.yaml has, so that a truncated one is detected
+# settings present in every config.yaml; a file that lacks one was truncated
 _ROOT = (
     *("model", "data", "trainer", "logger", "callbacks", "checkpoint", "seed", "name", "run_id", "run_token", "resume"),
     *("init_from", "threads", "val_every_steps"),
@@ -19,10 +19,10 @@ Rows = list[dict[str, str]]
 
 
 def small_files(folder: Path, *, needed: Sequence[str]) -> dict[Path, str]:
-    """Damaged small files of a run folder, and a sentence about each.
+    """Damaged small files of a run folder, with a sentence about each.
 
     Args:
-        needed: names of files that are missed as well.
+        needed: names of files that count as damaged if they are missing.
     """
     found: dict[Path, str] = {}
     for name, (is_sound, outcome) in _FILES.items():
@@ -35,19 +35,19 @@ def small_files(folder: Path, *, needed: Sequence[str]) -> dict[Path, str]:
 
 
 def set_aside(damaged: Iterable[Path]) -> None:
-    """Rename damaged files, which the new ones would replace."""
+    """Rename damaged files, which new ones would otherwise overwrite."""
     for path in damaged:
-        with suppress(FileNotFoundError):  # missing, or another process of the same run has done it
+        with suppress(FileNotFoundError):  # it is missing, or another process of the run has renamed it
             os.replace(path, aside(path))
 
 
 def aside(path: Path) -> Path:
-    """The name under which a damaged file is kept."""
+    """The new name of a damaged file."""
     return path.with_name(f"{path.stem}.damaged{path.suffix}")
 
 
 def stored_config(folder: Path) -> dict[str, Any] | None:
-    """The settings of a run's last start; None where ``config.yaml`` is damaged or missing."""
+    """The settings of a run's last start, or None if ``config.yaml`` is damaged or missing."""
     path = folder / "config.yaml"
     try:
         found = read_mapping(path, _ROOT)
@@ -57,7 +57,7 @@ def stored_config(folder: Path) -> dict[str, Any] | None:
 
 
 def starts(folder: Path) -> list[dict[str, Any]]:
-    """What ``environment.json`` says of each start of a run, the newest last; empty where it is damaged or missing."""
+    """The entries of ``environment.json``, one per start, newest last; empty if it is damaged or missing."""
     try:
         found = read_mapping(folder / "environment.json", ("starts",))["starts"]
     except ValueError:
@@ -69,7 +69,7 @@ def starts(folder: Path) -> list[dict[str, Any]]:
 
 
 def result(folder: Path) -> dict[str, Any] | None:
-    """The result of a finished run; None where it is not finished.
+    """The result of a finished run, or None for an unfinished one.
 
     Raises:
         ValueError: ``result.json`` is damaged.
@@ -86,7 +86,7 @@ def result(folder: Path) -> dict[str, Any] | None:
 
 
 def has_sound_result(folder: Path) -> bool:
-    """Whether the run is finished, and its result can be read."""
+    """Whether the run is finished and its result can be read."""
     try:
         return result(folder) is not None
     except ValueError:
@@ -94,16 +94,16 @@ def has_sound_result(folder: Path) -> bool:
 
 
 def metrics(path: Path) -> tuple[Rows, bool]:
-    """Sound rows of a ``metrics.csv``, and whether these are all.
+    """The sound rows of a ``metrics.csv``, and whether these are all its rows.
 
-    A value that was not logged at a step is the empty string. The last line may be cut off, by a kill.
+    A value that was not logged at a step is the empty string. A kill can leave the last line incomplete.
     """
     if not path.is_file():
         return [], False
     whole, _, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
     try:
         header, *lines = csv.reader(whole.splitlines())
-    except (ValueError, csv.Error):  # empty, or not a table
+    except (ValueError, csv.Error):  # the file is empty, or no table
         return [], False
     if header[:1] != ["step"]:
         return [], False

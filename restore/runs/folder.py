@@ -1,4 +1,4 @@
-"""The run folder: its files, its description, its result.
+"""The run folder: its files, the description of the run, and its result.
 
 ``outputs/<name>/<run_id>/`` holds config.yaml, overrides.yaml, environment.json, metrics.csv, checkpoints/, panels/,
 curves.png, train.log and result.json.
@@ -25,40 +25,40 @@ from restore.runs import damage
 
 log = logging.getLogger(__name__)
 
-DRY_RUN = "dry_run"  # a folder within, while trainer.max_steps is chosen
+DRY_RUN = "dry_run"  # temporary subfolder while trainer.max_steps is being chosen
 
 _TOKEN = re.compile(r"[0-9a-z]{8}")
 _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
 
 
 def discard_unused(folder: Path) -> None:
-    """Remove the folder of a run that ended before it was described, for example on a wrong setting."""
+    """Remove the folder of a run that ended before it was described, for example because of an invalid setting."""
     described = ("config.yaml", "environment.json", "metrics.csv", "result.json", "checkpoints")
     if any((folder / name).exists() for name in described):
         return
     for name in ("train.log", "run_token", "lock"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / DRY_RUN, ignore_errors=True)
-    with suppress(OSError):  # other files stay
+    with suppress(OSError):  # it contains other files
         folder.rmdir()
 
 
 def clear(folder: Path) -> None:
-    """Remove, before a new run, the files of an earlier start that was killed before its first ``last.ckpt``."""
+    """Before a new run, remove the files of an earlier start that was killed before its first ``last.ckpt``."""
     for name in ("checkpoints/best.ckpt", "metrics.csv", "non_finite.pt"):
         (folder / name).unlink(missing_ok=True)
 
 
 def warnings(folder: Path) -> list[str]:
-    """Warnings of all starts of a run, without repetitions."""
+    """Warnings of all starts of a run, without duplicates."""
     return list(dict.fromkeys(warning for start in damage.starts(folder) for warning in start.get("warnings", [])))
 
 
 def finished(folder: Path) -> dict[str, Any]:
-    """The result of a run that must be finished.
+    """The result of a run that is expected to be finished.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the run has no result.
     """
     found = damage.result(folder)
     if found is None:
@@ -67,7 +67,7 @@ def finished(folder: Path) -> dict[str, Any]:
 
 
 def remedy(folder: Path, *, is_point: bool) -> str:
-    """How to resume an interrupted run; a point of a sweep is resumed by the whole sweep."""
+    """How to resume an interrupted run; a point of a sweep is resumed by starting the whole sweep again."""
     with_id = "" if is_point else f" with run_id={folder.name}"
     if not (folder / "checkpoints" / LAST).exists():
         return "Nothing was trained yet; start the same command again"
@@ -77,7 +77,7 @@ def remedy(folder: Path, *, is_point: bool) -> str:
 def run_token(folder: Path) -> str:
     """A short random id that stays with the folder; the dashboard's run id.
 
-    One that is lost is taken from ``config.yaml``; where that is no help, the run gets a new one.
+    If its file is lost, it is taken from ``config.yaml``; failing that, the run gets a new one.
     """
     path = folder / "run_token"
     found = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -95,7 +95,7 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     """Write config.yaml, overrides.yaml and environment.json.
 
     Args:
-        facts: about this start: device, processes, threads, data fingerprint.
+        facts: about this start: device, processes, threads, fingerprint of the data.
     """
     write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
     write_text(folder / "overrides.yaml", yaml.safe_dump(overrides))
@@ -123,13 +123,13 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
 
 
 def recorded_precision(folder: Path) -> str:
-    """The precision of the run's last start; empty where none is recorded, as in runs of earlier versions."""
+    """The precision of the run's last start; empty if none was recorded, as in runs of earlier versions."""
     starts = damage.starts(folder)
     return str(starts[-1].get("precision", "")) if starts else ""
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the code, and whether files differ from it; None outside a git checkout."""
+    """Commit of the code, and whether the files differ from it; None outside a git checkout."""
     here = Path(__file__).resolve().parents[1]
     if not (here.parent / ".git").exists():
         return None
@@ -140,6 +140,6 @@ def git_state() -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):  # no git here, or a slow disk
+    except (OSError, subprocess.TimeoutExpired):  # git is not installed, or the disk is slow
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Finds run folders and folders of evaluations, and reads what they hold."""
+"""Finds run folders and folders of evaluations, and reads their contents."""
 
 import csv
 import glob
@@ -22,17 +22,17 @@ Key = tuple[str, str, str, str]  # benchmark, protocol, scale, image
 
 @dataclass
 class Run:
-    """What a folder says about itself.
+    """The contents of a run folder or evaluation folder.
 
     Attributes:
-        name: of the folder, as it was given or found.
+        name: the folder's path, as given or found.
         kind: ``fit`` or ``evaluate``.
-        state: ``finished``, ``not finished`` with the step, or ``damaged`` with the file.
+        state: ``finished``, ``not finished`` (with the step) or ``damaged`` (with the file).
         config: settings by dotted key.
-        metrics: final scores, by protocol and then what was scored.
-        steps, seconds: of a training.
-        images: scores of single images by column.
-        notes: sentences about damaged or repeated scores.
+        metrics: final scores, keyed by protocol, then by what was scored.
+        steps, seconds: of the training.
+        images: scores of single images, by column.
+        notes: sentences about damaged or duplicate scores.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Run:
 
 
 def named_folders(text: str) -> list[str]:
-    """One folder, or a list in brackets.
+    """Parse one folder name, or a list of them in brackets.
 
     >>> named_folders("[2024_06_01, b]"), named_folders("2024_06_01")
     (['2024_06_01', 'b'], ['2024_06_01'])
@@ -56,17 +56,17 @@ def named_folders(text: str) -> list[str]:
         SettingError: the list cannot be read.
     """
     try:
-        given = yaml.load(text, Loader=yaml.BaseLoader)  # which leaves 2024_06_01 text
+        given = yaml.load(text, Loader=yaml.BaseLoader)  # BaseLoader keeps 2024_06_01 as text
     except yaml.YAMLError:
         raise SettingError("runs", text, "folders, for example runs=[a,b]", "close the bracket or quote") from None
     return [str(each) for each in given] if isinstance(given, list) else [text]
 
 
 def find(places: Sequence[str]) -> list[Path]:
-    """Run and evaluation folders: each of ``places`` itself, or all below it, in order, without repetitions.
+    """Run and evaluation folders, without duplicates: each of ``places`` itself, or all those below it, in order.
 
     Raises:
-        FileNotFoundError: no such folder. SettingError: no run in it.
+        FileNotFoundError: no such folder. SettingError: the folder contains no run.
     """
     found: dict[Path, Path] = {}
     for place in places:
@@ -95,12 +95,12 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def read(folder: Path) -> Run:
-    """Read a folder; damaged and missing files become its state, never an error."""
+    """Read a folder; damaged and missing files are reported in its state instead of raised."""
     is_run = any((folder / name).exists() for name in RUN_FILES)
     run = Run(printable(folder), "fit" if is_run else "evaluate")
     try:
         (_read_run if is_run else _read_evaluation)(folder, run)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:  # the file holds something else
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # valid JSON or YAML with other contents
         what = str(error).split(" is damaged")[0] if " is damaged" in str(error) else type(error).__name__
         run.state = f"damaged ({printable(Path(what).name)})"
     for file in (folder / "results.csv", *sorted(folder.glob("evaluate*/results.csv"))):
@@ -124,7 +124,7 @@ def _read_run(folder: Path, run: Run) -> None:
 
 
 def _last_step(metrics: Path) -> int | None:
-    """The largest step in ``metrics.csv``; the last line may be cut off."""
+    """The largest step in ``metrics.csv``; its last line may be incomplete."""
     if not metrics.is_file():
         return None
     with metrics.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -138,14 +138,14 @@ def _read_evaluation(folder: Path, run: Run) -> None:
         return
     facts = read_mapping(folder / "results.json", ("means", "protocol"))
     run.config = {key: facts.get(key) for key in ("ckpt_path", "scale", "self_ensemble", "tile")}
-    own = next(iter(facts["means"].values()))  # a baseline follows
+    own = next(iter(facts["means"].values()))  # the baseline comes after it
     for benchmark, scores in own.items():
         for column, value in scores.items():
             run.metrics[str(facts["protocol"]), f"{benchmark}/{column}"] = None if value is None else float(value)
 
 
 def _read_images(file: Path, run: Run) -> None:
-    """Read a row for each image; rows that another file has given stay."""
+    """Read one row per image; a row already read from another file is kept."""
     again = 0
     try:
         with file.open(newline="", encoding="utf-8") as lines:
@@ -155,14 +155,14 @@ def _read_images(file: Path, run: Run) -> None:
             scores = {column: float(value) for column, value in row.items() if column not in KEYS}
             again += key in run.images
             run.images.setdefault(key, scores)
-    except (ValueError, KeyError, TypeError, csv.Error):  # bytes that are no text, no number, an incomplete line
+    except (ValueError, KeyError, TypeError, csv.Error):  # not text, not a number, or an incomplete line
         run.notes.append(f"{printable(file)} is damaged; the rows before the damage are used")
     if again:
         run.notes.append(f"{printable(file)} scores {again} images that another file has scored too; left out")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key."""
+    """The values by dotted key."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         dotted = f"{prefix}.{key}" if prefix else str(key)

@@ -15,15 +15,15 @@ from restore.io.files import json_text, read_mapping, write_text
 from restore.runs import results
 from restore.runs.folder import warnings
 
-SHOWN = 200  # images in the table of scores; results.csv has all
+SHOWN = 200  # rows in the table of scores; results.csv has all of them
 
 
 def write_report(folder: Path, state: str) -> None:
-    """Write ``report.html`` from the files of a run folder; parts that do not exist yet are left out.
+    """Write ``report.html`` from the files of a run folder; sections whose files do not exist yet are left out.
 
     Args:
-        folder: of the run, with ``config.yaml`` and ``environment.json``.
-        state: how far the run is, in words.
+        folder: the run folder, with ``config.yaml`` and ``environment.json``.
+        state: progress of the run, in words.
     """
     config = read_mapping(folder / "config.yaml")
     start = read_mapping(folder / "environment.json", ("starts",))["starts"][-1]
@@ -51,8 +51,8 @@ def write_report(folder: Path, state: str) -> None:
 
 @cache
 def _page() -> Template:
-    """Compiled once: a sweep in one process, and every validation, writes the page again."""
-    # escaped: names and settings come from outside
+    """The template, compiled once: every validation, and every run of a sweep in one process, writes the page."""
+    # autoescape, because names and settings are untrusted
     loader = PackageLoader("restore.runs", ".")
     environment = Environment(autoescape=True, loader=loader, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("report.html.jinja")
@@ -69,7 +69,7 @@ def newest_panels(folder: Path) -> list[tuple[str, int, Path]]:
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows of ``results.csv`` with the digits of their columns, and beside them the baseline's scores."""
+    """Rows of ``results.csv``, formatted with the digits of their columns, with the baseline's scores."""
     if not (folder / "results.csv").exists():
         return []
     with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
@@ -86,23 +86,23 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _result(result: dict[str, Any]) -> dict[str, Any]:
-    """The same with the digits of their columns."""
+    """The result, its scores formatted with the digits of their columns."""
     metrics = {key: _digits(key, value) for key, value in result.get("metrics", {}).items()}
     value = _digits(str(result.get("monitor")), result.get("value"))
     return result | {"metrics": metrics, "value": value}
 
 
 def _digits(key: str, value: Any) -> str:
-    """A score as tables show it; the column is the last part of its name. What is no number stays as it is."""
+    """Format a score as tables do; the last part of its name is the column. Other values stay as they are."""
     number = results.number(value)
     return str(value or "") if number is None else results.as_text(key.rpartition("/")[2], number)
 
 
 def _columns(panel: str, config: Mapping[str, Any]) -> list[str]:
-    """What the columns of a panel show."""
+    """Captions of a panel's columns."""
     if panel.endswith("_attention"):
         return ["input", "attention"]
-    levels = config.get("model", {}).get("levels")  # of a model whose output each level of a pyramid refines
+    levels = config.get("model", {}).get("levels")  # set for a model that refines its output at each level of a pyramid
     if levels is not None:
         return ["input", *(f"output of level {level}" for level in reversed(range(levels))), "reference"]
     gain = ((config.get("callbacks") or {}).get("panels") or {}).get("error_gain", 4)
@@ -110,5 +110,5 @@ def _columns(panel: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def _inline(file: Path) -> str | None:
-    """A PNG file as a data URI; None where there is none."""
+    """A PNG file as a data URI, or None without such a file."""
     return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}" if file.exists() else None

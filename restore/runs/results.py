@@ -1,4 +1,4 @@
-"""Tables of an evaluation: a row per image, means per benchmark, and the files they are written to."""
+"""Tables of an evaluation: one row per image, means per benchmark, and the files that hold them."""
 
 import csv
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from restore.io.files import as_json, read_mapping, write_json, write_text
 from restore.io.tables import Table, records_csv
 
 Row = dict[str, Any]
-Scores = dict[str, float | None]  # by column; None: not available
+Scores = dict[str, float | None]  # by column; None means not available
 Means = dict[str, dict[str, Scores]]  # restorer -> benchmark
 
-KEYS = ("benchmark", "image", "scale", "protocol")  # of results.csv, before the scores
+KEYS = ("benchmark", "image", "scale", "protocol")  # columns of results.csv that precede the scores
 SMALLER_IS_BETTER = ("l1",)
-DIGITS = {"ssim_y": 4, "ssim_rgb": 4, "ssim_matlab3d": 4, "l1": 4, "lpips_alex": 4, "kid": 4}  # else 3
+DIGITS = {"ssim_y": 4, "ssim_rgb": 4, "ssim_matlab3d": 4, "l1": 4, "lpips_alex": 4, "kid": 4}  # all others have 3
 
 
 def means(rows: list[Row], columns: Sequence[str]) -> dict[str, Scores]:
-    """Benchmark -> column -> mean of the images' scores; after a benchmark its sequences, where it has several."""
+    """Mean of the images' scores by benchmark and column; a benchmark of several sequences is followed by theirs."""
     groups: dict[str, list[Row]] = {}
     for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == benchmark]
@@ -34,12 +34,12 @@ def means(rows: list[Row], columns: Sequence[str]) -> dict[str, Scores]:
 
 
 def _sequence(row: Row) -> str:
-    """The part of a frame's name before the slash; images without one belong together."""
+    """The part of a frame's name before the slash; all images without one form a single group."""
     return str(row["image"]).rpartition("/")[0]
 
 
 def table(means: Means, scale: int, name: str) -> Table:
-    """One line per restorer and benchmark; a gain column: the first score compared with the second restorer's."""
+    """One line per restorer and benchmark, with a column for the gain of the first score over the second restorer's."""
     first, *others = means
     columns = list(next(iter(means[first].values())))
     rows = []
@@ -51,12 +51,12 @@ def table(means: Means, scale: int, name: str) -> Table:
 
 
 def as_text(column: str, value: float | None) -> str:
-    """A score with the digits of its column."""
+    """Format a score with the digits of its column."""
     return "not available" if value is None else f"{value:.{DIGITS.get(column, 3)}f}"
 
 
 def _gain(column: str, scores: Scores, other: Scores) -> str:
-    """How much better, positive also where smaller numbers are."""
+    """The improvement, positive also where smaller scores are better."""
     mine, theirs = scores[column], other[column]
     assert mine is not None
     assert theirs is not None
@@ -65,7 +65,7 @@ def _gain(column: str, scores: Scores, other: Scores) -> str:
 
 
 def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, table: str) -> None:
-    """results.csv, whose bytes depend on images and weights alone; seconds.csv; results.json; results.md."""
+    """Write results.csv, whose bytes depend only on images and weights, seconds.csv, results.json and results.md."""
     write_text(folder / "results.csv", per_image_csv(rows, columns))
     seconds = [row | {"seconds": f"{row['seconds']:.3f}"} for row in rows]
     write_text(folder / "seconds.csv", records_csv(seconds, ["benchmark", "image", "seconds"]))
@@ -74,7 +74,7 @@ def write(folder: Path, rows: list[Row], columns: Sequence[str], facts: Row, tab
 
 
 def number(value: object) -> float | None:
-    """The number that a cell holds; None for other text, as in a damaged file."""
+    """The number in a cell; None for other text, as in a damaged file."""
     try:
         return float(str(value))
     except ValueError:
@@ -82,7 +82,7 @@ def number(value: object) -> float | None:
 
 
 def baseline(folder: Path) -> tuple[str, list[dict[str, str]]]:
-    """What the baseline is, and its row of each image, from a run folder; empty where there is none."""
+    """Name of the baseline, and its row for each image, from a run folder; empty without a baseline."""
     file = folder / "baseline.csv"
     if not file.is_file():
         return "", []
@@ -93,7 +93,7 @@ def baseline(folder: Path) -> tuple[str, list[dict[str, str]]]:
 
 
 def baseline_means(folder: Path) -> dict[str, float]:
-    """Mean of the baseline's scores by ``<set>/<column>``."""
+    """Mean scores of the baseline, keyed by ``<set>/<column>``."""
     _, rows = baseline(folder)
     found: dict[str, list[float]] = {}
     for row in rows:
@@ -105,7 +105,7 @@ def baseline_means(folder: Path) -> dict[str, float]:
 
 
 def earlier(folder: Path) -> Row | None:
-    """The content of the results.json there; empty where it is damaged, None where there is none."""
+    """The content of an existing results.json; empty if it is damaged, None if there is none."""
     file = folder / "results.json"
     if not file.is_file():
         return None
@@ -116,22 +116,22 @@ def earlier(folder: Path) -> Row | None:
 
 
 def per_image_csv(rows: list[Row], columns: Sequence[str]) -> str:
-    """The text of results.csv: a line for each image, its scores with six decimals."""
+    """The text of results.csv: one line per image, scores with six decimals."""
     numbers = [row | {column: f"{row[column]:.6f}" for column in columns} for row in rows]
     return records_csv(numbers, [*KEYS, *columns])
 
 
 def _number(value: Any) -> Any:
-    """A score without an error is infinite, which JSON holds as a word."""
+    """JSON has no infinity, the PSNR of identical images, so it is stored as a word."""
     return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 class Partial:
-    """Rows of an unfinished evaluation, kept in a file, so that an interrupted one can continue.
+    """Rows of an unfinished evaluation, kept in a file so that an interrupted evaluation can continue.
 
     Args:
-        path: of the file.
-        settings: what the rows depend on; rows made with others are dropped.
+        path: the file.
+        settings: everything that the rows depend on; rows made with other settings are dropped.
     """
 
     def __init__(self, path: Path, settings: Row) -> None:
@@ -141,12 +141,12 @@ class Partial:
         self.rows = {key: {name: _number(value) for name, value in row.items()} for key, row in rows.items()}
 
     def add(self, key: str, row: Row) -> None:
-        """Keep a finished row."""
+        """Store a finished row."""
         self.rows[key] = row
         write_json(self.path, {"settings": self.settings, "rows": self.rows})
 
     def forget(self) -> None:
-        """Delete the file, once all is done."""
+        """Delete the file once the evaluation is complete."""
         self.path.unlink(missing_ok=True)
 
 
@@ -154,8 +154,8 @@ class Paired(NamedTuple):
     """How much better one restorer is than another on the same images.
 
     Attributes:
-        mean: of the images' differences.
-        low, high: of the mean's 95 % bootstrap interval over images.
+        mean: mean of the per-image differences.
+        low, high: 95 % bootstrap interval of the mean over images.
         wins: share of images with a positive difference.
     """
 
@@ -168,10 +168,10 @@ class Paired(NamedTuple):
 def paired(differences: Sequence[float], *, resamples: int = 10_000) -> Paired:
     """Percentile bootstrap of per-image differences (Efron and Tibshirani, 1993, chapter 13), the same at every call.
 
-    The interval speaks about other images of the same kind, not about other training seeds.
+    The interval applies to other images of the same kind, not to other training seeds.
 
     Raises:
-        ValueError: no difference was given.
+        ValueError: ``differences`` is empty.
     """
     if not len(differences):
         raise ValueError("no image has a score from both, so there is nothing to compare")

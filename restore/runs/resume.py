@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from, which settings may differ then, and which checkpoints are damaged."""
+"""Decides which checkpoint a run resumes from and which settings may then differ; finds damaged checkpoints."""
 
 import importlib
 import inspect
@@ -12,7 +12,7 @@ from restore.checkpoints.renames import with_current_targets
 from restore.io.errors import SettingError
 from restore.runs import damage
 
-# settings that change neither the training nor its scores, and so may differ when a run resumes
+# settings that change neither the training nor its scores, so they may differ when a run resumes
 FREE = (
     "resume",
     "run_id",
@@ -35,21 +35,21 @@ FREE = (
 
 
 def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | None:
-    """The checkpoint that this start resumes from; None for a new run and for one that is finished.
+    """The checkpoint that this start resumes from; None for a new run and for a finished one.
 
     Args:
-        config: resolved, plain.
-        resume: ``auto``: the folder's ``last.ckpt`` if it exists, or the one before it if that is damaged; or the path
-            of a checkpoint, from which a new run starts.
+        config: resolved, as plain containers.
+        resume: ``auto`` uses the folder's ``last.ckpt`` if it exists, or the previous one if that is damaged; a path
+            starts a new run from that checkpoint.
 
     Raises:
-        SettingError: the folder holds a run with another configuration, or all its checkpoints are damaged.
-        ValueError: it holds a damaged result and no checkpoint.
+        SettingError: the folder contains a run with another configuration, or all its checkpoints are damaged.
+        ValueError: the folder contains a damaged result and no checkpoint.
         FileNotFoundError: no such checkpoint.
     """
     last, previous = (folder / "checkpoints" / name for name in (LAST, PREVIOUS))
     has_checkpoint = last.exists() or previous.exists()
-    # a damaged result is recomputed from the checkpoint
+    # a damaged result is computed again from the checkpoint
     is_finished = damage.has_sound_result(folder) if has_checkpoint else damage.result(folder) is not None
     if has_checkpoint or is_finished:
         _refuse_other_settings(folder, config, last)
@@ -63,10 +63,10 @@ def resume_point(folder: Path, config: dict[str, Any], resume: str) -> Path | No
 
 def _refuse_other_settings(folder: Path, config: dict[str, Any], last: Path) -> None:
     stored = damage.stored_config(folder)
-    if stored is None:  # the resuming run warns and rewrites it
+    if stored is None:  # config.yaml is damaged; the resuming run warns and rewrites it
         return
     old = _with_defaults(with_current_targets(stored), config)
-    # of a run with a time limit the number of steps was chosen, and stays
+    # in a run with a time limit the number of steps was chosen automatically, and is kept
     is_chosen = None not in (_at(old, "trainer.max_time"), _at(config, "trainer.max_time"))
     free = (*FREE, "trainer.max_steps") if is_chosen else FREE
     changed = [key for key in sorted(set(differences(old, config))) if not _is_among(free, key)]
@@ -97,10 +97,10 @@ def _newest_sound(candidates: list[Path]) -> Path:
 
 
 def damaged_checkpoints(folder: Path, resume: Path) -> dict[Path, str]:
-    """Damaged checkpoints of a run that resumes nevertheless, and a sentence about each.
+    """Damaged checkpoints of a run that can still resume, with a sentence about each.
 
     Args:
-        resume: the run's own checkpoint that it resumes from.
+        resume: the run's own checkpoint to resume from.
     """
     last, best = (folder / "checkpoints" / name for name in (LAST, BEST))
     sentences = {
@@ -127,7 +127,7 @@ def differences(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _with_defaults(old: Any, new: Any) -> Any:
-    """An old configuration; a setting of ``new`` that came after it was written had its constructor's default."""
+    """An old configuration, completed with the constructor's defaults of settings that were added later."""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         return [_with_defaults(*pair) for pair in zip(old, new, strict=True)]
     if not isinstance(old, dict) or not isinstance(new, dict):
@@ -139,7 +139,7 @@ def _with_defaults(old: Any, new: Any) -> Any:
 
 
 def _defaults(target: str) -> dict[str, Any]:
-    """Defaults of a constructor of ours, as a configuration holds them."""
+    """Defaults of one of our constructors, in the form that a configuration stores."""
     module, _, name = target.rpartition(".")
     if not module.startswith("restore."):
         return {}
