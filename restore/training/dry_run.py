@@ -1,4 +1,4 @@
-"""A short training, as ``fit`` would do it, to measure what a whole one takes."""
+"""A short training, run as ``fit`` would run it, to measure how long a whole one takes."""
 
 import math
 import timeit
@@ -32,25 +32,25 @@ from restore.training.trainer import make_trainer, run_callbacks
 if TYPE_CHECKING:
     from restore.config.schemas import FitConfig
 
-WARM_UP = 2  # steps of a stage that take longer, because caches are filled and memory is allocated
-IMAGES = 3  # of each set that is validated on
-SAMPLES = 8  # of the training data, timed one by one
-LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or save and resume
-WAIT = (".train_dataloader_next",)  # Lightning's names of what it does
+WARM_UP = 2  # steps at the start of each stage that take longer, because caches fill and memory is allocated
+IMAGES = 3  # kept in each set that is validated or tested
+SAMPLES = 8  # of the training data, timed in one process
+LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or they save and resume
+WAIT = (".train_dataloader_next",)  # names of Lightning's profiled actions
 STEP = (*WAIT, ".on_train_batch_", "run_training_batch")
 
 Seconds = NDArray[np.float64]
 
 
 class Measured(NamedTuple):
-    """What a dry run measured, in seconds; ``device`` is the type of what it ran on.
+    """Times that a dry run measured, in seconds; ``device`` is the type of device it ran on.
 
     Attributes:
-        start: in the trainer, of what is done once. save: of a checkpoint.
-        step, wait: of each stage: a usual step, and its wait for data.
-        validation: (stages, 2), of the images, and of the rest, like drawing curves. test: (2,), as well,
-            with loading the weights.
-        sample: of the training data, made in one process.
+        start: one-off work in the trainer. save: writing one checkpoint.
+        step, wait: per stage, the usual time of a step, and the part of it spent waiting for data. validation: (stages,
+            2), the time spent on images, and the rest, such as drawing curves. test: (2,), the same for the test; its
+            rest includes loading the weights.
+        sample: making one training sample in a single process.
     """
 
     start: float
@@ -64,37 +64,37 @@ class Measured(NamedTuple):
 
 
 class Profiler(SimpleProfiler):
-    """Lightning's own times of its actions."""
+    """Lightning's profiler, which waits for the GPU."""
 
     def stop(self, action_name: str) -> None:
-        """As Lightning's, after a GPU has finished what the action has started."""
+        """Record the end of an action, once the GPU has finished the work that the action started."""
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()
         super().stop(action_name)
 
     def seconds(self, count: int, *actions: str) -> Seconds:
-        """Of actions in whose names one of these stands, all together, in each of ``count`` equal parts of the run."""
+        """Total time of the actions whose names contain one of ``actions``, in each of ``count`` equal parts of the run."""
         found = (each for name, each in self.recorded_durations.items() if any(action in name for action in actions))
         equal = (np.reshape(each[: len(each) // count * count], (count, -1)) for each in found)
         return sum((parts.sum(1) for parts in equal), np.zeros(count))
 
     def usual(self, stages: int, steps: int, period: int, *actions: str) -> Seconds:
-        """Of a step of each stage: the median over blocks of ``period`` steps, without the first and the last."""
+        """Usual time of a step in each stage: the median over blocks of ``period`` steps, without the first and last."""
         blocks = (steps - WARM_UP - 1) // period
         usual = self.seconds(stages * steps, *actions).reshape(stages, steps)[:, WARM_UP : WARM_UP + blocks * period]
         return np.asarray(np.median(usual.reshape(stages, blocks, period).mean(2), axis=1))
 
     def evaluations(self, count: int, loop: str, prefix: str) -> Seconds:
-        """(count, 2): of validations (``validation``, ``val``) or tests, see :class:`Measured`."""
+        """Times of validations (``validation``, ``val``) or tests, (count, 2); the columns are those of :class:`Measured`."""
         images = self.seconds(count, f".{prefix}_next", f".{loop}_step")
         return np.stack([images, self.seconds(count, f".on_{loop}_")], 1)
 
 
 def keep_largest(data: PairedData) -> dict[str, tuple[int, int]]:
-    """Keep the ``IMAGES`` largest of each validation and test set, and give the pixels of all, and of those kept.
+    """Keep the ``IMAGES`` largest images of each validation and test set; return the pixels of all, and of those kept.
 
     Args:
-        data: whose files have been checked; changed.
+        data: its files have been checked; it is changed.
     """
     pixels = {}
     for name, pairs in data.test_sets.items():
@@ -118,23 +118,23 @@ def dry_run(
     left_out: tuple[type[Callback], ...] = LEFT_OUT,
     **changes: Any,
 ) -> Measured:
-    """Train for a few steps in each of the ``stages`` of ``model``, and validate, save and test as ``fit`` does.
+    """Train for a few steps in each of the ``stages`` of ``model``, then validate, save and test as ``fit`` does.
 
     Args:
-        cfg: of the run. least_steps: of each stage.
-        best: the checkpoint that is written, in a temporary run folder's ``checkpoints/``.
-        data: prepared, with the few images that are to be validated on.
-        saying: tells the user what is done in a block, and, by a function that is called meanwhile, how far it is.
-        callbacks: in addition to those of every run but ``left_out``. changes: of the Trainer's arguments.
-
+        cfg: configuration of the run. least_steps: the minimum in each stage.
+        best: path of the checkpoint to write, in ``checkpoints/`` of a temporary run folder.
+        data: prepared, and reduced to the few images to validate on.
+        saying: context manager that shows a description of its block, and a progress line from a function.
+        callbacks: added to those of every run, which are used except for the types in ``left_out``.
+        changes: arguments of the Trainer to replace.
     Raises:
-        ValueError: the accelerator's memory does not suffice; what a training raises.
+        ValueError: the run does not fit the accelerator's memory, or the training itself raised it.
     """
-    period = 1  # steps after which the model has done once all that it does now and then
+    period = 1  # steps within which every periodic action of the model happens once
     if isinstance(model, Staged):
         period = model.period
         model.shorten_stages()
-    # even, so that two validations fit, and at least two periods
+    # an even number, for two validations, and at least two periods
     steps = 2 * math.ceil(max(least_steps, WARM_UP + 2 * period + 2) / 2)
     profiler, accumulate = Profiler(), cfg.trainer.accumulate_grad_batches
     usual = run_callbacks(cfg, RunTimer(is_new_run=True), is_new_run=True)
@@ -149,7 +149,7 @@ def dry_run(
     step, wait = (profiler.usual(stages, steps, period, *each) for each in (STEP, WAIT))
     validations = profiler.evaluations(2 * stages, "validation", "val")
     test = profiler.evaluations(1, "test", "test")[0]
-    # loader workers are ahead at first
+    # loader workers prefetch at first, which hides part of the time that data take later
     share = data.batch_size / trainer.world_size
     later = accumulate * share * sample / data.num_workers - step if data.num_workers else 0 * step
     return Measured(
@@ -165,7 +165,7 @@ def dry_run(
 
 
 def _timed(trainer: Trainer, model: RestorationModel, data: Data, best: Path) -> tuple[float, float]:
-    """Seconds of the training, and of scoring the weights that it has saved."""
+    """Seconds that the training took, and that testing the saved weights took."""
     try:
         in_trainer = timeit.timeit(lambda: trainer.fit(model, datamodule=data), number=1)
         trainer.save_checkpoint(best)

@@ -1,4 +1,4 @@
-"""From a dry run to a whole run: seconds of each part. Pure arithmetic."""
+"""Extrapolates the time of a whole run from a dry run, part by part. Pure arithmetic."""
 
 import math
 from collections.abc import Mapping
@@ -11,10 +11,11 @@ from restore.training.dry_run import IMAGES, Measured
 
 
 class Rest(NamedTuple):
-    """How many times the opened ``files``, and the pixels of the images that a dry run validates or tests, a run has.
+    """The data of a whole run compared with the data of the dry run.
 
-    ``cache_bytes`` is the size of decoded training images that were not opened, and ``packed`` are the seconds spent on
-    a pack that is complete now.
+    ``files``, ``validation`` and ``test`` are ratios, whole run to dry run: of files opened, of pixels validated, of
+    pixels tested. ``cache_bytes`` is the size of the decoded training images that the dry run did not open, ``packed``
+    the seconds that were spent on a pack which is now complete.
     """
 
     files: float = 1.0
@@ -25,7 +26,7 @@ class Rest(NamedTuple):
 
 
 class PlannedRun(NamedTuple):
-    """A whole run: steps of each stage, the step that it resumes from, and the processes that share the images."""
+    """A whole run: steps of each stage, the step it resumes from, and the number of processes that share the images."""
 
     stages: Mapping[str, float]
     begin: int
@@ -35,17 +36,17 @@ class PlannedRun(NamedTuple):
 
     @property
     def left(self) -> NDArray[np.int64]:
-        """Steps of each stage that are still to do."""
+        """Remaining steps of each stage."""
         lengths = np.array(list(self.stages.values()))
         return np.asarray((lengths.cumsum() - self.begin).clip(0, lengths))
 
 
 def forecast(run: PlannedRun, measured: Measured, rest: Rest, preparation: float) -> dict[str, float]:
-    """Seconds of the parts of a run: ``preparation`` until the trainer is called, what it does once, steps, ..."""
+    """Seconds of each part of a run; ``preparation`` is the time before the trainer starts."""
     left, steps = run.left, int(run.left.sum())
     validation, test = (np.array([max(each / run.processes, 1 / IMAGES), 1]) for each in (rest.validation, rest.test))
     validations = math.ceil((run.begin + steps) / run.val_every) - run.begin // run.val_every
-    saves = math.ceil(steps / run.save_every) + validations  # last.ckpt, and best.ckpt at the most
+    saves = math.ceil(steps / run.save_every) + validations  # last.ckpt, and at most one best.ckpt per validation
     return {
         "preparation": preparation,
         "start": measured.start,

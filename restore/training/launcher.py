@@ -1,9 +1,9 @@
-"""Starts the processes of a training, and watches them.
+"""Starts the processes of a training and watches them.
 
-The process that Hydra started is none of them: it writes the job into the run folder, starts the others without Hydra
-(:mod:`restore.training.worker`), forwards signals to them and waits. So a sweep's process joins no process group, its
-next job starts in new processes, and it survives a point that is killed. Where srun, torchrun or submitit have started
-several processes already, no more are started.
+The process that Hydra started is not one of them: it writes the job into the run folder, starts the workers without
+Hydra (:mod:`restore.training.worker`), forwards signals to them and waits. So the process of a sweep never joins a
+process group, its next job runs in new processes, and it survives a point that is killed. Where srun, torchrun or
+submitit have already started several processes, no more are started.
 """
 
 import os
@@ -23,30 +23,30 @@ from restore.distributed.signals import ASKING, StopRequested, handled
 from restore.io.files import read_mapping, write_text
 
 POLL_EVERY = 0.1  # seconds between two polls of the processes
-AFTER_FAILURE = 10.0  # seconds until the others are killed once one has failed
-AFTER_SIGNAL = 110.0  # seconds until all are killed once a signal was forwarded
-STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a new process belongs to our group and no other
+AFTER_FAILURE = 10.0  # seconds from the first failure until the other processes are killed
+AFTER_SIGNAL = 110.0  # seconds from a forwarded signal until all processes are killed
+STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a new process must not join the launcher's process group
 
 
 class Failed(ChildProcessError):
-    """One of the processes failed; the message is that process's."""
+    """One of the processes failed; the message is the one it reported."""
 
 
 def run(job: Mapping[str, Any], folder: Path, count: int, requested_stop: Callable[[], int] = lambda: 0) -> None:
-    """Do a job in ``count`` new processes, and wait for them.
+    """Run a job in ``count`` new processes, and wait for them.
 
     Args:
-        job: for :mod:`restore.training.worker`, in JSON's types.
-        folder: of the run; until the end ``ranks/`` in it holds the job and the reports of failures.
-        requested_stop: polled; number of a signal that is forwarded as if this process had received it, or 0.
+        job: settings for :mod:`restore.training.worker`, in the types of JSON.
+        folder: the run folder; until the end, its ``ranks/`` holds the job and reports of failures.
+        requested_stop: polled; returns the number of a signal to forward as if this process had received it, or 0.
 
     Raises:
-        Failed: with the sentence of the first process that failed.
-        StopRequested: a signal ended them.
+        Failed: with the message of the first process that failed.
+        StopRequested: a signal ended the processes.
     """
     work = folder / "ranks"
     shutil.rmtree(work, ignore_errors=True)
-    write_text(work / "job.yaml", yaml.safe_dump(dict(job)))  # which has infinite numbers as well
+    write_text(work / "job.yaml", yaml.safe_dump(dict(job)))  # YAML, because JSON has no infinity
     port, group = _free_port(), _Group()
     command = [sys.executable, "-m", "restore.training.worker", str(work), str(os.getpid())]
     try:
@@ -54,10 +54,10 @@ def run(job: Mapping[str, Any], folder: Path, count: int, requested_stop: Callab
             if requested_stop():
                 group.forward(requested_stop())
             for rank in range(0 if group.signalled else count):
-                # in a session of its own, else the terminal would send Ctrl-C to it as well
+                # in its own session, because the terminal would otherwise send Ctrl-C to it as well
                 group.append(subprocess.Popen(command, env=_environment(rank, count, port), start_new_session=True))
             dead = _wait(group, requested_stop)
-        # Lightning may end a process with status 0 on a signal, so the result decides
+        # Lightning may exit with status 0 after a signal, so the exit status alone does not decide
         if group.signalled:
             if (folder / "result.json").exists():
                 return
@@ -75,16 +75,16 @@ def run(job: Mapping[str, Any], folder: Path, count: int, requested_stop: Callab
 
 
 class _Group(list[subprocess.Popen[bytes]]):
-    """The processes.
+    """The processes of one training.
 
     Attributes:
-        signalled: number of the signal that was forwarded to them, or 0.
+        signalled: number of the signal that was forwarded to the processes, or 0.
     """
 
     signalled = 0
 
     def forward(self, number: int, frame: Any = None) -> None:
-        """Forward a signal; a second one kills them."""
+        """Forward a signal; a second signal kills the processes."""
         for process in self:
             process.send_signal(signal.SIGKILL if self.signalled else number)
         self.signalled = number
@@ -112,10 +112,10 @@ def _free_port() -> int:
 
 
 def _wait(group: _Group, requested_stop: Callable[[], int]) -> dict[int, int]:
-    """Wait for all; kill them some time after one has failed or a signal was forwarded.
+    """Wait for all processes; kill them some time after one has failed or a signal was forwarded.
 
     Returns:
-        Exit statuses of those that failed first, by rank.
+        Exit statuses by rank of the processes that failed first.
     """
     first: dict[int, int] = {}
     deadline: float | None = None
@@ -127,7 +127,7 @@ def _wait(group: _Group, requested_stop: Callable[[], int]) -> dict[int, int]:
         if not first:
             first = _failures(group)
             if first and all(status - 128 in ASKING for status in first.values()):
-                deadline = time.monotonic() + AFTER_SIGNAL  # one got a signal, and all have agreed to stop
+                deadline = time.monotonic() + AFTER_SIGNAL  # one process got a signal, and all agreed to stop
             elif first and not group.signalled:
                 deadline = time.monotonic() + AFTER_FAILURE
                 for process in group:
@@ -144,14 +144,14 @@ def _failures(group: list[subprocess.Popen[bytes]]) -> dict[int, int]:
 
 
 def _common_signal(group: list[subprocess.Popen[bytes]]) -> int:
-    """The signal that one of them got and all agreed to stop on, from their exit statuses 128 + number; or 0."""
+    """The signal that all processes agreed to stop on, from their exit statuses (128 + number); or 0."""
     statuses = {process.returncode for process in group}
     status = statuses.pop()
     return status - 128 if not statuses and status - 128 in ASKING else 0
 
 
 def _reason(work: Path, dead: Mapping[int, int], count: int) -> str:
-    """The message of the first failure; later ones follow from it."""
+    """The message of the first failure; later failures follow from it."""
     for rank, status in dead.items():
         if status < 0:
             who, name = f"process {rank} of {count}" if count > 1 else "the training", signal.Signals(-status).name

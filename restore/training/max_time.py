@@ -1,4 +1,4 @@
-"""``trainer.max_time``: the wall-clock time that a run may take, from the start of its process to its end."""
+"""``trainer.max_time``: limit on the wall-clock time of a run, from the start of its process to its end."""
 
 import os
 import re
@@ -15,10 +15,10 @@ _CLOCK = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d)")
 
 
 class TimeSlot(NamedTuple):
-    """The time that a run may take.
+    """The time slot of a run.
 
     Attributes:
-        seconds: in all. ends: on the clock ``time.monotonic``.
+        seconds: total length. ends: end of the slot, on the clock of ``time.monotonic``.
     """
 
     seconds: float
@@ -26,7 +26,7 @@ class TimeSlot(NamedTuple):
 
     @property
     def left(self) -> float:
-        """Seconds until it ends."""
+        """Seconds left in the slot."""
         return self.ends - time.monotonic()
 
     def __str__(self) -> str:
@@ -34,32 +34,32 @@ class TimeSlot(NamedTuple):
 
 
 def time_slot(max_time: str | int | None, started: float | None) -> TimeSlot | None:
-    """The slot of a run; None where its time is not limited.
+    """The time slot of a run, or None without a time limit.
 
     Args:
-        max_time: of the settings. started: Unix time at which the run began; None for now.
+        max_time: the setting. started: Unix time at which the run began, or None for now.
 
     Raises:
-        SettingError: not a time.
+        SettingError: ``max_time`` is not a valid time.
     """
     seconds, now = max_seconds(max_time), time.time()
     return None if seconds is None else TimeSlot(seconds, time.monotonic() + (started or now) - now + seconds)
 
 
 def max_seconds(max_time: Any, key: str = "trainer.max_time") -> int | None:
-    """``hours:minutes:seconds`` in seconds; None stays None.
+    """Convert ``hours:minutes:seconds`` to seconds; None stays None.
 
     Args:
-        key: of the setting.
+        key: name of the setting, for errors.
 
     Raises:
-        SettingError: anything else, or no time.
+        SettingError: the value has another format, or is zero.
     """
     if max_time is None:
         return None
     seconds = 0
     if isinstance(max_time, int) and not isinstance(max_time, bool):
-        seconds = max_time  # what YAML makes of 1:30:00 without quotes
+        seconds = max_time  # YAML reads 1:30:00 without quotes as a number of seconds
     elif isinstance(max_time, str) and (found := _CLOCK.fullmatch(max_time)):
         hours, minutes, rest = map(int, found.groups())
         seconds = 3600 * hours + 60 * minutes + rest
@@ -70,7 +70,7 @@ def max_seconds(max_time: Any, key: str = "trainer.max_time") -> int | None:
 
 
 def refuse_both(max_time: Any, overrides: Sequence[str]) -> None:
-    """Refuse ``trainer.max_time`` that is no time, and a command line that gives the number of steps as well.
+    """Refuse an invalid ``trainer.max_time``, and a command line that gives the number of steps as well.
 
     Raises:
         SettingError
@@ -84,15 +84,15 @@ def refuse_both(max_time: Any, overrides: Sequence[str]) -> None:
 
 
 def clock(seconds: float) -> str:
-    """``0:48:20``."""
+    """Format seconds as ``0:48:20``."""
     return str(timedelta(seconds=round(seconds)))
 
 
 def process_started() -> float:
-    """Unix time at which this process began; now, where the system does not tell (Linux does)."""
+    """Unix time at which this process began, or the present time where the system does not tell (Linux does)."""
     now = time.time()
     if sys.platform != "linux":
         return now
-    # the 22nd field, of which the second, a name in brackets, may hold blanks
+    # field 22; field 2, the command's name in parentheses, may contain spaces
     ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     return now - time.clock_gettime(time.CLOCK_BOOTTIME) + int(ticks) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""How a run ends that was asked to stop: decided first, then acted on."""
+"""How a run that was asked to stop ends: first the decision, then the action."""
 
 import logging
 import signal
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StopOutcome:
-    """How a run ends that was asked to stop.
+    """How a run that was asked to stop ends.
 
     Attributes:
-        kind: ``point stopped``, and the sweep continues with its next point; ``requeued``, and Slurm starts the job
-            again; or ``stopped``.
-        number: of the signal.
+        kind: ``point stopped`` (the sweep continues with its next point), ``requeued`` (Slurm starts the job again) or
+        ``stopped``.
+        number: number of the signal.
         remedy: how to resume.
     """
 
@@ -31,24 +31,25 @@ class StopOutcome:
 
     @property
     def message(self) -> str:
-        """For the log and the record of a point."""
+        """One line for the log and for the record of a point of a sweep."""
         return f"ended by {signal.Signals(self.number).name}. {self.remedy}"
 
 
 def decide(stop: StopRequested, process: ProcessInfo, folder: Path, *, is_point: bool) -> StopOutcome:
-    """Decide how the run ends, and ask Slurm to requeue the job where that is this process's part.
+    """Decide how the run ends; ask Slurm to requeue the job where that is this process's task.
 
-    Every process of a training that has agreed to stop must call this.
+    If several processes agreed to stop, all of them must call this.
 
     Args:
-        stop: the signal. process: this process. folder: of the run. is_point: it is a point of a sweep.
+        stop: the signal. process: this process. folder: the run folder. is_point: whether the run is a point of a
+            sweep.
     """
     remedy = run_folder.remedy(folder, is_point=is_point)
     stopped = StopOutcome("stopped", stop.number, remedy)
     log.warning(stopped.message)
-    # a signal that only this point got, or only its process, leaves the sweep running
+    # a signal sent to this point or its process alone leaves the sweep running
     sweep_continues = is_point and (sweep.is_in_other_process() or not stop.is_own)
-    # where several points share a job, their sweep asks for the requeue
+    # if several points share a job, the sweep requests the requeue
     is_for_job = sweep.is_own_job() or not sweep_continues
     is_requeued = process.rank == 0 and is_for_job and requeue(stop.number)
     if process.world_size > 1:
@@ -59,10 +60,10 @@ def decide(stop: StopRequested, process: ProcessInfo, folder: Path, *, is_point:
 
 
 def _agreed(is_requeued: bool, stop: StopRequested) -> bool:
-    """The first process's answer, on all processes."""
+    """Broadcast the first process's answer to all processes."""
     from restore.distributed import collectives
 
-    # srun and torchrun terminate the others as soon as one has exited, and the first may still be logging
+    # srun and torchrun terminate all processes as soon as one exits, while the first may still be logging
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if stop.is_common:
         is_requeued = collectives.broadcast(is_requeued, 0)
@@ -71,7 +72,7 @@ def _agreed(is_requeued: bool, stop: StopRequested) -> bool:
 
 
 def end(outcome: StopOutcome, *, is_point: bool) -> NoReturn:
-    """End the command, or only the point.
+    """End the command, or only this point of a sweep.
 
     Raises:
         PointStopped: the sweep continues.

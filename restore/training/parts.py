@@ -1,4 +1,4 @@
-"""What a training is made of: a model and its data that fit each other, and the checkpoint that it resumes from."""
+"""Builds the parts of a training: model and data, checked against each other, and the checkpoint to resume from."""
 
 import logging
 from pathlib import Path
@@ -25,11 +25,11 @@ def model_and_data(cfg: "FitConfig", *, is_resumed: bool, world_size: int) -> tu
 
     Args:
         cfg: the root of ``restore fit``.
-        is_resumed: the weights come from a checkpoint to resume from, so ``init_from`` is not read.
+        is_resumed: the weights come from a checkpoint to resume from, so ``init_from`` is ignored.
         world_size: number of processes of the run.
 
     Raises:
-        SettingError: settings that do not fit each other.
+        SettingError: settings of model and data contradict each other.
     """
     model: RestorationModel = build(cfg.model, "model")
     if model.max_processes is not None and world_size > model.max_processes:
@@ -70,14 +70,15 @@ def _check_data(model: RestorationModel, data: Data) -> None:
 
 
 def read_resume(resume: Path, model: RestorationModel, trainer: Any, *, is_new_run: bool) -> dict[str, Any]:
-    """Read the checkpoint that a run resumes from.
+    """Read the checkpoint to resume from.
 
     Args:
         trainer: the trainer's settings.
-        is_new_run: false when it is the run's own; a run that was killed after its last step has no step left.
+        is_new_run: false when the checkpoint is the run's own; a run killed after its last step may then have none
+            left.
 
     Raises:
-        SettingError: no step is left. ValueError: see :func:`restore.models.loading.resumable`.
+        SettingError: no steps are left. ValueError: see :func:`restore.models.loading.resumable`.
     """
     stored = loading.resumable(resume, model, trainer.accumulate_grad_batches)
     begin = int(stored["global_step"])

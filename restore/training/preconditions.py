@@ -1,6 +1,6 @@
 """Rejects settings, files and packages that cannot work, before the slow import of torch.
 
-Only what is certain without torch; the constructors refuse the rest, and all of this again.
+Only checks that need no torch; the constructors check everything else, and these settings again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,19 +27,19 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused", "fsdp")
 def refuse(
     cfg: "FitConfig", config: dict[str, Any], process: ProcessInfo, overrides: Sequence[str], *, is_resumed: bool
 ) -> int:
-    """Refuse what cannot be trained.
+    """Refuse settings that cannot be trained.
 
     Args:
-        cfg: the root of ``restore fit``. config: the same, resolved and plain.
-        process: this one, or the first of those that a job will have. overrides: of the command line.
-        is_resumed: the weights come from a checkpoint, so ``init_from`` is not read.
+        cfg: the root of ``restore fit``. config: the same, resolved, as plain containers.
+        process: this process, or the first process of the job. overrides: words of the command line.
+        is_resumed: the weights come from a checkpoint, so ``init_from`` is ignored.
 
     Returns:
-        Number of processes that a job on one machine is to have.
+        Number of processes that a job on one machine will have.
 
     Raises:
-        SettingError: a setting of the wrong type or out of its bounds, a folder or package that is missing.
-        FileNotFoundError: ``init_from`` is not a file.
+        SettingError: a setting has the wrong type or is out of bounds; a folder or package is missing.
+        FileNotFoundError: ``init_from`` does not name a file.
     """
     count = processes_to_start(config["trainer"])
     check_processes(config, process, count)
@@ -60,27 +60,27 @@ def refuse(
 
 
 def _refuse_types(config: dict[str, Any]) -> None:
-    """Compare plain values with the annotations in the source of what they build."""
+    """Compare plain values with the annotations of the constructors, read from their source."""
     for path, node in _parts(config):
         values = {key: value for key, value in node.items() if not _holds_targets(value)}
         check_values(annotations_in_source(str(node["_target_"])), values, path)
 
 
 def _parts(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Dotted name and settings of each part that is built."""
+    """Dotted name and settings of each part to build."""
     found = {"model": config["model"], "data": config["data"]}
     found |= {f"callbacks.{key}": node for key, node in (config["callbacks"] or {}).items()}
     return ((path, node) for path, node in found.items() if isinstance(node, dict) and "_target_" in node)
 
 
 def _holds_targets(value: Any) -> bool:
-    """Whether it is, or holds, something that is built."""
+    """Whether the value contains a ``_target_``."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return (isinstance(value, dict) and "_target_" in value) or any(_holds_targets(each) for each in inner)
 
 
 def _refuse_model_bounds(model: dict[str, Any]) -> None:
-    """The bounds of settings that mean the same in every method."""
+    """Check the bounds of settings that have the same meaning in every method."""
     if "lr" in model and "betas" in model:
         optimization.check_adam(**{key: model[key] for key in ("lr", "betas", "weight_decay") if key in model})
     if "warmup_steps" in model:
@@ -95,7 +95,7 @@ def _refuse_seed_and_threads(seed: int, threads: int | None) -> None:
 
 
 def _refuse_trainer_settings(trainer: Any, val_every_steps: int) -> None:
-    """Bounds of settings that Lightning would accept, or refuse without the setting's name."""
+    """Check bounds that Lightning does not check, or refuses without naming the setting."""
     for key, value in {
         "trainer.max_steps": trainer.max_steps,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,

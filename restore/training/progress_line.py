@@ -1,4 +1,4 @@
-"""Where a training is, in a line for the log."""
+"""The progress of a training, as one line for the log."""
 
 from datetime import timedelta
 from time import monotonic
@@ -10,10 +10,10 @@ from restore.models.base import RestorationModel
 
 
 class Status:
-    """Where a training is.
+    """Reports the progress of a training.
 
     Args:
-        trainer, model: at work in another thread. begin: the step that this start begins with.
+        trainer, model: in use by another thread. begin: the step at which this start began.
     """
 
     def __init__(self, trainer: Trainer, model: RestorationModel, begin: int) -> None:
@@ -21,7 +21,7 @@ class Status:
         self._started = monotonic()
 
     def line(self) -> str:
-        """``step 120 of 400, loss 0.0123, 35.2 samples/s, about 0:03:10 left``, or what is done beside the steps."""
+        """``step 120 of 400, loss 0.0123, 35.2 samples/s, about 0:03:10 left``, or what runs between the steps."""
         trainer, step = self.trainer, self.trainer.global_step
         where = f"step {step} of {trainer.max_steps}"
         if trainer.testing:

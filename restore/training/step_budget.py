@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MARGIN = 0.04  # of the slot stays free: a machine's speed varies
-SHARE = 0.03  # of the slot is spent on measuring
-MOST = 400  # steps of each stage that are measured
-LEAVING = 2.0  # seconds of writing the result and ending the process, where nothing else runs
-QUIET = (*LEFT_OUT, StageReport)  # the latter prints a plan
-LEAST = 10  # steps of each stage: fewer train nothing
-SHARES = 10**6  # steps whose division into stages gives the stages' shares
+MARGIN = 0.04  # fraction of the slot left free, because a machine's speed varies
+SHARE = 0.03  # fraction of the slot spent on measuring
+MOST = 400  # at most so many steps are measured in each stage
+LEAVING = 2.0  # seconds to write the result and end the process on an idle machine
+QUIET = (*LEFT_OUT, StageReport)  # StageReport prints the plan of a run
+LEAST = 10  # minimum steps of each stage; fewer train nothing
+SHARES = 10**6  # a large number of steps, divided into stages to obtain the stages' fractions
 
 
 def in_slot(
@@ -54,39 +54,39 @@ def in_slot(
     *,
     is_new_run: bool,
 ) -> EndInSlot | None:
-    """Choose the steps of a run with ``trainer.max_time``, and write them into its settings.
+    """Choose the number of steps of a run with ``trainer.max_time``, and write it into the run's settings.
 
-    A run that resumes keeps its number. All processes of a training must call this.
+    A run that resumes keeps its number of steps. All processes of a training must call this.
 
     Args:
-        cfg: the root of ``restore fit``. config: the same, plain. Both are changed.
-        folder: of the run. model, data: of the run, the data prepared; unchanged.
-        stored: the checkpoint that the run resumes from.
+        cfg: the root of ``restore fit``. config: the same as plain containers. Both are changed.
+        folder: the run folder. model, data: of the run, with the data prepared; unchanged.
+        stored: the checkpoint to resume from, if any.
         started: Unix time at which the run began.
 
     Returns:
-        What ends the training in time; None without ``trainer.max_time``.
+        The callback that ends the training in time, or None without ``trainer.max_time``.
 
     Raises:
-        SettingError: hardly a step fits.
+        SettingError: the time is too short for a useful number of steps.
     """
     slot = time_slot(cfg.trainer.max_time, started)
     if slot is None:
         return None
     if stored is not None and not is_new_run:
-        plan = kept_plan(stored) or Plan(cfg.trainer.max_steps)  # the latter where it began without a limit
+        plan = kept_plan(stored) or Plan(cfg.trainer.max_steps)  # the run began without a time limit
     else:
         begin = 0 if stored is None else int(stored["global_step"])
         plan = _choose(cfg, folder, data, begin, stage_shares(model), slot)
         log.info("%d steps fit trainer.max_time=%s", plan.max_steps, slot)
         if isinstance(model, Staged):
-            model.stage_lengths(plan.max_steps)  # refuses a stage without a step
+            model.stage_lengths(plan.max_steps)  # raises if a stage would have no steps
     cfg.trainer.max_steps = config["trainer"]["max_steps"] = plan.max_steps
     return EndInSlot(slot.ends, plan, leaving())
 
 
 def kept_plan(stored: dict[str, Any]) -> Plan | None:
-    """What was chosen for the run of a checkpoint; None where its time was not limited."""
+    """The plan stored in a checkpoint, or None if the run had no time limit."""
     chosen = stored["callbacks"].get(EndInSlot.__qualname__)
     return None if chosen is None else Plan(**chosen)
 
@@ -97,33 +97,33 @@ def _choose(cfg: "FitConfig", folder: Path, data: Data, begin: int, shares: dict
     if more > 2 * LEAST:
         measured, rest = _measured(cfg, min(more, MOST), data, len(shares), folder, slot)
     measured, left = collectives.broadcast((measured, slot.left - leaving()), 0)
-    # the processes have shared the images
+    # one process: the dry run has already shared the images among the processes
     run = PlannedRun(shares, begin, cfg.val_every_steps, cfg.checkpoint.every_steps, processes=1)
     return planned(slot.seconds, left, run, measured, rest)
 
 
 def leaving() -> float:
-    """Seconds from the last score to the end of the process: the more, the busier other programs keep the machine."""
+    """Seconds from the last score to the end of the process; more on a machine that is busy with other programs."""
     busy = (time.time() - process_started()) / max(time.process_time(), 1.0)
     return LEAVING * min(max(busy, 1.0), 5.0)
 
 
 def stage_shares(model: RestorationModel) -> dict[str, float]:
-    """Share of the steps that each stage of a model has."""
+    """Fraction of the steps in each stage of a model."""
     lengths = model.stage_lengths(SHARES) if isinstance(model, Staged) else {"training": SHARES}
     total = sum(lengths.values())
     return {name: length / total for name, length in lengths.items()}
 
 
 def planned(seconds: float, left: float, run: PlannedRun, measured: Measured, rest: Rest) -> Plan:
-    """The most steps that end in time. Pure arithmetic.
+    """The largest number of steps that ends in time. Pure arithmetic.
 
     Args:
-        seconds: of the slot. left: of it, until the result is written.
-        run: ``stages`` holds shares. measured, rest: of a dry run.
+        seconds: length of the slot. left: seconds left for everything before the result is written.
+        run: its ``stages`` holds fractions. measured, rest: from a dry run.
 
     Raises:
-        SettingError: fewer than ``LEAST`` steps of each stage.
+        SettingError: fewer than ``LEAST`` steps of each stage fit.
     """
 
     def parts(steps: int) -> dict[str, float]:
@@ -153,7 +153,7 @@ def _cumulated(shares: Any) -> list[float]:
 
 
 def _most(fits: Callable[[int], bool], least: int) -> int:
-    """The largest number that fits; ``least`` does."""
+    """The largest number that fits; ``least`` is known to fit."""
     most, too_many = least, 2 * least
     while fits(too_many):
         most, too_many = too_many, 2 * too_many
@@ -164,17 +164,17 @@ def _most(fits: Callable[[int], bool], least: int) -> int:
 
 
 def _model(cfg: "FitConfig") -> RestorationModel:
-    """Another one like that of the run, which stays as it is."""
+    """A second model like that of the run, so that the run's own stays unchanged."""
     model: RestorationModel = build(cfg.model, "model")
     model.keep = cast("Keep | None", cfg.checkpoint.keep)
     return model
 
 
 def _few(data: Data) -> tuple[Data, Rest]:
-    """The same data, with the few images that a dry run validates, and how many times those all have."""
+    """The data with only the images that a dry run validates on, and how much more the whole run has."""
     if not isinstance(data, PairedData):
         return copy.deepcopy(data), Rest()
-    few = copy.copy(data)  # with the same cache
+    few = copy.copy(data)  # shares the cache
     few.test_sets, few.validation_sets = dict(data.test_sets), dict(data.validation_sets)
     pixels = keep_largest(few)
     validation, test = (
@@ -186,7 +186,7 @@ def _few(data: Data) -> tuple[Data, Rest]:
 def _measured(
     cfg: "FitConfig", steps: int, data: Data, stages: int, folder: Path, slot: TimeSlot
 ) -> tuple[Measured, Rest]:
-    """Train another model for so many steps of each stage, in a folder that is removed."""
+    """Measure a training of another model for ``steps`` steps of each stage, in a folder that is then removed."""
     work, (few, rest) = folder / DRY_RUN, _few(data)
 
     @contextmanager
@@ -195,13 +195,13 @@ def _measured(
         with doing(lambda: f"dry run: {line()}"):
             yield
 
-    shutil.rmtree(work, ignore_errors=True)  # of a start that was killed
+    shutil.rmtree(work, ignore_errors=True)  # left by a start that was killed
     callbacks = [_NotTooLong(slot.left / 2, slot), GracefulStop()]
     best = work / "checkpoints" / "best.ckpt"
     try:
         with isolate_rng(), _without_scores():
             measured = dry_run(cfg, steps, best, _model(cfg), few, stages, saying, callbacks, QUIET)
-        collectives.barrier()  # the others may still read there
+        collectives.barrier()  # the other processes may still read the folder
     finally:
         if not collectives.rank():
             shutil.rmtree(work, ignore_errors=True)
@@ -210,7 +210,7 @@ def _measured(
 
 @contextmanager
 def _without_scores() -> Iterator[None]:
-    """Within the block models log warnings alone: scores of a dry run say nothing about the run."""
+    """Log only warnings of models in the block: the scores of a dry run mean nothing."""
     models = logging.getLogger("restore.models")
     before = models.level
     models.setLevel(logging.WARNING)
@@ -224,7 +224,7 @@ class _NotTooLong(Callback):
     """Ends a dry run that takes too much of the slot.
 
     Args:
-        seconds: that it may take. slot: of the run.
+        seconds: maximum for the dry run. slot: the run's time slot.
     """
 
     def __init__(self, seconds: float, slot: TimeSlot) -> None:
@@ -233,7 +233,7 @@ class _NotTooLong(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the clock."""
+        """End with an error when the time is over."""
         if time.monotonic() > self._ends and not trainer.global_rank:
             expected = f"more, because {trainer.global_step} steps of a dry run already took half of it"
             raise SettingError(

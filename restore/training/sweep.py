@@ -1,8 +1,8 @@
 """Sweeps: a Hydra callback that records each point, and how a sweep and its points stop.
 
-Hydra calls the callback when a point begins and ends, in whatever process runs the point; the records of all points
-make the summary. A point that fails is a failed trial, and the sweep continues. A sweep that is asked to stop asks the
-points that other processes of this machine run to stop, by a file, and waits for them.
+Hydra calls the callback when a point begins and ends, in the process that runs the point. The summary is made from the
+records of all points. A point that fails is recorded as failed, and the sweep continues. A sweep that is asked to stop
+writes a stop request to a file, which the points in other processes of this machine read, and waits for those points.
 """
 
 import logging
@@ -34,7 +34,7 @@ from restore.training.sweep_records import PointRecord, PointRecords
 
 log = logging.getLogger(__name__)
 
-GRACE = 5.0  # seconds that points get to write their records once no process holds the lock of a run folder
+GRACE = 5.0  # seconds for the points to write their records after no process holds the lock of a run folder any more
 
 
 class PointStopped(Exception):
@@ -42,11 +42,11 @@ class PointStopped(Exception):
 
 
 class FailedPoint(JobReturn):
-    """What a failed point returns: it raises the error where it is read, without Hydra's line on stderr before it."""
+    """The result of a failed point: reading its value raises the error, without the extra line that Hydra prints."""
 
     @property
     def return_value(self) -> NoReturn:
-        """Raises the error."""
+        """Raise the error."""
         raise self._return_value
 
     @return_value.setter
@@ -55,10 +55,10 @@ class FailedPoint(JobReturn):
 
 
 class Points(Callback):
-    """Keeps the records of a sweep's points.
+    """Writes the records of a sweep's points.
 
     Attributes:
-        begun: the sweep that this process has begun, to be summarised when it is over.
+        begun: the sweep that this process started, to be summarised at its end.
         current: the sweep whose points this process runs.
     """
 
@@ -68,12 +68,12 @@ class Points(Callback):
     def __init__(self) -> None:
         self.records = PointRecords(Path(), secrets.token_hex(4))
         self._machine, self._process = socket.gethostname(), ProcessIdentity.of(os.getpid())
-        self._are_slurm_jobs = False  # which outlive the sweep that submitted them
+        self._are_slurm_jobs = False  # Slurm jobs outlive the sweep that submitted them
         self._point: DictConfig | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the sweep's folder; launchers pickle this object for the processes that run the points."""
-        if config.hydra.job.config_name != "fit":  # `restore check -m` has the same settings, and no points
+        if config.hydra.job.config_name != "fit":  # `restore check -m` has the same settings but trains no points
             return
         self.records = PointRecords(Path(config.hydra.sweep.dir).absolute(), self.records.token)
         self._are_slurm_jobs = str(config.hydra.launcher._target_).endswith(".SlurmLauncher")
@@ -81,7 +81,7 @@ class Points(Callback):
         name_by_swept(config, self.records.read())
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
-        """Write a record without an end, for a point that is killed."""
+        """Write a record without an end, which remains if the point is killed."""
         is_first, Points.current, self._point = Points.current is None, self, config
         if _has_record(config):
             if is_first and is_in_other_process() and not is_own_job():
@@ -89,7 +89,7 @@ class Points(Callback):
             self._write(config, "interrupted", message="it did not finish", ended=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Write the record with the value, or with the reason why there is none."""
+        """Write the point's value, or the reason why it has none."""
         if _has_record(config):
             self._write_end(config, job_return)
         if config.hydra.mode == RunMode.MULTIRUN and job_return.status == JobStatus.FAILED:
@@ -97,7 +97,7 @@ class Points(Callback):
         self._point = None
 
     def _write_end(self, config: DictConfig, job_return: JobReturn) -> None:
-        # not return_value, which raises the exception that it holds
+        # job_return.return_value would raise the stored exception
         value: Any = job_return._return_value
         if job_return.status == JobStatus.COMPLETED:
             seconds = run_folder.finished(Path(config.hydra.runtime.output_dir))["seconds"]
@@ -117,33 +117,33 @@ class Points(Callback):
         self.records.write(PointRecord(self.records.token, config.hydra.job.num, overrides, folder, status, **facts))
 
     def write_stop(self, message: str) -> None:
-        """Write why this process's point stops, where the process stops too and there is no ``on_job_end``."""
+        """Write why this process's point stops, when the whole process stops and Hydra will not call ``on_job_end``."""
         if self._point is not None and _has_record(self._point):
             self._write(self._point, "interrupted", message=message)
 
     def requested_stop(self) -> int:
-        """The signal that stopped the sweep, SIGTERM where it was killed, as far as this machine can tell; or 0."""
+        """The signal that stopped the sweep, SIGTERM if the sweep is known to be killed, or 0."""
         if is_own_job():
             return 0
         return signal.SIGTERM if self.was_killed() else self.records.requested_stop()
 
     @property
     def is_running_point(self) -> bool:
-        """Whether this process runs a point now."""
+        """Whether this process is running a point."""
         return self._point is not None
 
     def was_killed(self) -> bool:
-        """Whether the sweep's process is gone, as far as this machine can tell."""
+        """Whether the sweep's process is gone; false on another machine, which cannot tell."""
         return self._machine == socket.gethostname() and not self._process.is_alive()
 
     def stop(self, number: int) -> NoReturn:
-        """Stop the points that other processes run, wait until they have saved, and end the sweep.
+        """Stop the points that run in other processes, wait until they have saved, and end the sweep.
 
         Args:
-            number: of the signal.
+            number: number of the signal.
         """
         runs_no_point = Points.current is None and not self._are_slurm_jobs
-        if runs_no_point and not self.records.requested_stop():  # a second signal does not wait
+        if runs_no_point and not self.records.requested_stop():  # on a second signal, do not wait
             log.warning("ended by %s, as soon as the points have saved", signal.Signals(number).name)
             self.records.request_stop(number)
             self._wait_for_points()
@@ -159,28 +159,28 @@ class Points(Callback):
 
 
 def _has_record(config: DictConfig) -> bool:
-    """Whether this process writes the record of a point of ``fit``: the first of those that train it does."""
+    """Whether this process writes the record of a point of ``fit``; only the first process of its training does."""
     is_point = config.hydra.mode == RunMode.MULTIRUN and config.hydra.job.config_name == "fit"
     return is_point and process_info().rank == 0
 
 
 def is_own_job() -> bool:
-    """Whether this process is a Slurm job for one point, which outlives the sweep that submitted it."""
+    """Whether this process belongs to a Slurm job for one point, which outlives the sweep that submitted it."""
     return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
 
 
 def is_in_other_process() -> bool:
-    """Whether this point runs in another process than the sweep."""
+    """Whether this point runs in a different process from the sweep."""
     return Points.begun is None
 
 
 def requested_stop() -> int:
-    """The signal that stopped the sweep to which this process's point belongs, or 0."""
+    """The signal that stopped the sweep of this process's point, or 0."""
     return 0 if Points.current is None or not is_in_other_process() else Points.current.requested_stop()
 
 
 def _exit_after_sweep() -> None:
-    """End a launcher's worker process after its point once the sweep is gone: it would wait for more points."""
+    """End a worker process of Hydra's launcher after its point if the sweep is gone; it would wait for more points."""
     while Points.current is None or Points.current.is_running_point or not Points.current.was_killed():
         time.sleep(1)
     os._exit(128 + signal.SIGTERM)
@@ -200,10 +200,10 @@ def _exit(number: int, remedy: str) -> NoReturn:
 
 @contextmanager
 def summarised() -> Iterator[None]:
-    """Write the summary of a sweep that was begun within the block.
+    """Write the summary of a sweep that starts within the block.
 
     Raises:
-        UserError: some points failed or were interrupted; instead of what the first of them raised.
+        UserError: some points failed or were interrupted; replaces the error of the first of them.
     """
     Points.begun = Points.current = None
     try:
@@ -223,7 +223,7 @@ def summarised() -> Iterator[None]:
 
 
 def _summarise() -> str | None:
-    """Write the summary; a sentence where points of this start are not finished."""
+    """Write the summary; return a sentence if points of this start are unfinished."""
     sweep, Points.begun = Points.begun, None
     if sweep is None:
         return None

@@ -1,4 +1,4 @@
-"""How the run folders of a sweep's points are named: by what is swept, where that tells them apart."""
+"""Names the run folders of a sweep's points by the settings that are swept, if those tell the points apart."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,20 +11,20 @@ Setting = tuple[str, str]  # key and value, as Hydra writes them
 
 
 def name_by_swept(config: DictConfig, records: Sequence[PointRecord]) -> None:
-    """Leave what all points have in common out of their folders' names.
+    """Leave the settings that all points share out of their folders' names.
 
-    A second sweep in the same folder, with another common setting, keeps the long names: its points would find the
-    folders of the first. So does a sweep whose folders have long names already. One point of a sweep, started again by
-    itself, finds its folder.
+    A second sweep in the same folder with other shared settings keeps the long names, because its points would
+    otherwise find the folders of the first sweep. A sweep whose folders already have long names keeps them. One point
+    of a sweep, started again alone, finds its folder.
 
     Args:
-        config: of the sweep; gets one more override, which Hydra hands to every point.
-        records: of the points that are in the folder.
+        config: configuration of the sweep; an override is added, which Hydra passes to every point.
+        records: records of the points in the folder.
     """
     swept, common = _split(config.hydra.overrides.task)
     swept |= {str(key) for key in config.hydra.sweeper.get("params") or ()}
     swept = swept or _named_by(records, common)
-    common = {(key, value) for key, value in common if key not in swept}  # one given twice, of which the later holds
+    common = {(key, value) for key, value in common if key not in swept}  # of a key given twice, the swept value holds
     if not common or not swept:
         return
     earlier = [record for record in records if _is_of(record, swept, common)]
@@ -36,7 +36,7 @@ def name_by_swept(config: DictConfig, records: Sequence[PointRecord]) -> None:
 
 
 def _split(words: Iterable[str]) -> tuple[set[str], set[Setting]]:
-    """Keys that are swept, and the settings that all points have in common."""
+    """The swept keys, and the settings that all points share."""
     swept, common = set(), set()
     for override in OverridesParser.create().parse_overrides(list(words)):
         key = override.get_key_element()
@@ -48,14 +48,14 @@ def _split(words: Iterable[str]) -> tuple[set[str], set[Setting]]:
 
 
 def _named_by(records: Iterable[PointRecord], settings: set[Setting]) -> set[str]:
-    """Keys in the name of the folder of the point that has these settings; none where there is no such point."""
+    """Keys in the folder name of the point with these settings; empty without such a point."""
     same = next((record for record in records if _split(record.overrides)[1] == settings), None)
     named = set() if same is None else {part.partition("=")[0] for part in same.folder.split(",")}
     return {key for key, _ in settings if key.replace("/", "_") in named}
 
 
 def _is_of(record: PointRecord, swept: set[str], common: set[Setting]) -> bool:
-    """Whether the point is of a sweep over the same settings, with the same in common."""
+    """Whether the point belongs to a sweep over the same keys, with the same shared settings."""
     _, settings = _split(record.overrides)
     return common <= settings and {key for key, _ in settings - common} == swept
 

@@ -1,4 +1,4 @@
-"""Files of a sweep: a record of each point, the request to stop, and the summary made of the records."""
+"""Files of a sweep: one record per point, the request to stop, and the summary of the records."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,14 +13,14 @@ UNFINISHED = ("failed", "interrupted")
 
 @dataclass(frozen=True)
 class PointRecord:
-    """State and result of a point.
+    """State and result of one point.
 
     Attributes:
-        sweep: token of the start of the sweep that ran it last. number: its place in the sweep.
-        overrides: of the command line. folder: name of its run folder.
+        sweep: token of the sweep's start that last ran the point. number: the point's index in the sweep.
+        overrides: words of its command line. folder: name of its run folder.
         status: ``finished``, or one of ``UNFINISHED``.
-        value: monitored. message: why it is not finished. seconds: of its training.
-        ended: false while it runs.
+        value: the monitored value. message: why the point is unfinished. seconds: training time.
+        ended: false while the point runs.
     """
 
     sweep: str
@@ -38,8 +38,8 @@ class PointRecords:
     """The records in ``points/`` of a sweep's folder.
 
     Args:
-        folder: of the sweep.
-        token: tells this start of the sweep from earlier ones in the same folder.
+        folder: the sweep's folder.
+        token: distinguishes this start of the sweep from earlier ones in the same folder.
     """
 
     def __init__(self, folder: Path, token: str) -> None:
@@ -51,21 +51,21 @@ class PointRecords:
         files.write_json(self.folder / "points" / f"{record.folder}.json", asdict(record))
 
     def read(self) -> list[PointRecord]:
-        """Records of all points in the folder, in the order of the sweep that ran them last."""
+        """Records of all points in the folder, ordered as in the sweep that last ran them."""
         found = [PointRecord(**files.read_mapping(path)) for path in (self.folder / "points").glob("*.json")]
         return sorted(found, key=lambda record: (record.number, record.overrides))
 
     def running(self) -> list[Path]:
-        """Run folders of this start's points that have not ended."""
+        """Run folders of the points of this start that have not ended."""
         own = [record for record in self.read() if record.sweep == self.token]
         return [self.folder / record.folder for record in own if not record.ended]
 
     def request_stop(self, number: int) -> None:
-        """Ask the points of this start, in whatever process, to stop as on signal ``number``."""
+        """Ask the points of this start, in every process, to stop as if they had received signal ``number``."""
         files.write_text(self._stop_file, str(int(number)))
 
     def requested_stop(self) -> int:
-        """Number of the signal that the points are asked to stop by, or 0."""
+        """Number of the signal in the request to stop, or 0."""
         return int(self._stop_file.read_text()) if self._stop_file.exists() else 0
 
     def clear_stop(self) -> None:
@@ -73,13 +73,13 @@ class PointRecords:
         self._stop_file.unlink(missing_ok=True)
 
     def write_summary(self) -> str | None:
-        """Write ``summary.csv`` and ``summary.md``, where there are records.
+        """Write ``summary.csv`` and ``summary.md`` if there are records.
 
         Returns:
-            A sentence where points of this start are not finished.
+            A sentence if points of this start are unfinished, else None.
         """
         records = self.read()
-        if not records:  # the first point could not be composed
+        if not records:  # the configuration of the first point was invalid
             return None
         table = summary(records)
         files.write_text(self.folder / "summary.csv", tables.comma_separated(table))
@@ -95,7 +95,7 @@ class PointRecords:
 
 
 def summary(records: Sequence[PointRecord]) -> Table:
-    """A row for each point, named by the overrides that not all points share."""
+    """One row per point, named by the overrides that differ between points."""
     shared = set.intersection(*(set(record.overrides) for record in records)) if len(records) > 1 else set[str]()
     rows = [
         [

@@ -1,4 +1,4 @@
-"""One training in this process: builds model, data and trainer, and describes the run in its folder."""
+"""One training in this process: builds model, data and trainer, trains, and writes the files of the run folder."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -42,24 +42,24 @@ def train(
     resume: Path | None,
     started: float | None = None,
 ) -> dict[str, Any]:
-    """Train in this process, alone or as one of several.
+    """Train in this process, alone or as one of several processes.
 
     Args:
-        cfg: the root of ``restore fit``. config: the same, resolved and plain.
-        overrides: of the command line. folder: of the run. resume: the checkpoint to resume from.
+        cfg: the root of ``restore fit``. config: the same, resolved, as plain containers.
+        overrides: words of the command line. folder: the run folder. resume: the checkpoint to resume from, if any.
         started: Unix time at which the run began, for ``trainer.max_time``; None for now.
 
     Returns:
-        The result, which the first process has written to ``result.json``.
+        The result, which the first process has also written to ``result.json``.
 
     Raises:
-        ValueError: a setting that cannot be, alone or with others. StopRequested: the run was asked to stop.
+        ValueError: a setting is invalid, alone or with others. StopRequested: the run was asked to stop.
     """
     filter_lightning_logs()
     set_threads_and_seed(cfg.threads, cfg.seed)
     is_new_run = resume is None or resume.parent != folder / "checkpoints"
     model, data = model_and_data(cfg, is_resumed=resume is not None, world_size=process_info().world_size)
-    model.keep = cast("Keep | None", cfg.checkpoint.keep)  # one of these, or make_trainer refuses it
+    model.keep = cast("Keep | None", cfg.checkpoint.keep)  # make_trainer refuses any other value
     timer = RunTimer(is_new_run=is_new_run)
     precision = None if is_new_run else run_folder.recorded_precision(folder)
     callbacks = run_callbacks(cfg, timer, is_new_run=is_new_run)
@@ -81,7 +81,7 @@ def train(
         facts = _facts(trainer, data, fingerprints, [*damaged.values(), *small.values()])
         run_folder.describe(folder, config, overrides, facts)
     set_aside(damaged)
-    if is_new_run and trainer.is_global_zero:  # only after settings and data were found valid
+    if is_new_run and trainer.is_global_zero:  # only now, when settings and data are known to be valid
         run_folder.clear(folder)
     _log_start(model, trainer, begin, is_resumed=resume is not None)
     with logging_runs(trainer), loader_workers(data.num_workers), doing(Status(trainer, model, begin).line):
@@ -97,30 +97,30 @@ def train(
 
 
 def _steps_done(stored: Mapping[str, Any] | None) -> tuple[int, bool]:
-    """How many a checkpoint has, and whether the last of them was validated."""
+    """Number of steps of a checkpoint, and whether it was validated after the last one."""
     return (0, True) if stored is None else (int(stored["global_step"]), not stored.get("validation_pending"))
 
 
 def _fit(
     trainer: Trainer, model: RestorationModel, data: Data, resume: Path | None, begin: int, *, is_validated: bool
 ) -> int:
-    """Train what is left, and validate; the steps done, fewer than max_steps where a method stops by itself."""
-    if begin < trainer.max_steps or not is_validated:  # else the run was killed before its result
+    """Train the remaining steps and validate; return the steps done, fewer than max_steps if a method stops early."""
+    if begin < trainer.max_steps or not is_validated:  # otherwise the run was killed between its last step and its result
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
-        if trainer.global_step == begin and not is_validated:  # no step was left; Lightning then does nothing
+        if trainer.global_step == begin and not is_validated:  # without remaining steps Lightning's fit does nothing
             trainer.validate(model, datamodule=data, verbose=False)
     return max(begin, trainer.global_step)
 
 
 def set_threads_and_seed(threads: int | None, seed: int) -> None:
-    """Set this process's number of threads, None for PyTorch's own, and the seed of all random numbers."""
+    """Set this process's number of threads (None keeps PyTorch's default) and the seed of all random numbers."""
     if threads is not None:
         torch.set_num_threads(threads)
     seed_everything(seed, verbose=False)
 
 
 def _facts(trainer: Trainer, data: Data, fingerprints: Mapping[str, str], warnings: Sequence[str]) -> dict[str, Any]:
-    """What ``environment.json`` says of this start, besides versions and machine."""
+    """Entries of ``environment.json`` for this start, except versions and the machine."""
     return {
         "device": str(trainer.strategy.root_device),
         "processes": trainer.world_size,
@@ -133,10 +133,10 @@ def _facts(trainer: Trainer, data: Data, fingerprints: Mapping[str, str], warnin
 
 
 def _damaged(folder: Path, trainer: Trainer, resume: Path | None) -> tuple[dict[Path, str], dict[Path, str]]:
-    """Damaged checkpoints and small files of the run, with a sentence about each, which is logged.
+    """Find damaged checkpoints and small files of the run, log a sentence about each, and return both by path.
 
     Args:
-        resume: the run's own checkpoint; None for a new run, which misses nothing.
+        resume: the run's own checkpoint; None for a new run, where no file can be missing.
     """
     has_metrics = any(isinstance(logger, MetricsCSV) for logger in trainer.loggers)
     needed = ["config.yaml", "environment.json", *(["metrics.csv"] if has_metrics else [])]
@@ -148,7 +148,7 @@ def _damaged(folder: Path, trainer: Trainer, resume: Path | None) -> tuple[dict[
 
 
 def _begin_metrics(trainer: Trainer, begin: int) -> None:
-    """Before a damaged file is set aside, whose sound rows are kept."""
+    """Read the sound rows of ``metrics.csv``, before a damaged file is set aside."""
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
             logger.begin_at(begin)
@@ -163,7 +163,7 @@ def _log_start(model: RestorationModel, trainer: Trainer, begin: int, *, is_resu
 
 
 def _test_kept(trainer: Trainer, data: Data, folder: Path, trained: RestorationModel) -> Sequence[Mapping[str, float]]:
-    """Scores of ``best.ckpt``, the weights that are kept, on all test sets, a mapping for each."""
+    """Test the weights that are kept, ``best.ckpt``; one mapping of scores per test set."""
     best = folder / "checkpoints" / "best.ckpt"
     if not collectives.broadcast(best.exists(), 0):
         raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
@@ -181,7 +181,7 @@ def _result(
     steps: int,
     scores: Sequence[Mapping[str, float]],
 ) -> dict[str, Any]:
-    """What ``result.json`` holds."""
+    """The content of ``result.json``."""
     return {
         "monitor": f"{model.kept}/{model.monitor}",
         "kept": model.kept,

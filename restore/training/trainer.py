@@ -52,29 +52,29 @@ def make_trainer(
     resumed_precision: str | None = None,
     **changes: Any,
 ) -> Trainer:
-    """The Trainer of a run.
+    """Build the Trainer of a run.
 
     Args:
         cfg: the root of ``restore fit``.
-        folder: of the run.
-        model: to be trained.
-        callbacks: those that follow the ones of the configuration, see :func:`run_callbacks`.
-        loggers: in place of those of the configuration.
-        resumed_precision: of the run's earlier starts, which ``auto`` keeps, whatever processor the run is on now;
-            empty where it is not recorded, None for a new run.
-        changes: arguments of the Trainer that replace those of the run.
+        folder: the run folder.
+        model: the model to train.
+        callbacks: appended to those of the configuration, see :func:`run_callbacks`.
+        loggers: replace those of the configuration.
+        resumed_precision: precision of the run's earlier starts, which ``auto`` keeps on any processor; empty where it
+            was not recorded, None for a new run.
+        changes: arguments of the Trainer to replace.
 
     Raises:
-        ValueError: a setting outside its bounds, or one that does not fit the model.
+        ValueError: a setting is out of bounds or does not suit the model.
     """
     check_settings(cfg)
     settings, process = cfg.trainer, process_info()
     wanted = _wanted(cfg.callbacks)
-    if not sys.stdout.isatty():  # where lines say how far it is
+    if not sys.stdout.isatty():  # lines in the log show the progress instead
         wanted.pop("progress", None)
     configured = {key: build(node, f"callbacks.{key}") for key, node in wanted.items()}
     for callback in configured.values():
-        if hasattr(callback, "check"):  # ours that need a certain network
+        if hasattr(callback, "check"):  # our callbacks that require a certain network
             callback.check(model)
     if loggers is None:
         loggers = [build(node, f"logger.{key}") for key, node in _wanted(cfg.logger).items()]
@@ -86,8 +86,8 @@ def make_trainer(
         "devices": settings.devices if process.launcher == "none" else process.local_world_size,
         "strategy": _strategy(settings.strategy, process, model, has_average="ema" in configured),
         "plugins": [AtomicCheckpointIO(), _cluster_environment(process)],
-        "max_time": None,  # which has chosen max_steps, see restore.training.step_budget
-        # the whole run is one epoch, so that a position in it is one number
+        "max_time": None,  # already turned into max_steps, see restore.training.step_budget
+        # one epoch for the whole run, so that a position in it is one number
         "max_epochs": 1,
         "use_distributed_sampler": False,
         "check_val_every_n_epoch": None,
@@ -101,7 +101,7 @@ def make_trainer(
 
 
 def run_callbacks(cfg: "FitConfig", timer: RunTimer, *, is_new_run: bool) -> list[Callback]:
-    """The callbacks of every run, in addition to those of the configuration.
+    """The callbacks of every run, which precede those of the configuration.
 
     Args:
         cfg: the root of ``restore fit``.
@@ -115,7 +115,7 @@ def run_callbacks(cfg: "FitConfig", timer: RunTimer, *, is_new_run: bool) -> lis
         StopOnNonFinite(every_steps=every_steps),
         StepLog(is_new_run=is_new_run),
         StageReport(),
-        BaselineScores(),  # before what shows them
+        BaselineScores(),  # before the callbacks that display the scores
         Curves(),
         Dashboard(artifacts=cfg.checkpoint.artifacts),
         ImageScores(),
@@ -126,18 +126,18 @@ def run_callbacks(cfg: "FitConfig", timer: RunTimer, *, is_new_run: bool) -> lis
 
 
 def _wanted(nodes: Any) -> dict[str, Any]:
-    """The parts of a group that are not switched off."""
+    """The entries of a group that are not switched off."""
     return {key: node for key, node in (nodes or {}).items() if node is not None}
 
 
 def check_settings(cfg: "FitConfig") -> None:
-    """Refuse settings that only torch and the loggers' libraries can judge; the others are refused before their import.
+    """Check settings that need torch or the libraries of the loggers; other settings are checked before their import.
 
     Args:
         cfg: the root of ``restore fit``.
 
     Raises:
-        SettingError: a setting outside its bounds, or a logger that cannot be used here.
+        SettingError: a setting is out of bounds, or a logger cannot be used here.
     """
     refuse_unusable(_wanted(cfg.logger), artifacts=cfg.checkpoint.artifacts)
     trainer = cfg.trainer
@@ -156,13 +156,13 @@ def _cluster_environment(process: ProcessInfo) -> ClusterEnvironment:
     """How the processes find each other."""
     if process.launcher == "torchrun":
         return TorchElasticEnvironment()
-    # without auto_requeue, with which Lightning would save and requeue by itself, in the middle of a step; Lightning's
-    # for one process too where Slurm runs one task, for the same reason
+    # auto_requeue=False: Lightning would save and requeue by itself in the middle of a step; for the same reason
+    # a single process that Slurm did not start with srun gets Lightning's own environment
     return SLURMEnvironment(auto_requeue=False) if process.launcher == "srun" else LightningEnvironment()
 
 
 def _strategy(wanted: str, process: ProcessInfo, model: RestorationModel, *, has_average: bool) -> Strategy | str:
-    """How the processes share a training."""
+    """How the processes share the work of a training step."""
     if wanted == "ddp" and model.has_idle_parameters:
         raise SettingError(
             "trainer.strategy",
@@ -188,7 +188,7 @@ def _strategy(wanted: str, process: ProcessInfo, model: RestorationModel, *, has
 
 
 class _DDP(DDPStrategy):
-    """Lightning's, without its new seed, after which random draws would differ from those of a single process."""
+    """Lightning's strategy without its reseeding, which would make random draws differ from those of one process."""
 
     def setup_distributed(self) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -196,9 +196,9 @@ class _DDP(DDPStrategy):
 
 
 def _precision(settings: Any, process: ProcessInfo, resumed: str | None) -> str:
-    """``auto`` as a precision of Lightning: bfloat16 on a GPU that has it, and on a CPU where it is measured faster.
+    """Lightning's name of the precision; ``auto``: bfloat16 on a GPU that has it, or on a CPU where it measures faster.
 
-    Several processes on CPUs, which could measure different things, compute in float32.
+    Several processes on CPUs compute in float32, because their measurements could differ.
     """
     wanted, on_cpu = str(settings.precision), settings.accelerator == "cpu" or not _has_gpu()
     if wanted == "bf16-mixed" and on_cpu:
@@ -221,7 +221,7 @@ def _has_gpu() -> bool:
 
 @contextmanager
 def logging_runs(trainer: Trainer) -> Iterator[None]:
-    """Start the loggers' runs, and finish them however the block ends: else Weights & Biases goes on in the same run.
+    """Start the loggers' runs, and finish them however the block ends, so that the next run is not logged to the same one.
 
     A run that was asked to stop is marked as preempted.
     """
@@ -235,7 +235,7 @@ def logging_runs(trainer: Trainer) -> Iterator[None]:
         for logger in trainer.loggers:
             mark = getattr(getattr(logger, "experiment", None), "mark_preempting", None)
             if mark is not None:
-                mark()  # else the dashboard shows a crash
+                mark()  # otherwise the dashboard shows a crash
         raise
     finally:
         for logger in trainer.loggers:

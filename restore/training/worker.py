@@ -1,4 +1,4 @@
-"""One of the processes that :mod:`restore.training.launcher` starts.
+"""One of the processes of a training that :mod:`restore.training.launcher` starts.
 
 Started as ``python -m restore.training.worker <folder of the job> <parent>``.
 """
@@ -21,10 +21,10 @@ from restore.io.progress import doing
 
 
 def main(work: Path, parent: int) -> None:
-    """Do the part of the job that the environment names.
+    """Do this process's part of the job; its rank comes from the environment.
 
     Args:
-        work: folder with ``job.yaml``; a failure is reported there. parent: id of the process that started this one.
+        work: folder with ``job.yaml``, where a failure is reported. parent: id of the process that started this one.
     """
     _die_with(parent)
     rank = int(os.environ["RANK"])
@@ -51,13 +51,13 @@ def main(work: Path, parent: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """End when the process that started this one ends or is killed."""
+    """End this process when its parent ends or is killed."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # <linux/prctl.h>
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     else:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:  # it ended before that
+    if os.getppid() != parent:  # the parent ended before the request took effect
         os._exit(1)
 
 
@@ -70,7 +70,7 @@ def _end_with(parent: int) -> None:
 def _report(
     work: Path, rank: int, kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Write an error to a file instead of printing it: after one process all fail, and only the first knows why."""
+    """Write an error to a file instead of printing it: one failure makes all processes fail; only the first is telling."""
     from restore.config.errors import USER_ERRORS, sentence
 
     is_users = isinstance(error, USER_ERRORS)
