@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 WARM_UP = 2  # steps at the start of each stage that take longer, because caches fill and memory is allocated
 IMAGES = 3  # kept in each set that is validated or tested
 SAMPLES = 8  # of the training data, timed in one process
-LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or they save and resume
+LEFT_OUT = (RunCheckpoint, RunReport, Dashboard, GracefulStop)  # they need a described run folder, or save and resume
 WAIT = (".train_dataloader_next",)  # names of Lightning's profiled actions
 STEP = (*WAIT, ".on_train_batch_", "run_training_batch")
 
@@ -73,19 +73,19 @@ class Profiler(SimpleProfiler):
         super().stop(action_name)
 
     def seconds(self, count: int, *actions: str) -> Seconds:
-        """Total time of the actions whose names contain one of ``actions``, in each of ``count`` equal parts of the run."""
+        """Total time of actions whose names contain one of ``actions``, in each of ``count`` equal parts of a run."""
         found = (each for name, each in self.recorded_durations.items() if any(action in name for action in actions))
         equal = (np.reshape(each[: len(each) // count * count], (count, -1)) for each in found)
         return sum((parts.sum(1) for parts in equal), np.zeros(count))
 
     def usual(self, stages: int, steps: int, period: int, *actions: str) -> Seconds:
-        """Usual time of a step in each stage: the median over blocks of ``period`` steps, without the first and last."""
+        """Usual time of a step in each stage: median over blocks of ``period`` steps, without first and last."""
         blocks = (steps - WARM_UP - 1) // period
         usual = self.seconds(stages * steps, *actions).reshape(stages, steps)[:, WARM_UP : WARM_UP + blocks * period]
         return np.asarray(np.median(usual.reshape(stages, blocks, period).mean(2), axis=1))
 
     def evaluations(self, count: int, loop: str, prefix: str) -> Seconds:
-        """Times of validations (``validation``, ``val``) or tests, (count, 2); the columns are those of :class:`Measured`."""
+        """Times of validations (``validation``, ``val``) or tests, (count, 2), columns as in :class:`Measured`."""
         images = self.seconds(count, f".{prefix}_next", f".{loop}_step")
         return np.stack([images, self.seconds(count, f".on_{loop}_")], 1)
 
@@ -127,6 +127,7 @@ def dry_run(
         saying: context manager that shows a description of its block, and a progress line from a function.
         callbacks: added to those of every run, which are used except for the types in ``left_out``.
         changes: arguments of the Trainer to replace.
+
     Raises:
         ValueError: the run does not fit the accelerator's memory, or the training itself raised it.
     """

@@ -25,7 +25,7 @@ from restore.io.files import read_mapping, write_text
 POLL_EVERY = 0.1  # seconds between two polls of the processes
 AFTER_FAILURE = 10.0  # seconds from the first failure until the other processes are killed
 AFTER_SIGNAL = 110.0  # seconds from a forwarded signal until all processes are killed
-STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a new process must not join the launcher's process group
+STRIPPED = ("SLURM_", "SBATCH_", "TORCHELASTIC_", "SUBMITIT_")  # a worker must not join the launcher's process group
 
 
 class Failed(ChildProcessError):

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 MARGIN = 0.04  # fraction of the slot left free, because a machine's speed varies
 SHARE = 0.03  # fraction of the slot spent on measuring
-MOST = 400  # at most so many steps are measured in each stage
+MOST = 400  # maximum steps measured in each stage
 LEAVING = 2.0  # seconds to write the result and end the process on an idle machine
 QUIET = (*LEFT_OUT, StageReport)  # StageReport prints the plan of a run
 LEAST = 10  # minimum steps of each stage; fewer train nothing

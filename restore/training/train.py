@@ -105,7 +105,7 @@ def _fit(
     trainer: Trainer, model: RestorationModel, data: Data, resume: Path | None, begin: int, *, is_validated: bool
 ) -> int:
     """Train the remaining steps and validate; return the steps done, fewer than max_steps if a method stops early."""
-    if begin < trainer.max_steps or not is_validated:  # otherwise the run was killed between its last step and its result
+    if begin < trainer.max_steps or not is_validated:  # else killed between its last step and its result
         trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True)
         if trainer.global_step == begin and not is_validated:  # without remaining steps Lightning's fit does nothing
             trainer.validate(model, datamodule=data, verbose=False)

@@ -101,7 +101,7 @@ def make_trainer(
 
 
 def run_callbacks(cfg: "FitConfig", timer: RunTimer, *, is_new_run: bool) -> list[Callback]:
-    """The callbacks of every run, which precede those of the configuration.
+    """The callbacks of every run, which follow those of the configuration.
 
     Args:
         cfg: the root of ``restore fit``.
@@ -156,8 +156,8 @@ def _cluster_environment(process: ProcessInfo) -> ClusterEnvironment:
     """How the processes find each other."""
     if process.launcher == "torchrun":
         return TorchElasticEnvironment()
-    # auto_requeue=False: Lightning would save and requeue by itself in the middle of a step; for the same reason
-    # a single process that Slurm did not start with srun gets Lightning's own environment
+    # auto_requeue=False: Lightning would save and requeue by itself, in the middle of a step; LightningEnvironment is
+    # given explicitly, because Lightning would otherwise detect a Slurm job even for a single process
     return SLURMEnvironment(auto_requeue=False) if process.launcher == "srun" else LightningEnvironment()
 
 
@@ -221,7 +221,7 @@ def _has_gpu() -> bool:
 
 @contextmanager
 def logging_runs(trainer: Trainer) -> Iterator[None]:
-    """Start the loggers' runs, and finish them however the block ends, so that the next run is not logged to the same one.
+    """Start the loggers' runs, and finish them however the block ends, so that the next run gets its own.
 
     A run that was asked to stop is marked as preempted.
     """

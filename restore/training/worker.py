@@ -70,7 +70,7 @@ def _end_with(parent: int) -> None:
 def _report(
     work: Path, rank: int, kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Write an error to a file instead of printing it: one failure makes all processes fail; only the first is telling."""
+    """Write an error to a file, not to stderr: after a failure all processes fail, and only the first knows why."""
     from restore.config.errors import USER_ERRORS, sentence
 
     is_users = isinstance(error, USER_ERRORS)
