@@ -2,12 +2,12 @@
 
 Folder layouts::
 
-    <root>/{train,val,test}/{A,B}/*.png     an image of A belongs to that of the same name in B
-    <root>/{A,B}/{train,val,test}/*.png     the same, split inside
-    <root>/{train,val,test}/*.jpg           both side by side in one file: A left, B right
-    <root>/{train,val,test}/*.jpg           single photos, from which the other image is made (contours)
+        <root>/{train,val,test}/{A,B}/*.png     images of A and B with the same name form a pair
+        <root>/{A,B}/{train,val,test}/*.png     the same, with the splits inside
+        <root>/{train,val,test}/*.jpg           both images side by side in one file: A left, B right
+        <root>/{train,val,test}/*.jpg           single photos, from which the other image is computed (contours)
 
-``root`` may also be one of the split folders, or a folder without such a split. The two folders may have other names.
+``root`` may also be one of the split folders, or a folder without splits. The two folders may have other names.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ Direction = Literal["a_to_b", "b_to_a"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Which image of a pair is the input.
+    """How the images of a pair are found, and which of them is the input.
 
     Attributes:
-        direction: ``a_to_b`` makes B (right, where they are side by side) out of A (left), ``b_to_a`` A out of B.
+        direction: ``a_to_b``: A is the input, B the target; ``b_to_a``: the reverse. Side by side, A is the left half.
         folder_a, folder_b: names of the two folders.
-        is_made: a single image is gt, and the input is made from it.
+        is_made: single images are gt, and the input is computed from them.
     """
 
     direction: Direction = "a_to_b"
@@ -51,16 +51,16 @@ class Layout:
             )
 
     def find(self, root: str, splits: Sequence[str], *, setting: str) -> tuple[str, list[Pair]]:
-        """A set's name and its pairs, sorted by name.
+        """The set's name, and its pairs sorted by name.
 
         Args:
-            root: a folder, or an embedded set of photos.
-            splits: the parts to look for, in this order; without one of them ``root`` itself is the set.
-            setting: named in the errors.
+            root: a folder, or the name of an embedded set of photos.
+            splits: split folders to try, in this order; if none exists, ``root`` itself is the set.
+            setting: name of the setting, for errors.
 
         Raises:
-            SettingError: no such folder, or single photos that need partners.
-            DataProblem: no image in it, or two of one name. A missing partner is left to ``check_pairs``.
+            SettingError: no such folder, or single photos where pairs are needed.
+            DataProblem: no images, or two of the same name. Missing partners are reported by ``check_pairs``, not here.
         """
         if root in EMBEDDED:
             if not self.is_made:
@@ -80,11 +80,11 @@ class Layout:
         return blur_sharp_folders.set_name(str(part)), pairs
 
     def has_split(self, root: str, splits: Sequence[str]) -> bool:
-        """Whether ``find`` would take one of these parts."""
+        """Whether ``find`` would use one of these splits."""
         return root not in EMBEDDED and self._part(Path(root), splits)[0] != Path(root)
 
     def _part(self, root: Path, splits: Sequence[str]) -> tuple[Path, tuple[Path, Path] | None]:
-        """The first part that exists, and its folders A and B where it has one of them."""
+        """The first split that exists, and its folders A and B if it has at least one of them."""
         for split in (*splits, "."):
             inside = root / split / self.folder_a, root / split / self.folder_b
             outside = root / self.folder_a / split, root / self.folder_b / split

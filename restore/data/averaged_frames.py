@@ -1,4 +1,4 @@
-"""Pairs for deblurring from the frames of a sharp, fast video: neighbouring frames are averaged, as GoPro was made.
+"""Pairs for deblurring from a sharp high-speed video, made as GoPro was: neighbouring frames are averaged.
 
 Nah, Kim, Lee, "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring", CVPR 2017, section 2.
 """
@@ -21,13 +21,13 @@ from restore.io.errors import SettingError
 
 
 def video_frames(source: Path, frames: int) -> list[Path]:
-    """The images of a folder in the order of the numbers in their names.
+    """The images of a folder, ordered by the numbers in their names.
 
     Args:
-        frames: how many are needed at least.
+        frames: minimum number of images.
 
     Raises:
-        SettingError: no folder, or too few. DataProblem: two images of one name.
+        SettingError: no such folder, or too few images. DataProblem: two images of the same name.
     """
     if not source.is_dir():
         expected = "a folder with the frames of one video as images, numbered in their names"
@@ -42,10 +42,10 @@ def video_frames(source: Path, frames: int) -> list[Path]:
 
 
 def refuse_used(folder: Path) -> None:
-    """Raise where pairs of another length, or of another video of the same name, would be mixed with the new ones.
+    """Refuse to mix the new pairs with existing pairs of another length or video.
 
     Raises:
-        SettingError: the folder of a part holds files.
+        SettingError: one of the output folders contains files.
     """
     used = [folder / part for part in ("blur", "sharp") if (folder / part).is_dir() and any((folder / part).iterdir())]
     if used:
@@ -53,10 +53,10 @@ def refuse_used(folder: Path) -> None:
 
 
 def check_frames(files: list[Path]) -> None:
-    """Read every frame, so that no pair is written where a later one fails.
+    """Read every frame first, so that nothing is written if one of them cannot be read.
 
     Raises:
-        DataProblem: damaged frames, or frames of another size than the first.
+        DataProblem: frames are damaged, or differ in size from the first.
     """
 
     def size(file: Path) -> tuple[int, ...] | str:
@@ -65,7 +65,7 @@ def check_frames(files: list[Path]) -> None:
         except (ValueError, OSError) as error:
             return str(error)
 
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         sizes = list(pool.map(size, files))
     problems = [each for each in sizes if isinstance(each, str)]
     expected = next((each for each in sizes if not isinstance(each, str)), ())
@@ -78,10 +78,10 @@ def check_frames(files: list[Path]) -> None:
 
 
 def write_pairs(runs: Iterable[list[Path]], folder: Path) -> None:
-    """Write ``folder``'s ``blur`` and ``sharp``, a pair for each run of frames, named after the frame in its middle.
+    """Write ``blur`` and ``sharp`` under ``folder``: one pair per run of frames, named after its middle frame.
 
-    The pairs appear together, when all are made: they are written to a folder of a temporary name. What a call that was
-    killed left under that name is removed.
+    The pairs appear together once all are made, because they are written to a temporary folder first. Remains of a call
+    that was killed are removed.
     """
     with _moved_when_complete(folder) as made:
         for run in runs:
@@ -102,7 +102,7 @@ def _moved_when_complete(folder: Path) -> Iterator[Path]:
 
 
 def _write_pair(run: list[Path], folder: Path) -> None:
-    """Average in linear light, as light adds up on a sensor."""
+    """Average in linear light, because a sensor adds up light."""
     frames = [to_float(reading.read_rgb8(file)) for file in run]
     blurred = torch.stack(frames).pow(GAMMA).mean(0).pow(1 / GAMMA)
     name = f"{run[len(run) // 2].stem}.png"

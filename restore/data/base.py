@@ -1,4 +1,4 @@
-"""What the DataModules of paired images share: loaders whose order is a function of the seed, and validated files."""
+"""Base of the DataModules of paired images: loaders whose order is a function of the seed, and validated files."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -27,20 +27,20 @@ log = logging.getLogger(__name__)
 
 
 class PairedData(LightningDataModule):
-    """Training crops and whole validation images. A subclass finds the pairs, and may read them in its own way.
+    """Training crops and whole validation images. A subclass finds the pairs, and may override how they are read.
 
     Attributes:
-        kind: must be the ``data_kind`` of the model.
-        train_pairs: crops are cut from these.
-        validation_sets, test_sets: pairs by set name; the test sets are the validation sets and the benchmarks.
-        smallest_whole: the shortest side of a whole image.
-        cache: training pairs in memory.
-        decoded: what training crops are cut from: the cache, or after :meth:`prepare` a pack.
-        label_settings: how label maps are read, for the checkpoint; None where the inputs are images.
-        packing_seconds: what :meth:`prepare` has spent on the pack.
-        checked: of the training images and of each test set, by name; set by :meth:`prepare`.
-        held_out: names of the images or sequences that :attr:`train_pairs` lacks because they are validated on.
-        warnings: sentences to keep with the run's result; set by :meth:`prepare`.
+        kind: must equal the ``data_kind`` of the model.
+        train_pairs: pairs from which crops are cut.
+        validation_sets, test_sets: pairs by set name; the test sets are the validation sets plus the benchmarks.
+        smallest_whole: minimum side of a whole image.
+        cache: decoded training pairs in memory.
+        decoded: source of the pairs that crops are cut from: the cache, or a pack once :meth:`prepare` has run.
+        label_settings: how label maps are read, stored in checkpoints; None if the inputs are images.
+        packing_seconds: time that :meth:`prepare` spent on the pack.
+        checked: facts about the training images and each test set, by name; set by :meth:`prepare`.
+        held_out: names of the images or sequences removed from :attr:`train_pairs` for validation.
+        warnings: sentences to store with the run's result; set by :meth:`prepare`.
 
     Args: see :class:`restore.data.super_resolution.SuperResolutionData`.
     """
@@ -87,11 +87,11 @@ class PairedData(LightningDataModule):
 
     @property
     def test_names(self) -> list[str]:
-        """Names of the sets scored at the end: validation first, then the benchmarks."""
+        """Names of the sets scored at the end: the validation sets, then the benchmarks."""
         return list(self.test_sets)
 
     def refuse_same_name(self, name: str, folder: str) -> None:
-        """Refuse a benchmark with the name of a set before it, because results are stored by name.
+        """Refuse a benchmark whose name is already taken by another set, because results are stored by name.
 
         Raises:
             SettingError
@@ -102,22 +102,23 @@ class PairedData(LightningDataModule):
             )
 
     def prepare(self) -> dict[str, str]:
-        """Read and decode every file once: validate it, and keep the training images in memory while they fit.
+        """Read and decode every file once to validate it, and keep the training images in memory while they fit.
 
-        With a pack the training images are in it, or added to it, and files that have not changed are not read again.
+        With a pack, training images come from it or are added to it, and files that have not changed are not read
+        again.
 
-        Every process calls it once, before the loaders are made, because each has a cache of its own. (Lightning's
-        ``prepare_data`` runs in one process only, and its ``setup`` when the trainer is already at work.) Sets
-        ``checked`` and ``warnings``, and logs the warnings.
+        Every process calls it once, before the loaders are made, because each process has its own cache. (Lightning
+        calls ``prepare_data`` in one process only, and ``setup`` when the trainer is already running.) Sets ``checked``
+        and ``warnings``, and logs the warnings.
 
         Returns:
-            Each set's fingerprint, SHA-256 over names and contents; ``training`` is the set that is trained on.
+            The fingerprint of each set, SHA-256 over names and contents; ``training`` is the training set.
 
         Raises:
-            SettingError: a set of another use is called ``training``, or the pack cannot be used.
-            DataProblem: everything that is wrong with the files of all sets, in one error.
+            SettingError: a test set is called ``training``, or the pack cannot be used.
+            DataProblem: lists every problem of the files of all sets in one error.
         """
-        if "training" in self.test_sets:  # it would replace the set that is trained on, here and in the fingerprints
+        if "training" in self.test_sets:  # it would replace the training set, here and in the fingerprints
             raise SettingError(
                 "data.validation" if "training" in self.validation_sets else "data.benchmarks",
                 "a folder called training",
@@ -142,7 +143,7 @@ class PairedData(LightningDataModule):
         return {name: each.fingerprint for name, each in checked.items()}
 
     def check_set(self, pairs: list[Pair], *, is_training: bool) -> Checked:
-        """Validate a set's files; the decoded images of training stay in memory, or in the pack."""
+        """Validate a set's files; decoded training images stay in memory or in the pack."""
         if not is_training:
             return self.check_whole(pairs)
         if self.pack is None:
@@ -153,11 +154,11 @@ class PairedData(LightningDataModule):
         return of_set(pairs, found.checked, setting="data")
 
     def check_whole(self, pairs: list[Pair]) -> Checked:
-        """Validate images that are scored whole."""
+        """Validate images that are scored as a whole."""
         return check_pairs(pairs, self.scale, smallest=self.smallest_whole, setting="data")
 
     def check_cached(self, pairs: list[Pair]) -> Checked:
-        """Validate training pairs, which stay in memory while they fit."""
+        """Validate training pairs, and keep them in memory while they fit."""
 
         def keep(pair: Pair, images: Sequence[Tensor]) -> list[str]:
             self.cache.add(pair, self.decode(pair, images))
@@ -167,23 +168,23 @@ class PairedData(LightningDataModule):
 
     @property
     def smallest_cut(self) -> SmallestSide:
-        """The shortest side of a training image."""
+        """Minimum side of a training image."""
         return SmallestSide(self.patch_size, "data.patch_size")
 
     def decode(self, pair: Pair, images: Sequence[Tensor]) -> DecodedPair:
-        """What crops are cut from, made of the decoded files, gt first."""
+        """The images that crops are cut from, made from the decoded files, gt first."""
         return decode(pair, images)
 
     def recipe(self) -> dict[str, Any]:
-        """Settings that :meth:`decode` depends on, for a pack."""
+        """The settings that :meth:`decode` depends on, stored with a pack."""
         return {}
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
-        """Warnings about the sets together; a subclass may also refuse them."""
+        """Warnings about the sets in combination; a subclass may also refuse them."""
         return []
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the whole run, starting where a resumed run stopped."""
+        """Batches of the whole run, starting at the step from which the run resumes."""
         trainer: Any = self.trainer
         batches = trainer.max_steps * trainer.accumulate_grad_batches
         crops = self.crops(batches * self.batch_size)
@@ -209,11 +210,11 @@ class PairedData(LightningDataModule):
         )
 
     def images(self, pairs: list[Pair]) -> Dataset[Sample]:
-        """Whole images to be scored."""
+        """Whole images for scoring."""
         return WholeImages(pairs, scale=self.scale, seed=self.seed, degradations=self.degradations)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
-        """One loader per validation set, whole images one by one."""
+        """One loader per validation set; each batch is one whole image."""
         return [self._whole(pairs) for pairs in self.validation_sets.values()]
 
     def test_dataloader(self) -> list[DataLoader[Sample]]:

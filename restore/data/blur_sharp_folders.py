@@ -1,12 +1,12 @@
-"""Finds blurred and sharp images, and keeps the frames of one sequence on one side of a split.
+"""Finds pairs of blurred and sharp images; a split never divides the frames of one sequence.
 
-Folder layouts of deblurring data, and of pairs with and without defocus::
+Folder layouts of deblurring data (motion blur or defocus)::
 
     <root>/{train,val,test}/<sequence>/{blur,sharp}/*.png         (GoPro)
     <root>/{train,val,test}/{input,target}/*.png
 
-``root`` may also be one of the split folders, or one sequence. Neighbouring frames are near-duplicates, so
-whole sequences are held out; the images of one ``{input,target}`` folder count as one.
+``root`` may also be one of the split folders, or one sequence. Neighbouring frames are near-duplicates, so whole
+sequences are held out; the images of one ``{input,target}`` folder count as one sequence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,37 +21,37 @@ SPLITS = ("train", "val", "test")
 
 
 def set_name(root: str) -> str:
-    """The set's name in logs and tables: the folder's name, after its parent's where it is that of a split."""
+    """The set's name in logs and tables: the folder's name, preceded by its parent's if the folder is a split."""
     folder = Path(root).resolve()
     return f"{folder.parent.name}_{folder.name}" if folder.name in SPLITS else folder.name
 
 
 def split_folder(root: str, splits: Sequence[str]) -> Path:
-    """The first of the split folders that ``root`` has, or ``root`` itself."""
+    """The first of the split folders that exists under ``root``, or ``root`` itself."""
     return next((Path(root) / split for split in splits if (Path(root) / split).is_dir()), Path(root))
 
 
 def _layouts(folder: Path) -> list[tuple[Path, Path]]:
-    """The pairs of folders inside ``folder``; one of the two may be missing."""
+    """The pairs of folders in ``folder``; one folder of a pair may be missing."""
     found = [(folder / lq, folder / gt) for lq, gt in LAYOUTS]
     return [pair for pair in found if any(each.is_dir() for each in pair)]
 
 
 def is_paired(folder: Path) -> bool:
-    """Whether the folder is laid out as the module's text says."""
+    """Whether the folder has one of the layouts described above."""
     return folder.is_dir() and any(_layouts(each) for each in (folder, *folder.glob("*/")))
 
 
 def find_sequences(folder: Path, *, setting: str) -> list[Pair]:
-    """The pairs of a split folder or a sequence, by sequence and frame, both in the order of their numbers.
+    """The pairs of a split folder or a sequence, ordered by the numbers in the names of sequences and frames.
 
     Args:
-        setting: named in the errors.
+        setting: name of the setting, for errors.
 
     Raises:
         SettingError: no such folder.
-        DataProblem: no image in it, a folder that is no sequence beside those that are, or two frames of one name. A
-            missing partner is left to ``check_pairs``.
+        DataProblem: no images, a folder that is not a sequence beside others that are, or two frames of the same name.
+        Missing partners are reported by ``check_pairs``, not here.
     """
     if not folder.is_dir():
         raise SettingError(setting, folder, "a folder of blurred and sharp images")
@@ -60,9 +60,9 @@ def find_sequences(folder: Path, *, setting: str) -> list[Pair]:
     pairs += [pair for own in found.values() for pair in own]
     expected = "{blur,sharp} or {input,target} with images"
     if not pairs:
-        remedy = "; data=synthetic_blur needs none" if setting.startswith("data.") else ""  # evaluate has no such thing
+        remedy = "; data=synthetic_blur needs none" if setting.startswith("data.") else ""  # evaluate has no such data
         raise DataProblem(setting, [f"{folder} holds no pairs, expected <sequence>/{expected}{remedy}"])
-    # beside the two folders of a sequence others may lie, as GoPro's blur_gamma does
+    # other folders may lie beside the two folders of a sequence, such as GoPro's blur_gamma
     unread = [] if _layouts(folder) else [each for each, own in found.items() if not own and _holds_something(each)]
     if unread:
         raise DataProblem(setting, [f"{each} holds no pairs, expected {expected} in each sequence" for each in unread])
@@ -97,10 +97,10 @@ def _frames(folder: Path, sequence: str, prefix: str, setting: str) -> list[Pair
 
 
 def hold_out_sequences(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], list[Pair]]:
-    """Training pairs, and those of the last ``count`` sequences; a single image is one.
+    """Training pairs, and the pairs of the last ``count`` sequences; a single image counts as a sequence.
 
     Raises:
-        SettingError: there are not more sequences than that.
+        SettingError: the set has no more than ``count`` sequences.
     """
     names = list(dict.fromkeys(_sequence(pair) for pair in pairs))
     if len(names) < 2:
@@ -124,10 +124,10 @@ def hold_out_sequences(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], l
 
 
 def hold_out_frames(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """Training pairs, and the last tenth, at least one, of the frames of each sequence that has several.
+    """Training pairs, and the last tenth (at least one) of the frames of each sequence that has several.
 
     Raises:
-        SettingError: no sequence has several.
+        SettingError: no sequence has several frames.
     """
     train: list[Pair] = []
     held_out: list[Pair] = []
@@ -152,12 +152,12 @@ def _name(pair: Pair) -> str:
 
 
 def _sequence(pair: Pair) -> tuple[Path, str]:
-    """The pair's sequence; two roots may each have one of the same name."""
+    """Identifies the pair's sequence; two roots may each contain one of the same name."""
     return pair.gt.parent.parent.resolve(), _name(pair)
 
 
 def shared_sequences(sets: Mapping[str, Sequence[Pair]]) -> list[str]:
-    """A warning for each sequence whose name is in several sets."""
+    """One warning per sequence whose name occurs in several sets."""
     where: dict[str, list[str]] = {}
     for name, pairs in sets.items():
         for sequence in dict.fromkeys(pair.sequence for pair in pairs if pair.sequence):
@@ -170,7 +170,7 @@ def shared_sequences(sets: Mapping[str, Sequence[Pair]]) -> list[str]:
 
 
 def not_blurred(name: str, sharper: Sequence[Pair], count: int) -> str:
-    """A warning for a set of ``count`` pairs, some of which have an lq as sharp as gt."""
+    """A warning about a set of ``count`` pairs in some of which lq is as sharp as gt."""
     return (
         f"{name}: {len(sharper)} of {count} blurred images are as sharp as the sharp ones or sharper, the first is "
         f"{sharper[0].lq}; check that the folders are not swapped, and hold no copies"

@@ -1,4 +1,4 @@
-"""Decoded images kept in memory, for every data set of training samples."""
+"""Keeps decoded images in memory, for all data sets of training samples."""
 
 import threading
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from restore.data.pair import DecodedPair, Pair
 
 
 class HasBytes(Protocol):
-    """An image, or several, whose memory is known."""
+    """One or several images of known size."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the pixels."""
+        """Bytes of all pixels."""
 
 
 class PairSource(Protocol):
-    """Where data sets of training samples get decoded pairs from: :class:`ImageCache` or a pack on the disk."""
+    """Source of decoded pairs for data sets of training samples: :class:`ImageCache` or a pack on disk."""
 
     def get(self, key: Pair, decode: Callable[[Pair], DecodedPair]) -> DecodedPair:
-        """The pair's images, which must not be changed in place; decoded from its files where they are not kept."""
+        """The pair's images, which must not be changed in place; decoded from the files if they are not stored."""
 
     def expect(self, crop: Tensor) -> None:
-        """Hear which part of an image (C, h, w) is about to be read."""
+        """Announce that this part of an image, (C, h, w), is about to be read."""
 
 
 Key = TypeVar("Key")
@@ -32,20 +32,20 @@ Item = TypeVar("Item", bound=HasBytes)
 
 
 class ImageCache(Generic[Key, Item]):
-    """Keeps decoded images until the first one that does not fit; later ones are decoded each time they are asked for.
+    """Keeps decoded images until one does not fit; from then on images are decoded each time they are needed.
 
-    Filled before the loader's workers start, so that they share one copy. The items of :meth:`get` are not copied and
-    must not be changed in place.
+    It is filled before the loader's workers start, so that they share one copy. Items returned by :meth:`get` are not
+    copied and must not be changed in place.
 
     Args:
-        cache_gb: room in GiB.
+        cache_gb: capacity in GiB.
 
     Attributes:
-        kept_bytes, room: bytes that are taken, and left.
-        is_full: nothing more is kept.
+        kept_bytes, room: bytes in use, and bytes left.
+        is_full: no further items are kept.
     """
 
-    # of all caches: a lock of its own could not be sent to a worker that is spawned
+    # shared by all caches, because a lock cannot be pickled for a spawned worker
     _lock: ClassVar = threading.Lock()
 
     def __init__(self, cache_gb: float = 0.0) -> None:
@@ -55,7 +55,7 @@ class ImageCache(Generic[Key, Item]):
         self._kept: dict[Key, Item] = {}
 
     def add(self, key: Key, item: Item) -> None:
-        """Keep an item while there is room; may be called by several threads."""
+        """Keep an item if there is room; several threads may call this."""
         with self._lock:
             self.is_full = self.is_full or (key not in self._kept and item.nbytes > self.room)
             if not self.is_full and key not in self._kept:
@@ -64,9 +64,9 @@ class ImageCache(Generic[Key, Item]):
                 self._kept[key] = item
 
     def get(self, key: Key, decode: Callable[[Key], Item]) -> Item:
-        """The item from memory, or decoded from its key and not kept."""
+        """The item from memory, or decoded from its key without being kept."""
         kept = self._kept.get(key)
         return decode(key) if kept is None else kept
 
     def expect(self, crop: Tensor) -> None:
-        """Do nothing: it is in memory."""
+        """Do nothing: the images are in memory."""

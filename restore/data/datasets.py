@@ -1,4 +1,4 @@
-"""The paired data set: training crops numbered through a whole run, and whole images for validation and evaluation.
+"""The paired data set: training crops, numbered through a whole run, and whole images to validate and evaluate.
 
 A sample is ``{"lq": float (3, h, w), "gt": float (C, scale h, scale w), "name": str, "degradation": str}``, values in
 [0, 1].
@@ -18,12 +18,12 @@ from restore.image import reading
 from restore.image.decoded_image import to_float
 from restore.ops.resize import resize_8bit
 
-if TYPE_CHECKING:  # kornia takes seconds to import, and few runs degrade beyond the shrink
+if TYPE_CHECKING:  # kornia is slow to import, and few runs use degradations other than downscaling
     from restore.degradations.basic import Degradation
 
 
 class Sample(TypedDict):
-    """A training crop or a whole image, as the module's text says."""
+    """A training crop or a whole image; the module's docstring lists the fields."""
 
     lq: Tensor
     gt: Tensor
@@ -34,17 +34,17 @@ class Sample(TypedDict):
 def degrade(
     gt: Tensor, scale: int, degradations: "Sequence[Degradation]", random: np.random.Generator
 ) -> tuple[Tensor, str]:
-    """Make lq from an 8-bit gt: the bicubic shrink, then the given degradations, rounded to 8-bit levels again.
+    """Make lq from an 8-bit gt: bicubic downscaling, then the given degradations, then rounding to 8-bit levels.
 
-    An interpolated image (:class:`restore.degradations.basic.InterpolatedLowResolution`) is not rounded.
+    The result of :class:`restore.degradations.basic.InterpolatedLowResolution` is not rounded.
 
     Args:
         gt: uint8, (C, H, W).
-        scale: gt side / lq side, 1 for no shrink.
-        random: the degradations' source of random numbers.
+        scale: gt side / lq side; 1 means no downscaling.
+        random: random numbers for the degradations.
 
     Returns:
-        lq, float (C, h, w) in [0, 1], and the degradations in words.
+        lq, float (C, h, w) in [0, 1], and a description of the degradations.
     """
     lq = to_float(resize_8bit(gt, 1 / scale) if scale > 1 else gt)
     words = []
@@ -59,14 +59,14 @@ def degrade(
 class TrainingCrops(Dataset[Sample]):
     """Random square crops, flipped and turned; sample ``i`` is a function of (seed, i) alone.
 
-    Where lq is made at scale 1, the degradations get as many pixels around the crop as the widest of them asks for
-    (``margin``) and the image has, so that motion blur draws real content into the crop.
+    Where lq is made at scale 1, the degradations see up to ``margin`` pixels around the crop, as many as the widest of
+    them needs and the image has, so that motion blur draws real content into the crop.
 
     Args:
-        pairs: a prepared lq is cropped; without one it is made from the crop.
+        pairs: if lq exists, both images are cropped; otherwise lq is made from the gt crop.
         patch_size: side of the crop in gt pixels.
-        count: samples of the run.
-        source: decoded pairs; None decodes them for each sample.
+        count: number of samples in the run.
+        source: source of decoded pairs; None decodes the files for each sample.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class TrainingCrops(Dataset[Sample]):
 
 
 def decode(pair: Pair, images: Sequence[Tensor] | None = None) -> DecodedPair:
-    """The pair as its files hold it.
+    """The pair as stored in its files.
 
     Args:
-        images: the decoded files, gt first, uint8 (3, H, W), where the caller has read them.
+        images: the decoded files, gt first, uint8 (3, H, W), if the caller has already read them.
 
     Raises:
-        FileNotFoundError, ValueError: an unreadable file; the path is named.
+        FileNotFoundError, ValueError: a file cannot be read; the message names its path.
     """
     gt, *lq = images or [reading.read_rgb8(file) for file in pair.files]
     return DecodedPair(gt, lq[0], "prepared") if lq else DecodedPair(gt, None, "")
@@ -145,7 +145,7 @@ def _inner(crop: Tensor, margin: int) -> Tensor:
 
 
 class WholeImages(Dataset[Sample]):
-    """Whole images in order; gt is cut to a multiple of the scale, and keeps one channel when its file is grey."""
+    """Whole images in order; gt is cropped to a multiple of the scale, and keeps one channel if its file is grey."""
 
     def __init__(
         self, pairs: Sequence[Pair], *, scale: int, seed: int = 0, degradations: "Sequence[Degradation]" = ()

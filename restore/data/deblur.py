@@ -17,30 +17,30 @@ if TYPE_CHECKING:  # see datasets
 
 
 class DeblurData(PairedData):
-    """Training crops and whole validation images of blurred/sharp data; motion or defocus, the layout is the same.
+    """Training crops and whole validation images for deblurring; motion blur and defocus have the same layout.
 
-    Folder layouts: see :mod:`restore.data.blur_sharp_folders`. With ``degradations`` a folder of sharp images is
-    enough, and their blurred partners are made on the fly.
+    Folder layouts: see :mod:`restore.data.blur_sharp_folders`. With ``degradations``, a folder of sharp images is
+        enough: the blurred images are made on the fly.
 
     Args:
-        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of them; with
+        root: folder of the training pairs (its ``train`` folder is used if it exists), or a list of them; with
             degradations also folders of sharp images and embedded sets.
-        scale: 1; comes from the model.
-        patch_size: side of a training crop.
-        batch_size: samples of one step over all processes.
-        validation: folder to validate on (its ``val`` or ``test`` part); or the number of sequences of ``root`` to
-            hold out (the last ones: roots in the order given, sequences by the numbers in their names); or
-            ``last_frames``, the last tenth of each sequence, whose scores are optimistic.
-        val_limit: validate on the first so many images of it only; null for all.
-        benchmarks: folder or folders (their ``test`` part) scored once, after training.
-        degradations: make lq where it was not prepared, in training and validation.
-        num_workers: loader processes; changes nothing but speed.
-        cache_gb: decoded training images are kept in memory up to this many GiB.
-        pack: folder that decoded training images are kept in instead (:mod:`restore.data.pack`), made on first use.
-        seed: of order, crops, flips and degradations.
+        scale: 1; set by the model.
+        patch_size: side of a training crop in pixels.
+        batch_size: samples per step, over all processes.
+        validation: folder to validate on (its ``val`` or ``test`` folder); or the number of sequences of ``root`` to
+            hold out (the last ones, with roots in the given order and sequences ordered by the numbers in their names);
+            or ``last_frames``: the last tenth of each sequence, whose scores are optimistic.
+        val_limit: validate only on this many images, the first ones; null for all.
+        benchmarks: folder or folders (their ``test`` folder is used) scored once, after training.
+        degradations: make lq where none exists, in training and validation.
+        num_workers: loader processes; affects only the speed.
+        cache_gb: decoded training images are kept in memory, up to this many GiB.
+        pack: folder in which decoded training images are kept instead (:mod:`restore.data.pack`), made on first use.
+        seed: for order, crops, flips and degradations.
 
     Raises:
-        SettingError: a setting out of its bounds, a folder that does not exist, no pairs.
+        SettingError: a setting is out of bounds, a folder does not exist, or there are no pairs.
     """
 
     smallest_whole = smallest_scored()
@@ -123,7 +123,7 @@ class DeblurData(PairedData):
         return train, f"{stem}_held_out", held_out
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
-        """Warn of sequences in several sets and of blurred files that are sharper; refuse a file in two sets."""
+        """Warn about sequences in several sets and lq files sharper than gt; refuse a file that is in two sets."""
         refuse_shared({name: each.contents for name, each in checked.items()}, "has the content of")
         sets = {"training": self.train_pairs} | self.test_sets
         return blur_sharp_folders.shared_sequences(sets) + [

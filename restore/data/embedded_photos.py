@@ -1,7 +1,7 @@
-"""The embedded default: natural colour photos that lie inside the scikit-image wheel, so nothing is downloaded.
+"""The embedded default data: natural colour photos from the scikit-image wheel, so that nothing is downloaded.
 
-Of the library's other images some are grey, artificial or fetched from the network. The two motorcycle images are the
-two views of one stereo photo and so stay on the same side of the split.
+The library's other images are grey, artificial or fetched from the network. The two motorcycle images are the two
+views of one stereo photo, so both are on the same side of the split.
 """
 
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ def embedded(name: str) -> list[Path]:
     Raises:
         FileNotFoundError: scikit-image is not installed.
     """
-    spec = find_spec("skimage")  # located, not imported
+    spec = find_spec("skimage")  # located without importing it
     if spec is None or spec.origin is None:
         raise FileNotFoundError(f"{name}: the package scikit-image is missing; pip install scikit-image")
     return [Path(spec.origin).parent / "data" / file for file in EMBEDDED[name]]

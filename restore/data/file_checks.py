@@ -12,33 +12,33 @@ from torch import Tensor
 from restore.data.pair import DataProblem, Pair
 from restore.image import reading
 
-# further problems of a valid pair, from it and its decoded images, gt first, uint8 (3, H, W) each
+# returns further problems of a valid pair, given its decoded images, gt first, each uint8 (3, H, W)
 Inspect = Callable[[Pair, Sequence[Tensor]], list[str]]
 
 
 class SmallestSide(NamedTuple):
-    """The shortest side that a gt image may have, in pixels, and what requires it."""
+    """The minimum side of a gt image in pixels, and what requires it."""
 
     pixels: int
     reason: str
 
 
 def smallest_scored(crop_border: int = 0) -> SmallestSide:
-    """The shortest side of a whole image that SSIM, with its window of 11 pixels, can score without its border."""
+    """The minimum side of a whole image for SSIM, whose window has 11 pixels, after the border is cropped."""
     reason = "crop_border leaves less than SSIM's window of a smaller one" if crop_border else "SSIM's window"
     return SmallestSide(11 + 2 * crop_border, reason)
 
 
 class Checked(NamedTuple):
-    """The contents of a set's files.
+    """Facts about the files of a set.
 
     Attributes:
         fingerprint: SHA-256 over names and contents.
-        contents: SHA-256 of each file, and the file.
-        samples: SHA-256 of the contents of a pair's files together, and the pair.
-        sharper: pairs of equal sizes whose lq has edges as strong as gt, or stronger.
+        contents: files by the SHA-256 of their content.
+        samples: pairs by the SHA-256 over the contents of both files.
+        sharper: pairs of equal size whose lq is at least as sharp as gt.
         sizes: height and width of each pair's gt.
-        kinds: number of files of each kind, such as ``grey, 8 bit``.
+        kinds: number of files of each kind, for example ``grey, 8 bit``.
     """
 
     fingerprint: str
@@ -50,14 +50,14 @@ class Checked(NamedTuple):
 
 
 class CheckedPair(NamedTuple):
-    """A pair's files, without their pixels.
+    """Facts about the files of a pair, without the pixels.
 
     Attributes:
-        problems: a line each; with one, some of the rest is missing.
-        contents, kinds: of the files, see :class:`Checked`.
+        problems: one line each; if there are any, other attributes may be incomplete.
+        contents, kinds: see :class:`Checked`.
         digest: SHA-256 over the pair's name and its files.
         sizes: height and width of its images, gt first.
-        is_sharper: lq has gt's size, and edges as strong as gt's or stronger.
+        is_sharper: lq has gt's size and is at least as sharp.
     """
 
     problems: list[str]
@@ -76,27 +76,27 @@ def check_pairs(
     inspect: Inspect | None = None,
     setting: str,
 ) -> Checked:
-    """Read and decode every file once, and report all bad ones together.
+    """Read and decode every file once, and report all problems together.
 
     Args:
         scale: gt side / lq side.
-        smallest: of gt; None for any size.
-        inspect: called for each pair without a problem so far, in several threads.
-        setting: named in the error.
+        smallest: minimum side of gt; None for any size.
+        inspect: called in several threads, for each pair without a problem so far.
+        setting: name of the setting, for the error.
 
     Raises:
-        DataProblem: with one line for each unreadable file and each size that does not fit.
+        DataProblem: one line for each unreadable file and each wrong size.
     """
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         checked = list(pool.map(lambda pair: check_pair(pair, scale, smallest, inspect), pairs))
     return of_set(pairs, checked, setting=setting)
 
 
 def of_set(pairs: Sequence[Pair], checked: Sequence[CheckedPair], *, setting: str) -> Checked:
-    """What the pairs of a set are together.
+    """Combine the checks of a set's pairs.
 
     Raises:
-        DataProblem: with the problems of all pairs.
+        DataProblem: lists the problems of all pairs.
     """
     problems = [line for each in checked for line in each.problems]
     if problems:
@@ -112,7 +112,7 @@ def of_set(pairs: Sequence[Pair], checked: Sequence[CheckedPair], *, setting: st
 
 
 def check_pair(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: Inspect | None) -> CheckedPair:
-    """Read and decode the files of a pair; the arguments are those of :func:`check_pairs`."""
+    """Read and decode the files of a pair; for the arguments see :func:`check_pairs`."""
     problems, decoded, contents, kinds = list[str](), list[Tensor](), dict[str, Path](), list[str]()
     whole = hashlib.sha256(pair.name.encode())
     for file in pair.files:
@@ -148,7 +148,7 @@ def _missing(file: Path, pair: Pair) -> str:
 
 
 def size_problems(pair: Pair, sizes: Sequence[tuple[int, int]], scale: int, smallest: SmallestSide | None) -> list[str]:
-    """A line for each size that does not fit; ``sizes`` are (height, width), gt first."""
+    """One line for each wrong size; ``sizes`` are (height, width), gt first."""
     problems = []
     height, width = sizes[0]
     if smallest is not None and min(height, width) < smallest.pixels:
@@ -164,7 +164,7 @@ def size_problems(pair: Pair, sizes: Sequence[tuple[int, int]], scale: int, smal
 
 
 def sharpness(pixels: Tensor) -> float:
-    """Mean absolute difference between neighbours of the grey image; ``nan`` where a side has one pixel.
+    """Mean absolute difference between neighbouring pixels of the grey image; ``nan`` if a side has one pixel.
 
     Args:
         pixels: uint8, (3, H, W).
@@ -174,14 +174,14 @@ def sharpness(pixels: Tensor) -> float:
 
 
 def refuse_shared(sets: Mapping[str, Mapping[str, Path]], relation: str) -> None:
-    """Refuse content that is in two sets.
+    """Refuse content that occurs in two sets.
 
     Args:
-        sets: by name, the SHA-256 of each content, and the file that is named for it.
-        relation: the words between the two files of a problem.
+        sets: for each set name, a file by the SHA-256 of its content.
+        relation: words between the two file names in the message.
 
     Raises:
-        DataProblem: with everything in a set that is also in a set before it.
+        DataProblem: lists everything in a set that is also in an earlier set.
     """
     first: dict[str, tuple[str, Path]] = {}
     problems = []

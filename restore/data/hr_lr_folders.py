@@ -1,15 +1,15 @@
 """Finds the image pairs of a super-resolution data set folder.
 
-Those of deblurring are found by :mod:`restore.data.blur_sharp_folders`, those of translation by
+Pairs for deblurring are found by :mod:`restore.data.blur_sharp_folders`, those for translation by
 :mod:`restore.data.ab_folders`.
 
 Folder layouts of super-resolution data::
 
-    <set>/HR/*.png                  with, or without, <set>/LR_bicubic/X2/<same name, or namex2>.png; other spellings
-                                    of it, such as lr_bicubic/x2 or LR_x2, are taken with a warning
-    <...>_HR/*.png                  with, or without, <..._LR_bicubic>/X2/...          (DIV2K, Flickr2K)
-    <root>/*_train_HR, *_valid_HR   both parts of such a set under one root
-    <folder>/*.png                  sharp images only; lq is made by the bicubic shrink
+        <set>/HR/*.png                  optional: <set>/LR_bicubic/X2/<same name, or namex2>.png; other spellings, such
+                                        as lr_bicubic/x2 or LR_x2, are accepted with a warning
+        <...>_HR/*.png                  optional: <..._LR_bicubic>/X2/...          (DIV2K, Flickr2K)
+        <root>/*_train_HR, *_valid_HR   both parts of such a set under one root
+        <folder>/*.png                  sharp images only; lq is made by bicubic downscaling
     photos_train, photos_held_out   embedded images (:mod:`restore.data.embedded_photos`)
 """
 
@@ -36,11 +36,11 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
     """The pairs under ``root``, sorted by name.
 
     Args:
-        setting: named in the errors.
+        setting: name of the setting, for errors.
 
     Raises:
         SettingError: no such folder.
-        DataProblem: no image in it, or two of one name. A missing partner is left to ``check_pairs``.
+        DataProblem: no images, or two of the same name. Missing partners are reported by ``check_pairs``, not here.
     """
     if root in EMBEDDED:
         return [Pair(file.stem, file) for file in embedded(root)]
@@ -63,7 +63,7 @@ def find_pairs(root: str, scale: int, *, setting: str = "data.root") -> list[Pai
 
 
 def _folders(root: Path, scale: int, setting: str) -> tuple[Path, Path | None]:
-    """The folder of sharp images and the one of prepared small ones, if there is one."""
+    """The folder of sharp images, and the folder of prepared lq images if it exists."""
     refuse_missing_folder(str(root), setting)
     parts = sorted(root.glob("*_train_HR"))
     if parts:
@@ -75,9 +75,9 @@ def _folders(root: Path, scale: int, setting: str) -> tuple[Path, Path | None]:
 
 
 def _prepared(sharp: Path, scale: int) -> Path | None:
-    """The prepared small images of a folder ``[<set>_]HR``: ``[<set>_]LR_bicubic/X<scale>``, or a likely misspelling.
+    """The prepared lq images of a folder ``[<set>_]HR``: ``[<set>_]LR_bicubic/X<scale>``, or a likely misspelling.
 
-    Where there is none, folders of images beside ``sharp`` are named in a warning: they may have been meant.
+    If there are none, a warning names other image folders beside ``sharp``, which may have been meant.
     """
     prefix = sharp.name[:-2]
     exact = sharp.with_name(f"{prefix}LR_bicubic") / f"X{scale}"
@@ -101,5 +101,5 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _spelling(folder: Path, parent: Path, prefix: str) -> str:
-    """Its place below ``parent`` without the set's name, signs and capitals: ``lrbicubicx2`` of ``LR-bicubic/x2``."""
+    """Its path below ``parent`` without the set's name, reduced to lower-case letters and digits: ``lrbicubicx2``."""
     return re.sub(r"[^a-z0-9]", "", str(folder.relative_to(parent)).removeprefix(prefix).lower())

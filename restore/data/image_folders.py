@@ -1,4 +1,4 @@
-"""The image files of a folder, in order; known without torch."""
+"""The image files of a folder, in order; does not import torch."""
 
 import re
 from collections import Counter
@@ -10,13 +10,13 @@ from restore.image.formats import OTHER_SUFFIXES, READ_SUFFIXES
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name; hidden ones are left out."""
+    """The image files of a folder, sorted by name, without hidden files."""
     named = (p for p in folder.iterdir() if p.suffix.lower() in READ_SUFFIXES and not p.name.startswith("."))
     return sorted(p for p in named if not p.is_dir())
 
 
 def passed_over(files: Iterable[Path]) -> str:
-    """How many of these are images that are not read, by ending; empty where there are none.
+    """Counts images in formats that cannot be read, by suffix; empty if there are none.
 
     >>> passed_over([Path("a.jxl"), Path("b.JXL"), Path("c.gif"), Path("d.png"), Path("e.txt")])
     '2 .jxl, 1 .gif'
@@ -27,13 +27,13 @@ def passed_over(files: Iterable[Path]) -> str:
 
 
 def by_number(name: str) -> tuple[list[str | int], str]:
-    """The key that sorts names of frames by the numbers in them: 2 before 10, and 02 before 2."""
+    """Sort key for names of frames, by the numbers in them: 2 before 10, and 02 before 2."""
     parts = re.split(r"([0-9]+)", name)  # every second part is a number
     return [int(part) if k % 2 else part for k, part in enumerate(parts)], name
 
 
 def refuse_same_stem(files: Sequence[Path], setting: str) -> None:
-    """Raise DataProblem where two files of a folder differ in their suffix alone: partners and results go by stem."""
+    """Raise DataProblem if two files differ only in their suffix, because partners and results are found by stem."""
     first: dict[str, Path] = {}
     twice = [f"{f}: has the name of {first[f.stem].name}" for f in files if first.setdefault(f.stem, f) != f]
     if twice:

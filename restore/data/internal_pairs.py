@@ -1,6 +1,6 @@
-"""The training pairs that an image holds itself: it and smaller copies of it, each beside its own shrunk version.
+"""Training pairs from a single image: the image and smaller copies of it, each with its own downscaled version.
 
-Shocher, Cohen, Irani, CVPR 2018, section 3.1; ``hr_father`` and ``lr_son`` are the paper's words.
+Shocher, Cohen, Irani, CVPR 2018, section 3.1; ``hr_father`` and ``lr_son`` are the paper's terms.
 """
 
 import math
@@ -18,7 +18,7 @@ from restore.ops.resize import resize
 
 Shrink = Callable[[Tensor], Tensor]
 
-LEVELS = 6  # fathers of one image, from its full size to half of it
+LEVELS = 6  # fathers made from one image, from full size to half size
 
 
 class FatherAndSon(NamedTuple):
@@ -29,7 +29,7 @@ class FatherAndSon(NamedTuple):
 
 
 class Pyramids(NamedTuple):
-    """The levels that crops are cut from, from batch ``first`` on; sons are ``factor`` times smaller than fathers."""
+    """The levels that crops are cut from, starting at batch ``first``; ``factor`` is father side / son side."""
 
     first: int
     factor: float
@@ -38,15 +38,15 @@ class Pyramids(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CropSettings:
-    """What a training crop is.
+    """Size, number and noise of the training crops.
 
     Attributes:
-        patch_size: side of a crop in the father's pixels; a smaller father gives its shorter side.
-        batch_size: crops of one step, all of the same level.
-        noise: standard deviation of Gaussian noise on the sons, for photos that are not clean (the paper: 0.0125).
+        patch_size: side of a crop in pixels of the father; limited by the father's shorter side.
+        batch_size: crops per step, all from the same level.
+        noise: standard deviation of Gaussian noise added to the sons, for noisy photos (the paper: 0.0125).
 
     Raises:
-        SettingError: a value outside its bounds.
+        SettingError: a value is out of bounds.
     """
 
     patch_size: int = 128
@@ -63,10 +63,10 @@ class CropSettings:
 
 
 class InternalPairs(Dataset[dict[str, Any]]):
-    """Crop ``i`` of a run, a function of (seed, i) and of the pyramids at its batch.
+    """Crop ``i`` of a run is a function of (seed, i) and of the pyramids in use at its batch.
 
     Attributes:
-        pyramids: by their first batch; a later one replaces the one before.
+        pyramids: ordered by their first batch; each replaces the one before.
     """
 
     def __init__(self, settings: CropSettings, seed: int) -> None:
@@ -84,7 +84,7 @@ class InternalPairs(Dataset[dict[str, Any]]):
         gt, lq = (part[:, top : top + side, left : left + side] for part in (father, son))
         if self.settings.noise:
             lq = lq + _noise(side, factor, self.settings.noise, int(random.integers(2**31)))
-        # contiguous: a view would make the collation copy the whole father's rows
+        # contiguous, because collating a view would copy whole rows of the father
         return {
             "lq": flip_and_turn(lq, symmetry).contiguous(),
             "gt": flip_and_turn(gt, symmetry).contiguous(),
@@ -92,14 +92,14 @@ class InternalPairs(Dataset[dict[str, Any]]):
         }
 
     def _level(self, levels: list[FatherAndSon], batch: int) -> int:
-        """Drawn with a probability proportional to the pixel count; one level for a whole batch, one size of crops."""
+        """Index drawn in proportion to the pixel counts; one level per batch, so that its crops have one size."""
         pixels = [level.father[0].numel() for level in levels]
         share = [count / sum(pixels) for count in pixels]
         return int(generator_of_batch(self.seed, batch).choice(len(levels), p=share))
 
 
 def pyramid(father: Tensor, shrink: Shrink, factor: float) -> Iterator[FatherAndSon]:
-    """The image, float (3, H, W), at :data:`LEVELS` sizes down to half, each with its son.
+    """The image, float (3, H, W), at :data:`LEVELS` sizes from full to half, each with its son.
 
     Args:
         shrink: makes a son ``factor`` times smaller than its father.
@@ -113,7 +113,7 @@ def pyramid(father: Tensor, shrink: Shrink, factor: float) -> Iterator[FatherAnd
 
 
 def _noise(side: int, factor: float, deviation: float, seed: int) -> Tensor:
-    """White noise of a son's size, enlarged as the son is."""
+    """White noise at the size of a son, enlarged as the son is."""
     small = math.ceil(side / factor)
     white = torch.randn(3, small, small, generator=torch.Generator().manual_seed(seed))
     return resize(white * deviation, factor, size=(side, side))

@@ -1,4 +1,4 @@
-"""Numbers of images in published sets: an incomplete download is noticed before it changes a score."""
+"""Numbers of images in published sets, to notice an incomplete download before it changes a score."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from restore.data.image_folders import image_files
 from restore.data.pair import Pair
 
-# folder's name, lower case -> images; or images of each part of it
+# folder name in lower case -> number of images, or a number for each split
 KNOWN: dict[str, int | dict[str, int]] = {
     "div2k_train_hr": 800,
     "div2k_valid_hr": 100,
@@ -24,9 +24,9 @@ KNOWN: dict[str, int | dict[str, int]] = {
 
 
 def miscounted(pairs: Iterable[Pair]) -> list[str]:
-    """A sentence for each folder with the name of a known set and another number of images.
+    """A sentence for each folder that has the name of a known set but another number of images.
 
-    Counts all files in the folders of the pairs' sharp ones, because some of those may be held out or left out.
+    Counts all files in the folders of the sharp images, because the pairs may lack images that are held out.
     """
     found: dict[str, tuple[int, int]] = {}
     for folder in dict.fromkeys(pair.gt.parent.resolve() for pair in pairs):
@@ -41,7 +41,7 @@ def miscounted(pairs: Iterable[Pair]) -> list[str]:
 
 
 def _known(folder: Path) -> Iterable[tuple[Path, int]]:
-    """The part of a known set that ``folder`` lies in, and its number of images."""
+    """The split of a known set that contains ``folder``, and its number of images."""
     for place in (folder, *folder.parents):
         known = KNOWN.get(place.name.lower())
         if isinstance(known, int):
@@ -54,7 +54,7 @@ def _known(folder: Path) -> Iterable[tuple[Path, int]]:
 
 
 def _count(part: Path, folder: Path) -> int:
-    """Images in all folders that lie in ``part`` as ``folder`` does: a sequence is one of many."""
+    """Number of images in ``folder`` and in the folders at the same position in other sequences of ``part``."""
     inside = folder.relative_to(part).parts
     pattern = "/".join([*["*"] * (len(inside) - 1), *inside[-1:]])
     return sum(len(image_files(each)) for each in (part.glob(pattern) if pattern else [part]) if each.is_dir())

@@ -13,25 +13,25 @@ from restore.image import label_maps, reading
 from restore.image.decoded_image import to_float
 from restore.io.errors import SettingError
 
-MAX_CLASSES = 256  # a label map is 8 bit
+MAX_CLASSES = 256  # label maps have 8 bits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
     """How label maps are read, and how they are encoded as a network's input.
 
-    An index map (palette, black-and-white or 8-bit grey file) holds its classes as they are. In a colour image a
-    pixel belongs to the nearest colour of ``palette``, because JPEG has smeared most colour-coded sets.
+    A single-channel file (palette, black-and-white or 8-bit grey) stores class indices. In a colour file, a pixel
+    belongs to the nearest colour of ``palette``, because most colour-coded sets contain JPEG artefacts.
 
     Attributes:
-        palette: class k's colour, (red, green, blue) in 0..255 each; None where all maps hold indices.
-        classes: their number; None for that of the palette's colours.
-        one_hot: the input has a channel of zeros and ones for each class; else the palette's colours.
-        snap_distance: Euclidean distance in RGB up to which a pixel counts as a palette colour.
-        snap_share: share of a map's pixels that may be farther from all of them, where smeared colours meet.
+        palette: the colour (red, green, blue) of each class, values in 0..255; None if all maps hold indices.
+        classes: number of classes; None means the number of palette colours.
+        one_hot: encode the input as one channel of zeros and ones per class; otherwise as the palette's colours.
+        snap_distance: maximum Euclidean RGB distance at which a pixel matches a palette colour.
+        snap_share: maximum share of a map's pixels that match no palette colour, as at blurred class boundaries.
 
     Raises:
-        SettingError: settings that do not fit together.
+        SettingError: the settings contradict each other.
     """
 
     palette: tuple[tuple[int, ...], ...] | None = None
@@ -83,12 +83,12 @@ class Labels:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Labels":
-        """From plain values, as :meth:`settings` gives them."""
+        """Build from plain values, the inverse of :meth:`settings`."""
         palette = settings["palette"]
         return cls(**{**settings, "palette": None if palette is None else tuple(tuple(colour) for colour in palette)})
 
     def settings(self) -> dict[str, Any]:
-        """As plain values, for a checkpoint."""
+        """The settings as plain values, for a checkpoint."""
         palette = None if self.palette is None else [list(colour) for colour in self.palette]
         return asdict(self) | {"palette": palette}
 
@@ -99,14 +99,15 @@ class Labels:
 
     @property
     def channels(self) -> int:
-        """Channels of the network's input."""
+        """Number of channels of the network's input."""
         return self.count if self.one_hot else 3
 
     def read(self, path: Path) -> Tensor:
-        """A file's classes: uint8, (1, H, W).
+        """The classes in a file: uint8, (1, H, W).
 
         Raises:
-            FileNotFoundError, ValueError: an unreadable file, an index without a class, colours far from the palette.
+            FileNotFoundError, ValueError: an unreadable file, an index outside the classes, colours far from the
+                palette.
         """
         try:
             labels = label_maps.read_labels(path)
@@ -123,24 +124,25 @@ class Labels:
         return labels
 
     def snap(self, rgb: Tensor, path: Path) -> Tensor:
-        """The nearest palette colour of each pixel.
+        """The index of the nearest palette colour of each pixel.
 
         Args:
             rgb: uint8, (3, H, W).
-            path: named in the error.
+            path: file name, for the error.
 
         Returns:
             Classes, uint8, (1, H, W).
 
         Raises:
-            ValueError: no palette, or more pixels than ``snap_share`` are farther than ``snap_distance`` from it.
+            ValueError: there is no palette, or more than ``snap_share`` of the pixels are farther than
+                ``snap_distance``.
         """
         if self.palette is None:
             raise ValueError(
                 f"{path}: holds colours, not class indices; set data.palette to the colours of the classes"
             )
         pixels = rgb.to(torch.int32)
-        least = torch.full(rgb.shape[1:], 4 * 255**2, dtype=torch.int32)  # squared
+        least = torch.full(rgb.shape[1:], 4 * 255**2, dtype=torch.int32)  # squared distance, above the maximum
         labels = torch.zeros(rgb.shape[1:], dtype=torch.uint8)
         for k, colour in enumerate(self.palette[: self.count]):
             distance = (pixels - torch.tensor(colour, dtype=torch.int32).view(3, 1, 1)).square().sum(0)
@@ -162,7 +164,7 @@ class Labels:
         return labels[None]
 
     def encode(self, labels: Tensor) -> Tensor:
-        """The network's input for classes, uint8 (1, H, W): float32, (``channels``, H, W), in [0, 1]."""
+        """Encode classes, uint8 (1, H, W), as the network's input: float32, (``channels``, H, W), in [0, 1]."""
         if self.one_hot:
             planes = torch.zeros(self.count, *labels.shape[1:])
             return planes.scatter_(0, labels.long(), 1.0)

@@ -1,4 +1,4 @@
-"""What happens to the worker processes of data loaders when a training fails, and what a worker's error says."""
+"""Ends the worker processes of data loaders when a training fails, and translates the errors of a worker."""
 
 import errno
 import multiprocessing
@@ -13,22 +13,23 @@ from multiprocessing.process import BaseProcess
 
 from restore.io.errors import SettingError
 
-_SHARED_MEMORY = ("shared memory", "</torch_", "Bus error")  # in torch's words for a full /dev/shm
+_SHARED_MEMORY = ("shared memory", "</torch_", "Bus error")  # torch's wording for a full /dev/shm
 _FROM_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\n")
 _USERS = ("ValueError", "SettingError", "DataProblem")
-_JOIN = 10.0  # seconds for a killed worker to be gone
+_JOIN = 10.0  # seconds to wait for a killed worker to end
 
 
 @contextmanager
 def loader_workers(count: int) -> Iterator[None]:
-    """Within the block loaders have ``count`` workers each, which end with it.
+    """Within the block, loaders have ``count`` workers each, which are killed at its end.
 
-    They ignore SIGTERM, so Python, which at its exit sends that to its children and waits for them, would never end.
+    Otherwise Python would wait for them forever at exit: it sends SIGTERM to its children, and the workers ignore that.
 
     Raises:
         SettingError: the workers have too little shared memory.
         ChildProcessError: a worker was killed.
-        ValueError: with the sentence of a worker's error about the data; torch's message holds its traceback.
+        ValueError: a worker found an error in the data; only its message is kept, without the traceback in torch's
+            message.
     """
     before = set(multiprocessing.active_children())
     try:
@@ -55,7 +56,7 @@ def loader_workers(count: int) -> Iterator[None]:
 
 
 def _is_without_memory(error: BaseException) -> bool:
-    if isinstance(error, OSError):  # the queues themselves; a file that cannot be written has a name
+    if isinstance(error, OSError):  # of the queues themselves; an error about a file would name it
         return error.errno == errno.ENOSPC and error.filename is None
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHARED_MEMORY)
 
@@ -63,7 +64,7 @@ def _is_without_memory(error: BaseException) -> bool:
 def _is_of_killed_worker(error: BaseException) -> bool:
     if isinstance(error, RuntimeError):
         return str(error).startswith("DataLoader worker (pid")
-    # it was killed while one of its tensors was being received
+    # killed while the main process was receiving one of its tensors
     frames = traceback.walk_tb(error.__traceback__)
     return isinstance(error, OSError | EOFError) and any(
         frame.f_code.co_filename == resource_sharer.__file__ for frame, _ in frames
@@ -80,7 +81,7 @@ def _kill_new(before: Set[BaseProcess]) -> None:
     if not workers:
         return
     is_main = threading.current_thread() is threading.main_thread()
-    # torch's handler raises an error for each worker that is killed
+    # otherwise torch's handler would raise an error for each killed worker
     handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if is_main else None
     for worker in workers:
         worker.kill()

@@ -1,7 +1,8 @@
-"""A data set's decoded training images in one file on the disk, from which crops are read without decoding anything.
+"""The decoded training images of a data set in one file on disk, from which crops are read without decoding.
 
-The file is mapped into memory, so that only the pages of a crop are read, and all processes of a machine share them in
-the system's page cache. Planes stand as in memory, so a training from the pack is bit-identical to one from the files.
+The file is memory-mapped, so only the pages of a crop are read, and all processes of a machine share them in the page
+cache. Images are stored exactly as they are in memory, so training from the pack is bit-identical to training from the
+files.
 """
 
 import hashlib
@@ -45,10 +46,10 @@ log = logging.getLogger(__name__)
 
 
 class PackedPairs:
-    """Reads pairs from ``images.bin``; each process maps the file by itself.
+    """Reads pairs from ``images.bin``; each process maps the file itself.
 
     Args:
-        file: ``images.bin``. places: of the pairs that are in it.
+        file: path of ``images.bin``. places: positions of the pairs in it.
     """
 
     def __init__(self, file: Path, places: Mapping[Pair, Place]) -> None:
@@ -57,10 +58,10 @@ class PackedPairs:
         self._pixels = torch.empty(0, dtype=torch.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(PackedPairs(self._file, self._places))  # a worker that is spawned maps the file itself
+        return vars(PackedPairs(self._file, self._places))  # a spawned worker maps the file itself
 
     def get(self, key: Pair, decode: Callable[[Pair], DecodedPair]) -> DecodedPair:
-        """The pair from the pack, not copied and not to be changed in place; decoded where it is not there."""
+        """The pair from the pack, not to be changed in place; decoded from its files if it is not there."""
         place = self._places.get(key)
         if place is None:
             return decode(key)
@@ -73,13 +74,13 @@ class PackedPairs:
         with open(self._file, "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with warnings.catch_warnings():
-            # torch warns that the memory cannot be written; a private map, which can be, would count as memory of the
-            # size of the data
+            # torch warns that the memory is read-only; a writable private map would count as memory of the size of the
+            # data
             warnings.simplefilter("ignore", UserWarning)
             self._pixels = torch.from_numpy(np.frombuffer(self._map, np.uint8))
 
     def expect(self, crop: Tensor) -> None:
-        """Have the rows of a crop (C, h, w) read at once; else the system reads megabytes around the first of them."""
+        """Prefetch exactly the rows of a crop, (C, h, w); otherwise the system would read megabytes around the first."""
         begin = crop.data_ptr() - self._pixels.data_ptr()
         if self._map is None or not 0 <= begin < len(self._map) or not hasattr(mmap, "MADV_WILLNEED"):
             return
@@ -100,10 +101,10 @@ def _views(pixels: Tensor, place: Place) -> Iterator[Tensor]:
 
 
 class Filled(NamedTuple):
-    """A pack that holds all pairs of a data set but bad ones.
+    """A pack that holds all valid pairs of a data set.
 
     Attributes:
-        source: reads them. checked: what is known of the pairs' files. seconds: spent on adding pairs.
+        source: reads the pairs. checked: facts about their files. seconds: time spent on adding pairs.
     """
 
     source: PackedPairs
@@ -112,11 +113,11 @@ class Filled(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What of a data set is in a pack.
+    """The state of a data set's pairs in a pack.
 
     Attributes:
-        before: the whole pack. records: of the pairs that are in it. missing: the others.
-        touched: records of files with a new time and the old content.
+        before: all records of the pack. records: those of the data set's pairs. missing: pairs not in the pack.
+        touched: records of files with a new modification time and unchanged content.
     """
 
     before: Records
@@ -126,36 +127,36 @@ class _Found(NamedTuple):
 
 
 class Pack:
-    """The pack in a folder: finds the pairs of a data set in it, and adds those that it lacks.
+    """The pack in a folder: finds the pairs of a data set in it, and adds the missing ones.
 
     Args:
-        folder: of the pack; made on first use.
+        folder: the pack's folder, made on first use.
         recipe: settings that the decoded pairs depend on, by name.
-        name: of a file, see :func:`restore.data.pack_records.names_below`.
+        name: names a file independently of where the data lie, see :func:`restore.data.pack_records.names_below`.
     """
 
     def __init__(self, folder: Path, recipe: Mapping[str, Any], name: Callable[[Path], str]) -> None:
         self.folder, self.recipe, self._name = folder, recipe, name
 
     def fill(self, pairs: Sequence[Pair], scale: int, *, smallest: SmallestSide, decode: Decode) -> Filled:
-        """The pairs in the pack, added where it lacks them, and what is known of their files.
+        """Add the pairs that the pack lacks, and return all of them with the facts about their files.
 
-        One process adds at a time, and the others wait for it; a start after one that was killed goes on from there.
+        One process adds at a time while the others wait; after a kill, the next start continues from what was recorded.
 
         Args:
-            scale, smallest: what the sizes are compared with.
-            decode: makes what is packed from the decoded files, gt first.
+            scale, smallest: requirements that the sizes are checked against.
+            decode: makes the images to pack from the decoded files, gt first.
 
         Raises:
-            SettingError: the pack is of other files or settings, a file has changed since, the folder cannot be written
-                to, or the disk has too little room.
+            SettingError: the pack was made from other files or settings, a file has changed since, the folder cannot be
+            written to, or the disk has too little room.
         """
         found, bad, seconds = self._find(pairs), dict[Pair, CheckedPair](), 0.0
         if found.missing:
             files.refuse_unwritable(self.folder, setting="data.pack")
             started = time.perf_counter()
             with self._alone():
-                found = self._find(pairs)  # by now another process may have added them
+                found = self._find(pairs)  # another process may have added them in the meantime
                 if found.missing:
                     begin(self.folder, self.recipe)
                     work = partial(prepare, scale=scale, smallest=smallest, decode=decode)
@@ -183,7 +184,7 @@ class Pack:
                 f"a pack of the {len(pairs)} training pairs, or an empty folder",
                 "name another folder",
             )
-        with ThreadPoolExecutor() as pool:  # a network's disk takes its time for each file
+        with ThreadPoolExecutor() as pool:  # on a network file system each file has a high latency
             for pair, record, state in zip(pairs, own, pool.map(_compare, pairs, own), strict=True):
                 if record is None or state is None:
                     found.missing.append(pair)
@@ -203,7 +204,7 @@ class Pack:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes out; where one packs, wait for its end. The lock goes with its process."""
+        """Lock the pack, waiting for another process that holds the lock; the system frees it if its process ends."""
         lock = FileLock(self.folder / LOCK)
         with suppress(Timeout):
             lock.acquire(timeout=0)
@@ -216,7 +217,7 @@ class Pack:
             lock.release()
 
     def _touch(self, records: Sequence[PackRecord]) -> None:
-        """Note the new times, so that the next start need not read the files; not where that cannot be written."""
+        """Record the new times, so that the next start need not read the files; skipped if the pack is not writable."""
         with suppress(OSError, Timeout), FileLock(self.folder / LOCK, timeout=0):
             length = read_records(self.folder, self.recipe).length
             with open(self.folder / RECORDS, "r+b") as file:
@@ -226,7 +227,7 @@ class Pack:
 
 
 def _compare(pair: Pair, record: PackRecord | None) -> PackRecord | Path | None:
-    """The record, with new times where only those have changed; a file that has changed; None where one is missing."""
+    """The record, with new times if only those changed; the file, if its content changed; None if either is missing."""
     if record is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""What a pack says about itself: how the files were read, and a record of each pair of images in it.
+"""The records of a pack: the settings it was made with, and one entry per pair of images.
 
-A pack is a folder of three files: ``images.bin`` holds the decoded pixels one image after another, ``pairs.jsonl`` a
-line for each pair, written once its pixels are on the disk, and ``pack.json`` the settings it was made with.
+A pack is a folder of three files: ``images.bin`` holds the decoded pixels of all images in sequence, ``pairs.jsonl``
+one line per pair, written once its pixels are on disk, and ``pack.json`` the settings.
 """
 
 import json
@@ -30,25 +30,25 @@ class Planes(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Of what is stored."""
+        """Bytes stored."""
         return self.stored * self.height * self.width
 
 
 class Stamp(NamedTuple):
-    """A source file when it was packed: what is looked at first, and what decides where the time is another."""
+    """A source file as it was packed; the content is hashed again only if the time differs."""
 
     size: int
-    time: int  # of the last change, in nanoseconds
+    time: int  # modification time in nanoseconds
     sha256: str
 
 
 class Place(NamedTuple):
-    """Where a pair is in the pack.
+    """The position of a pair in the pack.
 
     Attributes:
         offset: of its first byte.
-        images: gt, and lq where the pack holds one.
-        degradation: how lq was made, in words.
+        images: gt, then lq if the pack holds one.
+        degradation: description of how lq was made.
     """
 
     offset: int
@@ -57,19 +57,19 @@ class Place(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Offset of the byte after its last."""
+        """Offset of the first byte after the pair."""
         return self.offset + sum(image.nbytes for image in self.images)
 
 
 @dataclass(frozen=True)
 class PackRecord:
-    """A pair in the pack.
+    """One pair in the pack.
 
     Attributes:
-        key: names of the pair and its files, below the data's folder, see :func:`key_of`.
-        stamps: of its files.
+        key: names of the pair and of its files, relative to the data's folder, see :func:`key_of`.
+        stamps: one per file.
         digest, kinds, sizes, is_sharper: see :class:`restore.data.file_checks.CheckedPair`.
-        place: of its images.
+        place: position of its images.
     """
 
     key: str
@@ -81,16 +81,16 @@ class PackRecord:
     place: Place
 
     def line(self) -> str:
-        """As a line of ``pairs.jsonl``."""
+        """The record as a line of ``pairs.jsonl``."""
         offset, images, degradation = self.place
         return files.json_text({**vars(self), "place": [offset, images, degradation]}) + "\n"
 
     @classmethod
     def of_line(cls, line: str) -> "PackRecord":
-        """Read from such a line.
+        """Parse such a line.
 
         Raises:
-            ValueError, TypeError, KeyError: it is none.
+            ValueError, TypeError, KeyError: the line is not a record.
         """
         found = json.loads(line)
         offset, images, degradation = found["place"]
@@ -106,25 +106,25 @@ class PackRecord:
 
 
 class Records(NamedTuple):
-    """The records of a pack by their keys, of several of one key the last, and the bytes of their lines."""
+    """The records of a pack by key, the last one for each key, and the length of their lines in bytes."""
 
     of: Mapping[str, PackRecord]
     length: int
 
     @property
     def end(self) -> int:
-        """Bytes of ``images.bin`` that they take."""
+        """Number of bytes of ``images.bin`` that the records use."""
         return max((record.place.end for record in self.of.values()), default=0)
 
 
 def read_records(folder: Path, recipe: Mapping[str, Any]) -> Records:
-    """The records of a pack; none where there is no pack yet. A last line without its end is left out.
+    """The records of a pack, empty if there is no pack yet. An incomplete last line is ignored.
 
     Args:
-        recipe: how the files are read, by setting; must be that of the pack.
+        recipe: settings by name that determine how files are read; must equal those of the pack.
 
     Raises:
-        SettingError: the folder holds something else, a pack made by other settings, or a damaged one.
+        SettingError: the folder contains something else, a pack made with other settings, or a damaged pack.
     """
     header = folder / HEADER
     if not header.exists():
@@ -151,7 +151,7 @@ def _damaged(folder: Path, how: str) -> SettingError:
 
 def _refuse_other_folder(folder: Path) -> None:
     names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-    # hidden ones and those of tempfile may be of another start, which makes the pack at this moment
+    # hidden files and those of tempfile may belong to another process that is creating the pack now
     others = sorted(name for name in names if name != LOCK and not name.startswith((".", "tmp")))
     if others:
         expected = f"a pack, or an empty folder to make one in, but it holds {files.listed(others, 3)}"
@@ -170,17 +170,17 @@ def _refuse_other_recipe(folder: Path, header: Mapping[str, Any], recipe: Mappin
 
 
 def key_of(pair: Pair, name: Callable[[Path], str]) -> str:
-    """The pair's name and those of its files."""
+    """The names of the pair and of its files, as the key of a record."""
     return "|".join([pair.name, *map(name, pair.files), pair.lq_half or ""])
 
 
 def names_below(roots: Sequence[str]) -> Callable[[Path], str]:
-    """A function that names a file by its folder's number in ``roots`` and its place below it.
+    """A function that names a file by the index of its root in ``roots`` and its path below that root.
 
-    So a data set that was moved keeps its names.
+    So a data set that is moved keeps its names.
 
     Args:
-        roots: folders and embedded sets, as ``data.root`` has them.
+        roots: folders and names of embedded sets, as in ``data.root``.
     """
     begins = [(k, f"{Path(root)}{os.sep}") for k, root in enumerate(roots) if root not in EMBEDDED]
     photos = {file: k for k, root in enumerate(roots) if root in EMBEDDED for file in embedded(root)}
@@ -192,15 +192,15 @@ def names_below(roots: Sequence[str]) -> Callable[[Path], str]:
         for k, begin in begins:
             if text.startswith(begin):
                 return f"{k}:{text[len(begin) :]}"
-        return f"{begins[0][0]}:{os.path.relpath(file, begins[0][1])}"  # small images beside a folder of sharp ones
+        return f"{begins[0][0]}:{os.path.relpath(file, begins[0][1])}"  # lq images in a folder beside the root
 
     return name
 
 
 def stamps(pair: Pair) -> list[tuple[int, int]]:
-    """Size and time of each file.
+    """Size and modification time of each file.
 
     Raises:
-        OSError: a file is not there.
+        OSError: a file does not exist.
     """
     return [(found.st_size, found.st_mtime_ns) for found in map(os.stat, pair.files)]

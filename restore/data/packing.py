@@ -1,4 +1,4 @@
-"""Adds pairs to a pack: each is checked, decoded, written and recorded, so that a killed packing goes on after it."""
+"""Adds pairs to a pack: each is checked, decoded, written and recorded, so that packing can resume after a kill."""
 
 import os
 import shutil
@@ -21,13 +21,13 @@ from restore.io import files
 from restore.io.errors import SettingError
 from restore.io.progress import show_progress
 
-RECORD_EVERY = 2.0  # seconds: what a killed packing has to do again
+RECORD_EVERY = 2.0  # seconds; at most so much work is lost by a kill
 
-Decode = Callable[[Pair, Sequence[Tensor]], DecodedPair]  # what is packed, from the decoded files, gt first
+Decode = Callable[[Pair, Sequence[Tensor]], DecodedPair]  # makes what is packed from the decoded files, gt first
 
 
 class Ready(NamedTuple):
-    """A pair before it is written; ``decoded`` is missing where it has problems, ``stamps`` as :func:`stamps`."""
+    """A pair before it is written; ``decoded`` is None if the pair has problems; for ``stamps`` see :func:`stamps`."""
 
     pair: Pair
     checked: CheckedPair
@@ -36,14 +36,14 @@ class Ready(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What became of the pairs: records of those that were added, and the others with their problems."""
+    """The result: records of the pairs that were added, and the checks of those with problems."""
 
     records: dict[Pair, PackRecord]
     bad: dict[Pair, CheckedPair]
 
 
 def begin(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Describe a new pack; one that is there stays. Only under the pack's lock."""
+    """Write the header of a new pack; an existing one is kept. The caller must hold the pack's lock."""
     if not (folder / HEADER).exists():
         files.write_json(folder / HEADER, {"format": FORMAT, "recipe": dict(recipe)}, indent=2)
 
@@ -51,10 +51,11 @@ def begin(folder: Path, recipe: Mapping[str, Any]) -> None:
 def add(
     folder: Path, before: Records, pairs: Sequence[Pair], key: Callable[[Pair], str], prepare: Callable[[Pair], Ready]
 ) -> Added:
-    """Decode pairs and write them to a pack. Only under the pack's lock.
+    """Decode pairs and write them to a pack. The caller must hold the pack's lock.
 
     Args:
-        before: what the pack holds. key: of a pair's record. prepare: see :func:`prepare`; called in several threads.
+        before: the pack's records. key: gives the key of a pair. prepare: see :func:`prepare`; called in several
+            threads.
 
     Raises:
         SettingError: the disk has too little room.
@@ -62,7 +63,7 @@ def add(
     added = Added({}, {})
     with (
         _writer(folder, before, len(pairs)) as writer,
-        ThreadPoolExecutor() as pool,  # decoding releases the interpreter's lock
+        ThreadPoolExecutor() as pool,  # decoding releases the GIL
         show_progress("pairs packed", len(pairs)) as (_, advance),
     ):
         for ready in _ahead(pool, prepare, pairs):
@@ -75,7 +76,7 @@ def add(
 
 
 def prepare(pair: Pair, scale: int, smallest: SmallestSide, decode: Decode) -> Ready:
-    """Check and decode a pair; ``scale`` and ``smallest`` are what its sizes are compared with."""
+    """Check and decode a pair; its sizes are checked against ``scale`` and ``smallest``."""
     decoded: list[DecodedPair] = []
 
     def keep(pair: Pair, images: Sequence[Tensor]) -> list[str]:
@@ -86,14 +87,14 @@ def prepare(pair: Pair, scale: int, smallest: SmallestSide, decode: Decode) -> R
         return []
 
     found: list[tuple[int, int]] = []
-    with suppress(OSError):  # a missing file, which the check names
-        found = stamps(pair)  # before it is read: a later change is noticed
+    with suppress(OSError):  # a missing file is reported by the check
+        found = stamps(pair)  # taken before reading, so that a later change is noticed
     checked = check_pair(pair, scale, smallest, keep)
     return Ready(pair, checked, found, None if checked.problems else decoded[0])
 
 
 def _ahead(pool: ThreadPoolExecutor, work: Callable[[Pair], Ready], pairs: Sequence[Pair]) -> Iterator[Ready]:
-    """Results in order; few wait at a time, because they hold whole images."""
+    """Results in order; only a few are computed ahead, because each holds whole images."""
     waiting: deque[Future[Ready]] = deque()
     try:
         for pair in pairs:
@@ -109,7 +110,7 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[[Pair], Ready], pairs: Seque
 
 @contextmanager
 def _writer(folder: Path, before: Records, count: int) -> Iterator["_Writer"]:
-    """Writes ``count`` pairs after those before, and records at the end what is written, whatever the end is."""
+    """A writer for ``count`` further pairs, which at the end, even after an error, records what is written."""
     with _opened(folder / IMAGES, before.end) as images, _opened(folder / RECORDS, before.length) as records:
         writer = _Writer(folder, images, records, before.end, count)
         try:
@@ -125,7 +126,7 @@ def _writer(folder: Path, before: Records, count: int) -> Iterator["_Writer"]:
 
 @contextmanager
 def _opened(path: Path, length: int) -> Iterator[FileIO]:
-    """The file to write after its first ``length`` bytes; what a killed packing left after them is cut off."""
+    """The file, opened for writing after its first ``length`` bytes; leftovers of a killed packing are cut off."""
     with FileIO(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+") as file:
         file.truncate(length)
         file.seek(length)
@@ -133,7 +134,7 @@ def _opened(path: Path, length: int) -> Iterator[FileIO]:
 
 
 class _Writer:
-    """Writes pixels, and records them once they are on the disk."""
+    """Writes pixels, and records a pair only once its pixels are on disk."""
 
     def __init__(self, folder: Path, images: FileIO, records: FileIO, end: int, count: int) -> None:
         self._folder, self._images, self._records, self._count = folder, images, records, count
@@ -145,7 +146,7 @@ class _Writer:
         """Write a pair's pixels.
 
         Raises:
-            SettingError: the disk has too little room for those to come.
+            SettingError: the disk has too little room for the remaining pairs.
         """
         planes = [_stored(image) for image in (decoded.gt, decoded.lq) if image is not None]
         place = Place(self._end, tuple(layout for layout, _ in planes), decoded.degradation)
@@ -161,18 +162,18 @@ class _Writer:
         return record
 
     def record(self) -> None:
-        """Bring the pixels to the disk, then the records: whatever is recorded is there after a loss of power, too."""
+        """Flush the pixels, then write the records, so that recorded pairs survive even a power failure."""
         os.fsync(self._images.fileno())
         _write_all(self._records, memoryview("".join(each.line() for each in self._pending).encode()))
         os.fsync(self._records.fileno())
         self._pending, self._recorded = [], time.monotonic()
 
     def _to_come(self) -> int:
-        """Bytes of the pairs that are not written yet, if they are as large as those that are."""
+        """Estimated bytes of the remaining pairs, from the mean size of those written."""
         return (self._count - self._done) * (self._end - self._first) // max(1, self._done)
 
     def without_room(self) -> SettingError:
-        """The error of a disk that is too full."""
+        """The error for a disk that is too full."""
         return SettingError(
             "data.pack",
             f"{self._folder}, on a disk that is full after {self._done} of {self._count} pairs",
@@ -182,7 +183,7 @@ class _Writer:
 
 
 def _stored(image: Tensor) -> tuple[Planes, Tensor]:
-    """The planes of uint8 (C, H, W) that are written: one, where a grey image repeats it."""
+    """The planes of uint8 (C, H, W) to write; only one if a grey image repeats it."""
     channels, height, width = image.shape
     planes = image[:1] if image.stride(0) == 0 else image
     return Planes(channels, planes.shape[0], height, width), planes
@@ -191,12 +192,12 @@ def _stored(image: Tensor) -> tuple[Planes, Tensor]:
 def _record(key: str, ready: Ready, place: Place) -> PackRecord:
     checked, hashes = ready.checked, [*ready.checked.contents]
     found = tuple(
-        Stamp(size, changed, hashes[min(k, len(hashes) - 1)])  # two files of one content have one hash
+        Stamp(size, changed, hashes[min(k, len(hashes) - 1)])  # files of equal content share one hash
         for k, (size, changed) in enumerate(ready.stamps)
     )
     return PackRecord(key, found, checked.digest, tuple(checked.kinds), tuple(checked.sizes), checked.is_sharper, place)
 
 
 def _write_all(file: FileIO, data: memoryview) -> None:
-    while data:  # a write of more than 2 GiB, or to a disk that is almost full, takes a part
+    while data:  # one call may write only part of more than 2 GiB, or of anything on an almost full disk
         data = data[file.write(data) :]

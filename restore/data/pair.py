@@ -1,4 +1,4 @@
-"""An image pair of a data set, its decoded images, and the error that lists what is wrong with its files."""
+"""An image pair of a data set, its decoded images, and the error that lists problems of its files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Literal
 from restore.io.errors import SettingError
 from restore.io.files import encodable, printable, shortened
 
-if TYPE_CHECKING:  # a folder is looked at without torch
+if TYPE_CHECKING:  # folders are listed without torch
     from torch import Tensor
 
 SHOWN_PROBLEMS = 20
-LONGEST_PART = 230  # bytes of a name, so that the names of files that are made of it are possible
+LONGEST_PART = 230  # bytes of a name, which leaves room for longer names derived from it
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A sharp image and, where it was prepared, its degraded one.
+    """A sharp image and, if it exists, its degraded version.
 
     Attributes:
-        name: file stem of the sharp image, after its sequence's folder and a slash where there is one; bytes that are
-            no UTF-8 are escaped and long ones shortened, because it goes into tables, reports and names of files.
-        gt, lq: files; ``lq`` is None when it is made from ``gt``.
-        sequence: frames of one are near-duplicates; None for a single image.
-        lq_half: where one file holds both images side by side, which half of it is lq; then ``lq`` is ``gt``.
+        name: stem of the sharp image's file, preceded by ``<sequence>/`` for a frame; bytes that are not UTF-8 are
+        escaped and long names shortened, because names appear in tables, reports and file names.
+        gt, lq: files; ``lq`` is None if it is made from ``gt``.
+        sequence: folder name of a sequence, whose frames are near-duplicates; None for a single image.
+        lq_half: for two images side by side in one file, the half that is lq; then ``lq`` is the same file as ``gt``.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Pair:
 
     @property
     def files(self) -> list[Path]:
-        """The one or two files."""
+        """The pair's one or two files."""
         return [self.gt] if self.lq is None or self.lq_half is not None else [self.gt, self.lq]
 
     def split(self, pixels: "Sequence[Tensor]") -> "list[Tensor]":
-        """The images in these decoded files, gt first, (C, H, W) each; an odd middle column is left out."""
+        """Split the decoded files into images, gt first, each (C, H, W); an odd middle column is dropped."""
         if self.lq_half is None:
             return list(pixels)
         width = pixels[0].shape[2] // 2
@@ -53,12 +53,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class DecodedPair:
-    """A pair at the size that crops are cut from.
+    """A pair at the size from which crops are cut.
 
     Attributes:
         gt: uint8, (3, H, W).
-        lq: uint8, (3, h, w) colours or (1, h, w) classes; None where each sample makes its own.
-        degradation: how lq was made, in words.
+        lq: uint8, (3, h, w) colours or (1, h, w) classes; None if it is made anew for each sample.
+        degradation: description of how lq was made.
     """
 
     gt: "Tensor"
@@ -67,7 +67,7 @@ class DecodedPair:
 
     @property
     def nbytes(self) -> int:
-        """Of both images."""
+        """Bytes of both images."""
         return self.gt.nbytes + (0 if self.lq is None else self.lq.nbytes)
 
 
@@ -75,14 +75,14 @@ class DataProblem(SettingError):
     """The files of a data set have problems; the message lists them.
 
     Args:
-        setting: names the data set. problems: a line each, with the file.
+        setting: key of the data set's setting. problems: one line each, with the file.
     """
 
     def __init__(self, setting: str, problems: Sequence[str]) -> None:
         self.problems = [encodable(each) for each in problems]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(setting, f"{count} with the data", "files without problems", "fix or remove the files")
-        self.args = setting, problems  # what unpickling in another process calls it with
+        self.args = setting, problems  # arguments with which unpickling in another process calls the class
 
     def __str__(self) -> str:
         more = len(self.problems) - SHOWN_PROBLEMS

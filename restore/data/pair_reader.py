@@ -1,4 +1,4 @@
-"""Reads a pair of translation at one size: images as colours, label maps as classes."""
+"""Reads pairs for translation at one size: images as colours, label maps as classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class PairReader:
     """Reads the files of a pair at one size.
 
     Attributes:
-        labels: how label maps are read; None for inputs that are images.
-        degradations: make the input of single photos.
-        side: the shorter side in pixels after reading; None keeps the files' size.
+        labels: how label maps are read; None if the inputs are images.
+        degradations: compute the input from single photos.
+        side: length of the shorter side after resizing, in pixels; None keeps the size.
     """
 
     labels: Labels | None = None
@@ -35,17 +35,17 @@ class PairReader:
 
     @property
     def channels(self) -> int:
-        """Of lq."""
+        """Number of channels of lq."""
         return 3 if self.labels is None else self.labels.channels
 
     def read(self, pair: Pair, images: Sequence[Tensor] | None = None) -> DecodedPair:
-        """Read a pair and resize it, images bicubically, label maps by nearest.
+        """Read a pair and resize it, images bicubically, label maps by nearest neighbour.
 
         Args:
-            images: the pair's decoded images, gt first, uint8 (3, H, W), where the caller has read them.
+            images: the pair's decoded images, gt first, uint8 (3, H, W), if the caller has already read them.
 
         Raises:
-            FileNotFoundError, ValueError: an unreadable file, not a valid label map; the path is named.
+            FileNotFoundError, ValueError: an unreadable file, or an invalid label map; the message names the path.
         """
         gt, *lq = images or self._decode(pair)
         gt = to_side(gt, self.side)
@@ -57,32 +57,32 @@ class PairReader:
         return DecodedPair(gt, labels_to_side(labels, self.side), "prepared")
 
     def _decode(self, pair: Pair) -> list[Tensor]:
-        """A label map in a file of its own is left out: as colours it would lose its indices."""
+        """Decode the images, except a label map in its own file, which would lose its indices as colours."""
         files = pair.files if self.labels is None else pair.files[:1]
         return pair.split([read_rgb8(file) for file in files])
 
     def _made(self, gt: Tensor) -> DecodedPair:
-        """With lq only where all degradations are fixed, so that one serves every sample."""
+        """The pair, with lq only if all degradations are fixed, so that one lq serves every sample."""
         if not all(getattr(each, "is_fixed", False) for each in self.degradations):
             return DecodedPair(gt, None, "")
         lq, words = degrade(gt, 1, self.degradations, np.random.default_rng(0))
         return DecodedPair(gt, (lq * 255).round().to(torch.uint8), words)
 
     def recipe(self) -> dict[str, Any]:
-        """The settings by which :meth:`read` reads, plain, by name."""
+        """The settings that :meth:`read` depends on, as plain values by name."""
         fixed = all(getattr(each, "is_fixed", False) for each in self.degradations)
         made = [{"_target_": type(each).__name__, **vars(each)} for each in self.degradations] if fixed else "drawn"
         labels = {} if self.labels is None else self.labels.settings()
-        labels.pop("one_hot", None)  # of the network's input
+        labels.pop("one_hot", None)  # concerns only the network's input
         return {"load_size": self.side, "degradations": made, **labels}
 
     def encode(self, lq: Tensor) -> Tensor:
-        """The network's input for lq: float32, (channels, h, w), [0, 1]."""
+        """Encode lq as the network's input: float32, (channels, h, w), [0, 1]."""
         return to_float(lq) if self.labels is None else self.labels.encode(lq)
 
 
 def to_side(pixels: Tensor, side: int | None) -> Tensor:
-    """Resize uint8 (3, H, W) bicubically, so that the shorter side has ``side`` pixels; None changes nothing."""
+    """Resize uint8 (3, H, W) bicubically so that the shorter side has ``side`` pixels; None changes nothing."""
     scale, size = _scale_and_size(pixels, side)
     if size == tuple(pixels.shape[1:]):
         return pixels
@@ -90,7 +90,7 @@ def to_side(pixels: Tensor, side: int | None) -> Tensor:
 
 
 def labels_to_side(labels: Tensor, side: int | None) -> Tensor:
-    """As :func:`to_side`, by nearest: (1, H, W) of classes."""
+    """Resize classes, (1, H, W), like :func:`to_side` but by nearest neighbour."""
     scale, size = _scale_and_size(labels, side)
     rows, columns = (
         ((torch.arange(new, dtype=torch.float64) + 0.5) / scale).floor().long().clamp(max=old - 1)

@@ -1,7 +1,7 @@
-"""Order and randomness of a training run as functions of (seed, sample number), not as streams.
+"""Order and randomness of a training run as functions of (seed, sample number) instead of random streams.
 
-Sample number i of a run (which image, which crop, which flips, which degradation) depends on (seed, i) alone. So the
-number of loader workers, of interruptions and of processes changes nothing about what the network sees.
+Sample number i of a run (its image, crop, flips and degradation) depends on (seed, i) alone. So what the network
+sees does not depend on the number of loader workers, interruptions and processes.
 """
 
 import signal
@@ -23,23 +23,23 @@ def _order(seed: int, count: int, round_: int) -> NDArray[np.int64]:
 
 
 def image_of_sample(seed: int, i: int, count: int) -> int:
-    """The index, of ``count`` images, of sample ``i``: each image once per round, every round in a new order."""
+    """The image of sample ``i``, an index below ``count``: each image once per round, every round in a new order."""
     round_, position = divmod(i, count)
     return int(_order(seed, count, round_)[position])
 
 
 def generator_of_sample(seed: int, i: int) -> np.random.Generator:
-    """The random numbers of sample ``i``; independent of the orders and of every other sample's."""
+    """Random generator of sample ``i``, independent of the orders and of all other samples."""
     return np.random.default_rng([seed, 1, i])
 
 
 def generator_of_batch(seed: int, batch: int) -> np.random.Generator:
-    """The random numbers that all samples of a batch share."""
+    """Random generator shared by all samples of a batch."""
     return np.random.default_rng([seed, 2, batch])
 
 
 def flip_and_turn(image: Tensor, code: int) -> Tensor:
-    """One of the 8 symmetries of a square: ``code`` in 0..7; (..., H, W), sides swap for turns by 90 degrees."""
+    """One of the 8 symmetries of a square, ``code`` in 0..7, for (..., H, W); turns by 90 degrees swap the sides."""
     if code & 1:
         image = image.flip(-1)
     if code & 2:
@@ -52,12 +52,12 @@ def flip_and_turn(image: Tensor, code: int) -> Tensor:
 class RunSampler(Sampler[list[int]]):
     """Batches of sample numbers for a whole run, which is one long epoch.
 
-    Batch k is ``range(k * batch_size + rank, (k + 1) * batch_size, world)``: all processes together see one global
-    batch. A resumed run starts at batch ``start``; the length stays the total, because Lightning counts in totals.
+    Batch k is ``range(k * batch_size + rank, (k + 1) * batch_size, world)``, so that all processes together see one
+    global batch. A resumed run starts at batch ``start``; ``len`` stays the total, because Lightning expects the total.
 
     Args:
-        batches: of the run, each an optimiser step or, with gradient accumulation, a part of one.
-        batch_size: over all processes; must divide by ``world``.
+        batches: number in the run; each is an optimiser step or, with gradient accumulation, a part of one.
+        batch_size: over all processes; must be a multiple of ``world``.
     """
 
     def __init__(self, batches: int, batch_size: int, *, start: int = 0, rank: int = 0, world: int = 1) -> None:
@@ -80,10 +80,10 @@ class RunSampler(Sampler[list[int]]):
 
 
 class ShareSampler(Sampler[int]):
-    """Every ``world``-th index and none twice, so that each image counts once in a score.
+    """Every ``world``-th index, and none twice, so that each image counts once in a score.
 
-    Where a process would have no image, the sampler has no length in any process: Lightning would skip a set of length
-    0, and with it the collective sum of the scores.
+    If some process would get no image, ``len`` raises in every process: Lightning would skip a set of length 0, and
+    with it the collective sum of the scores.
     """
 
     def __init__(self, count: int, *, rank: int = 0, world: int = 1) -> None:
@@ -99,9 +99,9 @@ class ShareSampler(Sampler[int]):
 
 
 def one_thread(worker: int) -> None:
-    """Start a loader worker with one thread: the other cores are for the training and the other workers.
+    """Run a loader worker on one thread, because the other cores serve the training and the other workers.
 
-    Signals to the process group are left to the training process, which ends its workers when it stops.
+    Signals to the process group are ignored: the training process handles them, and ends its workers when it stops.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Checks of data settings without torch: numbers out of their bounds, folders that do not exist."""
+"""Checks data settings without torch: numbers out of bounds, folders that do not exist."""
 
 import os
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from restore.io.errors import SettingError
 def check_bounds(
     *, batch_size: int = 1, val_limit: int | None = None, num_workers: int = 0, cache_gb: float = 0.0
 ) -> None:
-    """Refuse numbers that no set of image pairs takes.
+    """Refuse numbers that no data set of image pairs accepts.
 
     Raises:
-        SettingError: a number out of its bounds.
+        SettingError: a number is out of bounds.
     """
-    if batch_size < 1:  # refused here as well as by the sampler, which is made when the run is already described
+    if batch_size < 1:  # also refused by the sampler, but only after the run has been described
         raise SettingError("data.batch_size", batch_size, "a positive number of samples")
     if val_limit is not None and val_limit < 1:
         raise SettingError("data.val_limit", val_limit, "at least 1 image, or null for all")
@@ -28,7 +28,7 @@ def check_bounds(
 
 
 def check_patch(*, patch_size: int, scale: int) -> None:
-    """Refuse a training crop that is no whole number of lq pixels.
+    """Refuse a training crop whose side is not a whole number of lq pixels.
 
     Raises:
         SettingError
@@ -39,13 +39,13 @@ def check_patch(*, patch_size: int, scale: int) -> None:
 
 
 def refuse_missing_paths(data: Mapping[str, Any]) -> None:
-    """Refuse folders and the image that the settings of ``data`` name and that do not exist, and a file for a pack.
+    """Refuse settings of ``data`` that name a missing folder or image, or a file instead of a folder as the pack.
 
     Args:
-        data: settings of any of the DataModules, plain.
+        data: settings of any of the DataModules, as plain values.
 
     Raises:
-        SettingError: named by its key.
+        SettingError: names the setting.
     """
     image = data.get("image")
     if isinstance(image, str) and not Path(image).is_file():
@@ -61,7 +61,7 @@ def refuse_missing_paths(data: Mapping[str, Any]) -> None:
 
 
 def refuse_missing_folder(folder: str, setting: str) -> None:
-    """Refuse what is neither a folder nor the name of an embedded set.
+    """Refuse a value that is neither a folder nor the name of an embedded set.
 
     Raises:
         SettingError
@@ -78,15 +78,15 @@ def refuse_missing_folder(folder: str, setting: str) -> None:
 
 
 def check_batch_memory(*, batch_size: int, patch_size: int, scale: float, memory: int | None) -> str | None:
-    """What is to be said of a batch whose crops alone fill much of the memory, before minutes pass in its first step.
+    """A warning about a batch whose crops alone fill much of the memory, before minutes are spent on its first step.
 
     Args:
-        batch_size: of one process. memory: of this machine, in bytes; None where the system does not tell.
+        batch_size: of one process. memory: of this machine, in bytes; None if unknown.
 
     Raises:
-        SettingError: the crops alone have no room.
+        SettingError: the crops alone do not fit.
     """
-    crop = 3 * 4 * (patch_size**2 + int(patch_size // scale) ** 2)  # lq and gt in 32 bits
+    crop = 3 * 4 * (patch_size**2 + int(patch_size // scale) ** 2)  # lq and gt as float32
     if memory is None or crop * batch_size <= memory / 8:
         return None
     needed = f"{crop * batch_size / 2**30:.3g} GiB for the crops of a batch alone"
@@ -99,7 +99,7 @@ def check_batch_memory(*, batch_size: int, patch_size: int, scale: float, memory
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory this machine has; None where the system does not tell."""
+    """This machine's memory in bytes; None if the system does not report it."""
     names = getattr(os, "sysconf_names", {})
     if "SC_PHYS_PAGES" not in names:
         return None

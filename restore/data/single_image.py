@@ -1,4 +1,4 @@
-"""Data for zero-shot super-resolution: the pairs that an image holds itself."""
+"""Data for zero-shot super-resolution: pairs from a single image."""
 
 import logging
 import math
@@ -20,35 +20,35 @@ from restore.ops.resize import new_length, resize
 
 log = logging.getLogger(__name__)
 
-ShrinkTo = Callable[[Tensor, float, tuple[int, int]], Tensor]  # image, factor, size of the result
+ShrinkTo = Callable[[Tensor, float, tuple[int, int]], Tensor]  # arguments: image, factor, size of the result
 
 LARGEST_FATHER = 2048  # pixels; a larger image is cropped to its middle, because more would only cost memory
 
 
 class SingleImageData(LightningDataModule):
-    """Crops of one image's pyramid: fathers are the image and smaller sharp copies of it, sons are fathers shrunk.
+    """Crops from the pyramid of one image: fathers are the image and smaller copies of it, sons are downscaled fathers.
 
-    Shocher, Cohen, Irani, CVPR 2018, section 3.1. A batch is ``lq``: crops of sons, already enlarged to their fathers'
-    size, ``gt``: the same crops of the fathers, both float (N, 3, h, w) with h = w at most ``patch_size``, and
-    ``name``. The model passes the fathers, because it makes more of them during training (:meth:`add`).
+    Shocher, Cohen, Irani, CVPR 2018, section 3.1. A batch has ``lq``, crops of sons already enlarged to the size of
+    their fathers; ``gt``, the same crops of the fathers, both float (N, 3, h, w) with h = w at most ``patch_size``; and
+    ``name``. The model supplies the fathers, because it adds more during training (:meth:`add`).
 
     Args:
         image: image file, or float (3, H, W) in [0, 1].
-        scale: of the model; for validation the whole image is shrunk by it and enlarged again.
+        scale: the model's; for validation the whole image is downscaled by it and enlarged again.
         patch_size, batch_size, noise: see :class:`restore.data.internal_pairs.CropSettings`.
-        seed: of levels, crops, turns and noise.
+        seed: for levels, crops, turns and noise.
 
     Attributes:
-        enlarged: what will be enlarged, float (3, h, w): the image, or what is set to be, a part of it.
-        shrink_whole: shrinks the image for validation; the model sets its own, which may use a blur kernel.
-        warnings: none.
+        enlarged: the image to enlarge, float (3, h, w): the whole image, unless it is set to a part of it.
+        shrink_whole: downscales the image for validation; the model sets its own, which may use a blur kernel.
+        warnings: always empty.
 
     Raises:
-        SettingError: a setting out of its bounds, or a file that is not an image.
+        SettingError: a setting is out of bounds, or the file is not an image.
     """
 
     kind: ClassVar[str] = "single_image"  # see PairedData
-    num_workers: ClassVar[int] = 0  # the fathers change while it trains
+    num_workers: ClassVar[int] = 0  # workers would not see fathers added during training
     label_settings = None  # see PairedData
 
     def __init__(
@@ -73,7 +73,7 @@ class SingleImageData(LightningDataModule):
 
     @property
     def validation_names(self) -> list[str]:
-        """The image itself."""
+        """The name of the image."""
         return [self.stem]
 
     test_names = validation_names
@@ -82,10 +82,10 @@ class SingleImageData(LightningDataModule):
         """Validate the image.
 
         Returns:
-            Its fingerprint, SHA-256 over the pixels.
+            The image's fingerprint, SHA-256 over the pixels.
 
         Raises:
-            SettingError: shrunk for validation it would be smaller than SSIM's window.
+            SettingError: downscaled for validation, the image would be smaller than SSIM's window.
         """
         least = math.ceil(self.scale) * 3 + 11
         height, width = self.image.shape[1:]
@@ -100,30 +100,30 @@ class SingleImageData(LightningDataModule):
         return {self.stem: sha256(self.image.numpy().tobytes()).hexdigest()}
 
     def add(self, fathers: Sequence[Tensor], shrink: Shrink, factor: float, *, from_batch: int) -> None:
-        """Train on these images from a batch on.
+        """Train on these images, starting at a given batch.
 
         Args:
             fathers: float, (3, H, W) each.
             shrink: makes the sons, ``factor`` times smaller.
-            from_batch: at least one batch ahead of the loader, which reads in advance.
+            from_batch: at least one batch ahead of the loader, which prefetches.
         """
         levels = [level for father in fathers for level in pyramid(_middle(father, LARGEST_FATHER), shrink, factor)]
         self.pairs.pyramids.append(Pyramids(from_batch, factor, levels))
 
     def middle(self, total: float) -> Tensor:
-        """What will be enlarged, or the part of its middle that ``total`` enlarges to the largest father: (3, h, w)."""
+        """The image to enlarge, (3, h, w); if ``total`` would enlarge it beyond the largest father, only its middle."""
         return _middle(self.enlarged, max(1, int(LARGEST_FATHER / total)))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of the whole run, starting where a resumed run stopped."""
+        """Batches of the whole run, starting at the step from which the run resumes."""
         trainer: Any = self.trainer
         batches = trainer.max_steps * trainer.accumulate_grad_batches
         start = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        # read in this process: a crop costs less than sending it, and the fathers change during training
+        # no workers: a crop is cheaper to make than to send, and the fathers change during training
         return DataLoader(self.pairs, batch_sampler=RunSampler(batches, self.batch_size, start=start))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """The image against itself, shrunk by ``scale``."""
+        """The image itself as reference, downscaled by ``scale`` as input."""
         return DataLoader(_Whole(self))
 
     test_dataloader = val_dataloader

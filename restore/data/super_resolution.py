@@ -18,26 +18,26 @@ if TYPE_CHECKING:  # see datasets
 class SuperResolutionData(PairedData):
     """Training crops and whole validation images of LR/HR data.
 
-    Folder layouts: see :mod:`restore.data.hr_lr_folders`. Without prepared small images lq is the bicubic shrink of the
-    crop, computed as MATLAB does, so that it agrees with the published files.
+    Folder layouts: see :mod:`restore.data.hr_lr_folders`. Without prepared lq images, lq is the crop downscaled
+    bicubically as in MATLAB, so that it agrees with published lq files.
 
     Args:
         root: folder of the training images, or an embedded set's name, or a list of them.
-        scale: output side / input side; comes from the model.
+        scale: output side / input side; set by the model.
         patch_size: side of a training crop in gt pixels, a multiple of ``scale``.
-        batch_size: samples of one step over all processes.
-        validation: folder or embedded set to validate on; or the number of training images to hold out (the last
-            by name); or null for the ``*_valid_HR`` folder under ``root``.
-        val_limit: validate on the first so many images of it only; null for all.
+        batch_size: samples per step, over all processes.
+        validation: folder or embedded set to validate on; or the number of training images to hold out (the last by
+        name); or null for the ``*_valid_HR`` folder under ``root``.
+        val_limit: validate only on this many images, the first ones; null for all.
         benchmarks: folders scored once, after training.
-        degradations: applied to lq after the bicubic shrink, in training and validation.
-        num_workers: loader processes; changes nothing but speed.
-        cache_gb: decoded training images are kept in memory up to this many GiB.
-        pack: folder that decoded training images are kept in instead (:mod:`restore.data.pack`), made on first use.
-        seed: of order, crops, flips and degradations.
+        degradations: applied to lq after bicubic downscaling, in training and validation.
+        num_workers: loader processes; affects only the speed.
+        cache_gb: decoded training images are kept in memory, up to this many GiB.
+        pack: folder in which decoded training images are kept instead (:mod:`restore.data.pack`), made on first use.
+        seed: for order, crops, flips and degradations.
 
     Raises:
-        SettingError: a setting out of its bounds, a folder that does not exist, no images.
+        SettingError: a setting is out of bounds, a folder does not exist, or there are no images.
     """
 
     def __init__(

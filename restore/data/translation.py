@@ -1,4 +1,4 @@
-"""Data for image-to-image translation: contours, label maps or photos in, photos out."""
+"""Data for image-to-image translation: contours, label maps or photos as inputs, photos as targets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,40 +21,40 @@ if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
 
 FEW_PAIRS = 100  # the smallest set of the pix2pix paper (Isola et al., CVPR 2017) has 400
-INSPECTED = 10  # files side by side
+INSPECTED = 10  # files inspected for two images side by side
 
 
 class TranslationData(PairedData):
     """Training crops and whole validation images of pairs of images.
 
-    Folder layouts: see :mod:`restore.data.ab_folders`. With ``degradations`` a folder of photos is enough, and
-    their partners, contours for example, are made from them.
+    Folder layouts: see :mod:`restore.data.ab_folders`. With ``degradations``, a folder of photos is enough: the inputs,
+    for example contours, are computed from them.
 
     Args:
-        root: folder of the training pairs (its ``train`` part is taken where it has one), or a list of them; with
+        root: folder of the training pairs (its ``train`` folder is used if it exists), or a list of them; with
             degradations also folders of photos and embedded sets.
-        scale: 1; comes from the model.
-        in_channels: of lq, as the model takes it; 3, or with ``one_hot`` the number of classes.
+        scale: 1; set by the model.
+        in_channels: channels of lq, as the model expects; 3, or with ``one_hot`` the number of classes.
         input_kind: ``rgb``, or ``labels`` for class indices and class colours (:class:`restore.data.labels.Labels`).
-        palette, classes, one_hot, snap_distance, snap_share: of label maps.
+        palette, classes, one_hot, snap_distance, snap_share: how label maps are read, see the same class.
         direction, folder_a, folder_b: which image is the input (:class:`restore.data.ab_folders.Layout`).
-        load_size: images are resized so that the shorter side has so many pixels before a crop is cut, and
-            ``patch_size`` pixels for validation (pix2pix: 286 and 256); null keeps all sizes.
-        patch_size: side of a training crop.
+        load_size: images are resized so that the shorter side has this many pixels before a crop is cut, and
+        ``patch_size`` pixels for validation (pix2pix: 286 and 256); null keeps the size of the files.
+        patch_size: side of a training crop in pixels.
         flip: mirror half of the crops left to right.
-        batch_size: samples of one step over all processes.
-        validation: folder to validate on (its ``val`` or ``test`` part); or the number of pairs of ``root`` to hold
-            out (the last by name); or null for the ``val``, else ``test`` part of ``root`` itself.
-        val_limit: validate on the first so many pairs of it only; null for all.
-        benchmarks: folders (their ``test`` part) scored once, after training.
+        batch_size: samples per step, over all processes.
+        validation: folder to validate on (its ``val`` or ``test`` folder); or the number of pairs of ``root`` to hold
+            out (the last by name); or null for the ``val`` folder of ``root``, or else its ``test`` folder.
+        val_limit: validate only on this many pairs, the first ones; null for all.
+        benchmarks: folders (their ``test`` folder is used) scored once, after training.
         degradations: make lq from single photos, in training and validation.
-        num_workers: loader processes; changes nothing but speed.
+        num_workers: loader processes; affects only the speed.
         cache_gb: training pairs are kept in memory, at ``load_size``, up to this many GiB.
-        pack: folder that they are kept in instead (:mod:`restore.data.pack`), made on first use.
-        seed: of order, crops, flips and degradations.
+        pack: folder in which they are kept instead (:mod:`restore.data.pack`), made on first use.
+        seed: for order, crops, flips and degradations.
 
     Raises:
-        SettingError: settings that do not fit together, a folder that does not exist, no pairs.
+        SettingError: settings contradict each other, a folder does not exist, or there are no pairs.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class TranslationData(PairedData):
     def _find_sets(
         self, roots: list[str], validation: str | int | None, val_limit: int | None, benchmarks: Sequence[str]
     ) -> None:
-        """The pairs of training, of validation and of the benchmarks."""
+        """Find the pairs for training, validation and benchmarks."""
         if not roots:
             raise SettingError("data.root", "empty", "a folder or a list of folders")
         found = [self.source.layout.find(each, ("train",), setting="data.root") for each in roots]
@@ -160,30 +160,30 @@ class TranslationData(PairedData):
         return pairs[:-validation], f"{stem}_held_out", pairs[-validation:]
 
     def check_whole(self, pairs: list[Pair]) -> Checked:
-        """Validate pairs that are scored whole, label maps too."""
+        """Validate pairs that are scored as a whole, including label maps."""
         return self.source.check(pairs, setting="data")
 
     def check_cached(self, pairs: list[Pair]) -> Checked:
-        """Validate training pairs, label maps too; they stay in memory while they fit."""
+        """Validate training pairs, including label maps, and keep them in memory while they fit."""
         reader, cache = self.crop_reader, self.cache
         return self.source.check(pairs, setting="data", smallest=self.smallest_cut, reader=reader, cache=cache)
 
     @property
     def smallest_cut(self) -> SmallestSide:
-        """The shortest side of a training image in its file."""
+        """Minimum side of a training image, as stored in its file."""
         return super().smallest_cut if self.load_size is None else self.smallest_whole
 
     def decode(self, pair: Pair, images: Sequence[Tensor]) -> DecodedPair:
-        """What crops are cut from: both images at ``load_size``, label maps as classes."""
+        """The images that crops are cut from: both at ``load_size``, label maps as classes."""
         return self.crop_reader.read(pair, images)
 
     def recipe(self) -> dict[str, Any]:
-        """Settings that :meth:`decode` depends on, for a pack."""
+        """The settings that :meth:`decode` depends on, stored with a pack."""
         return self.crop_reader.recipe()
 
     def compare_sets(self, checked: Mapping[str, Checked]) -> list[str]:
-        """Refuse a pair that is in two sets; warn of a small training set, and of photos read as two images."""
-        # one file alone may well be in two sets: two photos can have the same, empty, contours
+        """Refuse a pair that is in two sets; warn about few training pairs, and about photos read as two images."""
+        # a single shared file is allowed: two photos can have the same, empty, contours
         references = {
             name: {sample: pair.gt for sample, pair in each.samples.items()} for name, each in checked.items()
         }
@@ -216,12 +216,12 @@ class TranslationData(PairedData):
         )
 
     def images(self, pairs: list[Pair]) -> Dataset[Sample]:
-        """Whole images to be scored."""
+        """Whole images for scoring."""
         return self.source.images(pairs, seed=self.seed)
 
 
 def is_one_image(pixels: Tensor) -> bool:
-    """Whether the two halves of uint8 (3, H, W) meet as neighbouring columns elsewhere do."""
+    """Whether the halves of uint8 (3, H, W) differ at their border no more than neighbouring columns elsewhere."""
     steps = pixels.float().diff(dim=2).abs().mean((0, 1))
     return bool(steps[pixels.shape[2] // 2 - 1] < 2 * steps.mean())
 

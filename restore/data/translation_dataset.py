@@ -1,6 +1,6 @@
-"""The data set of translation: crops numbered through a whole run, and whole images for validation and evaluation.
+"""The data set for translation: crops numbered through a whole run, and whole images to validate and evaluate.
 
-A sample is as :mod:`restore.data.datasets` says, with lq (in_channels, h, w) and gt (3, h, w) of one size.
+Samples are as in :mod:`restore.data.datasets`, with lq (in_channels, h, w) and gt (3, h, w) of the same size.
 """
 
 import math
@@ -29,14 +29,14 @@ MAX_ENLARGEMENT = 4
 
 
 class TranslationCrops(Dataset[Sample]):
-    """Random square crops, mirrored half the time, the same on both sides; sample ``i`` is a function of (seed, i).
+    """Random square crops, half of them mirrored, identical for lq and gt; sample ``i`` is a function of (seed, i).
 
     Args:
-        reader: at the size that crops are cut from.
-        source: pairs that ``reader`` has read.
+        reader: reads pairs at the size from which crops are cut.
+        source: source of pairs read by ``reader``.
         patch_size: side of the crop.
-        flip: whether to mirror left and right.
-        count: samples of the run.
+        flip: whether to mirror half of the crops left to right.
+        count: number of samples in the run.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class TranslationImages(Dataset[Sample]):
     """Whole images in order.
 
     Args:
-        reader: at the size of validation.
-        seed: of degradations that draw random numbers.
+        reader: reads pairs at the size for validation.
+        seed: for degradations that draw random numbers.
     """
 
     def __init__(self, pairs: Sequence[Pair], reader: PairReader, *, seed: int = 0) -> None:
@@ -102,18 +102,18 @@ class TranslationImages(Dataset[Sample]):
 
 
 class TranslationSource:
-    """Finds, validates and reads the pairs of a data set, in training as in ``restore evaluate``.
+    """Finds, validates and reads the pairs of a data set, for training and for ``restore evaluate``.
 
     Args: see :class:`restore.data.translation.TranslationData`.
 
     Attributes:
         layout: finds the pairs.
-        reader: reads them, at the size of validation.
-        label_settings: of label maps, plain; None where the inputs are images.
-        smallest_whole: the shortest side of a file.
+        reader: reads them at the size for validation.
+        label_settings: of label maps, as plain values; None if the inputs are images.
+        smallest_whole: minimum side of an image, as stored in its file.
 
     Raises:
-        SettingError: settings that do not fit together.
+        SettingError: the settings contradict each other.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ class TranslationSource:
         reader: PairReader | None = None,
         cache: ImageCache[Pair, DecodedPair] | None = None,
     ) -> Checked:
-        """Validate every file, label maps too; see :func:`restore.data.file_checks.check_pairs`.
+        """Validate every file, including label maps; see :func:`restore.data.file_checks.check_pairs`.
 
         Args:
-            smallest, reader: in place of the attributes.
-            cache: filled with what ``reader`` reads.
+            smallest, reader: replace the attributes.
+            cache: is filled with the pairs that ``reader`` reads.
         """
         reader, cache = reader or self.reader, cache or ImageCache()
 
@@ -183,7 +183,7 @@ class TranslationSource:
         return check_pairs(pairs, 1, smallest=smallest or self.smallest_whole, inspect=keep, setting=setting)
 
     def images(self, pairs: list[Pair], *, seed: int = 0) -> TranslationImages:
-        """Whole images to be scored."""
+        """Whole images for scoring."""
         return TranslationImages(pairs, self.reader, seed=seed)
 
 
