@@ -1,4 +1,4 @@
-"""Writes checkpoints so that there is a sound one at every moment."""
+"""Writes checkpoints so that an undamaged one exists at every moment."""
 
 import io
 import os
@@ -14,20 +14,20 @@ from restore.io.files import remove_temporaries, write_bytes
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint with its checksum under a temporary name in the same folder, then moves it.
+    """Writes a checkpoint with its checksum under a temporary name in the same folder, then renames it.
 
-    The ``last.ckpt`` before it stays as ``last.prev.ckpt``. (Lightning's own writer puts a temporary file elsewhere and
-    copies it; a full disk then destroys the file before.)
+    The previous ``last.ckpt`` is kept as ``last.prev.ckpt``. (Lightning's own writer copies a temporary file from
+    another folder, so that a full disk destroys the previous checkpoint.)
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Serialise first, so that what cannot be serialised touches no file.
+        """Write a checkpoint; it is serialised first, so that an error in that touches no file.
 
         Raises:
-            OSError: it cannot be written; the checkpoints from before are untouched.
+            OSError: the file cannot be written; earlier checkpoints are unchanged.
         """
         target, content = Path(path), _serialised(checkpoint)
-        remove_temporaries(target)  # the run's folder is locked: they are of a run that was killed, and large
+        remove_temporaries(target)  # large ones of a killed run; no other process uses the locked folder
         write_bytes(target, content, before_move=lambda: _keep_previous(target))
 
 
@@ -38,15 +38,15 @@ def _serialised(checkpoint: dict[str, Any]) -> bytearray:
 
 
 def _keep_previous(last: Path) -> None:
-    """Give the present file the second name first, so that ``last.ckpt`` exists without a gap."""
+    """Give the present file a second name first, so that ``last.ckpt`` exists at every moment."""
     if last.name != LAST or not last.exists():
         return
     previous, second = last.with_name(PREVIOUS), last.with_name(f"{PREVIOUS}.tmp")
-    second.unlink(missing_ok=True)  # of a run that was killed just here
+    second.unlink(missing_ok=True)  # left by a run that was killed at this point
     try:
         os.link(last, second)
-    except OSError:  # a file system without hard links; a run killed in the gap resumes from the second name
+    except OSError:  # no hard links on this file system; a run killed in between resumes from the second name
         os.replace(last, previous)
     else:
         os.replace(second, previous)
-        second.unlink(missing_ok=True)  # moving one name of a file onto another name of it does nothing
+        second.unlink(missing_ok=True)  # renaming onto another link to the same file does nothing

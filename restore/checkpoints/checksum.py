@@ -1,9 +1,9 @@
-"""A checksum inside a checkpoint file, so that damage is detected: torch silently loads weights with flipped bits.
+"""A checksum in each checkpoint file, to detect damage: torch silently loads weights with flipped bits.
 
-A checkpoint is a zip archive, and a zip archive may end in a comment. Ours is the SHA-256 of all bytes before it.
-Inside the file the two stay together at whatever moment the writer is killed; a second file could be lost or be older.
-The CRC-32 that the archive has of every record leaves its directory uncovered, where one flipped bit makes torch take a
-record for a folder and load whatever was in memory.
+A checkpoint is a zip archive, and a zip archive may end with a comment. Ours is the SHA-256 of all preceding bytes. In
+the same file the two stay consistent whenever the writer is killed; a separate file could be lost or outdated. The
+archive's own CRC-32 of each record does not cover its directory, where one flipped bit makes torch take a record for a
+folder and load whatever was in memory.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-_END = b"PK\x05\x06"  # opens the last record of a zip archive, 22 bytes without a comment
+_END = b"PK\x05\x06"  # begins the last record of a zip archive, which has 22 bytes without a comment
 _RECORD, _MARK = 22, b"sha256:"
 _TRAILER = len(_MARK) + 64
 _CHUNK = 2**22
-# what zipfile was seen to raise on archives with flipped or missing bytes
+# raised by zipfile in tests on archives with flipped or missing bytes
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OSError, OverflowError)
 
 
@@ -25,10 +25,10 @@ def with_checksum(archive: bytearray) -> bytearray:
     """Append the checksum, in place.
 
     Args:
-        archive: a zip archive without a comment, as ``torch.save`` makes it.
+        archive: a zip archive without a comment, as written by ``torch.save``.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``archive`` is something else.
     """
     if archive[-_RECORD:][:4] != _END or archive[-2:] != b"\0\0":
         raise ValueError("only a zip archive without a comment can be given a checksum")
@@ -38,10 +38,10 @@ def with_checksum(archive: bytearray) -> bytearray:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether the file is what was written; one without our checksum is compared with the CRC-32 of its records.
+    """Whether the file is undamaged; without our checksum, the CRC-32 of its records is checked.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         size = file.seek(0, 2)
@@ -51,13 +51,13 @@ def is_sound(path: Path) -> bool:
             return _digest(file, size - _TRAILER) == trailer[len(_MARK) :]
     try:
         with zipfile.ZipFile(path) as archive:
-            return not archive.comment and archive.testzip() is None  # a comment is the rest of a checksum
+            return not archive.comment and archive.testzip() is None  # a comment would be a damaged checksum
     except _ZIP_ERRORS:
         return False
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a zip archive says more bytes than the file has: torch stores what it writes without compression."""
+    """Whether a zip archive expands to more bytes than the file has; torch itself stores without compression."""
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
@@ -68,7 +68,7 @@ def is_packed(path: Path) -> bool:
 
 
 def _digest(file: BinaryIO, size: int) -> bytes:
-    """Of the first ``size`` bytes, read in pieces: a checkpoint may be larger than the free memory."""
+    """Hash of the first ``size`` bytes, read in blocks, because a checkpoint may exceed the free memory."""
     file.seek(0)
     digest = hashlib.sha256()
     while size > 0 and (piece := file.read(min(_CHUNK, size))):

@@ -1,4 +1,4 @@
-"""Finds the file that a setting such as ``ckpt_path`` means; imports no torch, so that a wrong name ends at once."""
+"""Finds the file that a setting such as ``ckpt_path`` names; does not import torch, so a wrong name fails at once."""
 
 import difflib
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ SHIPPED = Path(__file__).parent.parent / "weights"
 
 
 def shipped() -> dict[str, Path]:
-    """Name -> file of the weights that come with the package."""
+    """Files of the shipped weights, by name."""
     return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
 def locate(path: str | Path) -> Path:
-    """The file meant: one that comes with the package, by its name, or any by its path."""
+    """The file that ``path`` names: shipped weights by their name, any other file by its path."""
     return shipped().get(str(path), Path(path))
 
 
 def refuse_missing(path: Path, setting: str, *, others: Sequence[str] = ()) -> None:
-    """Refuse what is not a file.
+    """Refuse a path that is not a file.
 
     Args:
-        path: as :func:`locate` gives it. setting: named in the error.
-        others: further names that the setting takes, to be suggested.
+        path: from :func:`locate`. setting: name of the setting, for the error.
+        others: other values that the setting accepts, used for suggestions.
 
     Raises:
-        FileNotFoundError: no such file; the nearest name is suggested.
+        FileNotFoundError: no such file; the closest name is suggested.
     """
     if path.is_file():
         return

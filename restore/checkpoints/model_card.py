@@ -1,8 +1,7 @@
-"""Weights to give away: a safetensors file with a JSON card of the same stem beside it.
+"""Weights for distribution: a safetensors file with a JSON card of the same stem beside it.
 
-The card holds what rebuilds the model (method, arguments, format), what the weights were trained on and by which
-commit, and the scores they reach. Cards and weights under ``restore/weights`` come with the package and are opened by
-name.
+The card holds what is needed to rebuild the model (method, arguments, format), the training data and commit, and the
+scores. Weights with cards in ``restore/weights`` are shipped with the package and opened by name.
 """
 
 import hashlib
@@ -18,15 +17,15 @@ from torch import Tensor
 from restore.io.errors import SettingError
 from restore.io.files import write_bytes, write_json
 
-FORMAT = 1  # of checkpoints and cards; raised when an older one can no longer be read as it stands
+FORMAT = 1  # of checkpoints and cards; incremented when older ones can no longer be read directly
 
 
 class NotOurs(SettingError):
-    """A sound file of weights that this package did not write."""
+    """An undamaged file of weights that this package did not write."""
 
 
 def rebuilding(method: str, arguments: Mapping[str, Any], weights: str) -> dict[str, Any]:
-    """The part of a card that rebuilds the model."""
+    """The part of a card that is needed to rebuild the model."""
     return {"format": FORMAT, "method": method, "arguments": dict(arguments), "weights": weights}
 
 
@@ -40,10 +39,10 @@ def is_card(path: Path) -> bool:
 
 
 def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
-    """What a safetensors file holds, by name.
+    """The tensors in a safetensors file, by name.
 
     Raises:
-        SettingError: it is damaged.
+        SettingError: the file is damaged.
     """
     try:
         return load_file(path)
@@ -53,14 +52,14 @@ def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
 
 
 def read(path: Path, *, setting: str) -> dict[str, Any]:
-    """Weights and card, in the form of a checkpoint of ours: ``restore`` (the card) and ``state_dict``.
+    """Read weights and card in the form of our checkpoints: ``restore`` (the card) and ``state_dict``.
 
     Args:
-        path: of the safetensors file. setting: named in the errors.
+        path: of the safetensors file. setting: name of the setting, for errors.
 
     Raises:
-        NotOurs: no card beside the weights.
-        SettingError: either is damaged.
+        NotOurs: there is no card beside the weights.
+        SettingError: one of the files is damaged.
     """
     beside = path.with_suffix(".json")
     if not beside.is_file():
@@ -75,18 +74,18 @@ def read(path: Path, *, setting: str) -> dict[str, Any]:
 
 
 def write(path: Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Write both files, each under a temporary name first; the card last.
+    """Write both files, each under a temporary name first, the card last.
 
     Args:
         path: of the safetensors file.
-        facts: the card; ``format``, ``method`` and ``arguments`` are what :func:`read` needs.
-        weights: of the network, by name.
+        facts: the card; :func:`read` needs ``format``, ``method`` and ``arguments``.
+        weights: the network's, by name.
     """
     write_bytes(path, save({name: value.detach().contiguous() for name, value in weights.items()}))
     write_facts(path, facts)
 
 
 def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the card of the safetensors file ``path``, with the hash of that file."""
+    """Write the card of the safetensors file ``path``, including the file's hash."""
     facts = {**facts, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     write_json(path.with_suffix(".json"), facts, indent=2)

@@ -1,4 +1,4 @@
-"""Reads checkpoints, weights with a card, and other people's weights, in a way that no file can run code."""
+"""Reads checkpoints, weights with a card, and third-party weights, such that no file can run code."""
 
 import hashlib
 import pickle
@@ -16,7 +16,7 @@ from restore.checkpoints.model_card import FORMAT, NotOurs
 from restore.checkpoints.written_size import refuse_expanding
 from restore.io.errors import SettingError
 
-# what torch.load, and a look into its result, were seen to raise on other files and on flipped or missing bytes
+# raised by torch.load, or on access to its result, in tests on other files and on flipped or missing bytes
 LOADING_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -29,23 +29,24 @@ LOADING_ERRORS = (
     AssertionError,
 )
 
-_NESTS = ("params_ema", "params", "state_dict", "model")  # in which other projects' tensors lie, the best first
+_NESTS = ("params_ema", "params", "state_dict", "model")  # keys of other projects for their tensors, the best first
 
 
 def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
-    """Read a checkpoint of ours, or weights with a card.
+    """Read one of our checkpoints, or weights with a card.
 
     Args:
-        path: of a checkpoint or a safetensors file, or the name of weights that come with the package.
-        setting: named in the errors.
+        path: of a checkpoint or safetensors file, or the name of shipped weights.
+        setting: name of the setting, for errors.
 
     Returns:
-        Under ``restore`` the facts, with ``format``, ``method`` and ``arguments``; under ``state_dict`` the tensors.
+        Under ``restore`` the facts, including ``format``, ``method`` and ``arguments``; under ``state_dict`` the
+        tensors.
 
     Raises:
         FileNotFoundError: no such file.
-        NotOurs: written by something else.
-        SettingError: damaged, or in a later format than this version knows.
+        NotOurs: the file was written by another program.
+        SettingError: the file is damaged, or its format is newer than this version.
     """
     path = locate(path)
     refuse_missing(path, setting)
@@ -67,17 +68,17 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
 
 
 def content(path: Path, *, setting: str) -> Any:
-    """Whatever a file holds.
+    """The content of any file of weights.
 
     Raises:
         FileNotFoundError: no such file.
-        SettingError: damaged, or it holds more than plain values and tensors.
+        SettingError: the file is damaged, or contains more than plain values and tensors.
     """
     refuse_missing(path, setting)
     if path.suffix == ".safetensors":
         return model_card.tensors(path, setting=setting)
     with open(path, "rb") as file:
-        is_archive = file.read(2) == b"PK"  # else of a torch before 1.6, which knew no checksums
+        is_archive = file.read(2) == b"PK"  # otherwise written by a torch before 1.6, without checksums
     expected = "a sound checkpoint of this package"
     if is_archive and is_packed(path):
         raise SettingError(setting, path, f"{expected}, but it is compressed, as torch writes none", "use another")
@@ -88,23 +89,23 @@ def content(path: Path, *, setting: str) -> Any:
         refuse_expanding(loaded, path)
         return loaded
     except LOADING_ERRORS as error:
-        # torch's own words end in the advice to load without weights_only, which would let the file run code
+        # torch's own message advises loading without weights_only, which would let the file run code
         why = str(error) if type(error) is ValueError else type(error).__name__
         reason = f"but it is damaged or something else ({why})"
         raise SettingError(setting, path, f"{expected}, {reason}", "use another") from error
 
 
 def network_weights(checkpoint: Mapping[str, Any], weights: str) -> dict[str, Tensor]:
-    """The network's state: the moving average where there is one, unless ``raw`` is asked for.
+    """The network's weights: the moving average if there is one, unless ``raw`` is requested.
 
     Args:
-        checkpoint: as :func:`read` gives it. weights: ``ema`` or ``raw``.
+        checkpoint: from :func:`read`. weights: ``ema`` or ``raw``.
 
     Returns:
         Parameters and buffers by their names in the network, shapes and types as stored, on the CPU.
 
     Raises:
-        SettingError: another word than these, or weights that the file does not hold.
+        SettingError: another value of ``weights``, or the file does not contain these weights.
     """
     if weights not in ("ema", "raw"):
         raise SettingError("weights", weights, "ema or raw")
@@ -119,18 +120,17 @@ def network_weights(checkpoint: Mapping[str, Any], weights: str) -> dict[str, Te
 
 
 def bare_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors, by name, of a file of another project: plain, or nested as projects do.
+    """The tensors in a file of another project, by name; nested ones are found in the usual places.
 
     Args:
-        path: of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file, or the name of weights that come with the
-            package, which are refused.
+        path: of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file. The names of shipped weights are refused.
 
     Returns:
         Tensors by name, shapes and types as stored, on the CPU.
 
     Raises:
         FileNotFoundError: no such file.
-        SettingError: damaged, more than weights, no weights, or a checkpoint of this package.
+        SettingError: the file is damaged, contains more than weights or none, or is a checkpoint of this package.
     """
     loaded = content(locate(path), setting="ckpt_path")
     if str(path) in shipped() or (isinstance(loaded, dict) and "restore" in loaded):
@@ -155,6 +155,6 @@ def _tensors(loaded: Any) -> dict[str, Tensor]:
 
 
 def sha256(path: str | Path) -> str | None:
-    """Hash of the content of a checkpoint or of shipped weights, in hexadecimal; None for what is not a file."""
+    """SHA-256 of a checkpoint or of shipped weights, in hexadecimal; None if there is no such file."""
     file = locate(path)
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None

@@ -1,9 +1,9 @@
-"""Names that older versions wrote into configurations and checkpoints, and what they are called now."""
+"""Names that older versions wrote into configurations and checkpoints, with their present names."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# prefix of a ``_target_`` -> its successor; the longest that fits counts
+# prefix of an old ``_target_`` -> new prefix; the longest match applies
 TARGETS = {
     "restore.models.zero_shot.ZeroShot": "restore.models.zero_shot.model.ZeroShot",
     "restore.models.translation.Translation": "restore.models.translation.model.Translation",
@@ -16,14 +16,14 @@ TARGETS = {
     "restore.callbacks.progress.Progress": "restore.callbacks.progress.ProgressBar",
 }
 
-# what was once called otherwise in a checkpoint: the state of the callback ``RunTimer``, which keeps the old name, and
-# prefix of a name in ``state_dict`` -> its successor
+# old names in checkpoints: the state of the callback ``RunTimer``, still stored under this name; and below, prefix of
+# a name in ``state_dict`` -> new prefix
 RUN_TIMER_STATE = "Tally"
 STATE_PREFIXES = {"judges.": "criterion."}
 
 
 def with_current_names(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A ``state_dict`` under the present names.
+    """A ``state_dict`` with present names.
 
     >>> with_current_names({"judges.0.weight": 1, "network.judges.0": 2})
     {'criterion.0.weight': 1, 'network.judges.0': 2}
@@ -37,7 +37,7 @@ def _with_current_prefix(name: str) -> str:
 
 
 def current_target(target: str) -> str:
-    """What a ``_target_`` is called now.
+    """The present name of a ``_target_``.
 
     >>> current_target("restore.synthetic_blur.MotionBlur")
     'restore.degradations.motion_blur.MotionBlur'
@@ -49,7 +49,7 @@ def current_target(target: str) -> str:
 
 
 def with_current_targets(config: Any) -> Any:
-    """A copy of a plain configuration in which every ``_target_`` has its present name."""
+    """A copy of a plain configuration with the present name of every ``_target_``."""
     if isinstance(config, dict):
         return {
             key: current_target(value) if key == "_target_" and isinstance(value, str) else with_current_targets(value)

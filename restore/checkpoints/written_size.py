@@ -1,7 +1,7 @@
-"""Refuses checkpoints that say more than they hold, before anything is copied out of them.
+"""Refuses checkpoints that expand to far more than the size of the file, before anything is copied from them.
 
-A tensor whose strides are 0 shows one number as often as its shape says, a pickle may name the same list or the same
-tensor any number of times, and a sparse tensor has no bytes for its zeros.
+A tensor with strides of 0 repeats one number as often as its shape says, a pickle may refer to the same list or tensor
+any number of times, and a sparse tensor stores no bytes for its zeros.
 """
 
 from collections.abc import Iterable
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-MOST_NODES = 10_000_000  # values and containers, with every repetition counted
-DEEPEST = 100  # containers inside each other
+MOST_NODES = 10_000_000  # values and containers, counted with repetition
+DEEPEST = 100  # nesting of containers
 MOST_REPEATED = 4  # bytes of all tensors / bytes of the file; weights shared by two layers count twice
-FREE_BYTES = 2**26  # which do no harm
+FREE_BYTES = 2**26  # always allowed
 
 
 class _Size(NamedTuple):
@@ -24,13 +24,13 @@ class _Size(NamedTuple):
 
 
 def refuse_expanding(content: Any, path: Path) -> None:
-    """Refuse what takes far more memory, once it is written out, than the file has bytes.
+    """Refuse contents that would take far more memory, once expanded, than the file has bytes.
 
     Args:
-        content: of the file, as torch has loaded it.
+        content: of the file, as loaded by torch.
 
     Raises:
-        ValueError: it does, or a tensor is none of plain numbers in memory.
+        ValueError: the contents are too large, or a tensor does not hold plain numbers in memory.
     """
     size = _size(content, {}, 0)
     if size.nodes > MOST_NODES:
@@ -40,7 +40,7 @@ def refuse_expanding(content: Any, path: Path) -> None:
 
 
 def _size(value: Any, known: dict[int, _Size], depth: int) -> _Size:
-    """How large the value is with all that it names; each container is walked through once."""
+    """The expanded size of a value with everything that it refers to; each container is visited once."""
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
             raise ValueError(f"a tensor is {value.layout} on {value.device}")
@@ -48,7 +48,7 @@ def _size(value: Any, known: dict[int, _Size], depth: int) -> _Size:
     if not isinstance(value, dict | list | tuple | set | frozenset):
         return _Size(1, 0, 0)
     if id(value) not in known:
-        known[id(value)] = _Size(0, 0, 0)  # one that holds itself is not walked through again
+        known[id(value)] = _Size(0, 0, 0)  # a container that contains itself is not visited again
         parts: Iterable[Any] = [*value.keys(), *value.values()] if isinstance(value, dict) else value
         if depth > DEEPEST:
             raise ValueError(f"its values are nested more than {DEEPEST} deep")

@@ -37,12 +37,12 @@ class Inference:
         precision: ``32``, ``bf16``, or ``auto``: bfloat16 if it is faster, which is measured on a CPU.
         tile: ``auto`` (the largest that fits ``memory_gb``, or the whole image if it fits), ``none``, or lq pixels.
         tile_overlap: lq pixels around a tile, blended with its neighbours, for a network whose output depends on the
-        whole image; other networks use exactly their receptive radius instead.
+            whole image; other networks use exactly their receptive radius instead.
         memory_gb: memory budget of ``tile=auto``, in GiB.
         pool_window: lq pixels; a network that averages over the whole image averages over a window of this side around
-        each position instead; best is the side of its training crops. None: the whole image.
+            each position instead; best is the side of its training crops. None: the whole image.
         self_ensemble: ``true`` averages over 8 flips and turns, ``false`` does not; ``auto``: only for zero-shot, which
-        takes the median.
+            takes the median.
 
     Raises:
         SettingError: a value outside these ranges.
@@ -81,7 +81,7 @@ class ZeroShotTraining:
 
     Attributes:
         max_steps: maximum optimiser steps of each scale step; None: :data:`SCRATCH_STEPS` from random weights,
-        :data:`STARTED_STEPS` from trained ones.
+            :data:`STARTED_STEPS` from trained ones.
         max_seconds: time limit for training on one image and enlarging it; None for no limit.
         start: ``scratch``, ``photos`` (the weights ``zero_shot_start``) or the path of such a checkpoint.
         degradation: ``given``: bicubic and clean, or as ``model.kernel`` and ``data.noise`` say; ``auto``: blur and

@@ -82,7 +82,7 @@ class InferenceConfig(Inference):
 
     Attributes:
         ckpt_path: a checkpoint file, the name of shipped weights, third-party weights, ``auto``, ``zero_shot``,
-        ``bicubic`` or ``identity``.
+            ``bicubic`` or ``identity``.
         scale: None: that of the checkpoint; ``zero_shot`` and ``bicubic`` need one.
         seed: random seed of ``zero_shot``.
         max_seconds: for one image, with ``zero_shot``: steps and views are planned to fit.

@@ -51,7 +51,7 @@ def find_sequences(folder: Path, *, setting: str) -> list[Pair]:
     Raises:
         SettingError: no such folder.
         DataProblem: no images, a folder that is not a sequence beside others that are, or two frames of the same name.
-        Missing partners are reported by ``check_pairs``, not here.
+            Missing partners are reported by ``check_pairs``, not here.
     """
     if not folder.is_dir():
         raise SettingError(setting, folder, "a folder of blurred and sharp images")

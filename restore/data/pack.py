@@ -80,7 +80,7 @@ class PackedPairs:
             self._pixels = torch.from_numpy(np.frombuffer(self._map, np.uint8))
 
     def expect(self, crop: Tensor) -> None:
-        """Prefetch exactly the rows of a crop, (C, h, w); otherwise the system would read megabytes around the first."""
+        """Prefetch exactly the rows of a crop, (C, h, w); the system would read megabytes around the first."""
         begin = crop.data_ptr() - self._pixels.data_ptr()
         if self._map is None or not 0 <= begin < len(self._map) or not hasattr(mmap, "MADV_WILLNEED"):
             return
@@ -149,7 +149,7 @@ class Pack:
 
         Raises:
             SettingError: the pack was made from other files or settings, a file has changed since, the folder cannot be
-            written to, or the disk has too little room.
+                written to, or the disk has too little room.
         """
         found, bad, seconds = self._find(pairs), dict[Pair, CheckedPair](), 0.0
         if found.missing:

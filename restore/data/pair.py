@@ -21,7 +21,7 @@ class Pair:
 
     Attributes:
         name: stem of the sharp image's file, preceded by ``<sequence>/`` for a frame; bytes that are not UTF-8 are
-        escaped and long names shortened, because names appear in tables, reports and file names.
+            escaped and long names shortened, because names appear in tables, reports and file names.
         gt, lq: files; ``lq`` is None if it is made from ``gt``.
         sequence: folder name of a sequence, whose frames are near-duplicates; None for a single image.
         lq_half: for two images side by side in one file, the half that is lq; then ``lq`` is the same file as ``gt``.

@@ -27,7 +27,7 @@ class SuperResolutionData(PairedData):
         patch_size: side of a training crop in gt pixels, a multiple of ``scale``.
         batch_size: samples per step, over all processes.
         validation: folder or embedded set to validate on; or the number of training images to hold out (the last by
-        name); or null for the ``*_valid_HR`` folder under ``root``.
+            name); or null for the ``*_valid_HR`` folder under ``root``.
         val_limit: validate only on this many images, the first ones; null for all.
         benchmarks: folders scored once, after training.
         degradations: applied to lq after bicubic downscaling, in training and validation.

@@ -39,7 +39,7 @@ class TranslationData(PairedData):
         palette, classes, one_hot, snap_distance, snap_share: how label maps are read, see the same class.
         direction, folder_a, folder_b: which image is the input (:class:`restore.data.ab_folders.Layout`).
         load_size: images are resized so that the shorter side has this many pixels before a crop is cut, and
-        ``patch_size`` pixels for validation (pix2pix: 286 and 256); null keeps the size of the files.
+            ``patch_size`` pixels for validation (pix2pix: 286 and 256); null keeps the size of the files.
         patch_size: side of a training crop in pixels.
         flip: mirror half of the crops left to right.
         batch_size: samples per step, over all processes.

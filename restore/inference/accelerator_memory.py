@@ -1,4 +1,4 @@
-"""The memory of a GPU: how much of it a tile may take, and smaller tiles where it was too little after all."""
+"""The memory of a GPU: how much of it a tile may use, and smaller tiles if it still does not suffice."""
 
 import logging
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from restore.ops import tiling
 
 log = logging.getLogger(__name__)
 
-USABLE = 0.8  # of what is free: the allocator needs some for itself
+USABLE = 0.8  # fraction of the free memory; the allocator needs the rest
 
 
 def budget_gb(memory_gb: float, device: torch.device) -> float:
-    """``memory_gb``, or less where a GPU has less free memory, in GiB."""
+    """``memory_gb``, limited by the free memory of a GPU, in GiB."""
     if device.type != "cuda":
         return memory_gb
     free = torch.cuda.mem_get_info(device)[0]
@@ -24,27 +24,27 @@ def budget_gb(memory_gb: float, device: torch.device) -> float:
 
 
 class InMemory:
-    """Runs a network; where a GPU's memory does not suffice, in tiles of half the side, and so on.
+    """Runs a network; if the GPU's memory does not suffice, in tiles of half the side, and again half of that.
 
     Args:
-        run: calls a network, or what pads for it, on an image. network: whose facts count.
-        context: of each tile, in lq pixels.
+        run: applies a forward function, including padding, to an image. network: provides the facts for tiles.
+        context: pixels around each tile, in lq pixels.
     """
 
     def __init__(
         self, run: Callable[[tiling.Forward, Tensor], Tensor], network: RestorationNetwork, context: int
     ) -> None:
         self._run, self._network, self._context = run, network, context
-        self._too_large = float("inf")  # pixels that did not fit
+        self._too_large = float("inf")  # the smallest number of pixels that did not fit
 
     def __call__(self, forward: tiling.Forward, lq: Tensor) -> Tensor:
-        """What ``run(forward, lq)`` gives, (1, 3, scale H, scale W).
+        """The result of ``run(forward, lq)``, (1, 3, scale H, scale W).
 
         Args:
-            forward: that of a whole image or of a tile. lq: (1, C, H, W) on its device.
+            forward: for the whole image or a tile. lq: (1, C, H, W) on its device.
 
         Raises:
-            torch.OutOfMemoryError: the smallest tile does not fit, or the network takes none.
+            torch.OutOfMemoryError: the smallest tile does not fit, or the network cannot run in tiles.
         """
         network, longest = self._network, max(lq.shape[-2:])
         tile = tiling.round_up(max(longest // 2, network.min_size), network.multiple_of)
@@ -56,7 +56,7 @@ class InMemory:
             except torch.OutOfMemoryError:
                 if not can_be_cut:
                     raise
-            # not in the handler, whose traceback keeps the tensors that filled the memory
+            # after the except block, whose traceback would keep alive the tensors that filled the memory
             self._too_large = lq[0, 0].numel()
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()

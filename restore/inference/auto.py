@@ -1,4 +1,4 @@
-"""``ckpt_path=auto``: of the weights in the package those that suit the image, by what it has suffered."""
+"""``ckpt_path=auto``: chooses among the shipped weights by the damage found in the image."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -9,21 +9,21 @@ from torch import Tensor
 from restore.inference.restorer import Report, Restorer, as_lq
 from restore.ops import damage
 
-SEEN = 1024  # px of each side in the middle of an image that are looked at
+SEEN = 1024  # pixels; side of the central part of an image that is measured
 
-# Above these an image is damaged. Measured on eight photos held out from training, shrunk by half: clean they reach
-# 0.0021, 0.0111, 0.032 and 6.3; with noise from 0.02 on they start at 0.0206 of colour noise, with JPEG 50 at 0.15 of
-# blockiness, blurred by 0.6 px and more at 15 of softness.
+# Above these limits an image counts as damaged. Measured on eight photos held out from training, downscaled by 2:
+# clean ones reach 0.0021, 0.0111, 0.032 and 6.3; with noise of 0.02 or more, colour noise is at least 0.0206; with
+# JPEG 50, blockiness is at least 0.15; with a blur of 0.6 px or more, softness is at least 15.
 LIMITS: Mapping[str, float] = MappingProxyType(
     {"colour noise": 0.007, "grey noise": 0.014, "blockiness": 0.08, "softness": 10.0}
 )
-# In a small image these scatter more: no limit is below this, divided by the root of the number of pixels. The numbers
-# are from experiments/super_resolution/limits.py, whose images have some 100 px a side at x4.
+# These measures scatter more in small images: the limit is at least this value divided by the square root of the
+# number of pixels. From experiments/super_resolution/limits.py, whose images have about 100 px a side at x4.
 SCATTER: Mapping[str, float] = MappingProxyType({"grey noise": 2.0, "blockiness": 11.0})
 
 
 def measured(lq: Tensor) -> dict[str, float]:
-    """What :mod:`restore.ops.damage` measures in the middle of an image: float, (3, H, W), [0, 1]."""
+    """The measures of :mod:`restore.ops.damage` for an image, float (3, H, W) in [0, 1]."""
     grey = damage.grey_of(lq)
     return {
         "colour noise": damage.colour_noise(lq),
@@ -34,7 +34,7 @@ def measured(lq: Tensor) -> dict[str, float]:
 
 
 def damages(lq: Tensor) -> list[str]:
-    """What is above its limit, in words; empty for a clean image."""
+    """The measures above their limits, in words; empty for a clean image."""
     side = math.sqrt(lq[0].numel())
     return [
         f"{name} {value:.3g}"
@@ -44,10 +44,10 @@ def damages(lq: Tensor) -> list[str]:
 
 
 class AutoRestorer(Restorer):
-    """Restores a clean image with one network and a damaged one with another; ``notes`` say which and why.
+    """Restores clean images with one network and damaged ones with another; ``notes`` say which one, and why.
 
     Args:
-        clean, photo: restorers of one scale, for images shrunk from sharp ones and for photos with blur, noise, JPEG.
+        clean, photo: restorers of the same scale: for clean downscaled images, and for photos with blur, noise or JPEG.
     """
 
     name = "auto"

@@ -1,4 +1,4 @@
-"""What tables compare networks with: bicubic enlargement, and the input as it is."""
+"""The baselines that tables compare networks with: bicubic enlargement, and the unchanged input."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,10 @@ class Bicubic(Restorer):
     """MATLAB's bicubic enlargement, the baseline of every super-resolution table.
 
     Args:
-        scale: at least 1, whole or not.
+        scale: at least 1, need not be an integer.
 
     Raises:
-        SettingError: another scale.
+        SettingError: the scale is below 1.
     """
 
     name = "bicubic"
@@ -28,7 +28,7 @@ class Bicubic(Restorer):
         self.scale = scale
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
-        """All rows at once."""
+        """Yield all rows at once."""
         report(0, 1)
         pred = enlarge(as_lq(image), self.scale)
         report(1, 1)
@@ -36,7 +36,7 @@ class Bicubic(Restorer):
 
 
 class Identity(Restorer):
-    """Returns its input: the degraded image's own score, the baseline where the scale is 1."""
+    """Returns its input, so its score is that of the degraded image: the baseline at scale 1."""
 
     name = "identity"
     scale = 1

@@ -1,4 +1,4 @@
-"""Restores many files, in this process or several, with a record of how each result was made."""
+"""Restores many files, in one or several processes, and records how each result was made."""
 
 import functools
 import logging
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WRITE_EVERY = 1.0  # seconds between two writes of the record, which grows with the folder
-OF_RESULT = ("notes", "fell_back")  # in an entry of the record: what came out, beside how it was made
-SHOWN = 20  # files in the summary; of more, those that failed or have a note
+WRITE_EVERY = 1.0  # seconds between two writes of the record, whose size grows with the folder
+OF_RESULT = ("notes", "fell_back")  # parts of an entry of the record that describe the result, not how it was made
+SHOWN = 20  # files in the summary; if there are more, only those that failed or have a note
 
 FileTask = tuple[Path, Path]  # source, target
 
 
 class Record:
-    """How each file of an output folder was made, kept there as ``predict.json``.
+    """The record of how each file of an output folder was made, stored there as ``predict.json``.
 
-    A file made with the same settings from the same input is not made again, so an interrupted folder continues.
+    Files made with the same settings from the same input are not made again, so an interrupted run can continue.
 
     Args:
-        settings: what a result depends on beside its input, as plain values.
+        settings: everything that a result depends on except its input, as plain values.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -45,18 +45,18 @@ class Record:
         self._last = 0.0
 
     def holds(self, source: Path, target: Path) -> bool:
-        """Whether ``target`` exists and was made of ``source`` as it is now."""
+        """Whether ``target`` exists and was made from the present content of ``source``."""
         if not target.exists():
             return False
         entry = self._entries(target.parent).get(target.name, {})
         return {key: value for key, value in entry.items() if key not in OF_RESULT} == self._entry(source)
 
     def fell_back(self, target: Path) -> bool:
-        """Whether a file that it holds is bicubic in place of what was asked for."""
+        """Whether a recorded file is bicubic instead of what was requested."""
         return bool(self._entries(target.parent)[target.name].get("fell_back", False))
 
     def add(self, source: Path, target: Path, notes: Mapping[str, str], *, fell_back: bool = False) -> None:
-        """Add a finished file, on disk within ``WRITE_EVERY`` seconds; what is lost before is only made again."""
+        """Add a finished file; written to disk within ``WRITE_EVERY`` seconds. Files lost by a kill are made again."""
         result = {"notes": dict(notes), "fell_back": fell_back}
         self._entries(target.parent)[target.name] = self._entry(source) | result
         self._unwritten.add(target.parent)
@@ -64,7 +64,7 @@ class Record:
             self.save()
 
     def save(self) -> None:
-        """Write the entries that are not on disk."""
+        """Write the entries that are not on disk yet."""
         for folder in self._unwritten:
             write_json(folder / RECORD, self._known[folder], indent=1)
         self._unwritten.clear()
@@ -84,9 +84,9 @@ class Outcome(NamedTuple):
     """The outcome of one file.
 
     Attributes:
-        problem: a sentence, where it failed. notes: of the restorer. interrupted: nothing was written.
-        sizes: (height, width) of the image and of the result. seconds: from file to file.
-        fell_back: as of :class:`restore.inference.restorer.Restorer`.
+        problem: a sentence if it failed. notes: from the restorer. interrupted: nothing was written.
+        sizes: (height, width) of the image and of the result. seconds: from reading to writing the file.
+        fell_back: see :class:`restore.inference.restorer.Restorer`.
     """
 
     problem: str | None = None
@@ -98,11 +98,11 @@ class Outcome(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What became of many files.
+    """The outcome of many files.
 
     Attributes:
-        failed: a sentence for each file that failed. fell_back: how many are bicubic in place of what was asked for,
-            with those of earlier starts.
+        failed: a sentence for each file that failed. fell_back: number of files that are bicubic instead of what was
+            requested, including those of earlier starts.
     """
 
     failed: list[str]
@@ -114,8 +114,8 @@ class FileRestorer:
     """Restores files with one restorer.
 
     Attributes:
-        ckpt_path, settings: arguments of ``open_restorer``, which opens the restorer again in another process.
-        metadata: as of :func:`restore.image.reading.read`. quality: as of :func:`restore.image.writing.write`.
+        ckpt_path, settings: arguments of ``open_restorer``, to open the restorer again in another process.
+        metadata: as for :func:`restore.image.reading.read`. quality: as for :func:`restore.image.writing.write`.
     """
 
     ckpt_path: str
@@ -124,17 +124,17 @@ class FileRestorer:
     quality: int | None
 
     def worker(self, restorer: "Restorer") -> Worker:
-        """Restores the (source, target) that it is given."""
+        """A function that restores a task (source, target) with this restorer."""
         return functools.partial(self.restore, restorer)
 
     def start(self) -> Worker:
-        """The same in another process, with the restorer opened there."""
+        """The same in another process, where the restorer is opened again."""
         from restore.inference.load import open_restorer
 
         return self.worker(open_restorer(self.ckpt_path, **self.settings))
 
     def restore(self, restorer: "Restorer", task: FileTask, context: Context = UNWATCHED) -> Outcome:
-        """Restore one file; what is wrong with it is its outcome, and no error."""
+        """Restore one file; its errors become part of the outcome instead of being raised."""
         from restore.image import writing
         from restore.inference.restorer import RestorationCancelled, restore_image
 
@@ -171,10 +171,10 @@ def restore_files(
     threads: int | None,
     stopped: Callable[[], bool],
 ) -> Results:
-    """Restore each file that the record does not hold; log and print a summary.
+    """Restore each file that is not in the record; log and print a summary.
 
     Args:
-        processes, threads: as of :func:`restore.distributed.process_pool.spread`. stopped: polled.
+        processes, threads: as for :func:`restore.distributed.process_pool.spread`. stopped: polled.
     """
     held = {task for task in tasks if record is not None and record.holds(*task)}
     waiting = [task for task in tasks if task not in held]
@@ -191,7 +191,7 @@ def restore_files(
                 show=show,
             ):
                 outcomes.append((source, outcome))
-                # one that was cut short is made again by the same command
+                # an interrupted one is made again by the same command
                 if record is not None and not (outcome.problem or outcome.interrupted or stopped()):
                     record.add(source, target, outcome.notes, fell_back=outcome.fell_back)
                 advance()
@@ -213,7 +213,7 @@ def restore_files(
 
 
 def summary(outcomes: list[tuple[Path, Outcome]]) -> Table:
-    """A line for each file; of more than ``SHOWN`` only for those that failed or have a note, and the totals."""
+    """One line per file; for more than ``SHOWN`` files, only those that failed or have a note, and the totals."""
     noteworthy = [(source, each) for source, each in outcomes if each.problem or each.notes]
     shown = (outcomes if len(outcomes) <= SHOWN else noteworthy)[:SHOWN]
     rows = [_line(source, outcome) for source, outcome in shown]

@@ -1,27 +1,27 @@
-"""What ``ckpt_path`` can name, and its short name in tables and folders; known without torch."""
+"""The values that ``ckpt_path`` can take, and their short names in tables and folders; does not import torch."""
 
 from pathlib import Path
 
 from restore.checkpoints.locate import locate, refuse_missing, shipped
 from restore.io.errors import SettingError
 
-ENLARGERS = ("zero_shot", "bicubic")  # take any scale, and have none of their own
+ENLARGERS = ("zero_shot", "bicubic")  # accept any scale, and need one
 MOST_SCALE = 16
 BASELINES = (*ENLARGERS, "identity")
-START = "zero_shot_start"  # the weights of zero_shot.start=photos
-AUTO = "auto"  # weights of the package chosen by the image, zero_shot for a scale that has none
+START = "zero_shot_start"  # the weights used by zero_shot.start=photos
+AUTO = "auto"  # shipped weights chosen by the image, or zero_shot for a scale without any
 
 
 def needs_scale(ckpt_path: str) -> bool:
-    """Whether it enlarges by any factor, which must be given."""
+    """Whether it can enlarge by any factor, so that the scale must be given."""
     return ckpt_path in ENLARGERS
 
 
 def refuse_unknown(ckpt_path: str, scale: float | None, *, setting: str = "ckpt_path") -> None:
-    """Refuse a name or file that does not exist, and one without the scale that it needs.
+    """Refuse a name or file that does not exist, or a missing scale where one is needed.
 
     Args:
-        ckpt_path: what is named. scale: as the command was given it. setting: that names ``ckpt_path``, for errors.
+        ckpt_path: the value. scale: as given to the command. setting: name of the setting of ``ckpt_path``, for errors.
 
     Raises:
         FileNotFoundError, SettingError
@@ -36,20 +36,20 @@ def refuse_unknown(ckpt_path: str, scale: float | None, *, setting: str = "ckpt_
 
 
 def auto_weights(scale: float | None) -> list[str]:
-    """Names of the weights that ``auto`` chooses from: for clean images, then for damaged photos, if they are there.
+    """Names of the weights that ``auto`` chooses from: for clean images, then for damaged photos, if both exist.
 
     Args:
-        scale: None: 2.
+        scale: None means 2.
     """
     factor = f"x{2 if scale is None else scale:g}"
     return [name for name in (f"super_resolution_{factor}", f"super_resolution_photo_{factor}") if name in shipped()]
 
 
 def needed_scale(ckpt_path: str, scale: float | None) -> float:
-    """The scale of what has none of its own.
+    """The scale for a restorer without its own.
 
     Raises:
-        SettingError: it is not given, or too small or too large.
+        SettingError: the scale is missing, too small or too large.
     """
     if scale is None:
         remedy = " or ".join(f"ckpt_path={name}" for name in shipped() if name != START)
@@ -67,7 +67,7 @@ def needed_scale(ckpt_path: str, scale: float | None) -> float:
 
 
 def restorer_name(ckpt_path: str) -> str:
-    """A short name for tables and folders: ``bicubic``, or the file's, after its run's name and id."""
+    """A short name for tables and folders: ``bicubic``, or the file's name preceded by its run's name and id."""
     if ckpt_path in (*BASELINES, AUTO) or ckpt_path in shipped():
         return ckpt_path
     path = Path(ckpt_path).resolve()

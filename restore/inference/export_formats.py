@@ -1,11 +1,11 @@
-"""The formats that ``restore export`` writes, and the packages that they need; known without torch."""
+"""The formats of ``restore export``, and the packages that they need; does not import torch."""
 
 from importlib.util import find_spec
 
 from restore.config.errors import UserError
 from restore.io.errors import SettingError
 
-# format -> packages of the extra ``export``
+# format -> packages from the extra ``export``
 NEEDS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "torch_export": (),
@@ -14,7 +14,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 
 def refuse_unavailable(format_: str) -> None:
-    """Refuse a format that is unknown, or whose packages are missing.
+    """Refuse an unknown format, or one whose packages are missing.
 
     Raises:
         SettingError, UserError

@@ -1,6 +1,6 @@
-"""A model as a file that others can run: padding, network and cropping in one graph for every size.
+"""Exports a model to files for other programs: padding, network and cropping in one graph for every size.
 
-Whatever is written is opened again as its user would, and compared with the model on three odd sizes.
+Each file is opened again as its user would do, and compared with the model on three odd sizes.
 """
 
 import logging
@@ -22,14 +22,14 @@ from restore.networks.contract import RestorationNetwork
 from restore.ops import tiling
 from restore.ops.tiling import Forward
 
-TOLERANCE = 1e-4  # largest difference allowed, where white is 1
+TOLERANCE = 1e-4  # maximum difference, for images in [0, 1]
 
 
 class Portable(nn.Module):
-    """``restore_whole`` for a graph: no branch depends on the size.
+    """``restore_whole`` without branches on the image size, so that it can be traced.
 
-    Rows and columns are picked by number, which also gives sides below ``min_size`` their mirrored and then repeated
-    border; see :func:`restore.ops.tiling.pad` for the same in plain words.
+    Rows and columns are selected by index, including the reflected and then replicated border of sides below
+    ``min_size``; :func:`restore.ops.tiling.pad` is the readable version.
     """
 
     def __init__(self, network: RestorationNetwork) -> None:
@@ -57,18 +57,18 @@ class Portable(nn.Module):
 
 
 def trace(network: RestorationNetwork) -> ExportedProgram:
-    """The graph of ``restore_whole`` with free batch, height and width."""
-    network.to(memory_format=torch.contiguous_format)  # the other layout would make one image a special case
+    """The graph of ``restore_whole`` with dynamic batch size, height and width."""
+    network.to(memory_format=torch.contiguous_format)  # channels_last would make batch size 1 a special case
     example = torch.rand(2, network.in_channels, 21, 27)
     least = smallest_side(network)
     free = {0: Dim("batch", min=1), 2: Dim("height", min=least), 3: Dim("width", min=least)}
-    # as torch.onnx does: a map inside that may have one row is no reason for a graph of its own
+    # as torch.onnx does, so that an inner feature map that may have one row does not force a separate graph
     with torch.fx.experimental._config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]  # this module of torch has no types
         return torch.export.export(Portable(network).eval(), (example,), dynamic_shapes={"lq": free}, strict=False)
 
 
 def smallest_side(network: RestorationNetwork) -> int:
-    """The smallest side that a graph of ``torch.export`` takes: torch specialises sides of 1, also of a map inside it.
+    """The smallest side that a ``torch.export`` graph accepts: torch specialises sizes of 1, even of feature maps.
 
     ONNX has no such limit.
     """
@@ -76,22 +76,22 @@ def smallest_side(network: RestorationNetwork) -> int:
 
 
 def contract(network: RestorationNetwork) -> dict[str, Any]:
-    """The facts that a program which runs the file needs; see :class:`RestorationNetwork`."""
+    """The facts that a program needs to run the file; see :class:`RestorationNetwork`."""
     names = ("scale", "in_channels", "input_kind", "multiple_of", "min_size", "halo", "protocol")
     return {name: getattr(network, name) for name in names}
 
 
 def sizes(network: RestorationNetwork, least: int) -> list[tuple[int, int, int]]:
-    """(batch, height, width), odd: the smallest square, then above what the network takes, across and upright."""
+    """(batch, height, width) to test, odd: the smallest square, then a landscape and a portrait size with padding."""
     unit = max(network.min_size, network.multiple_of)
     return [(1, least, least), (2, (unit + 12) | 1, (2 * unit + 22) | 1), (1, (2 * unit + 30) | 1, (unit + 6) | 1)]
 
 
 def differences(network: RestorationNetwork, run: Forward, *, least: int = 1) -> dict[str, float]:
-    """Largest difference between the model and what was written, for each of three sizes, the smallest ``least``.
+    """Largest differences between the model and the exported file, for three sizes, the smallest of side ``least``.
 
     Raises:
-        ValueError: one is not below ``TOLERANCE``.
+        ValueError: a difference is not below ``TOLERANCE``.
     """
     generator, found = torch.Generator().manual_seed(0), {}
     for batch, height, width in sizes(network, least):
@@ -102,7 +102,7 @@ def differences(network: RestorationNetwork, run: Forward, *, least: int = 1) ->
         if pred.shape != expected.shape:
             raise ValueError(f"format: {where} became {tuple(pred.shape)}, expected {tuple(expected.shape)}")
         found[where] = float((pred - expected).abs().max())
-        if not found[where] < TOLERANCE:  # also where it is not a number
+        if not found[where] < TOLERANCE:  # true for NaN as well
             raise ValueError(
                 f"format: what was written differs from the network by {found[where]:.2g} at {where}, expected less "
                 f"than {TOLERANCE:g}; nothing is kept, choose another format or opset"
@@ -111,16 +111,16 @@ def differences(network: RestorationNetwork, run: Forward, *, least: int = 1) ->
 
 
 class Format(ABC):
-    """A kind of file.
+    """A file format.
 
     Attributes:
-        suffix: of its name.
+        suffix: of the file name.
     """
 
     suffix: ClassVar[str]
 
     def least(self, network: RestorationNetwork) -> int:
-        """The smallest odd side that the file takes."""
+        """The smallest odd side that the file accepts."""
         return 1
 
     @abstractmethod
@@ -129,10 +129,10 @@ class Format(ABC):
 
     @abstractmethod
     def open(self, path: Path) -> Forward:
-        """What the file's users will run."""
+        """The exported model, opened as the file's users would."""
 
     def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
-        """Write what is known into the file and beside it; gives the file beside it."""
+        """Write the facts into the file and beside it; return the path of the file beside it."""
         beside = path.with_name(f"{path.name}.json")
         write_json(beside, facts, indent=2)
         return beside
@@ -149,11 +149,11 @@ class Onnx(Format):
         self.opset = opset
 
     def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
-        """Trace, translate, save."""
-        for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # they report every step
+        """Trace the model, convert it, and save it."""
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # these log every step
             logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the translator itself
+            warnings.simplefilter("ignore")  # they concern the converter itself
             program = torch.onnx.export(
                 trace(network),
                 dynamo=True,
@@ -174,7 +174,7 @@ class Onnx(Format):
         return lambda lq: torch.from_numpy(session.run(None, {"lq": lq.numpy()})[0])
 
     def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
-        """Every fact is a text in ``metadata_props``, JSON where it is no plain value."""
+        """Write the facts as text into ``metadata_props``, as JSON if they are not plain values."""
         import onnx
 
         graph = onnx.load(str(path))
@@ -190,7 +190,7 @@ class Onnx(Format):
 
 
 def _name_sizes(graph: Any) -> None:
-    """The free sizes are called batch, height and width, where torch calls them s52 and so on."""
+    """Name the dynamic sizes batch, height and width; torch calls them s52 and so on."""
     given = zip(graph.input[0].type.tensor_type.shape.dim, ("batch", "channels", "height", "width"), strict=True)
     names = {dim.dim_param: name for dim, name in given if dim.dim_param}
     for value in (*graph.input, *graph.output, *graph.value_info):
@@ -200,12 +200,12 @@ def _name_sizes(graph: Any) -> None:
 
 
 class TorchExport(Format):
-    """A program of ``torch.export``, which needs torch and not this package; the facts are inside."""
+    """A ``torch.export`` program, which needs torch but not this package; the facts are stored inside."""
 
     suffix = ".pt2"
 
     def least(self, network: RestorationNetwork) -> int:
-        """See :func:`smallest_side`."""
+        """The smallest side, see :func:`smallest_side`."""
         return smallest_side(network) | 1
 
     def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
@@ -221,12 +221,12 @@ class TorchExport(Format):
 
 
 class Safetensors(Format):
-    """Weights with a card, which ``predict`` and ``evaluate`` take."""
+    """Weights with a card, which ``predict`` and ``evaluate`` accept."""
 
     suffix = ".safetensors"
 
     def write(self, path: Path, network: RestorationNetwork, facts: Mapping[str, Any]) -> None:
-        """Both files."""
+        """Write weights and card."""
         model_card.write(path, facts, network.state_dict())
         self.weights = facts["weights"]
 
@@ -235,7 +235,7 @@ class Safetensors(Format):
         return loading.load_network(path, self.weights).restore_whole
 
     def describe(self, path: Path, facts: Mapping[str, Any]) -> Path:
-        """The card again, with what was found."""
+        """Write the card again, with the results of the check."""
         beside = path.with_suffix(".json")
         model_card.write_facts(path, facts)
         return beside

@@ -1,4 +1,4 @@
-"""Opens anything that restores an image: checkpoints, shipped weights, other people's weights and the baselines."""
+"""Opens restorers: checkpoints, shipped weights, third-party weights and the baselines."""
 
 import math
 from collections.abc import Callable
@@ -41,7 +41,7 @@ _OPENERS: dict[str, Callable[[float | None, Inference, ZeroShotTraining], Restor
     "identity": _open_identity,
 }
 
-# networks that are run otherwise than whole or in tiles of their input
+# networks that are not run on the whole input or on tiles of it
 _OTHERWISE: dict[type[RestorationNetwork], Callable[[str, Any, Inference], Restorer]] = {
     ZeroShotNetwork: ZeroShotNetworkRestorer
 }
@@ -61,22 +61,22 @@ def open_restorer(
     inference: Inference | None = None,
     zero_shot: ZeroShotTraining | None = None,
 ) -> Restorer:
-    """Open a checkpoint file, or what has a name: shipped weights, ``zero_shot``, ``bicubic``, ``identity``, ``auto``.
+    """Open a checkpoint file, or a name: shipped weights, ``zero_shot``, ``bicubic``, ``identity``, ``auto``.
 
-    A file of other people's weights is opened too, where spandrel knows their architecture.
+    Files of third-party weights work too if spandrel knows their architecture.
 
     Args:
-        scale: needed by ``zero_shot`` and ``bicubic``; None is 2 for ``auto``; for a checkpoint it must be the trained
-            one, or None.
-        inference: how a network is run. zero_shot: how ``zero_shot`` trains.
+        scale: required by ``zero_shot`` and ``bicubic``; None means 2 for ``auto``; for a checkpoint, None or the scale
+            that it was trained for.
+        inference: how the network runs. zero_shot: how ``zero_shot`` trains.
 
     Raises:
-        ValueError, FileNotFoundError: what was given cannot restore, or not at that scale.
+        ValueError, FileNotFoundError: the checkpoint cannot restore images, or not at that scale.
     """
     inference = inference or Inference()
     if scale is not None and not math.isfinite(scale):
         raise SettingError("scale", scale, "a number")
-    scale = int(scale) if scale is not None and scale == round(scale) else scale  # 2.0 is a 2 on a command line
+    scale = int(scale) if scale is not None and scale == round(scale) else scale  # 2.0 equals 2 on the command line
     if ckpt_path == AUTO:
         return _open_auto(scale, inference, zero_shot or ZeroShotTraining())
     if ckpt_path in _OPENERS:

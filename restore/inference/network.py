@@ -15,12 +15,12 @@ from restore.networks.contract import Progress, RestorationNetwork
 from restore.ops import tiling
 from restore.ops.resize import resize
 
-PROGRAM = 800 * 2**20  # bytes of Python with PyTorch
-ROWS = 2048  # of a row of tiles, reckoned
+PROGRAM = 800 * 2**20  # bytes used by Python with PyTorch
+ROWS = 2048  # assumed maximum height of a row of tiles, in rows
 
 
 class NetworkRestorer(Restorer):
-    """A trained network, whole or tile by tile.
+    """Runs a trained network on the whole image or tile by tile.
 
     Args:
         name: for tables and file names.
@@ -46,7 +46,7 @@ class NetworkRestorer(Restorer):
             raise SettingError("tile", inference.tile, expected, "leave tile out")
 
     def tile_for(self, size: tuple[int, int]) -> int | None:
-        """The tile used for an image of (height, width), or None when it is run whole."""
+        """The tile side for an image of (height, width), or None to run it as a whole."""
         choice = str(self.inference.tile)
         if choice == "none":
             return None
@@ -66,10 +66,10 @@ class NetworkRestorer(Restorer):
         return None if largest is None else tiling.even_tile(size, largest, self.multiple_of)
 
     def _reserved_bytes(self, size: tuple[int, int]) -> int:
-        """Bytes of a large image of (height, width) beside its tiles.
+        """Bytes that an image of (height, width) takes in addition to its tiles.
 
-        Levels of 8 bit that came in and go out, a row of tiles as float (with the ensemble three whole results), and
-        Python with PyTorch, which a small image is not charged with.
+        These are the 8-bit input and output, one row of tiles as float (with self-ensemble, three whole results), and
+        Python with PyTorch, which counts only for large images.
         """
         height, width = size
         area = self.scale**2
@@ -90,7 +90,7 @@ class NetworkRestorer(Restorer):
             )
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
-        """At the size that the network is for, where it is for one."""
+        """If the network works at one image size, resize to it and back."""
         report(0, 1)
         side, size = self.network.image_side, (image.shape[-2], image.shape[-1])
         if side is None or side == min(size):
@@ -103,13 +103,13 @@ class NetworkRestorer(Restorer):
         yield resize(pred, 1 / scale, size=(size[0] * self.scale, size[1] * self.scale))
 
     def _bands_at_size(self, image: Tensor, report: Report) -> Iterator[Tensor]:
-        """The mean over eight views is made of all rows at once."""
+        """With self-ensemble all rows are one band, because the mean over 8 views is computed as a whole."""
         if self.ensemble:
             yield self._mean_of_views(as_lq(image)[None], report)[0]
             return
         for band in self._batch_bands(image[None], report):
             yield band[0]
-            del band  # else it would live while the next one is made
+            del band  # frees it before the next one is computed
 
     def _mean_of_views(self, lq: Tensor, report: Progress) -> Tensor:
         seen = 0
@@ -123,7 +123,7 @@ class NetworkRestorer(Restorer):
         return tiling.self_ensemble(forward, lq)
 
     def _batch_bands(self, batch: Tensor, report: Progress) -> Iterator[Tensor]:
-        """(1, C, H, W), lq or levels -> float32, (1, 3, h, scale W), on the CPU: whole, or a row of tiles at a time."""
+        """(1, C, H, W) float or levels -> float32, (1, 3, h, scale W), on the CPU: whole, or one row of tiles each."""
         tile = self.tile_for((batch.shape[-2], batch.shape[-1]))
         if tile is None:
             pred = self._in_memory(self.network.restore_whole, self._loaded(batch))
@@ -147,7 +147,7 @@ class NetworkRestorer(Restorer):
             del band
 
     def _loaded(self, piece: Tensor) -> Tensor:
-        """Levels as lq, on the device."""
+        """Move to the device; convert 8- or 16-bit levels to float."""
         lq = piece.to(torch.float32) if piece.is_floating_point() else to_float(piece).expand(-1, 3, -1, -1)
         return lq.to(self.device)
 

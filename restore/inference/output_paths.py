@@ -1,4 +1,4 @@
-"""Which image becomes which file: what ``restore predict`` reads, and the names of what it writes."""
+"""Pairs of input and output files of ``restore predict``: which files it reads, and the names of its results."""
 
 import glob
 import logging
@@ -13,29 +13,29 @@ from restore.io.files import read_mapping
 
 log = logging.getLogger(__name__)
 
-RECORD = "predict.json"  # in an output folder: how each file was made, so that an interrupted run can continue
-_RESULT = re.compile(r"_(x\d+(\.\d+)?|restored)$")  # end of a result's stem
+RECORD = "predict.json"  # in an output folder: records how each file was made, so that an interrupted run can continue
+_RESULT = re.compile(r"_(x\d+(\.\d+)?|restored)$")  # end of the stem of a result
 
 
 def plan(
     source: str, output: str | None, scale: float = 1, *, format_: str | None = None, label: str | None = None
 ) -> list[tuple[Path, Path]]:
-    """Which file becomes which, in the order of the numbers in their names, so that frames of a video stay in order.
+    """The output file for each input, ordered by the numbers in the names, so that video frames stay in order.
 
     Args:
         source: a file, a folder or a glob.
-        output: a file or a folder, or None for a name beside the input.
-        scale: of the restorer; it stands in the names.
-        format_: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif`` or ``heic``, of outputs that ``output`` does not name;
-            None for png.
-        label: at the end of their names; None for ``restored``, or the scale.
+        output: a file or a folder, or None for a name next to the input.
+        scale: the restorer's scale, which is part of the names.
+        format_: ``png``, ``jpg``, ``webp``, ``tiff``, ``avif`` or ``heic``, unless ``output`` names a file; None means
+            png.
+        label: suffix of the stems; None means the scale, or ``restored`` at scale 1.
 
     Returns:
         (source, target) of each file, at least one.
 
     Raises:
-        SettingError: nothing to do, an output that is its own input or of a format that is not written, or two inputs
-            for one output.
+        SettingError: no input, an output that is its own input or in a format that cannot be written, or two inputs
+            with the same output.
     """
     label = label or (f"x{scale}" if scale > 1 else "restored")
     files, folder = _inputs(source, label)
@@ -57,7 +57,7 @@ def plan(
 
 
 def passed_over(source: str) -> str:
-    """How many images of a folder or a glob are of a format that is not read, by ending; empty where there are none."""
+    """Counts images of a folder or glob in formats that cannot be read, by suffix; empty if there are none."""
     from restore.data import image_folders
 
     path = Path(source)
@@ -65,7 +65,7 @@ def passed_over(source: str) -> str:
 
 
 def refuse_no_input(source: str) -> None:
-    """Refuse what is neither a file nor a folder nor a glob that matches any, and a file that is no image.
+    """Refuse an input that is no file, no folder and no matching glob, and a file that is not an image.
 
     Raises:
         SettingError
@@ -103,7 +103,7 @@ def _no_image(source: str) -> SettingError:
 
 
 def _inputs(source: str, label: str) -> tuple[list[Path], Path]:
-    """The files in order, and the folder for their results."""
+    """The input files in order, and the folder for their results."""
     from restore.data.image_folders import by_number, image_files
 
     path = Path(source)
@@ -129,7 +129,7 @@ def _inputs(source: str, label: str) -> tuple[list[Path], Path]:
 
 
 def _without_results(files: Sequence[Path]) -> list[Path]:
-    """Those that are not results of ``predict``, by its record, or by a name that it makes of another file's name."""
+    """Files that are not results of ``predict``, according to its record or to a name derived from another file."""
     stems = {(file.parent, file.stem) for file in files}
     made = set().union(*(_made_inside(folder) for folder in {file.parent for file in files}))
     named = {file for file in files if _RESULT.search(file.stem) and (file.parent, _RESULT.sub("", file.stem)) in stems}
@@ -144,7 +144,7 @@ def _without_results(files: Sequence[Path]) -> list[Path]:
 
 
 def _made_inside(folder: Path) -> set[Path]:
-    """Results beside their inputs; those made of another folder's files may well be restored further."""
+    """Results stored beside their inputs; results of another folder's files may be restored further."""
     return {
         folder / name
         for name, entry in entries(folder / RECORD).items()
@@ -153,10 +153,10 @@ def _made_inside(folder: Path) -> set[Path]:
 
 
 def entries(record: Path) -> dict[str, Any]:
-    """The entries of a ``predict.json``, by the result's name; other content, of another program's file, is left out.
+    """The entries of a ``predict.json`` by name of the result; contents that other programs wrote are ignored.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: the file is not JSON.
     """
     known = read_mapping(record) if record.is_file() else {}
     return {

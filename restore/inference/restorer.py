@@ -1,6 +1,6 @@
-"""The contract of everything that restores an image, and the one way an image file is restored.
+"""The interface of everything that restores images, and the function that restores an image file.
 
-Predict, evaluate and the web page see only a :class:`Restorer`; :mod:`restore.inference.load` opens one.
+Predict, evaluate and the web page only use a :class:`Restorer`; :mod:`restore.inference.load` opens one.
 """
 
 import logging
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class RestorationCancelled(Exception):
-    """A restoration was cancelled or ran past its deadline; nothing was returned."""
+    """A restoration was cancelled or exceeded its deadline; nothing was returned."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Called between the pieces of a restoration: passes the progress on, or ends the restoration.
+    """Called between the pieces of a restoration: reports the progress, or ends the restoration.
 
     Attributes:
-        progress, deadline, cancel: as of :meth:`Restorer.restore`.
+        progress, deadline, cancel: as for :meth:`Restorer.restore`.
     """
 
     progress: Progress | None = None
@@ -46,10 +46,10 @@ class Report:
     cancel: Callable[[], bool] | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Report that ``done`` of ``total`` pieces are done.
+        """Report ``done`` of ``total`` pieces.
 
         Raises:
-            RestorationCancelled: cancelled or too late.
+            RestorationCancelled: the restoration was cancelled or exceeded its deadline.
         """
         if self.cancel is not None and self.cancel():
             raise RestorationCancelled("cancelled")
@@ -64,17 +64,17 @@ class Restorer(ABC):
 
     Attributes:
         name: for tables and file names.
-        trains_on_image: whether it first trains on each image, which ``ZeroShotTraining`` limits.
-        scale, in_channels, input_kind, multiple_of, min_size, halo, protocol, keeps_kind: as of
+        trains_on_image: whether it trains on each image first, within the limits of ``ZeroShotTraining``.
+        scale, in_channels, input_kind, multiple_of, min_size, halo, protocol, keeps_kind: see
             :class:`restore.networks.contract.RestorationNetwork`.
         ensemble: whether it averages over 8 views of each image.
-        phase: what it is doing, for a progress bar.
-        notes: what should be known about the image last restored, beside the pixels.
-        fell_back: whether the image last restored is bicubic, because the restorer's own result was not better, or
-            there was no time for one; ``notes`` say why.
-        labels: how label maps are read, where lq is made of them; None where lq is an image, or where it is not known.
-        source: what a restorer that trains on images trains on where the image to restore is a part of it: float,
-            (3, H, W), or a file's levels; None for the image itself.
+        phase: the present step of the work, for a progress bar.
+        notes: remarks about the last restored image.
+        fell_back: whether the last result is bicubic, because the restorer's own result was not better or there was no
+            time for one; ``notes`` give the reason.
+        labels: how label maps are read if they are the input; None if the input is an image, or if it is not known.
+        source: image for a restorer that trains on images, if the image to restore is only a part of it: float, (3, H,
+            W), or levels; None means the image itself.
     """
 
     name: str
@@ -95,11 +95,11 @@ class Restorer(ABC):
     keeps_kind: bool = True
 
     def read(self, path: Path, *, metadata: Metadata = "strip") -> DecodedImage:
-        """A file as this restorer takes it; the pixels of a label map are classes, and it has no metadata.
+        """Read a file as this restorer needs it; of a label map, the pixels are classes, and there is no metadata.
 
         Raises:
-            FileNotFoundError, ValueError: as :func:`restore.image.reading.read` and :meth:`Labels.read`; a label map,
-                and the weights do not say how it is read.
+            FileNotFoundError, ValueError: see :func:`restore.image.reading.read` and :meth:`Labels.read`; also raised
+                for a label map if the weights do not say how to read it.
         """
         if self.input_kind == "rgb":
             return reading.read(path, metadata=metadata)
@@ -113,9 +113,10 @@ class Restorer(ABC):
         return DecodedImage(self.labels.read(path))
 
     def lq_of(self, image: DecodedImage) -> Tensor:
-        """The lq of an image that :meth:`read` gave: float32, (in_channels, H, W), [0, 1].
+        """Convert an image from :meth:`read` to lq: float32, (in_channels, H, W), [0, 1].
 
-        What makes another kind of image sees transparent places white: many drawings are lines on nothing.
+        For a model with another kind of output, transparent areas become white: many drawings are lines on
+            transparency.
         """
         if self.labels is not None:
             return self.labels.encode(image.pixels)
@@ -136,15 +137,15 @@ class Restorer(ABC):
 
         Args:
             lq: float, (in_channels, H, W), [0, 1], any H, W >= 1.
-            progress: called as ``progress(pieces done, pieces in all)``.
-            deadline: on the clock ``time.monotonic``.
-            cancel: called between pieces; true ends the restoration.
+            progress: called as ``progress(pieces done, total pieces)``.
+            deadline: in seconds on the clock ``time.monotonic``.
+            cancel: polled between pieces; true ends the restoration.
 
         Returns:
             float, (3, scale H, scale W) rounded up, on the CPU, not clamped.
 
         Raises:
-            RestorationCancelled: cancelled or too late.
+            RestorationCancelled: cancelled, or past the deadline.
         """
         bands = self.bands(lq, progress=progress, deadline=deadline, cancel=cancel)
         return tiling.joined(bands, new_length(lq.shape[1], self.scale))
@@ -157,36 +158,36 @@ class Restorer(ABC):
         deadline: float | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Iterator[Tensor]:
-        """What :meth:`restore` gives, in bands from top to bottom; with tiles, one row of them is in memory at a time.
+        """The result of :meth:`restore` in bands from top to bottom; with tiles, one row of them is in memory at once.
 
         Args:
-            image: lq as there, or a file's levels: uint8 or uint16, (3, H, W), or (1, H, W) for grey, which is
+            image: lq as for :meth:`restore`, or levels: uint8 or uint16, (3, H, W), or (1, H, W) for grey, which is
                 repeated.
-            progress, deadline, cancel: as there.
+            progress, deadline, cancel: as for :meth:`restore`.
 
         Yields:
             float, (3, h, scale W), on the CPU.
 
         Raises:
-            RestorationCancelled: as there.
+            RestorationCancelled: as for :meth:`restore`.
         """
         return self._bands(image, Report(progress, deadline, cancel))
 
     @abstractmethod
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
-        """See :meth:`bands`; ``report`` is called at the beginning and after every piece."""
+        """Implement :meth:`bands`; ``report`` must be called at the beginning and after every piece."""
 
 
 def as_lq(image: Tensor) -> Tensor:
-    """Float as it is; levels of 8 or 16 bit, (C, H, W), as float, (3, H, W), [0, 1]."""
+    """Convert levels of 8 or 16 bit, (C, H, W), to float, (3, H, W), [0, 1]; float is returned unchanged."""
     return image if image.is_floating_point() else to_float(image).expand(3, -1, -1)
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device meant by ``device=``.
+    """The device named by ``device=``.
 
     Raises:
-        SettingError: it is not there.
+        SettingError: the device is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
@@ -199,10 +200,10 @@ def pick_device(wanted: str) -> torch.device:
 
 @cache
 def use_bf16(precision: str, device: str) -> bool:
-    """Whether networks are run in bfloat16; ``auto`` is measured on a CPU, and bfloat16 by name is said to be slower.
+    """Whether to run networks in bfloat16; with ``auto`` it is measured on a CPU; ``bf16`` may log that it is slower.
 
     Args:
-        precision: of :class:`restore.config.inference.Inference`. device: a type of device, as ``cpu``.
+        precision: see :class:`restore.config.inference.Inference`. device: device type, such as ``cpu``.
     """
     if precision == "auto":
         return bf16_speedup() >= WORTH if device == "cpu" else device == "cuda" and torch.cuda.is_bf16_supported()
@@ -221,12 +222,12 @@ def restore_image(
 ) -> DecodedImage:
     """Restore an image and keep its kind: greyness, bit depth, colour profile and transparency.
 
-    Where the restorer works in tiles, a large image is never stored as floats. The transparency is enlarged
-    bicubically; it is a mask, and networks are trained on photos. Invisible places take the colours around them. What
-    makes another kind of image, a photo of a label map for example, gives 8 bits of colour.
+    If the restorer works in tiles, a large image is never stored as floats. The alpha channel is enlarged bicubically,
+    because it is a mask and networks are trained on photos. Fully transparent pixels take the colours around them. A
+    model that makes another kind of image, such as a photo from a label map, gives an 8-bit colour image.
 
     Args:
-        image: as :meth:`Restorer.read` gives it.
+        image: from :meth:`Restorer.read`.
     """
     if not restorer.keeps_kind or restorer.labels is not None:
         return DecodedImage.of(restorer.restore(restorer.lq_of(image), progress=progress, cancel=cancel))

@@ -1,6 +1,6 @@
-"""The training inside zero-shot super-resolution: the only part of inference that needs Lightning.
+"""The training in zero-shot super-resolution: the only part of inference that needs Lightning.
 
-Imported when a zero-shot restorer begins to train, and by nothing else.
+Imported only when a zero-shot restorer begins to train.
 """
 
 import signal
@@ -24,10 +24,10 @@ from restore.networks.contract import Progress
 def untrained(
     scale: float, training: ZeroShotTraining, start: Mapping[str, Tensor] | None = None
 ) -> ZeroShotSuperResolution:
-    """The model as its training on the image begins.
+    """The model before its training on the image.
 
     Args:
-        start: weights to start from; None for random ones.
+        start: initial weights; None for random ones.
     """
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
@@ -52,7 +52,7 @@ def train(
 
     Args:
         lq: float, (3, H, W), [0, 1].
-        part: of the image, which is to be enlarged, float (3, h, w); None for all of it.
+        part: the part of the image to enlarge, float (3, h, w); None for the whole image.
     """
     filter_lightning_logs()
     data = SingleImageData(image=lq.float(), scale=model.scale, seed=training.seed, **training.data)
@@ -70,19 +70,19 @@ def train(
         enable_model_summary=False,
         limit_val_batches=0,
         use_distributed_sampler=False,
-        plugins=[LightningEnvironment()],  # one image is one process's, on a cluster too
+        plugins=[LightningEnvironment()],  # each image is trained on by one process, also on a cluster
     )
     try:
         trainer.fit(model, datamodule=data)
-    except SystemExit:  # Lightning's answer to a second Ctrl-C
+    except SystemExit:  # raised by Lightning on a second Ctrl-C
         raise KeyboardInterrupt("Nothing was written for this image") from None
 
 
 class Watch(Callback):
-    """Reports the steps, or the share of the time where that is the larger: what is used up first ends the training.
+    """Reports the larger of the fractions of steps and time used, because either limit ends the training.
 
     Args:
-        deadline: on the clock ``time.monotonic``.
+        deadline: in seconds on the clock ``time.monotonic``.
     """
 
     def __init__(self, progress: Progress | None, deadline: float | None) -> None:
@@ -90,14 +90,14 @@ class Watch(Callback):
         self._sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the caller's handler back: Lightning's would end the program without a result."""
+        """Restore the caller's signal handler; Lightning's would end the program without a result."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._sigterm)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Report the steps that are done."""
+        """Report the progress."""
         if self.progress is not None:
             assert isinstance(pl_module, ZeroShotSuperResolution)
             total = pl_module.steps.planned

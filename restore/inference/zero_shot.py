@@ -29,19 +29,19 @@ from restore.ops.resize import new_length
 
 log = logging.getLogger(__name__)
 
-BICUBIC = "bicubic used"  # the note on where it was, in words, because it is read in tables and on the page
+BICUBIC = "bicubic used"  # key of the note on where bicubic was used; readable, because tables and the page show it
 
-SMALLEST = 3  # lq pixels; a smaller image holds nothing to learn from
-QUICK_TILE = 256  # px of an enlarged image: not slower than a whole one, 8 % faster where measured, and with progress
-BYTES_PER_PIXEL = 110  # of a result that bicubic has to make: it works on the whole, in double precision
+SMALLEST = 3  # lq pixels; a smaller image contains nothing to learn from
+QUICK_TILE = 256  # pixels of the enlarged image; measured 8 % faster than running it whole, and it reports progress
+BYTES_PER_PIXEL = 110  # per pixel of the result of bicubic, which works on the whole image in double precision
 
 
 class ZeroShotNetworkRestorer(Restorer):
-    """Enlarges with networks that were trained on one image: scale steps, ensemble median, back-projection.
+    """Enlarges with networks trained on one image: gradual scale steps, self-ensemble by median, back-projection.
 
     Args:
         name: for tables and file names.
-        network: after its training.
+        network: trained.
         inference: how to run it; ``tile`` is in lq pixels.
     """
 
@@ -55,7 +55,7 @@ class ZeroShotNetworkRestorer(Restorer):
         self.views = ALL_VIEWS if self.ensemble else 1
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
-        """All rows at once."""
+        """Yield all rows at once."""
         report(0, 1)
         self.phase = "enlarging"
         in_bf16 = use_bf16(self.inference.precision, self.device.type)
@@ -79,10 +79,10 @@ class ZeroShotNetworkRestorer(Restorer):
 
 
 def tile_of(network: ZeroShotNetwork, inference: Inference, size: tuple[int, int]) -> int | None:
-    """The tile for an enlarged image of (height, width), in its pixels; None for the whole.
+    """The tile side for an enlarged image of (height, width), in its pixels; None to run it as a whole.
 
     Raises:
-        ValueError: ``memory_gb`` holds none.
+        ValueError: no tile fits ``memory_gb``.
     """
     choice = str(inference.tile)
     if choice == "none":
@@ -94,10 +94,10 @@ def tile_of(network: ZeroShotNetwork, inference: Inference, size: tuple[int, int
 
 
 def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork:
-    """The network before its training, built without Lightning, so that bad settings are named before the first image.
+    """The network before its training, built without Lightning, to report wrong settings before the first image.
 
     Raises:
-        SettingError: ``training`` holds a bad setting, of the model or of its data.
+        SettingError: a setting of the model or of its data in ``training`` is invalid.
     """
     of_network, of_training = split((ZeroShotNetwork, TrainingSettings), training.model, "zero_shot.model")
     (of_crops,) = split((CropSettings,), training.data, "zero_shot.data")
@@ -108,16 +108,16 @@ def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork
 
 
 def start_weights(network: ZeroShotNetwork, start: str) -> dict[str, Tensor] | None:
-    """The weights that a training on an image starts from.
+    """The weights from which training on an image starts.
 
     Args:
-        network: before its training. start: as of :class:`ZeroShotTraining`.
+        network: before its training. start: see :class:`ZeroShotTraining`.
 
     Returns:
-        By their names in the network; None for ``scratch``.
+        Weights by their names in the network; None for ``scratch``.
 
     Raises:
-        FileNotFoundError: no such weights. SettingError: weights that do not fit the network.
+        FileNotFoundError: no such weights. SettingError: the weights do not fit the network.
     """
     if start == SCRATCH:
         return None
@@ -135,7 +135,7 @@ def start_weights(network: ZeroShotNetwork, start: str) -> dict[str, Tensor] | N
 
 @contextmanager
 def _named_as_given() -> Iterator[None]:
-    """Errors about ``model`` and ``data``, of which ``fit`` has settings too, name those of inference."""
+    """Within the block, errors name settings by their keys in inference, not in ``fit``."""
     try:
         yield
     except SettingError as error:
@@ -145,18 +145,18 @@ def _named_as_given() -> Iterator[None]:
 
 
 def _as_given(text: str) -> str:
-    """A key of ``fit``, or a sentence that starts with one, with the key of inference."""
+    """Replace a key of ``fit`` at the start of a text by the key in inference."""
     if text == "model.scale":
         return "scale"
     return f"zero_shot.{text}" if text.startswith(("model.", "data.")) else text
 
 
 class ZeroShotRestorer(Restorer):
-    """Trains on each image it is given, then enlarges it. Cancelled or late, it gives the best it has so far.
+    """Trains on each image, then enlarges it. When cancelled or out of time, it returns the best result so far.
 
     Args:
-        scale: above 1, whole or not.
-        inference: how to run the network. training: how it is trained.
+        scale: above 1, need not be an integer.
+        inference: how the network runs. training: how it trains.
 
     Raises:
         SettingError: see :func:`checked_network` and :func:`start_weights`.
@@ -174,10 +174,10 @@ class ZeroShotRestorer(Restorer):
         self.start = start_weights(network, training.start)
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
-        """All rows at once; cancelled or late, the best so far.
+        """Yield all rows at once; when cancelled or out of time, the best result so far.
 
         Raises:
-            SettingError: ``memory_gb`` does not hold the result, which is kept whole, or no tile.
+            SettingError: the whole result, or a tile, does not fit ``memory_gb``.
         """
         yield self._restored(as_lq(image), report)
 
@@ -190,7 +190,7 @@ class ZeroShotRestorer(Restorer):
         most = self.training.max_seconds
         deadline = report.deadline if most is None else min(report.deadline or math.inf, begun + most)
         self.phase = "training"
-        from restore.inference.single_image_training import Watch, train, untrained  # seconds, which are of the limit
+        from restore.inference.single_image_training import Watch, train, untrained  # slow; counts in max_seconds
 
         whole = lq if self.source is None else as_lq(self.source)
         training, self.notes = _adapted(self.training, whole, self.scale)
@@ -220,14 +220,14 @@ class ZeroShotRestorer(Restorer):
         return Bicubic(self.scale).restore(lq)
 
     def _fallen_back(self, lq: Tensor, network: ZeroShotNetwork, why: str) -> Tensor:
-        """Bicubic, with back-projection where that is better on the image itself."""
+        """Bicubic, with back-projection if that improves the result on the image itself."""
         if not back_projection_helps(network, lq):
             return self._bicubic(lq, why)
         pred = self._bicubic(lq, f"{why}, with back-projection")
         return network.back_projected(pred[None], lq[None], network.scale).clamp(0, 1)[0]
 
     def _refuse_too_large(self, lq: Tensor, tile: Callable[[tuple[int, int]], int | None]) -> None:
-        """Refuse, before the training, an image whose whole result or smallest tile needs more than ``memory_gb``."""
+        """Refuse, before training, an image whose whole result or smallest tile needs more than ``memory_gb``."""
         height, width = (new_length(length, self.scale) for length in lq.shape[1:])
         tile((height, width))
         needed = height * width * BYTES_PER_PIXEL / 2**30
@@ -238,7 +238,7 @@ class ZeroShotRestorer(Restorer):
 
 
 def _adapted(training: ZeroShotTraining, image: Tensor, scale: float) -> tuple[ZeroShotTraining, dict[str, str]]:
-    """The settings for this image, float (3, H, W), and what was found on it, in words."""
+    """The settings adapted to an image, float (3, H, W), and what was measured, in words."""
     if training.degradation == "given":
         return training, {}
     found = measured(image, scale)
@@ -247,10 +247,10 @@ def _adapted(training: ZeroShotTraining, image: Tensor, scale: float) -> tuple[Z
 
 
 def _too_short(plan: Plan, allowed: float, passed: float) -> str:
-    """What a time limit can and cannot do here.
+    """Explain why a time limit is too short.
 
     Args:
-        allowed: seconds, ``passed`` of which were over when ``plan`` was made.
+        allowed: seconds in total. passed: seconds used when ``plan`` was made.
     """
     return (
         f"{allowed:.3g} s hold about {plan.steps} training steps for this image on this machine now, and a result that "

@@ -20,7 +20,7 @@ class StopOutcome:
 
     Attributes:
         kind: ``point stopped`` (the sweep continues with its next point), ``requeued`` (Slurm starts the job again) or
-        ``stopped``.
+            ``stopped``.
         number: number of the signal.
         remedy: how to resume.
     """

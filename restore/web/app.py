@@ -1,4 +1,4 @@
-"""The HTTP API, a FastAPI application; the page is mounted on it and uses it like any other client."""
+"""The HTTP API, a FastAPI application; the page is mounted on it, and uses it like any other client."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ from restore.web.middleware import SERVER_ERROR, client_address, error_response
 from restore.web.request import RequestFields, resolve
 from restore.web.worker import BEFORE, RESULT
 
-POLL_EVERY = 0.5  # seconds between two checks whether the client is still connected
+POLL_EVERY = 0.5  # seconds between checks that the client is still connected
 _FIELDS = RequestFields.model_json_schema()["properties"]
 _IMAGE = {"type": "string", "format": "binary", "description": uploads.FORMATS}
 _MULTIPART = {
@@ -52,7 +52,7 @@ _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "de
 
 @dataclass(frozen=True)
 class _Service:
-    """State that the routes share; see :func:`build`."""
+    """State shared by the routes; see :func:`build`."""
 
     jobs: Jobs
     menu: Sequence[dict[str, Any]]
@@ -60,7 +60,7 @@ class _Service:
     seed: int
 
     async def accept(self, request: Request, *, compare: bool) -> Ticket:
-        """Turn a request into a job in the queue, or refuse it before anything costs much."""
+        """Turn a request into a job in the queue, or refuse it before it causes any costly work."""
         client = client_address(request.scope)
         self.jobs.admit(client)
         data, fields = await _parse(request, self.limits)
@@ -70,7 +70,7 @@ class _Service:
 
     @property
     def described(self) -> dict[str, Any]:
-        """The body of a request, for ``/openapi.json``."""
+        """Description of the request's body for ``/openapi.json``."""
         content = {**_MULTIPART, **(_JSON if self.limits.base64 else {})}
         return {"requestBody": {"required": True, "content": content}}
 
@@ -79,8 +79,8 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
     """The application without the page.
 
     Args:
-        jobs: the queue. menu: the methods served, the first by default. limits: what clients may use.
-        seed: of zero-shot, where a request has none.
+        jobs: the queue. menu: the methods served; the first is the default. limits: limits for clients.
+        seed: for zero-shot, if a request has none.
     """
 
     @asynccontextmanager
@@ -89,11 +89,11 @@ def build(jobs: Jobs, menu: Sequence[dict[str, Any]], limits: Limits, seed: int)
         yield
         await jobs.stop()
 
-    # FastAPI's pages of documentation load scripts from another host
+    # FastAPI's documentation pages would load scripts from another host
     app = FastAPI(title="restore", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
-    app.add_exception_handler(Exception, _fail)  # the error then goes on to the middleware, which logs it
+    app.add_exception_handler(Exception, _fail)  # then passes the error to the middleware, which logs it
     service = _Service(jobs, menu, limits, seed)
     _serve_menu(app, service)
     _serve_at_once(app, service)
@@ -175,7 +175,7 @@ _SHOWN = ("max_mb", "max_side", "max_output_side", "part_side", "max_seconds", "
 
 
 async def _parse(request: Request, limits: Limits) -> tuple[bytes, RequestFields]:
-    """The upload and the fields beside it."""
+    """The uploaded image, and the other fields."""
     try:
         if _is_json(request):
             if not limits.base64:
@@ -213,7 +213,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _refuse(request: Request, error: Exception) -> JSONResponse:
-    """A refusal of ours, or an error of the framework."""
+    """The response to a refusal of ours, or to an error of the framework."""
     if isinstance(error, HTTPException):
         return error_response(Refused(error.status_code, str(error.detail)[:200]))
     assert isinstance(error, Refused)
@@ -242,7 +242,7 @@ def _result(ticket: Ticket, name: str) -> Path:
 
 
 def _facts(ticket: Ticket) -> dict[str, Any]:
-    """The settings that repeat the result, and its facts."""
+    """The settings that reproduce the result, and facts about it."""
     job = ticket.job
     return {"method": job.method, "scale": job.enlarges, "seed": job.seed, **ticket.facts}
 

@@ -1,4 +1,4 @@
-"""Errors of the server in its log: each call site at most once an hour, however often a client causes it."""
+"""Logs errors of the server, each call site at most once an hour, however often a client triggers it."""
 
 import logging
 import time
@@ -9,26 +9,26 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _OURS = Path(__file__).parent.parent
-REPEAT_AFTER = 3600  # seconds after which a call site is logged again, with how often it failed since
+REPEAT_AFTER = 3600  # seconds until a call site is logged again, with the number of errors since
 
 
 class ErrorLog:
     """Logs unexpected errors, with their tracebacks.
 
-    A call site is the last line of our own code and the line that raised, perhaps in a library, so that two errors
-    which end in the same library line are two. A client can repeat the same request forever: the log grows by one
-    entry per call site and hour, which says how many there were.
+    A call site is the last line of our own code plus the line that raised, perhaps in a library, so that two errors
+    ending in the same library line are distinct. A client can repeat the same request forever; the log then grows by
+    one entry per call site and hour, with the number of errors.
 
     Args:
-        clock: in seconds.
+        clock: returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._logged: dict[tuple[object, ...], tuple[float | None, int]] = {}  # call site -> (time, how many since)
+        self._logged: dict[tuple[object, ...], tuple[float | None, int]] = {}  # call site -> (time, number since)
 
     def record(self, error: Exception) -> None:
-        """Log it, or count it."""
+        """Log the error, or only count it."""
         now, site = self.clock(), _call_site(error)
         when, silent = self._logged.get(site, (None, 0))
         if when is not None and now < when + REPEAT_AFTER:

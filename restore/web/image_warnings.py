@@ -4,14 +4,14 @@ import logging
 
 
 class CollectedWarnings(logging.Handler):
-    """Collects warnings about the upload, which are for the client and would fill the server's log."""
+    """Collects warnings about the upload, which are meant for the client and would fill the server's log."""
 
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Store the warning."""
         self.messages.append(record.getMessage())
 
     def __enter__(self) -> list[str]:

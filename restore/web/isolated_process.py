@@ -1,8 +1,8 @@
-"""A task in a process of its own, which can be ended whatever it does to memory and time.
+"""Runs a task in its own process, which can be killed whatever it does to memory and time.
 
-Processes are forked from a server process that has imported the heavy libraries and has not used them, so that a job
-starts at once and an accelerator works in each; where there is no fork, fresh ones are started. Results are JSON, so
-that a process under the control of a hostile image can send nothing that would run here.
+Processes are forked from a server process that has imported the heavy libraries without using them, so a job starts at
+once and an accelerator works in each process; without fork, new processes are started. Results are JSON, so a process
+that a hostile image has taken over cannot send anything that would run here.
 """
 
 import json
@@ -15,15 +15,15 @@ from typing import Any
 
 from restore.io.files import json_text
 
-PRELOADED = ["restore.config.inference", "restore.inference.load", "restore.web.worker"]  # before a task is known
-POLL_EVERY = 0.1  # seconds between two checks of what ends a task
-MAX_BYTES = 10_000_000  # of a message; enough for the cards of some hundred checkpoints
+PRELOADED = ["restore.config.inference", "restore.inference.load", "restore.web.worker"]  # before any task
+POLL_EVERY = 0.1  # seconds between checks for a result, a cancellation or the timeout
+MAX_BYTES = 10_000_000  # of a message; enough for the cards of several hundred checkpoints
 
-ReportProgress = Callable[[str, int, int], None]  # phase, pieces done, pieces in all
+ReportProgress = Callable[[str, int, int], None]  # phase, pieces done, total pieces
 
 
 class TaskEnded(Exception):
-    """A task was ended: cancelled, past its timeout, or its process died.
+    """A task ended without a result: it was cancelled, timed out, or its process died.
 
     Attributes:
         reason: ``cancelled``, ``timeout`` or ``died``.
@@ -35,10 +35,10 @@ class TaskEnded(Exception):
 
 
 class TaskError(Exception):
-    """A task failed for a reason that may be shown to the client.
+    """A task failed for a reason that the client may see.
 
     Attributes:
-        sentence: the reason. status: of HTTP.
+        sentence: the reason. status: HTTP status.
     """
 
     def __init__(self, sentence: str, status: int = 422) -> None:
@@ -47,7 +47,7 @@ class TaskError(Exception):
 
 
 def context() -> Any:
-    """The context of multiprocessing that starts the processes."""
+    """The multiprocessing context that starts the processes."""
     known = multiprocessing.get_all_start_methods()
     chosen = multiprocessing.get_context("forkserver" if "forkserver" in known else "spawn")
     if "forkserver" in known:
@@ -63,14 +63,14 @@ def run(
     cancelled: Callable[[], bool],
     timeout: float,
 ) -> dict[str, Any]:
-    """Run ``task(report, *arguments)`` in a process of its own; afterwards the process has ended.
+    """Run ``task(report, *arguments)`` in its own process, which has always ended when this function returns.
 
     Args:
-        processes: of :func:`context`. task: a function of a module; returns what JSON can hold.
+        processes: from :func:`context`. task: a module-level function; its result must be JSON-serialisable.
         cancelled: polled. timeout: in seconds.
 
     Raises:
-        TaskError: as the task raised it. TaskEnded: without a result.
+        TaskError: raised by the task. TaskEnded: the task ended without a result.
     """
     ours, theirs = processes.Pipe(duplex=False)
     process = processes.Process(target=_begin, args=(theirs, task, arguments), daemon=True)
@@ -99,10 +99,10 @@ def run(
 
 
 def _parse(message: bytes) -> dict[str, Any] | tuple[str, int, int]:
-    """A result, or a report; a process that sends anything else counts as dead.
+    """Parse a result or a progress report; a process that sends anything else counts as dead.
 
     Raises:
-        TaskError: the message is one. TaskEnded: the message is malformed.
+        TaskError: the message reports one. TaskEnded: the message is malformed.
     """
     try:
         said = json.loads(message)
@@ -120,10 +120,10 @@ def _parse(message: bytes) -> dict[str, Any] | tuple[str, int, int]:
 
 
 def _begin(channel: Connection, task: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> None:
-    """In the new process; an unexpected error ends it with a traceback, and the caller sees that it died."""
+    """Main function of the process; an unexpected error ends it with a traceback, and the caller sees that it died."""
     from restore.config.errors import USER_ERRORS
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C, and ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C, and kills this process
     last = 0.0
 
     def send(**message: Any) -> None:

@@ -1,4 +1,4 @@
-"""The queue: jobs wait, run in processes of their own, and leave a folder that is deleted when its time is over."""
+"""The job queue: jobs wait, run in their own processes, and leave a folder that is deleted when it expires."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ from restore.web.request import Job
 log = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
-SWEEP_EVERY = 0.5  # seconds between two looks for jobs to drop
-MOST_KEPT = 64  # finished jobs, so that looking through them stays cheap; keep_mb limits their bytes
+SWEEP_EVERY = 0.5  # seconds between two searches for jobs to drop
+MOST_KEPT = 64  # number of finished jobs, so that searching them stays cheap; keep_mb limits their bytes
 
 _REFUSALS = {
     "cancelled": (410, "the job was cancelled"),
@@ -28,12 +28,12 @@ _REFUSALS = {
 
 
 class Ticket:
-    """A job in the queue, and afterwards.
+    """A job in the queue, running, or ended.
 
     Attributes:
-        folder: holds the upload, then the result. state, phase, done, total: its progress. facts: of the result.
-        size: bytes of its files, once it has ended. refused: why there is no result.
-        seen: when it was last polled. ended: when it ended, or None.
+        folder: holds the upload, then the result. state, phase, done, total: its progress. facts: about the result.
+        size: bytes of its files, once it has ended. refused: the reason if there is no result.
+        seen: time of the last poll. ended: time when it ended, or None.
     """
 
     def __init__(self, client: str, job: Job, folder: Path) -> None:
@@ -50,22 +50,22 @@ class Ticket:
 
     @property
     def is_open(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether the job waits or runs."""
         return self.state in ("waiting", "running")
 
     def end(self, state: State, refused: Refused | None = None) -> None:
-        """Set the final state; only the first call counts."""
+        """Set the final state; only the first call has an effect."""
         if self.is_open:
             self.state, self.refused, self.ended = state, refused, time.monotonic()
             self.over.set()
 
 
 class Jobs:
-    """All jobs of the server. To be used from its event loop only.
+    """All jobs of the server. Only to be used from its event loop.
 
     Args:
-        cfg: of the command, for the processes. limits: what clients may use. folder: for uploads and results.
-        processes: of :func:`restore.web.isolated_process.context`.
+        cfg: root of ``restore serve``, for the processes. limits: limits for clients. folder: for uploads and results.
+        processes: from :func:`restore.web.isolated_process.context`.
     """
 
     def __init__(self, cfg: Any, limits: Limits, folder: Path, processes: Any) -> None:
@@ -91,7 +91,7 @@ class Jobs:
         await asyncio.gather(*self._workers, self._sweeper, return_exceptions=True)
 
     def admit(self, client: str) -> None:
-        """Refuse a client whose job would not be accepted; cheap, to be called before the request is read."""
+        """Refuse a client whose job would not be accepted; cheap, so it is called before the request is read."""
         open_ones = [ticket for ticket in self._tickets.values() if ticket.is_open]
         if sum(ticket.client == client for ticket in open_ones) >= self.limits.jobs_per_client:
             raise Refused(
@@ -101,10 +101,10 @@ class Jobs:
             raise Refused(429, f"{self.limits.queue} jobs are waiting already; try again later", retry_after=30)
 
     def submit(self, client: str, job: Job, data: bytes, suffix: str) -> Ticket:
-        """Put a job into the queue.
+        """Add a job to the queue.
 
         Args:
-            data: the upload. suffix: of its kind.
+            data: the upload. suffix: of its format.
         """
         self.admit(client)
         ticket = Ticket(client, job, self.folder / secrets.token_urlsafe(16))
@@ -115,7 +115,7 @@ class Jobs:
         return ticket
 
     def get(self, identity: str) -> Ticket:
-        """A job by its id, which counts as polled now."""
+        """Look up a job by its id, and count it as polled now."""
         ticket = self._tickets.get(identity)
         if ticket is None:
             raise Refused(404, "there is no such job; it was cancelled, or not polled, or its result has expired")
@@ -123,17 +123,17 @@ class Jobs:
         return ticket
 
     def ahead(self, ticket: Ticket) -> int:
-        """The number of jobs before it in the queue."""
+        """Number of jobs ahead in the queue."""
         waiting = [each.id for each in self._tickets.values() if each.state == "waiting"]
         return waiting.index(ticket.id) if ticket.id in waiting else 0
 
     def forget(self, ticket: Ticket) -> None:
-        """Cancel a job, if it has not ended, and delete its files; a second call does nothing."""
+        """Cancel a job unless it has ended, and delete its files; a second call has no effect."""
         if self._tickets.pop(ticket.id, None) is None:
             return
         was_running = ticket.state == "running"
         ticket.end("cancelled", Refused(*_REFUSALS["cancelled"]))
-        if not was_running:  # else its worker does so, once the process that writes there has ended
+        if not was_running:  # otherwise its worker deletes them, after the process that writes there has ended
             shutil.rmtree(ticket.folder, ignore_errors=True)
 
     async def _work(self, slot: int) -> None:
@@ -145,14 +145,14 @@ class Jobs:
                 ticket.facts = await asyncio.to_thread(self._run, ticket, slot)
             except Refused as refused:
                 ticket.end("failed", refused)
-            if ticket.id not in self._tickets:  # forgotten while it ran
+            if ticket.id not in self._tickets:  # forgotten while it was running
                 shutil.rmtree(ticket.folder, ignore_errors=True)
                 continue
             ticket.size = sum(file.stat().st_size for file in ticket.folder.iterdir())
-            ticket.end("done")  # unless it failed
+            ticket.end("done")  # no effect if it failed
 
     def _run(self, ticket: Ticket, slot: int) -> dict[str, Any]:
-        """In a thread; raises Refused."""
+        """Run a job's process and wait for it, in a thread; raises Refused."""
 
         def report(phase: str, done: int, total: int) -> None:
             ticket.phase, ticket.done, ticket.total = phase, done, total
@@ -192,9 +192,9 @@ class Jobs:
                     self.forget(ticket)
 
     def _drop_surplus(self) -> None:
-        """Forget finished jobs until they are few and small enough: first the oldest of the address that holds most.
+        """Forget finished jobs until they are few and small enough: first the oldest job of the client that holds most.
 
-        The newest stays even where it alone is too large, because its client waits for it.
+        The newest job stays even if it alone is too large, because its client is waiting for it.
         """
         over = [ticket for ticket in self._tickets.values() if ticket.ended is not None]
         over.sort(key=lambda ticket: ticket.ended or 0)
@@ -212,7 +212,7 @@ class Jobs:
 
 
 def _end_server(task: asyncio.Task[None]) -> None:
-    """End the server, which without one of its loops would only seem to work."""
+    """End the server, which would only seem to work after one of its loops has failed."""
     if not task.cancelled() and task.exception() is not None:
         log.critical("an unexpected error ends the server", exc_info=task.exception())
         signal.raise_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a client may ask of the server, and the error that refuses more."""
+"""Limits on what a client may ask of the server, and the error that refuses a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,17 +7,17 @@ from typing import Any
 from restore.io.errors import SettingError
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# of settings that are null: the value where this machine alone is served, which suits photos of phones, and elsewhere
+# defaults of settings that are null: on a private server (large enough for photos of phones), and on a public one
 _DEFAULTS = {"max_mb": (25.0, 1.0), "max_side": (8000, 2048), "max_output_side": (16384, 8192), "timeout": (3600, 300)}
 
 
 class Refused(Exception):
-    """A request is not served.
+    """A request is refused.
 
     Args:
-        status: of HTTP, 4xx where the client can do something about it.
+        status: HTTP status, 4xx if the client can do something about it.
         sentence: got, expected, remedy.
-        retry_after: seconds after which it may work, or None.
+        retry_after: seconds until a retry may succeed, or None.
     """
 
     def __init__(self, status: int, sentence: str, retry_after: int | None = None) -> None:
@@ -27,10 +27,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Settings of ``restore serve`` that limit what a client can use; ``conf/serve.yaml`` says what each is.
+    """Settings of ``restore serve`` that limit what a client can use; documented in ``conf/serve.yaml``.
 
     Raises:
-        SettingError: one of them leaves nothing to use.
+        SettingError: a limit that would refuse everything.
     """
 
     max_mb: float
@@ -52,7 +52,7 @@ class Limits:
 
     @classmethod
     def of(cls, cfg: Mapping[str, Any]) -> "Limits":
-        """Those of a configuration, with the defaults of what is null there."""
+        """The limits in a configuration, with defaults for those that are null."""
         position = 0 if own_names(cfg) else 1
         given: dict[str, Any] = {name: cfg[name] for name in cls.names()}
         for name, defaults in _DEFAULTS.items():
@@ -72,24 +72,24 @@ class Limits:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Names of the settings."""
+        """The names of the settings."""
         return [field.name for field in fields(cls)]
 
     @property
     def max_bytes(self) -> int:
-        """Of an uploaded file."""
+        """Maximum size of an uploaded file in bytes."""
         return int(self.max_mb * 1_000_000)
 
     @property
     def keep_bytes(self) -> int:
-        """Of the files of all finished jobs."""
+        """Maximum size of the files of all finished jobs in bytes."""
         return int(self.keep_mb * 1_000_000)
 
 
 def own_names(cfg: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The names that the server answers to where this machine alone is served; None elsewhere.
+    """Host names that the server answers to if it serves only this machine, else None.
 
     Args:
-        cfg: of the command; behind a proxy others are served, whatever ``host`` is.
+        cfg: root of ``restore serve``; behind a proxy other machines are served, whatever ``host`` is.
     """
     return _LOOPBACK if cfg["host"] in _LOOPBACK and not cfg["behind_proxy"] else None

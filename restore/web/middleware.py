@@ -1,7 +1,7 @@
-"""Limits before every route: the rate of an address, the size of a body and the time it may take to arrive.
+"""Limits before every route: each client's request rate, and the size of a body and the time it may take to arrive.
 
-A body is read whole, within its limits, before a route sees it, so that a slow or endless one costs at most ``max_mb``
-of memory and ``read_seconds``.
+A body is read whole, within its limits, before it reaches a route, so that a slow or endless one costs at most
+``max_mb`` of memory and ``read_seconds``.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from restore.web.error_log import ErrorLog
 from restore.web.limits import Limits, Refused
 
-BESIDE = 65_536  # bytes of a request beside the image: fields, boundaries, headers of parts
-DRAINED = 16_000_000  # bytes of a too large body that are read and dropped, so that its sender sees the answer
-MOST_CLIENTS = 10_000  # addresses whose rates are kept
+BESIDE = 65_536  # bytes of a request in addition to the image: fields, boundaries, headers of parts
+DRAINED = 16_000_000  # bytes of an oversized body that are read and dropped, so that its sender sees the response
+MOST_CLIENTS = 10_000  # number of addresses whose rates are stored
 
 SERVER_ERROR = Refused(500, "the server failed at this request; its log says why")
 
-# the routes of Gradio that a page with our own API needs; its uploads, queue and files are closed
+# Gradio's routes that our page needs; its uploads, queue and files are closed
 _GRADIO_ROUTES = ("/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/heartbeat/")
 _HEADERS = {
     # Gradio's scripts build functions and styles at run time; no other host is ever contacted
@@ -35,10 +35,10 @@ _HEADERS = {
 
 
 class RateLimiter:
-    """A token bucket for each address: it holds a minute's requests and fills evenly.
+    """A token bucket per address, which holds one minute's requests and refills evenly.
 
     Args:
-        per_minute: requests of one address. clock: in seconds.
+        per_minute: requests per minute and address. clock: returns seconds.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +46,7 @@ class RateLimiter:
         self._buckets: dict[str, tuple[float, float]] = {}  # address -> (tokens, time)
 
     def take(self, client: str) -> float:
-        """Take a token; seconds until there is one, 0 where there was."""
+        """Take a token if there is one; return the seconds until the next one, or 0 if one was taken."""
         now = self.clock()
         left, when = self._buckets.pop(client, (float(self.per_minute), now))
         left = min(self.per_minute, left + (now - when) * self.per_minute / 60)
@@ -54,21 +54,22 @@ class RateLimiter:
         self._buckets[client] = (
             left - 1 if allowed else left,
             now,
-        )  # last, so that the first is the one idle for longest
+        )  # reinserted at the end, so that the first is the longest idle
         while len(self._buckets) > MOST_CLIENTS:
             del self._buckets[next(iter(self._buckets))]
         return 0.0 if allowed else (1 - left) * 60 / self.per_minute
 
 
 class LimitsMiddleware:
-    """ASGI middleware that refuses requests beyond the limits, and answers with 500 where the application fails.
+    """ASGI middleware that refuses requests beyond the limits, and responds with 500 if the application fails.
 
-    The check of the header Host is our own: Starlette's ``TrustedHostMiddleware`` answers 400 in plain text, where we
-    say, with 421 as HTTP asks (RFC 9110, 15.5.20) and in JSON like every refusal, which names the server answers to.
+    The header Host is checked here and not by Starlette's ``TrustedHostMiddleware``, which responds with status 400 in
+    plain text. Ours sends 421 as HTTP specifies (RFC 9110, 15.5.20), in JSON like every refusal, and lists the valid
+    names.
 
     Args:
-        app: the application. limits: of the command. hosts: names this server answers to, or None for all; this
-            refuses DNS rebinding, a page of another site whose name resolves to this machine.
+        app: the application. limits: limits for clients. hosts: names this server answers to, or None for all; the
+            check prevents DNS rebinding, where a page of another site resolves its own name to this machine.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, hosts: Iterable[str] | None) -> None:
@@ -78,8 +79,8 @@ class LimitsMiddleware:
         self.errors = ErrorLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer with a refusal."""
-        if scope["type"] != "http":  # start and end of the server
+        """Pass the request on, or respond with a refusal."""
+        if scope["type"] != "http":  # startup and shutdown of the server
             await self.app(scope, receive, send)
             return
         send, started = self._limited(send)
@@ -103,7 +104,7 @@ class LimitsMiddleware:
             await self.app(scope, receive, send)
 
     def _refuse(self, scope: Scope) -> None:
-        """Raise Refused where the head of a request shows that it is not served."""
+        """Raise Refused if the headers of a request show that it is not allowed."""
         wait = self.rates.take(client_address(scope))
         if wait:
             raise Refused(
@@ -127,12 +128,12 @@ class LimitsMiddleware:
             raise Refused(405, "this address is read-only; images go to /api/restore")
 
     def _is_foreign(self, headers: dict[bytes, bytes]) -> bool:
-        """Whether a page of another origin sends this; browsers say Sec-Fetch-Site over HTTPS and to this machine only.
+        """Whether a page of another origin sent this; browsers send Sec-Fetch-Site only over HTTPS or to this machine.
 
-        A proxy may pass the host on without its port, so behind one the names alone are compared.
+        A proxy may forward the host without its port, so behind a proxy only the names are compared.
         """
         origin = headers.get(b"origin")
-        if origin is None:  # no page of a browser
+        if origin is None:  # not sent by a page in a browser
             return False
         theirs, ours = (_address(each) for each in (origin, b"//" + headers.get(b"host", b"")))
         if self.limits.behind_proxy:
@@ -151,7 +152,7 @@ class LimitsMiddleware:
         async def replay() -> Message:
             nonlocal replayed
             if replayed:
-                return await receive()  # tells when the client has disconnected
+                return await receive()  # reports when the client disconnects
             replayed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
@@ -175,7 +176,7 @@ class LimitsMiddleware:
         return bytes(body)
 
     def _limited(self, send: Send) -> tuple[Send, Callable[[], bool]]:
-        """``send`` with our headers and a timeout for clients that read nothing; and whether the answer has started."""
+        """``send`` with our headers and a timeout for clients that do not read; and whether the response began."""
         started = False
 
         async def timed(message: Message) -> None:
@@ -192,7 +193,7 @@ class LimitsMiddleware:
 
 
 def _address(url: bytes) -> tuple[str | None, ...]:
-    """Host and port of an origin or of ``//host``, without the port that its scheme takes anyway."""
+    """Host and port of an origin or of ``//host``; a default port counts as none."""
     try:
         parts = urlsplit(url.decode("latin-1"))
         port = None if parts.port in (80, 443) else parts.port
@@ -202,7 +203,7 @@ def _address(url: bytes) -> tuple[str | None, ...]:
 
 
 class ClientGone(Exception):
-    """The client has disconnected, or reads nothing."""
+    """The client has disconnected, or does not read."""
 
 
 def client_address(scope: Scope) -> str:

@@ -1,7 +1,7 @@
-"""The page: Gradio's controls and slider around a small script that uses our own HTTP API, like any other client.
+"""The page: Gradio's controls and slider, and a small script that uses our own HTTP API like any other client.
 
-Gradio's own uploads, queue and file cache are not used and are closed (:mod:`restore.web.middleware`), so that there
-is one way in, with one set of limits.
+Gradio's own uploads, queue and file cache are closed (:mod:`restore.web.middleware`), so that there is a single way in,
+with one set of limits.
 """
 
 import html
@@ -19,7 +19,7 @@ from restore.web.request import MOST_NOISE, PART_SCALE
 from restore.web.uploads import FORMATS, TOO_LARGE, TOO_LONG
 
 _HERE = Path(__file__).parent
-_FONTS = ("system-ui", "sans-serif")  # of the client's machine; others would be fetched from another host
+_FONTS = ("system-ui", "sans-serif")  # fonts of the client's machine; others would be fetched from another host
 _SUFFIXES = ",".join(READ_SUFFIXES)
 _ARROW = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.5" aria-hidden="true">'
@@ -29,10 +29,10 @@ QUEUE_SLEEP = 1.0  # seconds
 
 
 def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> FastAPI:
-    """Put the page at the root of the application.
+    """Mount the page at the root of the application.
 
     Args:
-        menu: the methods served, the first by default. limits: shown on the page.
+        menu: the methods served; the first is the default. limits: shown on the page.
     """
     page = _page(menu, limits)
     gr.mount_gradio_app(
@@ -51,13 +51,13 @@ def mount(app: FastAPI, menu: Sequence[Mapping[str, Any]], limits: Limits) -> Fa
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         head=f"<script>{_facts(menu, limits)}\n{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
     )
-    # the page's buttons call its script alone: Gradio's queue stays empty, and would look for work every millisecond
+    # the page's buttons only call its script: Gradio's queue stays empty, and would poll for work every millisecond
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = QUEUE_SLEEP
     return app
 
 
 def _facts(menu: Sequence[Mapping[str, Any]], limits: Limits) -> str:
-    """What the script has to know, as a script."""
+    """The data that the script needs, as a script."""
     facts = {
         "methods": [
             {"name": entry["name"], "anyScale": entry["any_scale"], "trains": "max_steps" in entry} for entry in menu
@@ -112,7 +112,7 @@ _STATUS = (
 
 
 def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
-    """The controls, in the order in which the script takes their values; the styles hide what a method cannot use."""
+    """The controls, in the order in which the script reads their values; styles hide those that a method cannot use."""
     free = next((float(entry["scale"]) for entry in menu if entry["any_scale"]), 2.0)
     mode = gr.Radio(
         [("all of it", "whole"), (f"a random part, {PART_SCALE} times", "part")],
@@ -151,7 +151,7 @@ def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
 
 
 def _of_zero_shot() -> list[Any]:
-    """What a visitor may know about an image that trains its own network."""
+    """Settings of zero-shot: what a visitor may know about the image, and how to train."""
     start = gr.Radio(
         [("as usual", ""), ("trained on photos", "photos"), ("the image alone", "scratch")],
         value="",
@@ -188,7 +188,7 @@ def _upload(limits: Limits) -> str:
 
 
 def _methods(menu: Sequence[Mapping[str, Any]]) -> str:
-    """The choice of a method, each with what it is for."""
+    """The choice of methods, each with its purpose."""
     choices = []
     for k, entry in enumerate(menu):
         name, checked = html.escape(entry["name"]), "" if k else " checked"
@@ -200,7 +200,7 @@ def _methods(menu: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
-    """A summary of each method, and its card to unfold."""
+    """A summary of each method, with its card to unfold."""
     parts = []
     for entry in menu:
         free = f"any scale, {entry['scale']:g} by default" if entry["any_scale"] else f"scale {entry['scale']:g}"

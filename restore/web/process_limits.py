@@ -1,6 +1,6 @@
-"""Limits that the process of a job sets itself, before it looks at a stranger's file.
+"""Limits that a job's process sets itself before it reads an untrusted file.
 
-Where the system knows no such limits (RLIMIT_AS is Linux's), the job's timeout alone holds.
+On systems without such limits (RLIMIT_AS is specific to Linux), only the job's timeout applies.
 """
 
 import os
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-_STATUS = Path("/proc/self/statm")  # of this process, in pages; its address space first
+_STATUS = Path("/proc/self/statm")  # memory of this process in pages; the first number is its address space
 
 
 class TooSlow(BaseException):
-    """The time is over; no error, so that no reader takes it for one of its own."""
+    """The time limit was exceeded; not an Exception, so that no library handles it as its own error."""
 
 
 @contextmanager
 def limited_memory(more: int) -> Iterator[None]:
-    """Within, at most so many bytes are mapped beyond what is mapped now; more is a MemoryError."""
+    """Within the block at most ``more`` bytes can be mapped in addition; beyond that, MemoryError is raised."""
     if not _STATUS.exists():
         yield
         return
@@ -37,7 +37,7 @@ def limited_memory(more: int) -> Iterator[None]:
 
 @contextmanager
 def limited_time(seconds: float) -> Iterator[None]:
-    """Within, TooSlow is raised after so long; for the main thread."""
+    """Within the block TooSlow is raised after ``seconds``; only for the main thread."""
     if not hasattr(signal, "setitimer"):
         yield
         return

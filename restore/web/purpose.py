@@ -1,15 +1,15 @@
-"""What a method that is served is for, in a sentence for visitors."""
+"""The purpose of a served method, in a sentence for visitors."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def purpose(entry: Mapping[str, Any]) -> str:
-    """The sentence; that of its card, where the card has one.
+    """The purpose from the method's card, or one made from its facts.
 
     Args:
-        entry: of the menu: ``name``, ``scale``, ``input_kind``, ``protocol``, ``card``, and ``max_steps`` of a method
-            that trains on the image.
+        entry: an entry of the menu: ``name``, ``scale``, ``input_kind``, ``protocol``, ``card``, and ``max_steps`` if
+            the method trains on the image.
 
     >>> purpose({"name": "a", "scale": 2.0, "input_kind": "rgb", "protocol": "sr_y", "card": {"format": 1}})
     'Makes a photo 2 times as wide and high, with detail from a trained network.'

@@ -1,4 +1,4 @@
-"""The fields of a request, checked and completed to a job for one of the served methods."""
+"""The fields of a request, checked and completed into a job for one of the served methods."""
 
 import math
 import secrets
@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from restore.config.inference import ZeroShotTraining
 from restore.web.limits import Limits, Refused
 
-PART_SCALE = 8  # as in the zero-shot article: a random part, enlarged eight times
-MOST_SCALE = 16  # so that sides multiplied by it stay finite
-MOST_NOISE = 0.5  # beyond, there is no image
+PART_SCALE = 8  # as in the zero-shot article: a random part, enlarged 8 times
+MOST_SCALE = 16  # keeps the sides of an enlarged image finite
+MOST_NOISE = 0.5  # beyond this, no image is left
 
 
 class RequestFields(BaseModel):
-    """The fields of a request, beside the image."""
+    """The fields of a request, except the image."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,15 +56,15 @@ class RequestFields(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """What the process of a job needs to know: the fields of a request, with defaults filled in.
+    """All that a job's process needs to know: the fields of a request, with defaults filled in.
 
     Attributes:
-        ckpt_path, scale: as of ``open_restorer``. enlarges: output side / input side.
-        part_side: of the random part in px, or None for the whole image.
-        steps, seconds, start, kernel, noise, degradation: of zero-shot; None for the server's own. seed: of the part
-            and of zero-shot.
-        metadata: as of ``reading.read``. compare: also keep the upload, enlarged to the result's size.
-        max_side, max_output_side: limits in px, checked again before the image is decoded.
+        ckpt_path, scale: as for ``open_restorer``. enlarges: output side / input side.
+        part_side: side of the random part in pixels, or None for the whole image.
+        steps, seconds, start, kernel, noise, degradation: for zero-shot; None means the server's setting. seed: for the
+            random part and for zero-shot.
+        metadata: as for ``reading.read``. compare: also keep the upload, enlarged to the size of the result.
+        max_side, max_output_side: limits in pixels, checked again before the image is decoded.
     """
 
     method: str
@@ -85,7 +85,7 @@ class Job:
     max_output_side: int
 
     def training(self, own: ZeroShotTraining) -> ZeroShotTraining:
-        """The server's own settings of zero-shot with those asked for."""
+        """The server's zero-shot settings, overridden by those of the request."""
         model, data = dict(own.model), dict(own.data)
         if self.kernel is not None:
             model["kernel"] = None if self.kernel == "bicubic" else self.kernel
@@ -109,10 +109,10 @@ def resolve(
     """Choose the method, and fill in defaults.
 
     Args:
-        menu: what is served, as ``GET /api/methods`` gives it. seed: the server's own. compare: see :class:`Job`.
+        menu: the methods served, as in ``GET /api/methods``. seed: the server's default. compare: see :class:`Job`.
 
     Raises:
-        Refused: no such method, or not with these settings.
+        Refused: no such method, or it does not accept these settings.
     """
     names = [str(entry["name"]) for entry in menu]
     if given.method is not None and given.method not in names:
@@ -146,13 +146,13 @@ def resolve(
 
 
 def _default(menu: Sequence[Mapping[str, Any]], mode: str) -> Mapping[str, Any]:
-    """The first method; for a part the first that takes any scale, one that trains on images before others."""
+    """The first method; for a part the first that takes any scale, preferably one that trains on the image."""
     takes_any = [entry for entry in menu if entry["any_scale"]] if mode == "part" else []
     return next((entry for entry in takes_any if "max_steps" in entry), takes_any[0] if takes_any else menu[0])
 
 
 def _scale(given: RequestFields, entry: Mapping[str, Any]) -> float | None:
-    """The argument of ``open_restorer``: None for a checkpoint, which has its own scale."""
+    """The argument for ``open_restorer``; None for a checkpoint, which has its own scale."""
     if not entry["any_scale"]:
         if given.mode == "part":
             raise Refused(
@@ -173,7 +173,7 @@ def _scale(given: RequestFields, entry: Mapping[str, Any]) -> float | None:
 
 
 def refuse_large_output(size: tuple[int, int], job: Job) -> None:
-    """Refuse an image of (width, height) that would become too large."""
+    """Refuse an image of (width, height) whose result would be too large."""
     longest = min(max(size), job.part_side or max(size)) * job.enlarges
     if longest > job.max_output_side:
         raise Refused(

@@ -1,4 +1,4 @@
-"""Runs the application, and ends connections that send no request."""
+"""Runs the application, and closes connections that send no request."""
 
 import asyncio
 import logging
@@ -12,14 +12,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from restore.web.limits import Limits
 
-MOST_CONNECTIONS = 64  # of one address; a browser opens six
+MOST_CONNECTIONS = 64  # per address; a browser opens six
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1, where the head of a request must arrive within ``read_seconds``: uvicorn alone would wait forever.
+    """HTTP/1.1 with a time limit: headers must arrive within ``read_seconds``; uvicorn alone would wait forever.
 
     Attributes:
-        limits: of the server.
+        limits: the server's limits.
     """
 
     limits: ClassVar[Limits]
@@ -28,7 +28,7 @@ class PatientProtocol(H11Protocol):
     _peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection and start its clock."""
+        """Count the connection and start its timer."""
         super().connection_made(cast(asyncio.Transport, transport))
         self._peer = self.client[0] if self.client else ""
         self.open_connections[self._peer] += 1
@@ -37,7 +37,7 @@ class PatientProtocol(H11Protocol):
         self._time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count the connection no longer."""
+        """Stop counting the connection."""
         if self._late is not None:
             self._late.cancel()
         self.open_connections[self._peer] -= 1
@@ -46,7 +46,7 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the clock when the head has arrived."""
+        """Stop the timer when the headers have arrived."""
         super().data_received(data)
         self._time()
 
@@ -60,10 +60,10 @@ class PatientProtocol(H11Protocol):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket to serve on, bound before long work.
+    """Open the server's socket, before slow work begins.
 
     Raises:
-        OSError: it cannot be bound.
+        OSError: the address is in use or cannot be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -73,16 +73,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(app: Any, limits: Limits, listening: socket.socket) -> None:
-    """Serve until a signal comes."""
+    """Serve until a signal arrives."""
     protocol = type("Protocol", (PatientProtocol,), {"limits": limits})
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each form that ends too late
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it would warn about every truncated form
     config = uvicorn.Config(
         app,
         http=protocol,
         ws="none",
         access_log=False,
         log_config=None,
-        log_level=logging.ERROR,  # else each hostile request would add a line
+        log_level=logging.ERROR,  # otherwise each hostile request would add a line
         proxy_headers=limits.behind_proxy,
         server_header=False,
         timeout_graceful_shutdown=2,  # seconds

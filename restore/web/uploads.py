@@ -1,14 +1,14 @@
-"""The format of an upload, from its first bytes: the server itself looks at nothing else.
+"""The format of an upload, from its first bytes; the server process reads nothing else of it.
 
-File names and declared types are not trusted. Headers are read in the job's process, because a small file may claim any
-number of entries and sizes.
+File names and declared types are not trusted. Headers are parsed in the job's process, because even a small file may
+claim any number of entries and any sizes.
 """
 
 from restore.image.formats import TIFF_HEADS, format_of
 from restore.web.limits import Limits, Refused
 
 FORMATS = "PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC"
-# the first bytes of formats that are known by these alone
+# first bytes that identify a format
 _SIGNATURES = {
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
@@ -16,7 +16,7 @@ _SIGNATURES = {
     ".bmp": (b"BM",),
 }
 
-# also shown by the page, before it sends what would be refused
+# also used by the page, before it uploads a file that would be refused
 TOO_LARGE = "the file has {mb} MB, expected at most {most}; make it smaller"
 TOO_LONG = "the image has {width}x{height} px, expected at most {most} on each side; shrink it first"
 
@@ -25,7 +25,7 @@ def sniff(data: bytes) -> str:
     """The suffix of the image's format.
 
     Raises:
-        Refused: not an image of a format that is read.
+        Refused: the data is not in a supported image format.
     """
     named = format_of(data)
     if named in ("WebP", "AVIF", "HEIC"):
@@ -37,10 +37,10 @@ def sniff(data: bytes) -> str:
 
 
 def check(data: bytes, limits: Limits) -> str:
-    """Check an upload; the suffix of its format.
+    """Check an upload, and return the suffix of its format.
 
     Raises:
-        Refused: empty, too many bytes, or not an image.
+        Refused: the upload is empty, too large, or not an image.
     """
     if not data:
         raise Refused(422, "the file is empty; choose an image")
@@ -50,6 +50,6 @@ def check(data: bytes, limits: Limits) -> str:
 
 
 def check_side(size: tuple[int, int], max_side: int) -> None:
-    """Refuse an image of (width, height) with a side that is too long."""
+    """Refuse an image of (width, height) with too long a side."""
     if max(size) > max_side:
         raise Refused(413, TOO_LONG.format(width=size[0], height=size[1], most=max_side))

@@ -1,6 +1,6 @@
-"""The work of a job in its own process: an image file in, a restored one out, as ``restore predict`` does it.
+"""The work of a job in its own process: it restores an image file as ``restore predict`` does.
 
-Light to import, because the server names these functions without running them: the heavy libraries are imported where
+Cheap to import, because the server refers to these functions without running them; heavy libraries are imported where
 they are used.
 """
 
@@ -25,24 +25,24 @@ from restore.web.uploads import TOO_LONG, check_side
 if TYPE_CHECKING:
     from restore.image.decoded_image import DecodedImage
 
-RESULT, BEFORE = "result.png", "before.png"  # in a job's folder
-READ_SECONDS, PIXELS_A_SECOND = 4, 4_000_000  # for decoding an upload, and a second more for so many pixels allowed
-READ_BYTES, PIXEL_BYTES = 400_000_000, 24  # of address space for decoding, and more for each pixel allowed
-PROGRAM, RESULT_BYTES = 3_000_000_000, 100  # beside memory_gb: threads and libraries; for each pixel of a result
+RESULT, BEFORE = "result.png", "before.png"  # file names in a job's folder
+READ_SECONDS, PIXELS_A_SECOND = 4, 4_000_000  # time limit for decoding: a constant, plus 1 s per so many pixels allowed
+READ_BYTES, PIXEL_BYTES = 400_000_000, 24  # address space for decoding: bytes, plus bytes per pixel allowed
+PROGRAM, RESULT_BYTES = 3_000_000_000, 100  # bytes beside memory_gb: for threads and libraries; per pixel of a result
 _TOO_MUCH = "restoring the image takes more memory than this server allows; shrink it"
 
 
 def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
-    """Open everything that is to be served, once, and describe it.
+    """Open everything that will be served once, and describe it.
 
     Args:
-        cfg: of the command; ``ckpt_path`` may be a list, and a folder stands for the checkpoints in it.
+        cfg: root of ``restore serve``; ``ckpt_path`` may be a list, and a folder stands for the checkpoints in it.
 
     Raises:
-        SettingError, ValueError, FileNotFoundError: one of them cannot be opened, or two have one name.
+        SettingError, ValueError, FileNotFoundError: a method cannot be opened, or two have the same name.
 
     Returns:
-        ``menu``, and ``passed_over``: for each file in a folder that holds no weights we know, why.
+        ``menu``, and ``passed_over``: the reason for each file in a folder that holds no weights known to us.
     """
     entries: dict[str, dict[str, Any]] = {}
     passed_over: list[ValueError] = []
@@ -66,13 +66,13 @@ def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
 
 
 def named_checkpoints(ckpt_path: Any) -> list[tuple[str, str]]:
-    """What ``ckpt_path`` names, each with a checkpoint that it stands for.
+    """Names and paths in ``ckpt_path``, each paired with every checkpoint that it stands for.
 
     Args:
-        ckpt_path: one or a list of names, files and folders.
+        ckpt_path: one name, file or folder, or a list of them.
 
     Raises:
-        SettingError: it names none. FileNotFoundError: a folder holds none.
+        SettingError: the setting is empty. FileNotFoundError: a folder contains no checkpoint.
     """
     given = [ckpt_path] if isinstance(ckpt_path, str) else list(ckpt_path or [])
     if not given:
@@ -81,7 +81,7 @@ def named_checkpoints(ckpt_path: Any) -> list[tuple[str, str]]:
 
 
 def _checkpoints(given: str) -> list[str]:
-    """The checkpoints that a name, a file or a folder stands for; of run folders the best ones."""
+    """The checkpoints that a name, file or folder stands for; of a run folder, the best one."""
     folder = Path(given)
     if not folder.is_dir():
         return [given]
@@ -93,7 +93,7 @@ def _checkpoints(given: str) -> list[str]:
 
 
 def _card(path: str) -> dict[str, Any] | None:
-    """The card of a checkpoint; None for weights that are undamaged but not of this package."""
+    """The card of a checkpoint; None for sound weights of another project."""
     from restore.checkpoints import reader
     from restore.checkpoints.model_card import NotOurs
 
@@ -128,7 +128,7 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold; anything else in a card, such as a tensor, as text."""
+    """The value as JSON can hold it; anything else in a card, such as a tensor, as text."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -137,18 +137,18 @@ def _plain(value: Any) -> Any:
 
 
 def restore(report: ReportProgress, cfg: Any, job: Job, source: Path, slot: int) -> dict[str, Any]:
-    """Restore one upload: ``result.png`` and, where wanted, ``before.png`` of the same size beside it.
+    """Restore one upload: writes ``result.png`` and, if requested, ``before.png`` of the same size.
 
     Args:
-        source: the upload, with the suffix of its content. slot: number of the process, from 0.
+        source: the upload, with the suffix of its format. slot: number of the process, from 0.
 
     Returns:
-        ``notes`` of the restorer, ``outcome``, ``fallback`` where the result is bicubic because the method's own was
-        not better or there was no time for it, else ``restored``, ``size`` (height, width) of the result, ``part``
-        [top, left, height, width].
+        ``notes`` of the restorer; ``outcome``: ``restored``, or ``fallback`` if the result is bicubic because the
+        method's own was not better or there was no time for it; ``size`` (height, width) of the result; ``part``: None
+        or [top, left, height, width].
 
     Raises:
-        TaskError: the image is damaged or too large. ValueError: of the restorer.
+        TaskError: the image is damaged or too large. ValueError: raised by the restorer.
     """
     assign_resources(slot, cfg.threads or _share(cfg.devices))
     with CollectedWarnings() as doubts:
@@ -171,7 +171,7 @@ def _restored(
     settings = inference_settings(cfg)
     zero_shot = job.training(settings["zero_shot"])
     restorer = open_restorer(job.ckpt_path, scale=job.scale, inference=settings["inference"], zero_shot=zero_shot)
-    given = image if restorer.input_kind == "rgb" else restorer.read(source)  # a label map: its pixels are classes
+    given = image if restorer.input_kind == "rgb" else restorer.read(source)  # the pixels of a label map are classes
     if job.part_side is not None:
         restorer.source = carry_colours(given.pixels, given.alpha)
         (image, part), (given, _) = (_random_part(each, job.part_side, job.seed) for each in (image, given))
@@ -187,16 +187,16 @@ def _restored(
 
 
 def _share(devices: int) -> int | None:
-    """Threads of each of several jobs; None, torch's own number, for one job, as in ``predict``."""
+    """Threads for each of several jobs; for one job None, which means torch's default, as in ``predict``."""
     return None if devices == 1 else max(1, (os.cpu_count() or 1) // devices)
 
 
 @contextmanager
 def _limited(memory_gb: float, job: Job) -> Iterator[None]:
-    """Bound the memory of the restoration, where it is the processor's."""
+    """Limit the memory of a restoration that runs on the CPU."""
     import torch
 
-    if torch.cuda.is_available():  # whose driver maps far more than it uses
+    if torch.cuda.is_available():  # its driver maps far more memory than it uses
         yield
         return
     try:
@@ -205,13 +205,13 @@ def _limited(memory_gb: float, job: Job) -> Iterator[None]:
     except MemoryError as error:
         raise TaskError(_TOO_MUCH, 413) from error
     except RuntimeError as error:
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):  # torch's words
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):  # torch's wording
             raise TaskError(_TOO_MUCH, 413) from error
         raise
 
 
 def _read(source: Path, job: Job) -> "DecodedImage":
-    """The upload, within limits of time and memory; Raises TaskError without the place where the server keeps it."""
+    """Read the upload within limits of time and memory; raises TaskError without the server's path of the file."""
     from restore.image import reading
     from restore.image.decoding import TooManyPixels
 
@@ -242,7 +242,7 @@ def _note(warnings: list[str], folder: Path) -> dict[str, str]:
 
 
 def _random_part(image: "DecodedImage", side: int, seed: int) -> tuple["DecodedImage", list[int]]:
-    """A square of ``side`` px, or less where the image is smaller, at a random position; [top, left, height, width]."""
+    """A square of ``side`` pixels, or less if the image is smaller, at random; and its [top, left, height, width]."""
     height, width = image.pixels.shape[1:]
     chance = random.Random(seed)
     rows, columns = min(side, height), min(side, width)
