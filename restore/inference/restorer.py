@@ -73,8 +73,8 @@ class Restorer(ABC):
         fell_back: whether the last result is bicubic, because the restorer's own result was not better or there was no
             time for one; ``notes`` give the reason.
         labels: how label maps are read if they are the input; None if the input is an image, or if it is not known.
-        source: image for a restorer that trains on images, if the image to restore is only a part of it: float, (3, H,
-            W), or levels; None means the image itself.
+        source: image that a restorer which trains on images uses, if the image to restore is only a part of it: float
+            (3, H, W), or levels; None means the image itself.
     """
 
     name: str
