@@ -111,7 +111,7 @@ def shortened(name: str, most: int) -> str:
     """The name; where it has more than ``most`` bytes, its begin and a checksum.
 
     >>> shortened("a" * 300, 20)
-    'aaaaaaaaaaa~98ea6e4f'
+    'aaaaaaaaaaa~9835fa6b'
     """
     raw = os.fsencode(name)
     return name if len(raw) <= most else f"{raw[: most - 9].decode(errors='ignore')}~{sha256(raw).hexdigest()[:8]}"
