@@ -1,4 +1,4 @@
-"""Collective calls between the processes of a training; with one process each returns at once.
+"""Collective calls between the processes of a training; in a single process each returns at once.
 
 A collective call must be made by all processes, in the same order, with values of the same shape.
 """
@@ -17,12 +17,12 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Rank of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def leave() -> None:
-    """Leave the processes that train together: one that exits as a member may be aborted by its threads."""
+    """Leave the process group: a process that exits as a member may be aborted by the group's threads."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
@@ -34,7 +34,7 @@ def barrier() -> None:
 
 
 def all_reduce_mean(values: Tensor) -> Tensor:
-    """Mean over the processes, element by element.
+    """Mean over the processes, elementwise.
 
     Args:
         values: any shape, the same in all processes; unchanged.
@@ -50,7 +50,7 @@ def all_reduce_mean(values: Tensor) -> Tensor:
 
 
 def all_reduce_min(values: Tensor) -> Tensor:
-    """Minimum over the processes, element by element.
+    """Minimum over the processes, elementwise.
 
     Args:
         values: any shape, the same in all processes; unchanged.
@@ -66,7 +66,7 @@ def all_reduce_min(values: Tensor) -> Tensor:
 
 
 def broadcast(value: Any, source: int) -> Any:
-    """The value of process number ``source``; any object that can be pickled."""
+    """The value of process ``source``; any picklable object."""
     if world_size() == 1:
         return value
     box = [value]
@@ -75,7 +75,7 @@ def broadcast(value: Any, source: int) -> Any:
 
 
 def all_gather(value: Any) -> list[Any]:
-    """The values of all processes, in the order of their numbers; any objects that can be pickled."""
+    """The values of all processes, in the order of their ranks; any picklable objects."""
     found = [value] * world_size()
     if len(found) > 1:
         dist.all_gather_object(found, value)
@@ -83,7 +83,7 @@ def all_gather(value: Any) -> list[Any]:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace gradients by their means over the processes, in one message; for parameters that no strategy reduces."""
+    """Replace gradients by their means over the processes, in one message; for parameters outside the strategy."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if world_size() == 1 or not gradients:
         return
@@ -93,9 +93,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def share_of_batch(drawn: Tensor) -> Tensor:
-    """This process's rows of random numbers that were drawn for the global batch.
+    """This process's rows of random numbers drawn for the global batch.
 
     Args:
-        drawn: first axis over the samples of all processes, in the order of their numbers.
+        drawn: the first axis runs over the samples of all processes, in the order of their ranks.
     """
     return drawn[rank() :: world_size()]

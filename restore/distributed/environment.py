@@ -1,4 +1,4 @@
-"""The environment of a process: alone, or one of several that torchrun, srun, submitit or ``fit`` itself started."""
+"""The environment of a process: single, or one of several started by torchrun, srun, submitit or ``fit`` itself."""
 
 import os
 import zlib
@@ -9,13 +9,13 @@ from restore.io.errors import SettingError
 
 
 class ProcessInfo(NamedTuple):
-    """A process among those of its job.
+    """A process within its job.
 
     Attributes:
-        rank: its number over all nodes, from 0. world_size: number of processes.
+        rank: its index over all nodes, from 0. world_size: number of processes.
         local_world_size: number of processes on this node.
-        launcher: what started them: ``none`` for a job of one process, ``srun``, or ``torchrun``, whose environment
-            variables :mod:`restore.training.launcher` sets as well.
+        launcher: the program that started them: ``none`` for a single process, ``srun``, or ``torchrun``, whose
+            environment variables :mod:`restore.training.launcher` also sets.
     """
 
     rank: int
@@ -33,10 +33,10 @@ ALONE = ProcessInfo(0, 1, 1, "none")
 
 
 def process_info() -> ProcessInfo:
-    """This process, by its environment variables.
+    """This process, according to its environment variables.
 
     Raises:
-        ValueError: the environment is that of one of several processes, but incomplete, or of uneven nodes.
+        ValueError: the variables are incomplete, or the nodes have different numbers of processes.
     """
     _adopt_submitit()
     own = os.environ
@@ -48,7 +48,7 @@ def process_info() -> ProcessInfo:
                 f"{', '.join(missing)} is not set; start them with torchrun, or unset LOCAL_RANK"
             )
         return ProcessInfo(int(own["RANK"]), int(own["WORLD_SIZE"]), int(own["LOCAL_WORLD_SIZE"]), "torchrun")
-    # in a batch script, before srun, the number of tasks is set as well, but this is the only process
+    # in a batch script outside srun, the number of tasks is also set, but this is the only process
     tasks = int(own.get("SLURM_STEP_NUM_TASKS", "1")) if "SLURM_STEP_ID" in own else 1
     return ALONE if tasks == 1 else _slurm_task(tasks, int(own["SLURM_STEP_NUM_NODES"]))
 
@@ -63,38 +63,38 @@ def _slurm_task(tasks: int, nodes: int) -> ProcessInfo:
 
 
 def _adopt_submitit() -> None:
-    """Give tasks of submitit's local executor torchrun's variables in addition to submitit's own."""
+    """Set torchrun's variables for tasks of submitit's local executor."""
     own = os.environ
     if int(own.get("SUBMITIT_LOCAL_NTASKS", "1")) < 2 or "LOCAL_RANK" in own:
         return
     count, number = own["SUBMITIT_LOCAL_NTASKS"], own["SUBMITIT_LOCAL_GLOBALID"]
     own.update(RANK=number, LOCAL_RANK=own["SUBMITIT_LOCAL_LOCALID"], WORLD_SIZE=count, LOCAL_WORLD_SIZE=count)
-    port = 20000 + zlib.crc32(own["SUBMITIT_LOCAL_JOB_ID"].encode()) % 10000  # the same for all tasks of a job
+    port = 20000 + zlib.crc32(own["SUBMITIT_LOCAL_JOB_ID"].encode()) % 10000  # equal for all tasks of a job
     own.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
 
 
 def planned_slurm_tasks() -> ProcessInfo:
-    """The first of the tasks that a Slurm job's ``srun`` will start, asked in a step of one task of this job.
+    """The first of the tasks that a Slurm job's ``srun`` will start; called in a one-task step of the same job.
 
-    Without ``--ntasks-per-node`` the number of tasks is unknown, and this process is the only one.
+    Without ``--ntasks-per-node`` the number of tasks is unknown, and this process counts as the only one.
     """
     own = os.environ
     if "SLURM_STEP_ID" not in own or "SLURM_NTASKS_PER_NODE" not in own:
         return ALONE
     nodes = int(own.get("SLURM_JOB_NUM_NODES", own.get("SLURM_NNODES", "1")))
-    own["SLURM_NNODES"] = str(nodes)  # trainer=slurm reads it, and srun has set it to the one node of this step
+    own["SLURM_NNODES"] = str(nodes)  # trainer=slurm reads it, and srun has set it to the single node of this step
     tasks = int(own["SLURM_NTASKS_PER_NODE"])
     return ProcessInfo(0, tasks * nodes, tasks, "srun") if tasks * nodes > 1 else ALONE
 
 
 def processes_to_start(trainer: Mapping[str, Any]) -> int:
-    """Number of processes that a job on one machine is to have.
+    """Number of processes that a job on one machine will have.
 
     Args:
-        trainer: its settings.
+        trainer: settings of the trainer.
 
     Raises:
-        SettingError: no such number, or more than there are GPUs.
+        SettingError: an invalid number, or more than there are GPUs.
     """
     devices, nodes = trainer["devices"], trainer["num_nodes"]
     if not isinstance(nodes, int) or isinstance(nodes, bool) or nodes < 1:
@@ -117,10 +117,10 @@ def processes_to_start(trainer: Mapping[str, Any]) -> int:
 
 
 def refuse_missing_srun(count: int) -> None:
-    """Refuse a batch script of several tasks that started one process without ``srun``.
+    """Refuse a batch script with several tasks that started a single process without ``srun``.
 
     Args:
-        count: number of processes that the job is to have.
+        count: number of processes that the job will have.
 
     Raises:
         ValueError: the job has several tasks, and this process is the only one.
@@ -140,15 +140,15 @@ def _gpus() -> int:
 
 
 def check_processes(config: Mapping[str, Any], process: ProcessInfo, count: int) -> None:
-    """Compare the settings of a run with the processes that were started, before any other is started.
+    """Compare a run's settings with the processes that were started, before any others are started.
 
     Args:
-        config: of the run, resolved.
-        process: this process, or the first of those to be.
-        count: number of processes that a job of one machine is to have, see :func:`processes_to_start`.
+        config: configuration of the run, resolved.
+        process: this process, or the first one of a planned job.
+        count: number of processes that a job on one machine will have, see :func:`processes_to_start`.
 
     Raises:
-        SettingError: they differ. ValueError: see :func:`refuse_missing_srun`.
+        SettingError: settings and processes disagree. ValueError: see :func:`refuse_missing_srun`.
     """
     trainer, here = config["trainer"], process.local_world_size
     if process.world_size > 1 and trainer["devices"] not in (here, "auto"):

@@ -1,7 +1,7 @@
-"""Many tasks in one process or several: whichever process is free takes the next one.
+"""Runs many tasks in one or several processes; each free process takes the next task.
 
-Several processes are fresh ones (nothing is forked, so an accelerator works in each). A shared event asks them to stop,
-because a signal to the first process does not reach them.
+Several processes are started by spawning, not forking, so an accelerator works in each. A shared event asks them to
+stop, because a signal to the main process does not reach them.
 """
 
 import logging
@@ -17,22 +17,22 @@ from typing import Any, NamedTuple
 
 from restore.io.progress import TaskProgress
 
-NOT_STARTED = "not started"  # the result of a task that was still queued when all processes were asked to stop
-POLL_EVERY = 0.2  # seconds between two checks for signals and progress
+NOT_STARTED = "not started"  # result of a task that was still queued when all processes were asked to stop
+POLL_EVERY = 0.2  # seconds between checks for signals and progress
 
 
 class Context(NamedTuple):
-    """What a worker may use while it does a task.
+    """What a worker may use during a task.
 
     Attributes:
-        report: called as ``report(what, pieces done, pieces)``. cancel: true when the worker should stop.
+        report: called as ``report(description, pieces done, total pieces)``. cancel: true when the worker should stop.
     """
 
     report: Callable[[str, int, int], None]
     cancel: Callable[[], bool]
 
 
-UNWATCHED = Context(lambda *_: None, lambda: False)  # of a task that nobody watches
+UNWATCHED = Context(lambda *_: None, lambda: False)  # for a task without progress reports and cancellation
 Worker = Callable[[Any, Context], Any]  # task -> result
 
 
@@ -46,20 +46,20 @@ def spread(
     cancel: Callable[[], bool],
     show: Callable[[TaskProgress], None],
 ) -> Iterator[tuple[Any, Any]]:
-    """Do tasks; once cancelled, those under way are ended and no others are started.
+    """Run tasks; once cancelled, running tasks are ended and no others are started.
 
     Args:
         tasks: must be picklable.
-        worker: does a task in this process, which happens with one process or fewer than two tasks.
-        start: makes the worker of each of several processes, in that process; must be picklable.
-        processes: at least 1. threads: of each; None leaves torch's own number, divided among several processes.
-        cancel: polled. show: called with reports.
+        worker: runs a task in this process; used with one process or fewer than two tasks.
+        start: makes the worker in each of several processes; must be picklable.
+        processes: at least 1. threads: per process; None keeps torch's default, divided among several processes.
+        cancel: polled. show: called with progress reports.
 
     Yields:
-        (task, result), in the order in which they are done.
+        (task, result), in order of completion.
 
     Raises:
-        ChildProcessError: a process died. What a worker raises is passed on.
+        ChildProcessError: a process died. Errors of a worker are passed on.
     """
     if processes > 1 and len(tasks) > 1:
         yield from _spread(tasks, start, min(processes, len(tasks)), threads, cancel, show)
@@ -117,7 +117,7 @@ _context: Context
 
 def _begin(start: Callable[[], Worker], threads: int, stop: Any, reports: Any, numbers: Any) -> None:
     global _worker, _context
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first process handles them, and sets the event
+    for number in (signal.SIGINT, signal.SIGTERM):  # the main process handles them, and sets the event
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)-8s %(message)s")
@@ -139,7 +139,7 @@ def _do(task: Any) -> Any:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started the pool ends or is killed. To be run in a thread."""
+    """End this process when the process that started the pool ends or is killed. Runs in a thread."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -147,7 +147,7 @@ def _end_with_parent() -> None:
 
 
 def assign_resources(number: int, threads: int | None) -> None:
-    """Set the threads and the GPU of this process, one of several; None leaves torch's own number of threads."""
+    """Set the threads and the GPU of this process, one of several; None keeps torch's default number of threads."""
     import torch
 
     if threads is not None:

@@ -1,4 +1,4 @@
-"""Signals that ask a command to stop: at the next safe point or immediately; and Slurm's requeue after one."""
+"""Signals that ask a command to stop, at the next safe point or immediately; and Slurm's requeue after a signal."""
 
 import logging
 import os
@@ -19,13 +19,13 @@ ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 class StopRequested(BaseException):
     """A signal asked the job to stop.
 
-    No ``Exception``, so that no library on the way takes it for a failure of its own.
+    Not an ``Exception``, so that no library in between handles it as its own error.
 
     Args:
-        number: of the signal.
-        is_own: whether this process got it, and not only one that it started.
-        is_common: whether all processes of the training have agreed to stop, after the same step, from which the run
-            can be resumed exactly.
+        number: number of the signal.
+        is_own: whether this process received it, and not only a process that it started.
+        is_common: whether all processes of the training agreed to stop after the same step, from which the run can be
+            resumed exactly.
     """
 
     def __init__(self, number: int, *, is_own: bool = True, is_common: bool = False) -> None:
@@ -35,7 +35,7 @@ class StopRequested(BaseException):
 
 @contextmanager
 def handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iterator[None]:
-    """Handle signals within the block; does nothing outside the main thread, where Python takes no handlers."""
+    """Handle signals within the block; does nothing outside the main thread, where Python allows no handlers."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, handler) for number in numbers}
@@ -48,10 +48,10 @@ def handled(handler: Callable[[int, Any], None], numbers: Sequence[int]) -> Iter
 
 @contextmanager
 def never_ignored() -> Iterator[None]:
-    """Within the block a signal is sent again where Python has ignored the exception that it raised.
+    """Within the block, a signal is sent again if Python ignored the exception that it raised.
 
-    What is raised in the callback of a weak reference or in ``__del__`` is only printed, and each import runs such a
-    callback: a Ctrl-C while PyTorch is imported would sometimes do nothing.
+    An exception in the callback of a weak reference or in ``__del__`` is only printed, and every import runs such a
+    callback: without this, a Ctrl-C during the import of PyTorch sometimes has no effect.
     """
     before = sys.unraisablehook
 
@@ -62,7 +62,7 @@ def never_ignored() -> Iterator[None]:
             return
         number = error.number if isinstance(error, StopRequested) else signal.SIGINT
         main = threading.main_thread().ident
-        again = threading.Timer(AGAIN_AFTER, signal.pthread_kill, (main, number))  # once Python has left that place
+        again = threading.Timer(AGAIN_AFTER, signal.pthread_kill, (main, number))  # after Python has left that callback
         again.daemon = True
         again.start()
 
@@ -75,7 +75,7 @@ def never_ignored() -> Iterator[None]:
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], int]]:
-    """Within the block the first SIGINT or SIGTERM is only noted; a second one ends the process at once.
+    """Within the block, the first SIGINT or SIGTERM is only recorded; a second one ends the process at once.
 
     Yields:
         The number of the signal received, or 0.
@@ -85,7 +85,7 @@ def stopping() -> Iterator[Callable[[], int]]:
 
     def note(number: int, frame: Any) -> None:
         nonlocal received
-        # not by restoring the old handler after the first: Lightning restores ours after a training
+        # the old handler is not restored after the first signal, because Lightning restores ours after a training
         if received:
             signal.signal(number, before[number])
             signal.raise_signal(number)
@@ -101,16 +101,16 @@ def stopping() -> Iterator[Callable[[], int]]:
 
 
 def interrupt(number: int, frame: Any) -> NoReturn:
-    """A handler for where nothing has to be saved: stop at once."""
+    """Signal handler for code that has nothing to save: stop at once."""
     raise StopRequested(number)
 
 
 @contextmanager
 def interrupting() -> Iterator[Callable[[], None]]:
-    """Within the block a signal that asks to stop does so at once, as :func:`interrupt`.
+    """Within the block, a signal that asks to stop does so at once, see :func:`interrupt`.
 
     Yields:
-        Stops again after such a signal: for after an import, in which a library may have swallowed the exception.
+        A function that stops again after such a signal, to call after an import whose library may have swallowed it.
     """
     received = 0
 
@@ -128,7 +128,7 @@ def interrupting() -> Iterator[Callable[[], None]]:
 
 
 def requeue(number: int) -> bool:
-    """Ask Slurm to start this job again after a signal that announced its time limit; without Slurm do nothing.
+    """Ask Slurm to start this job again after a signal that announced its time limit; without Slurm, do nothing.
 
     Args:
         number: of the signal; SIGUSR1 and SIGUSR2 announce the limit, any other means that the job should end.
@@ -139,7 +139,7 @@ def requeue(number: int) -> bool:
     own = os.environ
     if "SLURM_JOB_ID" not in own or number not in (signal.SIGUSR1, signal.SIGUSR2):
         return False
-    # one task of an array has the array's own job id, which would requeue all tasks
+    # one task of an array must not use the array's job id, which would requeue all tasks
     is_array = "SLURM_ARRAY_JOB_ID" in own
     job = f"{own['SLURM_ARRAY_JOB_ID']}_{own['SLURM_ARRAY_TASK_ID']}" if is_array else own["SLURM_JOB_ID"]
     log.warning("asking Slurm to start job %s again", job)

@@ -1,4 +1,4 @@
-"""Opens the benchmark folders that `evaluate` scores on, each laid out as its protocol's family expects."""
+"""Opens the benchmark folders of `evaluate`, in the layout expected by the protocol's family."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class _Benchmark(NamedTuple):
-    """A folder: its name in the tables, the check of all its files, its whole images."""
+    """A benchmark: its name in tables, a function that checks all its files, and its whole images."""
 
     name: str
     check: Callable[[], Checked]
@@ -29,19 +29,19 @@ class _Benchmark(NamedTuple):
 def open_benchmarks(
     roots: Sequence[str], scale: float, protocol: Protocol, source: Callable[[], TranslationSource]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Find the images of every benchmark, and check each file.
+    """Find the images of every benchmark, and check every file.
 
     Args:
-        roots: folders, or names of embedded sets. scale: of the restorer.
-        protocol: its family says how a folder is laid out.
-        source: says how translation pairs are read; called only for them.
+        roots: folders, or names of embedded sets. scale: the restorer's.
+        protocol: its family determines the folder layout.
+        source: reads translation pairs; called only for these.
 
     Returns:
-        Whole images by name, and each benchmark's fingerprint.
+        Whole images by benchmark name, and fingerprints by benchmark name.
 
     Raises:
-        SettingError, FileNotFoundError, DataProblem: two folders of one name, a scale that the protocol does not
-            score, bad files.
+        SettingError, FileNotFoundError, DataProblem: two folders of the same name, a scale that the protocol does not
+            score, or problems of files.
     """
     scale = _supported(scale, protocol)
     sets: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def open_benchmarks(
 
 
 def _supported(scale: float, protocol: Protocol) -> int:
-    """The scale as a number that the protocol is defined for."""
+    """The scale as an integer for which the protocol is defined."""
     if scale != int(scale):
         raise SettingError("scale", f"{scale:g}", "a whole number, because protocols are defined for no other")
     if not protocol.enlarges and scale != 1:

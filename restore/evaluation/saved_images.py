@@ -1,4 +1,4 @@
-"""What an evaluation makes of the restored images that it keeps: perceptual scores and contact sheets."""
+"""Uses the restored images that an evaluation saves: perceptual scores and contact sheets."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ from restore.runs.results import Means
 def open_perceptual(
     lpips_weights: str | None, inception_weights: str | None, *, device: str, protocol: Protocol
 ) -> Perceptual | None:
-    """The scores that need weights, some or all of them not available; None where the protocol has no such scores.
+    """The scores that need weights, any of which may be unavailable; None if the protocol has no such scores.
 
     Raises:
-        SettingError: weights for a protocol without such scores. As :meth:`Perceptual.open`.
+        SettingError: weights for a protocol without such scores; see also :meth:`Perceptual.open`.
     """
     if protocol.has_perceptual:
         return Perceptual.open(lpips_weights, inception_weights, pick_device(device))
@@ -35,10 +35,10 @@ def open_perceptual(
 
 
 def add_perceptual(means: Means, perceptual: Perceptual, sets: dict[str, Any], images: Path | None) -> None:
-    """Add the perceptual scores of each restorer and benchmark to its means; None where there are no weights.
+    """Add the perceptual scores of each restorer and benchmark to its means; None if there are no weights.
 
     Args:
-        images: of the restored images; None only where there are no weights at all.
+        images: folder of the restored images; None only if there are no weights at all.
     """
 
     def pairs(who: str, benchmark: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -54,10 +54,10 @@ def add_perceptual(means: Means, perceptual: Perceptual, sets: dict[str, Any], i
 
 
 def draw_sheets(images: Path, names: Sequence[str], sets: dict[str, Any], folder: Path) -> None:
-    """For each image a strip of the part where the first restorer is worst: all restorers, then the reference.
+    """For each image, draw the region where the first restorer is worst: as restored by each one, then the reference.
 
     Args:
-        images: of the restored images. names: of the restorers. folder: for the sheets.
+        images: folder of the restored images. names: of the restorers. folder: output folder for the sheets.
     """
     for benchmark, dataset in sets.items():
         for k in range(len(dataset)):

@@ -1,4 +1,4 @@
-"""Scores restorers on benchmark sets, an interrupted evaluation going on where it stopped, and writes the results."""
+"""Scores restorers on benchmark sets, resuming an interrupted evaluation, and writes the results."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Scorers = list[tuple["Restorer", Scorer]]  # what is evaluated, then its baseline
+Scorers = list[tuple["Restorer", Scorer]]  # the evaluated restorer, then its baseline
 
 
 def open_scorers(
@@ -33,14 +33,14 @@ def open_scorers(
     sets: dict[str, Any],
     protocol: str,
 ) -> Scorers:
-    """The scorer of a restorer, and of its baseline where there is one and it is another.
+    """The scorers of a restorer and of its baseline, unless there is none or it is the restorer itself.
 
     Args:
-        ckpt_path, settings: of ``restorer``, arguments of ``open_restorer``.
-        baseline: a ``ckpt_path`` as well; it is opened at the scale of ``restorer``.
+        ckpt_path, settings: arguments of ``open_restorer`` for ``restorer``.
+        baseline: also a ``ckpt_path``; opened at the scale of ``restorer``.
 
     Raises:
-        SettingError: both have one name, or the baseline has another scale. ValueError, FileNotFoundError: the
+        SettingError: both have the same name, or the baseline has another scale. ValueError, FileNotFoundError: the
             baseline cannot be opened.
     """
     scorers = [(restorer, Scorer(ckpt_path, dict(settings), sets, protocol))]
@@ -74,11 +74,11 @@ def score_all(
     """Score each image with each restorer.
 
     Args:
-        partial: rows that are done, and where new ones are kept. images: folder for restored images, or None.
-        processes, threads: as of :func:`restore.distributed.process_pool.spread`. stopped: polled.
+        partial: finished rows, to which new ones are added. images: folder for restored images, or None.
+        processes, threads: as for :func:`restore.distributed.process_pool.spread`. stopped: polled.
 
     Returns:
-        Rows by the restorer's name, or None where it was stopped.
+        Rows by the restorer's name, or None if it was stopped.
     """
     rows = {}
     for restorer, scorer in scorers:
@@ -113,10 +113,10 @@ def _tasks(name: str, scorer: Scorer, images: Path | None) -> list[ScoringTask]:
 
 
 def log_replaced(folder: Path, facts: Row) -> None:
-    """Log a line where the folder holds results of other weights or another protocol.
+    """Log a line if the folder holds results of other weights or another protocol.
 
     Args:
-        facts: of the new results; ``ckpt_path``, ``sha256`` and ``protocol`` count.
+        facts: of the new results; ``ckpt_path``, ``sha256`` and ``protocol`` are compared.
     """
     earlier = results.earlier(folder)
     if earlier is None:
@@ -133,8 +133,8 @@ def write_results(
     """Write the files of an evaluation, and print its table.
 
     Args:
-        rows, means: by the restorer's name, what was evaluated first.
-        facts: of ``results.json``; means, notes of single images and the state of git are added.
+        rows, means: by the restorer's name, the evaluated one first.
+        facts: for ``results.json``; means, notes about single images and the state of git are added.
     """
     own = next(iter(rows.values()))
     notes = {f"{row['benchmark']}/{row['image']}": row["notes"] for row in own if row["notes"]}

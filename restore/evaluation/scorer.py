@@ -1,4 +1,4 @@
-"""Scores one image after another with one restorer, in this process or in others."""
+"""Scores images with one restorer, one image at a time, in this process or in others."""
 
 import functools
 import time
@@ -19,7 +19,7 @@ class ScoringTask(NamedTuple):
     """An image to score.
 
     Attributes:
-        key: of its row. benchmark, number: which image. file: where the restored image is kept, or None.
+        key: of its row. benchmark, number: identify the image. file: path for the restored image, or None.
     """
 
     key: str
@@ -33,8 +33,8 @@ class Scorer:
     """Scores images with one restorer.
 
     Attributes:
-        ckpt_path, settings: arguments of ``open_restorer``, which opens the restorer again in another process.
-        sets: whole images by benchmark. protocol: its name.
+        ckpt_path, settings: arguments of ``open_restorer``, to open the restorer again in another process.
+        sets: whole images by benchmark. protocol: name of the protocol.
     """
 
     ckpt_path: str
@@ -43,20 +43,20 @@ class Scorer:
     protocol: str
 
     def worker(self, restorer: "Restorer") -> Worker:
-        """Scores the task that it is given."""
+        """A function that scores a task with this restorer."""
         return functools.partial(self.score, restorer)
 
     def start(self) -> Worker:
-        """The same in another process, with the restorer opened there."""
+        """The same in another process, where the restorer is opened again."""
         from restore.inference.load import open_restorer
 
         return self.worker(open_restorer(self.ckpt_path, **self.settings))
 
     def score(self, restorer: "Restorer", task: ScoringTask, context: Context) -> Row | None:
-        """The row of one image, or None where the restoration was interrupted.
+        """The row of one image, or None if the restoration was interrupted.
 
         Raises:
-            ValueError: of the restorer or the protocol, with the name of the image.
+            ValueError: from the restorer or the protocol, with the name of the image.
         """
         from restore.image import writing
         from restore.image.decoded_image import DecodedImage
@@ -75,7 +75,7 @@ class Scorer:
         except ValueError as error:
             raise ValueError(f"{task.benchmark}/{sample['name']}: {error}") from error
         seconds = time.perf_counter() - started
-        if context.cancel():  # zero-shot returns the best so far, which is no score
+        if context.cancel():  # when cancelled, zero-shot returns its best result so far, which must not be scored
             return None
         if task.file is not None:
             writing.write(task.file, DecodedImage.of(pred))

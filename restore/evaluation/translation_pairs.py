@@ -1,4 +1,4 @@
-"""How the pairs of a translation benchmark are read: as the settings of its data say, and label maps as in training."""
+"""Settings for reading the pairs of a translation benchmark: those of its data, and for label maps as in training."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ from restore.io.errors import SettingError
 if TYPE_CHECKING:
     from restore.inference.restorer import Restorer
 
-_OF_SNAPPING = ("snap_distance", "snap_share")  # depend on how smeared the colours of a benchmark's files are
+_OF_SNAPPING = ("snap_distance", "snap_share")  # depend on the colour errors in a benchmark's files
 
 
 def source_of(data: Any, restorer: "Restorer") -> TranslationSource:
     """The source of translation pairs for a restorer.
 
     Args:
-        data: the part ``data`` of the configuration.
+        data: the ``data`` part of the configuration.
 
     Raises:
-        SettingError: settings of other data than translation pairs, or other label maps than in training.
+        SettingError: settings for data other than translation pairs, or label maps read differently from training.
     """
     missing = [name for name in inspect.signature(TranslationSource).parameters if name not in data]
     if missing:
@@ -41,13 +41,13 @@ def source_of(data: Any, restorer: "Restorer") -> TranslationSource:
 
 
 def labels_as_trained(given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
-    """How label maps are read: as in training, but for the two settings about smeared colours.
+    """How label maps are read: as in training, except for the two settings about inexact colours.
 
     Args:
-        given: settings of the data; a default counts as not set. trained: those of the checkpoint.
+        given: settings of the data; a default counts as not set. trained: settings in the checkpoint.
 
     Raises:
-        SettingError: another setting is given than in training.
+        SettingError: another setting differs from training.
     """
     defaults = {each.name: each.default for each in fields(Labels)}
     chosen = {

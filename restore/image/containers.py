@@ -1,4 +1,4 @@
-"""Walks the container of an image file, whatever its format, before a decoder sees it."""
+"""Walks the container of an image file, in any format, before a decoder sees the file."""
 
 from restore.image import jpeg_segments, png_chunks, tiff_directories, webp_chunks
 from restore.image.file_parts import FileParts
@@ -6,13 +6,13 @@ from restore.image.formats import TIFF_HEADS
 
 
 def walk(data: bytes, *, keep: bool) -> FileParts:
-    """The file as a decoder gets it, and what was found beside the pixels.
+    """The file to pass to a decoder, and the data found in addition to the pixels.
 
     Args:
         keep: whether metadata will be read.
 
     Raises:
-        ValueError: a TIFF without a directory.
+        ValueError: a TIFF file without a directory.
     """
     if data.startswith(png_chunks.SIGNATURE):
         return png_chunks.walk(data, keep=keep)

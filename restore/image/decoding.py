@@ -1,4 +1,4 @@
-"""Image files through Pillow, and 16-bit PNGs: to (H, W, C), as stored, with what else the file says."""
+"""Decodes image files with Pillow, and 16-bit PNGs, to (H, W, C) as stored, with the other data in the file."""
 
 import io
 import logging
@@ -23,17 +23,17 @@ Pixels = NDArray[Any]  # uint8 or uint16, (H, W, C)
 _T = TypeVar("_T")
 
 _EXIF_HEAD = b"Exif\0\0"
-_FOREIGN_EXIF = "Raw profile type exif"  # text of a PNG, in hexadecimal after three lines
-_PER_INCH = {2: 1.0, 3: 2.54}  # unit -> dots per inch of one dot per unit
+_FOREIGN_EXIF = "Raw profile type exif"  # PNG text with hexadecimal EXIF after three header lines
+_PER_INCH = {2: 1.0, 3: 2.54}  # resolution unit -> dots per inch for one dot per unit
 _ADOBE_RGB, _INTEROPERABILITY_INDEX, _OPTION_FILE = 2, 1, "R03"
 
 
 class UnsupportedKind(ValueError):
-    """An undamaged file of a kind that is not supported; the message lacks the path."""
+    """An undamaged file of an unsupported kind; the message does not contain the path."""
 
 
 class TooManyPixels(UnsupportedKind):
-    """A header says more pixels than are allowed; ``size`` is (width, height)."""
+    """The header declares more pixels than allowed; ``size`` is (width, height)."""
 
     def __init__(self, size: tuple[int, int], sentence: str) -> None:
         super().__init__(sentence)
@@ -42,13 +42,13 @@ class TooManyPixels(UnsupportedKind):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded file.
+    """The contents of a decoded file.
 
     Attributes:
         pixels: uint8 or uint16, (H, W, 1 to 4), transparency last. icc: the colour profile.
-        orientation: as of EXIF, 1 to 8. dpi, colours, description: as of ``DecodedImage``.
-        frames: images in the file, of which this is the first.
-        extra: samples of each pixel that were left out. adobe_rgb: EXIF alone says so.
+        orientation: EXIF orientation, 1 to 8. dpi, colours, description: see ``DecodedImage``.
+        frames: number of images in the file, of which this is the first.
+        extra: samples per pixel that were left out. adobe_rgb: only EXIF declares this colour space.
     """
 
     pixels: Pixels
@@ -62,7 +62,7 @@ class Decoded:
     adobe_rgb: bool = False
 
     def losses(self) -> list[str]:
-        """What of a sound file is not in the pixels, in words."""
+        """Information in a sound file that is not in the pixels, in words."""
         lost = [f"holds {self.frames} frames, the first one is taken"] if self.frames > 1 else []
         if self.extra:
             lost.append(f"holds {self.extra} more samples a pixel that the file does not call transparency: left out")
@@ -72,7 +72,7 @@ class Decoded:
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Refuse a file whose header says (width, height) and more than ``max_pixels``."""
+    """Refuse a file whose header declares a (width, height) with more than ``max_pixels`` pixels."""
     width, height = size
     if width * height > max_pixels:
         raise TooManyPixels(size, f"{width}x{height} px is above the limit of {max_pixels} px; shrink or split it")
@@ -82,10 +82,10 @@ def decode(parts: FileParts, max_pixels: int, *, keep: bool) -> Decoded:
     """Decode a file.
 
     Args:
-        parts: walked; takes what else is found damaged. keep: read metadata, too.
+        parts: the walked file; further damage is added to it. keep: also read metadata.
 
     Raises:
-        UnsupportedKind: above ``max_pixels``, or of another kind of pixels. Beside that whatever Pillow raises.
+        UnsupportedKind: more than ``max_pixels``, or an unsupported kind of pixels. Pillow raises other errors.
     """
     try:
         return _with_pillow(parts, max_pixels, keep)
@@ -100,7 +100,7 @@ def decode(parts: FileParts, max_pixels: int, *, keep: bool) -> Decoded:
 
 
 def undamaged(parts: FileParts, read: Callable[[], _T], otherwise: _T) -> _T:
-    """Metadata, or ``otherwise`` where it is damaged, because the image can be read all the same."""
+    """Read metadata; return ``otherwise`` if it is damaged, because the image can be read nevertheless."""
     try:
         return read()
     except (*DECODER_ERRORS, AttributeError) as error:
@@ -114,7 +114,7 @@ def _with_pillow(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
         frames = max(parts.frames, getattr(file, "n_frames", 1) if file.format in ("WEBP", "AVIF", "HEIF") else 1)
         is_16bit = _is_16bit_png(parts.data)
         if not is_16bit:
-            file.load()  # rotates a TIFF upright, and then its orientation says so
+            file.load()  # turns a TIFF upright, and resets its orientation
         if file.format != "TIFF":
             _limit_exif(file, parts)
         orientation = undamaged(parts, lambda: file.getexif().get(Base.Orientation, 1), 1)
@@ -126,10 +126,10 @@ def _with_pillow(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Any format by Pillow itself, but HEIC by its plugin.
+    """Open a file with Pillow itself, or with its plugin for HEIC.
 
     Raises:
-        UnsupportedKind: HEIC or AVIF that this machine has no decoder of.
+        UnsupportedKind: HEIC or AVIF for which this machine has no decoder.
     """
     kind = format_of(data)
     if kind == "HEIC":
@@ -154,9 +154,9 @@ def register_heic() -> None:
 
 
 def _limit_exif(file: Image.Image, parts: FileParts) -> None:
-    """Give Pillow only the EXIF that fits into its own bytes."""
+    """Limit the EXIF data that Pillow sees to entries that fit into its own bytes."""
     exif = parts.exif or file.info.get("exif")
-    with suppress(ValueError):  # what is no EXIF at all, Pillow refuses itself
+    with suppress(ValueError):  # Pillow itself refuses data that is not EXIF
         if exif is None and _FOREIGN_EXIF in file.info:
             exif = bytes.fromhex("".join(str(file.info[_FOREIGN_EXIF]).split("\n")[3:]))
         if exif is not None:
@@ -167,7 +167,7 @@ def _limit_exif(file: Image.Image, parts: FileParts) -> None:
 
 
 def _resolution(file: Image.Image) -> Resolution | None:
-    """Of the header, else of EXIF."""
+    """The resolution in the header, or else in EXIF."""
     stated = resolution(file.info.get("dpi"))
     exif = file.getexif()
     if stated is None and exif.get(Base.ResolutionUnit, 2) in _PER_INCH:
@@ -178,7 +178,7 @@ def _resolution(file: Image.Image) -> Resolution | None:
 
 
 def _says_adobe_rgb(file: Image.Image) -> bool:
-    """As cameras do, whose file then has no profile (DCF 2.0, 3.3.5)."""
+    """Whether EXIF declares Adobe RGB, as for camera files without a profile (DCF 2.0, 3.3.5)."""
     exif = file.getexif()
     inside = exif.get_ifd(IFD.Exif)
     if inside.get(Base.ColorSpace) == _ADOBE_RGB:
@@ -187,7 +187,7 @@ def _says_adobe_rgb(file: Image.Image) -> bool:
 
 
 def _decode_8bit(file: Image.Image, icc: bytes | None) -> tuple[Pixels, bytes | None]:
-    """Pixels and profile of a loaded 8-bit file; palettes and CMYK become RGB, CMYK by its profile."""
+    """Pixels and profile of a loaded 8-bit file; palettes and CMYK become RGB, CMYK by means of its profile."""
     icc = icc or file.info.get("icc_profile") or None
     converted: Image.Image = file
     if file.mode == "CMYK":
@@ -210,19 +210,19 @@ def _from_cmyk(file: Image.Image, icc: bytes | None) -> Image.Image:
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         converted = ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError) as error:  # OSError: it is no profile
+    except (ImageCms.PyCMSError, OSError) as error:  # OSError: not a valid profile
         log.warning("the colour profile of a CMYK image does not fit it and is ignored (%s)", error)
         converted = None
     return converted or file.convert("RGB")
 
 
 def _is_16bit_png(data: bytes) -> bool:
-    """Whether a file's bytes are a PNG of 16 bit."""
-    return data[:4] == b"\x89PNG" and data[24:25] == b"\x10"  # the header's bit depth
+    """Whether the data is a 16-bit PNG."""
+    return data[:4] == b"\x89PNG" and data[24:25] == b"\x10"  # bit depth in the header
 
 
 def _decode_16bit_png(data: bytes) -> Pixels:
-    import imagecodecs  # Pillow truncates 16-bit colour to 8 bit
+    import imagecodecs  # Pillow reduces 16-bit colour to 8 bits
 
     pixels = np.asarray(imagecodecs.png_decode(data), dtype=np.uint16)
     return pixels if pixels.ndim == 3 else pixels[..., None]

@@ -1,14 +1,14 @@
-"""What a file holds beside its pixels, and the file without what is damaged there.
+"""The data in an image file apart from its pixels, and the file without the damaged part of that data.
 
-A decoder refuses a file for damage in a text or in EXIF, and takes memory for all that a header claims. So the
-container is walked first, and the decoder sees what pixels and colours need, and metadata that is sound.
+A decoder refuses a file because of damage in a text or in EXIF, and allocates memory for everything that a header
+declares. So the container is walked first, and the decoder sees only what pixels and colours need, and sound metadata.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-MOST_DPI = 65535  # that a JPEG holds
+MOST_DPI = 65535  # the maximum in a JPEG file
 
 PngChunk = tuple[bytes, bytes]  # kind, body
 Resolution = tuple[float, float]  # dots per inch, along x and y
@@ -19,11 +19,11 @@ class FileParts:
     """A walked file.
 
     Attributes:
-        data: the file as a decoder gets it. exif: where it was taken out of ``data``, without its six bytes of head.
-        icc: the colour profile, where it was taken out of ``data``.
-        colours: chunks of a PNG that say what its levels mean (gAMA, cHRM, cICP ...).
-        dpi: where it was taken out of ``data``. frames: images in the file.
-        left_out: why, for each part that is damaged and left out. in_part: what is damaged and could be read in part.
+        data: the file to pass to a decoder. exif: if removed from ``data``, without its six header bytes.
+        icc: the colour profile, if removed from ``data``.
+        colours: chunks of a PNG that define the meaning of its levels (gAMA, cHRM, cICP ...).
+        dpi: if removed from ``data``. frames: number of images in the file.
+        left_out: the reason for each damaged part that is left out. in_part: damaged parts that were read partially.
     """
 
     data: bytes
@@ -37,7 +37,7 @@ class FileParts:
 
 
 def resolution(dpi: Sequence[float] | None) -> Resolution | None:
-    """The resolution that a header claims; None for one that no photo has."""
+    """The resolution declared in a header, or None if it is implausible for a photo."""
     try:
         x, y = (float(each) for each in dpi or ())
     except (TypeError, ValueError, ZeroDivisionError):

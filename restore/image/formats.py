@@ -1,24 +1,24 @@
-"""Which image files are read and written, and what their formats can hold. Imports nothing heavy."""
+"""The image formats that can be read and written, and their limits. Imports nothing heavy."""
 
 import struct
 import zlib
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".avif", ".heic")
-READ_SUFFIXES = (*SUFFIXES, ".jfif", ".jpe", ".heif", ".hif")  # other endings of JPEG and HEIC, which are not written
-# endings of images that are not written here; all but the four above are not read either
+READ_SUFFIXES = (*SUFFIXES, ".jfif", ".jpe", ".heif", ".hif")  # other suffixes of JPEG and HEIC, only for reading
+# suffixes of images that cannot be written; only the four above can be read
 OTHER_SUFFIXES = (
     *(".gif", ".apng", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jfif", ".jpe", ".ico", ".tga", ".psd"),
     *(".exr", ".hdr", ".pbm", ".pgm", ".ppm", ".svg", ".pdf", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
 )
-DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # of formats that are written with 16 bit
-PILLOW_NAMES = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "AVIF")  # the only readers that are tried; HEIF by its brand
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # formats written with 16 bits
+PILLOW_NAMES = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "AVIF")  # the only readers tried; HEIC is known by its brand
 TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes
-MAX_PIXELS = 150_000_000  # a file with more is refused before it is decoded (a "decompression bomb")
+MAX_PIXELS = 150_000_000  # larger files are refused before decoding ("decompression bombs")
 
 BRANDS = {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")}
-HEAD = 64  # bytes of a file that say what it is
+HEAD = 64  # first bytes of a file, enough to detect its format
 
-# the first bytes of what people take for one of these, or of the next best, and its name
+# first bytes of other formats that users are likely to pass, with the name
 OTHER_FORMATS = (
     (0, b"GIF8", "GIF"),
     (4, b"ftyp", "video or another ISO media file"),
@@ -37,11 +37,11 @@ OTHER_FORMATS = (
     (0, b"version https://git-lfs", "pointer of Git LFS; run `git lfs pull`"),
 )
 
-# px, of libwebp, libjpeg, and of what readers of AVIF and HEIC take without further ado
+# pixels; limits of libwebp, of libjpeg, and of common readers of AVIF and HEIC
 LONGEST_SIDE = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500, ".avif": 16384, ".heic": 16384}
-JPEG_SEGMENT = 65533  # bytes of EXIF, XMP or IPTC in a JPEG file, at most
+JPEG_SEGMENT = 65533  # maximum bytes of EXIF, XMP or IPTC in a JPEG file
 XMP_NAME = 29  # bytes at the start of an XMP segment
-IPTC_NAME = 14 + 12 + 1  # bytes around IPTC in its segment
+IPTC_NAME = 14 + 12 + 1  # bytes added to IPTC in its segment
 
 # raised by Pillow, tifffile and imagecodecs in tests with flipped or missing bytes
 DECODER_ERRORS = (
@@ -59,9 +59,9 @@ DECODER_ERRORS = (
 
 
 def format_of(data: bytes) -> str | None:
-    """The name of a format that is read, from the signature of a file; None without one, which BMP has not."""
+    """Name of the readable format with this signature; None without a known one, as for BMP."""
     brands = [data[at : at + 4] for at in (8, *range(16, min(HEAD, int.from_bytes(data[:4], "big")), 4))]
-    if data[4:8] == b"ftyp":  # the major brand and the compatible ones, of ISO/IEC 14496-12
+    if data[4:8] == b"ftyp":  # major and compatible brands (ISO/IEC 14496-12)
         return next((name for each in brands for name, known in BRANDS.items() if each in known), None)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WebP"
@@ -70,11 +70,11 @@ def format_of(data: bytes) -> str | None:
 
 
 def may_be_read(data: bytes) -> bool:
-    """Whether a file with these first bytes may be an image that is read."""
+    """Whether a file with these first bytes may be a readable image."""
     is_tiff_or_bmp = data.startswith((b"II", b"MM", b"BM"))
     return is_tiff_or_bmp or data[4:8] == b"ftyp" or format_of(data) is not None  # ftyp: AVIF, HEIC, or a video
 
 
 def other_format(data: bytes) -> str | None:
-    """The name of a format that is not read, from its first bytes; None where they say nothing."""
+    """Name of an unreadable format, from a file's first bytes; None if they are not known."""
     return next((name for at, start, name in OTHER_FORMATS if data[at : at + len(start)] == start), None)

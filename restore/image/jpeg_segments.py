@@ -1,4 +1,4 @@
-"""The segments of a JPEG file (ISO/IEC 10918-1, annex B), and whether an image without its end marker is whole."""
+"""The segments of a JPEG file (ISO/IEC 10918-1, annex B), and whether a file without its end marker is complete."""
 
 import hashlib
 import io
@@ -11,15 +11,15 @@ from PIL.JpegImagePlugin import MARKER
 from restore.image.file_parts import FileParts
 
 START, END = b"\xff\xd8", b"\xff\xd9"
-_SOF = (0xC0, 0xC1, 0xC2)  # frames that libjpeg decodes: baseline, extended, progressive
+_SOF = (0xC0, 0xC1, 0xC2)  # frame types that libjpeg decodes: baseline, extended, progressive
 _SCAN = 0xDA
 _JFIF, _APP1, _APP2, _PHOTOSHOP, _ADOBE, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
 _ICC, _EXIF, _XMP = b"ICC_PROFILE\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-_MOST = 65533  # bytes of a segment
-_PADDING = 12  # zeros, so that Pillow does not run off the end of a cut block
+_MOST = 65533  # maximum bytes of a segment
+_PADDING = 12  # zeros, so that Pillow does not read past the end of a truncated segment
 MOST_EXIF = 4_000_000  # bytes
 
-# what may follow a cut file: bits that differ, after every restart marker that could be expected
+# possible data after a truncated file: differing bits, after each restart marker that might be expected
 _TAILS = tuple(
     b"".join(bytes([fill]) * 24 + b"\xff" + bytes([0xD0 + k % 8]) for k in range(24)) + bytes([fill]) * 4096 + END
     for fill in (0x00, 0x5A, 0xA5)
@@ -27,10 +27,10 @@ _TAILS = tuple(
 
 
 def walk(data: bytes, *, keep: bool) -> FileParts:
-    """The parts of a JPEG file: EXIF and the profile are taken out, and what is neither metadata nor pixels goes.
+    """The parts of a JPEG file: EXIF and the profile are removed, and data other than metadata and pixels is dropped.
 
     Args:
-        keep: IPTC as well.
+        keep: also keep IPTC.
     """
     found, pieces, profile, exif = FileParts(data), [START], list[bytes](), list[bytes]()
     scan = len(START)
@@ -56,14 +56,14 @@ def walk(data: bytes, *, keep: bool) -> FileParts:
 
 def _is_needed(marker: int, body: bytes, keep: bool) -> bool:
     if marker == _APP1:
-        return body.startswith(_XMP)  # may tell which side is up
+        return body.startswith(_XMP)  # may contain the orientation
     if marker == _PHOTOSHOP:
         return keep and len(body) <= _MOST - _PADDING
     return marker in (_JFIF, _ADOBE) or not (0xE0 <= marker <= 0xEF or marker == _COMMENT)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Marker, body, and where the next begins, up to the first scan or to what no reader knows; as lenient as Pillow.
+    """Marker, body and end of each segment, up to the first scan or to an unknown structure; as lenient as Pillow.
 
     Bytes between two segments are skipped.
     """
@@ -76,7 +76,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
         known = MARKER.get(0xFF00 + marker)
         if marker == _SCAN or known is None:
             return
-        if known[2] is None:  # it has no body
+        if known[2] is None:  # a marker without a body
             at += 2
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -87,7 +87,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 
 def _joined(parts: list[bytes]) -> bytes | None:
-    """The profile of its numbered parts; None where one is missing."""
+    """The profile assembled from its numbered parts; None if one is missing."""
     numbered = {part[0]: part[2:] for part in parts if len(part) > 2}
     count = len(parts)
     if not count or sorted(numbered) != list(range(1, count + 1)) or any(part[1] != count for part in parts):
@@ -96,10 +96,10 @@ def _joined(parts: list[bytes]) -> bytes | None:
 
 
 def completed(data: bytes) -> bytes | None:
-    """A file that lacks its end marker, with one; None where pixels are missing.
+    """Add the end marker to a file that lacks it; None if pixels are missing.
 
-    They are where the decoder reads on into what follows: then different bits there give different pixels. Of a file in
-    several scans all must have begun.
+    Pixels are missing if the decoder reads beyond the file's end, that is, if different bits appended there change the
+    decoded image. In a file with several scans, all must have begun.
     """
     cut = data.rstrip(b"\xff")
     if not _all_scans_began(cut):
@@ -117,7 +117,7 @@ def _digest(data: bytes) -> bytes | None:
 
 
 def _all_scans_began(data: bytes) -> bool:
-    """Whether every coefficient of every component has got its last bit in some scan."""
+    """Whether the last bit of every coefficient of every component is in some scan."""
     missing: dict[int, set[int]] = {}  # component -> coefficients
     at = len(START)
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):

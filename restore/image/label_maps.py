@@ -1,4 +1,4 @@
-"""Label maps: the values stored in an image file, palette indices or grey levels."""
+"""Reads label maps: the values stored in an image file, palette indices or grey levels."""
 
 import io
 from pathlib import Path
@@ -16,7 +16,7 @@ _INDEX_MODES = ("P", "L", "1")
 
 
 class ColourLabels(ValueError):
-    """The labels of the file are colours, not indices."""
+    """The file stores labels as colours, not as indices."""
 
 
 def read_labels(path: str | Path) -> Tensor:
@@ -25,7 +25,7 @@ def read_labels(path: str | Path) -> Tensor:
     Raises:
         FileNotFoundError: no such file.
         ColourLabels: a colour image.
-        ValueError: damaged, or a JPEG, whose levels are no longer the indices that were saved.
+        ValueError: the file is damaged, or a JPEG, whose levels differ from the indices that were saved.
     """
     mode, kind, labels = _read_indices(Path(path))
     if mode not in _INDEX_MODES:
@@ -37,7 +37,7 @@ def read_labels(path: str | Path) -> Tensor:
 
 
 def _read_indices(path: Path) -> tuple[str, str | None, Pixels]:
-    """Pillow's mode, the format, and the values as stored."""
+    """Pillow's mode, the format, and the stored values."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:

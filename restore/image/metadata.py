@@ -1,7 +1,7 @@
-"""Metadata of a photo: EXIF (camera, time, place), XMP, IPTC and a PNG's texts.
+"""Metadata of a photo: EXIF (camera, time, location), XMP, IPTC and the texts of a PNG.
 
-Only what describes the photo is kept: nothing about the storage of the pixels, no preview, which would show the photo
-before restoration, and no orientation, because pixels are rotated upright when they are read.
+Only data that describes the photo is kept: nothing about the storage of the pixels, no preview (it would show the
+photo before restoration), and no orientation, because photos are rotated upright when they are read.
 """
 
 import re
@@ -36,20 +36,20 @@ _DESCRIPTIVE = (
 _PARTS = (IFD.Exif, IFD.GPSInfo)
 _WIDTH, _HEIGHT = Base.ExifImageWidth, Base.ExifImageHeight
 _XMP_TAG, _IPTC_TAG = 700, 33723
-_IPTC_BLOCK = 0x0404  # its number among the Photoshop blocks of a JPEG
-_XMP_TEXT = "XML:com.adobe.xmp"  # the text of a PNG that is XMP
-_OTHER_PROGRAMS = "Raw profile type "  # prefix of a PNG's texts that repeat EXIF or a colour profile
-# the camera maker's note, which holds previews, and a table about the storage of the pixels
+_IPTC_BLOCK = 0x0404  # number of its Photoshop block in a JPEG
+_XMP_TEXT = "XML:com.adobe.xmp"  # keyword of a PNG text with XMP
+_OTHER_PROGRAMS = "Raw profile type "  # prefix of PNG texts that repeat EXIF or a colour profile
+# the camera maker's note, which contains previews, and a table about the storage of the pixels
 _LEFT_OUT = (IFD.MakerNote, IFD.Interop)
-_HEAD_LENGTH = 8  # bytes of the header of a TIFF structure, which EXIF is
+_HEAD_LENGTH = 8  # bytes of the TIFF header with which EXIF begins
 
 
 @dataclass(frozen=True)
 class Description:
-    """Metadata that is kept, each part as stored in a file, and None where there is none.
+    """The metadata that is kept, each part as stored in a file, or None.
 
     Attributes:
-        exif: with its header of six bytes. xmp: the packet. iptc: IIM records. texts: (keyword, text) of a PNG.
+        exif: with its six header bytes. xmp: the packet. iptc: IIM records. texts: (keyword, text) pairs of a PNG.
     """
 
     exif: bytes | None = None
@@ -58,15 +58,15 @@ class Description:
     texts: tuple[tuple[str, str], ...] = ()
 
     def left_out(self, suffix: str) -> list[str]:
-        """Names of the parts that a format which holds some of it cannot hold."""
+        """Names of the parts that a format cannot hold, if it can hold others."""
         lost = ["IPTC"] if self.iptc and suffix in (".png", ".webp", ".avif", ".heic") else []
         return lost + (["a PNG's texts"] if self.texts and suffix != ".png" else [])
 
 
 def of_file(file: Image.Image) -> Description:
-    """The metadata of an opened file. On damage Pillow raises nearly anything."""
+    """The metadata of an opened file. For damaged data, Pillow may raise almost any exception."""
     found = file.getexif()
-    if file.info.get("exif") and not len(found):  # Pillow returns an empty one where it failed before
+    if file.info.get("exif") and not len(found):  # Pillow returns empty EXIF after an earlier error
         raise ValueError("there is EXIF, but none of it can be read")
     iptc = file.info.get("photoshop", {}).get(_IPTC_BLOCK)
     return Description(_described(found), upright(file.info.get("xmp")), iptc, _texts(file))
@@ -77,18 +77,18 @@ def of_tiff(data: bytes) -> Description:
     found = Image.Exif()
     found.load(data)
     xmp, iptc = found.get(_XMP_TAG), found.get(_IPTC_TAG)
-    if isinstance(iptc, tuple):  # some programs declare the bytes as numbers
+    if isinstance(iptc, tuple):  # some programs declare the bytes as a list of numbers
         iptc = struct.pack(f"{'<' if data[:2] == b'II' else '>'}{len(iptc)}I", *iptc)
     return Description(_described(found), upright(bytes(xmp) if xmp is not None else None), iptc)
 
 
 def _texts(file: Image.Image) -> tuple[tuple[str, str], ...]:
-    found: dict[str, str] = getattr(file, "text", {})  # of a PNG only
+    found: dict[str, str] = getattr(file, "text", {})  # only PNG files have texts
     return tuple((key, text) for key, text in found.items() if key != _XMP_TEXT and not key.startswith(_OTHER_PROGRAMS))
 
 
 def upright(xmp: Any) -> bytes | None:
-    """XMP without previews, whose orientation says that the pixels are upright."""
+    """XMP without previews, with the orientation set to upright."""
     if xmp is None:
         return None
     packet = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
@@ -98,7 +98,7 @@ def upright(xmp: Any) -> bytes | None:
 
 
 def _without(text: bytes, first: bytes, last: bytes) -> bytes:
-    """Text without what stands between two words; in linear time, which a regular expression does not promise."""
+    """Remove the text between two words; in linear time, unlike a regular expression."""
     pieces, at = [], 0
     while (start := text.find(first, at)) >= 0 and (end := text.find(last, start)) >= 0:
         pieces.append(text[at:start])
@@ -118,12 +118,12 @@ def _described(found: Image.Exif) -> bytes | None:
     if not len(kept) and not any(kept.get_ifd(part) for part in _PARTS):
         return None
     exif = kept.tobytes()
-    _sized(exif, (1, 1)).tobytes()  # what cannot be written again fails here, not after the work
+    _sized(exif, (1, 1)).tobytes()  # an error in writing it shows up here, not after the restoration
     return exif
 
 
 def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
-    """EXIF of an image of (height, width)."""
+    """EXIF with the size of an image, (height, width)."""
     loaded = Image.Exif()
     loaded.load(exif)
     inside = loaded.get_ifd(IFD.Exif)
@@ -133,7 +133,7 @@ def _sized(exif: bytes, size: tuple[int, int]) -> Image.Exif:
 
 
 def options(kind: str, description: Description, size: tuple[int, int]) -> dict[str, Any]:
-    """Keyword arguments of Pillow's ``save`` for a PNG, JPEG, TIFF, WEBP, BMP, AVIF or HEIF of (height, width)."""
+    """Arguments of Pillow's ``save`` for a PNG, JPEG, TIFF, WEBP, BMP, AVIF or HEIF image of (height, width)."""
     if kind == "BMP":
         return {}
     if kind == "TIFF":
@@ -157,7 +157,7 @@ def _png_info(description: Description) -> PngInfo:
 
 
 def png_chunks(description: Description, size: tuple[int, int]) -> bytes:
-    """An eXIf chunk and chunks of text (PNG specification, 11.3), for an encoder without metadata."""
+    """The eXIf chunk and text chunks (PNG specification, 11.3), for an encoder that writes no metadata."""
     found = b""
     if description.exif is not None:
         found += chunk(b"eXIf", _sized(description.exif, size).tobytes().removeprefix(b"Exif\0\0"))
@@ -165,24 +165,24 @@ def png_chunks(description: Description, size: tuple[int, int]) -> bytes:
 
 
 def with_iptc(jpeg: bytes, iptc: bytes | None) -> bytes:
-    """A JPEG file with IPTC in a segment of its own (APP13, a Photoshop block), for an encoder without IPTC."""
+    """Add IPTC to a JPEG file in its own segment (APP13, a Photoshop block), for an encoder without IPTC."""
     if iptc is None:
         return jpeg
     block = (
         b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", _IPTC_BLOCK, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
     )
-    (length,) = struct.unpack_from(">H", jpeg, 4)  # length of the first segment, which must stay first
+    (length,) = struct.unpack_from(">H", jpeg, 4)  # length of the first segment, which must remain first
     return jpeg[: 4 + length] + b"\xff\xed" + struct.pack(">H", 2 + len(block)) + block + jpeg[4 + length :]
 
 
 def with_tiff_tags(data: bytes, description: Description, size: tuple[int, int]) -> bytes:
-    """A little-endian TIFF file of one page with EXIF, XMP and IPTC, for an encoder without metadata.
+    """Add EXIF, XMP and IPTC to a little-endian single-page TIFF file, for an encoder that writes no metadata.
 
-    A directory with the file's own entries and the new ones is appended, and the header points to it.
+    A directory with the file's existing entries and the new ones is appended, and the header points to it.
     """
     if description == Description():
         return data
-    filled = bytearray(data + b"\0" * (len(data) % 2))  # a directory starts at an even offset
+    filled = bytearray(data + b"\0" * (len(data) % 2))  # directories start at even offsets
     found = _tiff_exif(description, size)
     found.endian = "<"
     new = found.tobytes(len(filled)).removeprefix(b"Exif\0\0")[_HEAD_LENGTH:]

@@ -1,4 +1,4 @@
-"""Restorations side by side in one image; pure functions on float (3, H, W) images in [0, 1]."""
+"""Draws restored images side by side; pure functions on float (3, H, W) images in [0, 1]."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ def draw_panel(lq: Tensor, pred: Tensor, gt: Tensor, *, max_side: int, error_gai
 
     Args:
         lq: float, (3, h, w). pred: float, (3, H, W). gt: float, (3 or 1, H, W).
-        max_side: a larger image is cropped to its centre, in gt pixels.
-        error_gain: factor of the absolute error, which makes it visible.
-        zoom: above 1 a second row shows the part where pred differs most from gt, enlarged by this factor.
+        max_side: maximum side in gt pixels; larger images are cropped to their centre.
+        error_gain: factor that makes the absolute error visible.
+        zoom: above 1, a second row shows the region where pred differs most from gt, enlarged by this factor.
 
     Returns:
-        float, (3, H', 4 W'), with sides of at most ``max_side`` and 4 ``max_side``; nearly twice as high with a zoom.
+        float, (3, H', 4 W'), with H' and W' at most ``max_side``; the second row of a zoom nearly doubles H'.
     """
     height, width = gt.shape[1:]
     enlarged = F.interpolate(lq[None], size=(height, width), mode="nearest")[0]
@@ -42,12 +42,12 @@ Palette = Sequence[Sequence[int]]
 def draw_levels(
     lq: Tensor, outputs: Sequence[Tensor | None], gt: Tensor, *, max_side: int, palette: Palette | None = None
 ) -> Tensor:
-    """The input, the outputs of all levels and the reference in a row.
+    """Draw the input, the outputs of all levels and the reference in a row.
 
     Args:
-        lq: float, (C, H, W); channels of classes, if there are not 3, are shown in the colours of ``palette``, or as
-            shades of grey.
-        outputs: float, (3, H, W) each; None is shown as a grey field.
+        lq: float, (C, H, W); if C is not 3, the channels are classes, shown in the colours of ``palette`` or in shades
+            of grey.
+        outputs: float, (3, H, W) each; None is shown as a grey area.
         gt: float, (3, H, W).
         max_side: larger images are cropped to their centre.
         palette: red, green and blue of each class, 0 to 255.
@@ -64,7 +64,7 @@ def draw_levels(
 
 
 def _coloured(lq: Tensor, palette: Palette | None) -> Tensor:
-    """Channels of classes, (C, H, W) -> (3, H, W), [0, 1]."""
+    """Draw one-hot classes, (C, H, W), as colours, (3, H, W), [0, 1]."""
     classes = lq.argmax(0)
     if palette is None:
         return (classes / (len(lq) - 1)).expand(3, -1, -1)
@@ -72,9 +72,9 @@ def _coloured(lq: Tensor, palette: Palette | None) -> Tensor:
 
 
 def _worst_window(image: Tensor, reference: Tensor, window: tuple[int, int]) -> tuple[int, int]:
-    """Top left corner of the window whose mean error is largest."""
+    """Top left corner of the window with the largest mean error."""
     error = (image - reference).abs().mean(0)[None, None]
-    # along columns, then along rows: the mean of k x k values takes 2 k reads in place of k^2
+    # separable: the mean over k x k values takes 2 k reads instead of k^2
     means = F.avg_pool2d(F.avg_pool2d(error, (window[0], 1), stride=1), (1, window[1]), stride=1)[0, 0]
     return divmod(int(means.argmax()), means.shape[1])
 
@@ -85,12 +85,12 @@ def _enlarged(image: Tensor, top: int, left: int, window: tuple[int, int], zoom:
 
 
 def draw_weights(lq: Tensor, weights: Tensor) -> Tensor:
-    """An image beside the weights that a network gives to its positions, from black (smallest) to white (largest).
+    """An image next to the weights that a network gives to its positions, from black (smallest) to white (largest).
 
     Args:
         lq: float, (3, H, W).
-        weights: float, (1, h, w), any range, at the resolution of the padded image, or a half, a quarter ... of it;
-            enlarged by repetition, and cropped.
+        weights: float, (1, h, w), any range, at the resolution of the padded image or 1/2, 1/4 ... of it; enlarged by
+            pixel repetition, and cropped.
 
     Returns:
         float, (3, H, 2 W).
@@ -104,14 +104,14 @@ def draw_weights(lq: Tensor, weights: Tensor) -> Tensor:
 
 
 def draw_sheet(images: Sequence[Tensor], *, side: int = 96, zoom: int = 3, gap: int = 4) -> Tensor:
-    """The same small part of several images in a row, enlarged by pixel repetition, with white gaps.
+    """The same small region of several images in a row, enlarged by pixel repetition, with white gaps.
 
-    The part shown is where the first image (the baseline) differs most from the last (the reference).
+    It is the region where the first image (the baseline) differs most from the last one (the reference).
 
     Args:
         images: float, (3, H, W) each.
-        side: of the part, in pixels; at most that of the image.
-        zoom, gap: in pixels of the result.
+        side: side of the region in pixels, limited by the image.
+        zoom: enlargement factor. gap: in pixels of the result.
 
     Returns:
         float, (3, zoom side, n zoom side + (n - 1) gap).

@@ -1,7 +1,7 @@
 """The chunks of a PNG file (PNG specification, chapter 11).
 
-Critical chunks and transparency stay as they are. The colour profile and what else gives the levels a meaning are taken
-out, metadata stays where Pillow can read it, and all other chunks go.
+Critical chunks and transparency stay as they are. The colour profile and other chunks that define the meaning of the
+levels are removed and returned, metadata stays if Pillow can read it, and all other chunks are dropped.
 """
 
 import io
@@ -16,7 +16,7 @@ from restore.image.file_parts import FileParts, PngChunk, Resolution, resolution
 from restore.image.formats import DECODER_ERRORS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-COLOURS = {b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}  # bytes of a sound one
+COLOURS = {b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}  # bytes of a valid chunk
 _AS_SRGB = {
     b"sRGB": tuple(bytes([intent]) for intent in range(4)),
     b"gAMA": (struct.pack(">I", 45455),),
@@ -24,8 +24,8 @@ _AS_SRGB = {
     b"cICP": (bytes([1, 13, 0, 1]),),
 }
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_ORIENTING = (b"XML:com.adobe.xmp", b"Raw profile type exif")  # texts that may tell which side is up
-_METRE = 0.0254  # per inch
+_ORIENTING = (b"XML:com.adobe.xmp", b"Raw profile type exif")  # texts that may contain the orientation
+_METRE = 0.0254  # metres per inch
 MOST_PROFILE = 32_000_000  # bytes
 MOST_TEXT = 16_000_000  # bytes of all texts
 MOST_TEXTS = 1000
@@ -33,7 +33,7 @@ MOST_TEXTS = 1000
 
 class _Chunk(NamedTuple):
     kind: bytes
-    stored: memoryview  # whole, with length and checksum
+    stored: memoryview  # the whole chunk, with length and checksum
 
     @property
     def is_critical(self) -> bool:
@@ -49,17 +49,17 @@ class _Chunk(NamedTuple):
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """A chunk of a PNG file."""
+    """Build a chunk of a PNG file."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def resolution_body(dpi: Resolution) -> bytes:
-    """The body of a pHYs chunk."""
+    """Build the body of a pHYs chunk."""
     return struct.pack(">IIB", *(round(each / _METRE) for each in dpi), 1)
 
 
 def is_srgb(colours: tuple[PngChunk, ...]) -> bool:
-    """Whether such chunks say no more than a reader takes for granted."""
+    """Whether these chunks only state sRGB, the default of readers."""
     return all(body in _AS_SRGB.get(kind, ()) for kind, body in colours)
 
 
@@ -67,7 +67,7 @@ def walk(data: bytes, *, keep: bool) -> FileParts:
     """The parts of a PNG file.
 
     Args:
-        keep: texts as well, where Pillow can read them; else only those that may hold an orientation.
+        keep: also keep texts that Pillow can read; otherwise only those that may contain the orientation.
     """
     found, critical, texts, colours = FileParts(data), list[_Chunk](), _Texts(data[8:33]), dict[bytes, bytes]()
     for each in _chunks(memoryview(data)):
@@ -95,7 +95,7 @@ def walk(data: bytes, *, keep: bool) -> FileParts:
 
 
 def _chunks(data: memoryview) -> Iterator[_Chunk]:
-    """Up to the end marker or the end of the data; a critical one may be cut there."""
+    """The chunks up to the end marker or the end of the data; a critical one may be truncated there."""
     at = len(SIGNATURE)
     while at + 8 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -108,7 +108,7 @@ def _chunks(data: memoryview) -> Iterator[_Chunk]:
 
 
 def _profile(body: bytes) -> bytes | None:
-    """The profile of an iCCP chunk; None for what is none."""
+    """The profile in an iCCP chunk; None if it is invalid."""
     name, _, packed = body.partition(b"\0")
     inflate = zlib.decompressobj()
     try:
@@ -120,14 +120,14 @@ def _profile(body: bytes) -> bytes | None:
 
 
 def _dpi(body: bytes) -> Resolution | None:
-    if len(body) != 9 or body[8] != 1:  # a ratio of sides, not a length
+    if len(body) != 9 or body[8] != 1:  # unit 0 is only an aspect ratio
         return None
     x, y = struct.unpack_from(">II", body)
     return resolution((x * _METRE, y * _METRE))
 
 
 class _Texts:
-    """Judges texts and EXIF by Pillow's own reader, one at a time, so that one that is damaged costs no other.
+    """Checks texts and EXIF with Pillow's own reader, one at a time, so that a damaged one does not affect the others.
 
     Args:
         header: the IHDR chunk.
@@ -139,7 +139,7 @@ class _Texts:
         self.size = 0
 
     def take(self, each: _Chunk) -> list[str]:
-        """Take it, or say why it is left out."""
+        """Keep the chunk, or return why it is left out."""
         keyword = each.body.partition(b"\0")[0][:40].decode("latin-1")
         if len(self.taken) >= MOST_TEXTS or self.size > MOST_TEXT:
             return ["it holds too many texts"]

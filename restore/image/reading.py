@@ -1,7 +1,7 @@
-"""Image files to tensors: a photo is rotated upright, and its transparency split off.
+"""Reads image files into tensors: photos are rotated upright, and the alpha channel is separated.
 
-Its colour profile, resolution, greyness and bit depth are kept, and its metadata on request. Damage beside the pixels
-costs what is damaged, and one warning.
+Colour profile, resolution, greyness and bit depth are kept, and metadata on request. Damage outside the pixels only
+loses the damaged part, with one warning.
 """
 
 import logging
@@ -26,8 +26,8 @@ from restore.image.metadata import Description, Metadata
 log = logging.getLogger(__name__)
 
 BYTES_PER_PIXEL = 16  # four samples of 32 bits, uncompressed
-SPARE_BYTES = 256_000_000  # of a file, for what is no pixels
-_TURNED = (5, 6, 7, 8)  # orientations that exchange height and width
+SPARE_BYTES = 256_000_000  # bytes of a file allowed for data other than pixels
+_TURNED = (5, 6, 7, 8)  # orientations that swap height and width
 
 
 def read(
@@ -35,17 +35,18 @@ def read(
 ) -> DecodedImage:
     """Read a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC file, rotated upright by its EXIF orientation.
 
-    Palette and CMYK files become RGB, floating-point levels 16 bit; colours that a TIFF has multiplied by its
-    transparency are divided by it. The first frame of several is taken, and samples that are neither colour nor
-    transparency are left out, with a warning.
+    Palette and CMYK files become RGB, floating-point levels become 16 bits; TIFF colours premultiplied by alpha are
+    divided by it. Of several frames the first is used; samples that are neither colour nor transparency are left out.
+    Both cause a warning.
 
     Args:
-        metadata: ``keep`` reads EXIF, XMP, IPTC and texts as well, see :mod:`restore.image.metadata`.
-        data: the file's content, where the caller has read it.
+        metadata: ``keep`` also reads EXIF, XMP, IPTC and texts, see :mod:`restore.image.metadata`.
+        data: the file's content, if the caller has already read it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an image, truncated, of an unsupported kind, or above ``max_pixels``; the path is named.
+        ValueError: not an image, truncated, of an unsupported kind, or above ``max_pixels``; the message names the
+            path.
     """
     path = Path(path)
     content = content_of(path, max_pixels=max_pixels) if data is None else data
@@ -79,7 +80,7 @@ def read(
 
 
 def content_of(path: Path, *, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The bytes of an image file.
+    """The content of an image file.
 
     Raises:
         FileNotFoundError: no such file. ValueError: more bytes than an image of ``max_pixels`` can have.
@@ -94,12 +95,12 @@ def content_of(path: Path, *, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 def read_rgb8(path: str | Path) -> Tensor:
-    """Read an image as training data: uint8, (3, H, W); transparency dropped, 16 bit rounded to 8."""
+    """Read an image as training data: uint8, (3, H, W); transparency is dropped, 16 bits are rounded to 8."""
     return read(path).rgb8()
 
 
 def _decode(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
-    """Decode by the first reader that knows the kind."""
+    """Decode with the first reader that supports the kind of file."""
     if parts.data[:4] not in TIFF_HEADS:
         return decoding.decode(parts, max_pixels, keep=keep)
     description = Description()
@@ -117,19 +118,19 @@ def _decode(parts: FileParts, max_pixels: int, keep: bool) -> Decoded:
 
 @contextmanager
 def _collected_warnings() -> Iterator[list[str]]:
-    """Collects the warnings of the libraries instead of printing them."""
+    """Collect the libraries' warnings instead of printing them."""
     messages: list[str] = []
 
     def keep(record: logging.LogRecord) -> bool:
         messages.append(record.getMessage())
         return False
 
-    library = logging.getLogger("tifffile")  # which logs where Pillow warns
+    library = logging.getLogger("tifffile")  # it logs where Pillow warns
     library.addFilter(keep)
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels decides
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the limit here
             yield messages
         messages.extend(str(each.message) for each in warned)
     finally:
@@ -137,7 +138,7 @@ def _collected_warnings() -> Iterator[list[str]]:
 
 
 def _warn(path: Path, left_out: list[str], messages: list[str]) -> None:
-    """One warning for a file, however many the libraries gave."""
+    """Log one warning per file, however many the libraries gave."""
     if left_out:
         log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, left_out[0])
     elif messages:

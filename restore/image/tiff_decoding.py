@@ -1,4 +1,4 @@
-"""TIFF files that Pillow does not read as they are meant: 16 bit, floating point, and samples beside the colours."""
+"""Decodes TIFF files that Pillow misreads: 16 bits, floating point, and samples in addition to colours."""
 
 import io
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from restore.image.file_parts import Resolution, resolution
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations
 _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2  # extra samples
 _MOST_EXTRA = 4
-_ROWS = 256  # converted at once
-_PER_INCH = {2: 1.0, 3: 2.54}  # unit -> dots per inch of one dot per unit
+_ROWS = 256  # converted at a time
+_PER_INCH = {2: 1.0, 3: 2.54}  # resolution unit -> dots per inch for one dot per unit
 
 
 def decode(data: bytes, max_pixels: int) -> Decoded | None:
-    """Decode a TIFF file of a kind that Pillow reads wrongly or not at all; None where Pillow is to read it.
+    """Decode a TIFF file of a kind that Pillow misreads or cannot read; None if Pillow should read it.
 
-    Colours that were multiplied by the transparency are divided by it.
+    Colours premultiplied by alpha are divided by it.
 
     Raises:
-        UnsupportedKind: above ``max_pixels``, neither grey nor RGB, or with values that are no levels.
+        UnsupportedKind: above ``max_pixels``, neither grey nor RGB, or with floating-point values outside [0, 1].
     """
     import tifffile
 
@@ -53,7 +53,7 @@ def decode(data: bytes, max_pixels: int) -> Decoded | None:
 
 
 def describe(data: bytes) -> str:
-    """The kind of a TIFF file in words, for the error that it cannot be read."""
+    """The kind of a TIFF file in words, for the error when it cannot be read."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
@@ -69,7 +69,7 @@ def _described(page: Any) -> str:
 
 
 def _extra_samples(page: Any) -> list[int]:
-    """What each sample beside the colours is; one of RGB that the file says nothing of is transparency, by custom."""
+    """The meaning of each sample after the colours; an unspecified one in RGB is taken as alpha, as is customary."""
     colours = 3 if page.photometric == _RGB else 1
     extra = [int(each) for each in page.extrasamples]
     beside = max(0, page.samplesperpixel - colours)
@@ -90,14 +90,14 @@ def _refuse_unknown(page: Any, extra: Sequence[int]) -> None:
     is_grey = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     if not (is_grey or page.photometric == _RGB):
         raise UnsupportedKind(f"TIFF of {_described(page)}; save it as RGB or grey")
-    if len(extra) > (1 if is_grey else _MOST_EXTRA):  # several greys are bands of something else than a photo
+    if len(extra) > (1 if is_grey else _MOST_EXTRA):  # several grey samples are bands of something other than a photo
         raise UnsupportedKind(
             f"TIFF of {_described(page)}, expected grey or RGB, and transparency; save it as one of these"
         )
 
 
 def _levels(pixels: Pixels, planes: list[int], *, premultiplied: bool) -> Pixels:
-    """(H, W, all) to the chosen planes as uint8 or uint16, transparency last."""
+    """Convert the chosen samples of (H, W, all) to uint8 or uint16, alpha last."""
     dtype = pixels.dtype if pixels.dtype.kind == "u" else np.dtype(np.uint16)
     peak = int(np.iinfo(dtype).max)
     levels = np.empty((*pixels.shape[:2], len(planes)), dtype)
@@ -114,7 +114,7 @@ def _levels(pixels: Pixels, planes: list[int], *, premultiplied: bool) -> Pixels
 
 def _refuse_outside(band: Pixels) -> None:
     least, most = float(band.min()), float(band.max())
-    if not (least >= 0 and most <= 1):  # also NaN
+    if not (least >= 0 and most <= 1):  # true for NaN as well
         raise UnsupportedKind(
             f"TIFF of floating-point levels from {least:g} to {most:g}, expected 0 to 1; divide by the level of white "
             "and save it as 16 bit"
@@ -122,7 +122,7 @@ def _refuse_outside(band: Pixels) -> None:
 
 
 def _divided(band: Pixels) -> Pixels:
-    """Colours in [0, 1] that were multiplied by the transparency, as they were before; invisible ones stay."""
+    """Divide premultiplied colours in [0, 1] by alpha; fully transparent pixels stay unchanged."""
     alpha = band[..., -1:]
     return np.concatenate([np.minimum(band[..., :-1] / np.where(alpha > 0, alpha, 1), 1), alpha], -1)
 

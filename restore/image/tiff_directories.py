@@ -1,7 +1,7 @@
-"""The directories of a TIFF structure (TIFF 6.0, section 2; EXIF is one), before a decoder copies their values.
+"""Checks the directories of a TIFF structure (TIFF 6.0, section 2; EXIF is one) before a decoder copies their values.
 
-In a sound file no two values share bytes, so together they are no larger than the file. A directory whose entries all
-point at the same bytes takes their number times the file's size in memory, in every library that reads it.
+In a sound file no two values share bytes, so together they are no larger than the file. A directory in which many
+entries point to the same bytes takes their number times the file's size in memory, in every library that reads it.
 """
 
 import struct
@@ -10,23 +10,23 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-SHARED = 65_536  # bytes of values that writers may point at twice
+SHARED = 65_536  # bytes of values that writers may store once and refer to twice
 MOST_ENTRIES = 1000
-MOST_PAGES = 1000  # counted
-_POINTERS = (34665, 34853, 40965)  # to the directories of EXIF, GPS and interoperability
+MOST_PAGES = 1000  # no more pages are counted
+_POINTERS = (34665, 34853, 40965)  # tags that point to the directories of EXIF, GPS and interoperability
 _SUBFILE = 254
 _IS_PREVIEW = 1
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Of classic TIFF or BigTIFF: the byte order, and formats of a directory's count, of an entry and of an offset."""
+    """The byte order, and formats of a directory's count, an entry and an offset, for classic TIFF or BigTIFF."""
 
     order: str
     count: str
     entry: str
     offset: str
-    first: int  # where the first directory's offset stands
+    first: int  # position of the first directory's offset
 
     def read(self, part: str, data: bytes, at: int) -> tuple[int, ...]:
         try:
@@ -38,7 +38,7 @@ class _Layout:
         return struct.calcsize(self.order + part)
 
     def end(self, data: bytes, start: int) -> int:
-        """Where the offset of the directory after the one at ``start`` stands."""
+        """Position of the offset of the directory that follows the one at ``start``."""
         (count,) = self.read(self.count, data, start)
         return start + self.size(self.count) + count * self.size(self.entry)
 
@@ -46,17 +46,17 @@ class _Layout:
 class _Entry(NamedTuple):
     tag: int
     size: int  # bytes of its value
-    value: int  # or where it stands
+    value: int  # or the value's position
     stored: bytes
 
 
 @dataclass
 class Directories:
-    """What was found.
+    """The result of the check.
 
     Attributes:
-        data: with the entries of the first directory that can be believed. pages: images that are no previews.
-        damage: one sentence, where entries were left out.
+        data: the file, with only the plausible entries in its first directory. pages: images that are not previews.
+        damage: one sentence if entries were left out.
     """
 
     data: bytes
@@ -65,10 +65,10 @@ class Directories:
 
 
 def walk(data: bytes) -> Directories:
-    """Look at the first directory and those it points to; count the others.
+    """Check the first directory and those it points to; count the others.
 
     Args:
-        data: of a TIFF file, or of EXIF without its six bytes of head.
+        data: a TIFF file, or EXIF without its six header bytes.
 
     Raises:
         ValueError: there is no directory.
@@ -101,7 +101,7 @@ def _entries(layout: _Layout, data: bytes, start: int) -> Iterator[_Entry]:
 
 
 def _believed(layout: _Layout, data: bytes, start: int) -> tuple[list[_Entry], int]:
-    """The first entry of each tag, as far as their values fit into the file together; and how many are left out."""
+    """The first entry of each tag, while their values together fit into the file; and how many are left out."""
     chosen: dict[int, _Entry] = {}
     room, left_out = len(data) + SHARED, 0
     for each in _entries(layout, data, start):
@@ -117,7 +117,7 @@ def _is_sound(layout: _Layout, data: bytes, start: int) -> bool:
     try:
         return not _believed(layout, data, start)[1]
     except ValueError:
-        return True  # its reader says what is wrong
+        return True  # its reader will report the error
 
 
 def _pages(layout: _Layout, data: bytes, start: int) -> int:
@@ -134,13 +134,13 @@ def _pages(layout: _Layout, data: bytes, start: int) -> int:
 
 
 def _value(layout: _Layout, entry: _Entry) -> int:
-    """The value of an entry of one whole number."""
+    """The value of an entry with a single integer."""
     (value,) = layout.read("I", entry.stored, layout.size("HH" + layout.offset))
     return value
 
 
 def _rewritten(layout: _Layout, data: bytes, start: int, entries: list[_Entry]) -> bytes:
-    """The file with these entries alone in a directory; they take the place of more."""
+    """The file with a directory of only these entries, written over the original one."""
     (count,) = layout.read(layout.count, data, start)
     after = start + layout.size(layout.count) + count * layout.size(layout.entry)
     following = data[after : after + layout.size(layout.offset)].ljust(layout.size(layout.offset), b"\0")

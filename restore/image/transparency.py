@@ -1,4 +1,4 @@
-"""Colours under full transparency: invisible, but every filter mixes them into visible pixels."""
+"""Colours under full transparency: invisible, but every filter would mix them into visible pixels."""
 
 import torch
 import torch.nn.functional as F
@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 def carry_colours(pixels: Tensor, alpha: Tensor | None) -> Tensor:
-    """The same image with the colours of visible places carried on into invisible ones.
+    """The same image with the colours of visible pixels extended into invisible ones.
 
-    Programs leave black there, or anything; enlarged, that would be mixed into the edge of what is visible. The
-    colours come from an image pyramid whose means count visible pixels only ("pull-push": Gortler, Grzeszczuk,
-    Szeliski and Cohen, The Lumigraph, SIGGRAPH 1996, section 3.4).
+    Programs store black there, or anything; when enlarged, that would be mixed into the edge of the visible part. The
+    colours come from an image pyramid whose means count only visible pixels ("pull-push": Gortler, Grzeszczuk, Szeliski
+    and Cohen, The Lumigraph, SIGGRAPH 1996, section 3.4).
 
     Args:
-        pixels: uint8 or uint16, (C, H, W). alpha: the same, (1, H, W), or None.
+        pixels: uint8 or uint16, (C, H, W). alpha: same dtype, (1, H, W), or None.
     """
     if alpha is None:
         return pixels
@@ -23,12 +23,12 @@ def carry_colours(pixels: Tensor, alpha: Tensor | None) -> Tensor:
     planes = []
     for plane in pixels:
         levels = _spread(plane.to(torch.float32)[None, None], visible.to(torch.float32)[None, None])[0, 0]
-        planes.append(levels.add_(0.5).to(torch.int32).to(pixels.dtype))  # visible ones are whole numbers, and stay
+        planes.append(levels.add_(0.5).to(torch.int32).to(pixels.dtype))  # visible levels are integers: unchanged
     return torch.stack(planes)
 
 
 def _spread(values: Tensor, weights: Tensor) -> Tensor:
-    """Values where weights are 1, and around them what a coarser level says; both (1, 1, H, W)."""
+    """Values where weights are 1, elsewhere those of a coarser level; both (1, 1, H, W)."""
     if bool(weights.all()):
         return values
     share = F.avg_pool2d(weights, 2, ceil_mode=True)

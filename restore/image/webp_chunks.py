@@ -1,4 +1,4 @@
-"""The chunks of a WebP file (RFC 9649, section 2): metadata stands after the pixels, and may be cut."""
+"""The chunks of a WebP file (RFC 9649, section 2): metadata follows the pixels, and may be truncated."""
 
 import struct
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from restore.image.file_parts import FileParts
 
 _HEAD = 12  # bytes: RIFF, size, WEBP
-_FLAGS = {b"EXIF": 0x08, b"XMP ": 0x04}  # in the first byte of VP8X
+_FLAGS = {b"EXIF": 0x08, b"XMP ": 0x04}  # bits in the first byte of VP8X
 
 
 def walk(data: bytes) -> FileParts:
-    """The parts of a WebP file: all that are whole; without its pixels it stays as it is."""
+    """Keep the complete parts of a WebP file; without complete pixels, it is returned unchanged."""
     found, pieces, missing = FileParts(data), list[bytes](), 0xFF
     for kind, stored, is_whole in _chunks(data):
         if is_whole:
@@ -32,7 +32,7 @@ def walk(data: bytes) -> FileParts:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Kind, the whole chunk, and whether it is there to its end."""
+    """Kind and data of each chunk, and whether it is complete."""
     at = _HEAD
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")

@@ -1,4 +1,4 @@
-"""Images to files: what a format cannot hold is refused before the work, and a file appears only when complete."""
+"""Writes images to files: unsupported contents are refused before any work, and a file appears only when complete."""
 
 import io
 import logging
@@ -20,18 +20,18 @@ from restore.io.files import refuse_unwritable, write_bytes
 
 log = logging.getLogger(__name__)
 
-# libjpeg halves the resolution of colours by default; from this quality on it is kept, as ImageMagick does
+# libjpeg halves the resolution of colours by default; from this quality on it is full, as in ImageMagick
 FULL_COLOUR = 90
 
 
 def check_target(path: str | Path, image: DecodedImage, *, scale: float = 1) -> None:
-    """Raise, before long work, what :func:`write` would raise for an image of the same kind; create the folder.
+    """Raise, before long work, the errors that :func:`write` would raise for such an image; create the folder.
 
     Args:
         scale: side of the written image / side of ``image``.
 
     Raises:
-        SettingError: see there, and where files cannot be written in the folder.
+        SettingError: as for :func:`write`, and if files cannot be written in the folder.
     """
     path = Path(path)
     _check_kind(path, image)
@@ -40,18 +40,18 @@ def check_target(path: str | Path, image: DecodedImage, *, scale: float = 1) -> 
 
 
 def write(path: str | Path, image: DecodedImage, *, quality: int | None = None) -> None:
-    """Write an image under a temporary name beside ``path``, then move it there; a file appears only when complete.
+    """Write an image under a temporary name beside ``path``, then rename it, so that it appears only when complete.
 
-    16 bit is kept in PNG and TIFF and rounded to 8 bit elsewhere. Metadata that the format cannot hold is left out,
-    with a warning.
+    16 bits are kept in PNG and TIFF and rounded to 8 elsewhere. Metadata that the format cannot hold is left out, with
+    a warning.
 
     Args:
-        quality: 1 to 100, of JPEG, WebP, AVIF and HEIC; None: JPEG at 95, WebP without loss, AVIF and HEIC at 90. From
-            90 on JPEG and AVIF keep the full resolution of colours (4:4:4), below that half of it (4:2:0), as WebP and
+        quality: 1 to 100, for JPEG, WebP, AVIF and HEIC; None: JPEG at 95, lossless WebP, AVIF and HEIC at 90. From 90
+            on, JPEG and AVIF keep the full resolution of colours (4:4:4), below that half of it (4:2:0), as WebP and
             HEIC always do.
 
     Raises:
-        SettingError: for an unknown suffix, transparency or metadata in a format without it, or sides or metadata too
+        SettingError: an unknown suffix, transparency or metadata that the format cannot hold, or sides or metadata too
             long for the format.
     """
     path = Path(path)
@@ -64,7 +64,7 @@ def write(path: str | Path, image: DecodedImage, *, quality: int | None = None) 
 
 
 def _left_out(suffix: str, image: DecodedImage) -> list[str]:
-    """Names of what a format cannot hold of an image that it holds."""
+    """Names of the parts of an image that its format cannot hold."""
     lost = image.description.left_out(suffix)
     if suffix != ".png" and image.icc is None and not png_chunks.is_srgb(image.colours):
         lost.append("the meaning of the levels that the PNG gives (" + ", ".join(_names(image.colours)) + ")")
@@ -182,7 +182,7 @@ def _encode_16bit(suffix: str, image: DecodedImage) -> bytes:
 
 
 def _colour_chunks(image: DecodedImage) -> bytes:
-    """What a PNG says about its levels and its resolution, for an encoder that writes nothing of it."""
+    """Chunks about levels and resolution, for an encoder that does not write them."""
     chunks = list(image.colours)
     if image.icc is not None:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc)))
@@ -192,7 +192,7 @@ def _colour_chunks(image: DecodedImage) -> bytes:
 
 
 def _interleave(image: DecodedImage) -> Pixels:
-    """(H, W) for grey, else (H, W, C), transparency last."""
+    """(H, W) for grey, else (H, W, C), alpha last."""
     planes = image.pixels if image.alpha is None else torch.cat([image.pixels, image.alpha])
     pixels = planes.permute(1, 2, 0).contiguous().numpy()
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
