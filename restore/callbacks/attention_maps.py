@@ -1,4 +1,4 @@
-"""Images of the weights of one spatial attention module."""
+"""Images of the weights given by one spatial attention module."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from restore.io.errors import SettingError
 
 
 class AttentionMaps(Callback):
-    """Writes ``panels/<image>_attention_<step>.png`` at each validation: lq, and the weight of each position.
+    """Writes ``panels/<image>_attention_<step>.png`` at each validation: lq, next to the weight of each position.
 
     Args:
-        module: of the network, for example ``a6.2``; the weights are the output of its ``spatial`` part.
-        images: number of images of the first validation set.
+        module: its name in the network, for example ``a6.2``; the weights are the output of its ``spatial`` part.
+        images: number of images, from the first validation set.
 
     Raises:
         SettingError: fewer than one image.
@@ -33,10 +33,10 @@ class AttentionMaps(Callback):
         self._handle: RemovableHandle | None = None
 
     def check(self, model: LightningModule) -> None:
-        """Refuse a network without that module; called by ``fit`` before anything is written.
+        """Refuse a network without such a module; called by ``fit`` before anything is written.
 
         Raises:
-            SettingError: it has none of that name.
+            SettingError: the network has no module of this name.
         """
         names = [name for name, _ in trained(model).network.named_modules() if name.endswith(".spatial")]
         if not names:
@@ -47,7 +47,7 @@ class AttentionMaps(Callback):
             raise SettingError("callbacks.attention.module", self.module, f"one of {known}")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Register a hook that keeps the weights."""
+        """Register a hook that stores the weights."""
 
         def keep(module: Any, args: Any, weights: Tensor) -> None:
             self._weights = weights.detach()
@@ -70,7 +70,7 @@ class AttentionMaps(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the weights of the image that was just restored."""
+        """Draw the weights for the image that was just restored."""
         if trainer.sanity_checking or dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
         assert self._weights is not None

@@ -1,4 +1,4 @@
-"""Scores of the baseline on the images that a run is scored on, for its curves and its report."""
+"""Scores of the baseline on the images that a run is scored on, for the run's curves and report."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from restore.runs.results import KEYS
 
 
 class BaselineScores(Callback):
-    """Writes ``baseline.csv``: each image's scores of bicubic enlargement, or of the input where sizes are equal.
+    """Writes ``baseline.csv``: the scores of bicubic enlargement for each image, or of the input at scale 1.
 
-    Each set is scored once in a start of a run. Does nothing where the input is no estimate of the output.
+    Each set is scored once per start of a run. Does nothing if the input is no estimate of the output.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class BaselineScores(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Score the image of a set that has no scores yet."""
+        """Score an image of a set that has no scores yet."""
         model = trained(pl_module)
         own, name = protocol(model.protocol), list(model.scores)[dataloader_idx]
         if own.baseline is None or any(row["benchmark"] == name for row in self._rows):
@@ -47,7 +47,7 @@ class BaselineScores(Callback):
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gather the rows of all processes, and write them."""
+        """Gather the rows of all processes and write them."""
         found = [row for share in collectives.all_gather(self._own) for row in share]
         self._own = []
         if not found:

@@ -13,11 +13,11 @@ from restore.runs import damage, results
 
 
 class Curves(Callback):
-    """Redraws the loss and every validation score from ``metrics.csv`` after each validation."""
+    """Redraws the training loss and all validation scores from ``metrics.csv`` after each validation."""
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """``metrics.csv`` has the rows of this validation."""
+        """Draw; ``metrics.csv`` already has the rows of this validation."""
         folder = Path(trainer.default_root_dir)
         if (folder / "metrics.csv").exists():
             draw_curves(
@@ -31,12 +31,12 @@ class Curves(Callback):
 def draw_curves(
     rows: list[dict[str, str]], target: Path, baseline: str = "", means: Mapping[str, float] = MappingProxyType({})
 ) -> None:
-    """One panel per quantity: the training loss first, then the validation scores, with the baseline's as a line.
+    """Draw one panel per quantity: the training loss, then the validation scores, with the baseline's as a line.
 
     Args:
-        rows: of ``metrics.csv``.
-        target: the PNG file.
-        baseline: its name. means: its scores, by ``<set>/<column>``.
+        rows: rows of ``metrics.csv``.
+        target: path of the PNG file.
+        baseline: name of the baseline. means: its scores, by ``<set>/<column>``.
     """
     from matplotlib.figure import Figure
 

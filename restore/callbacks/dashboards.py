@@ -1,6 +1,6 @@
-"""What a dashboard gets besides numbers: configuration, images, tables, checkpoints.
+"""Logs more than numbers to a dashboard: configuration, images, tables, checkpoints.
 
-Weights & Biases and TensorBoard are reached through Lightning's logger objects alone; other loggers get nothing here.
+Weights & Biases and TensorBoard are only accessed through Lightning's logger objects; other loggers are ignored here.
 """
 
 import os
@@ -19,10 +19,10 @@ from restore.io.tables import Table, markdown
 
 
 class Dashboard(Callback):
-    """Logs the resolved configuration and the state of the code, and at the end the checkpoints.
+    """Logs the resolved configuration and the state of the code, and finally the checkpoints.
 
     Args:
-        artifacts: whether to upload ``best.ckpt`` and ``last.ckpt`` as artifacts of Weights & Biases.
+        artifacts: whether to upload ``best.ckpt`` and ``last.ckpt`` as Weights & Biases artifacts.
     """
 
     def __init__(self, *, artifacts: bool) -> None:
@@ -30,7 +30,7 @@ class Dashboard(Callback):
         self._is_logged = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Log the run folder's description, once: a run killed after its last step starts with its test."""
+        """Log the run folder's description, once; a run killed after its last step starts with its test."""
         if self._is_logged or not trainer.is_global_zero:
             return
         self._is_logged = True
@@ -52,10 +52,10 @@ class Dashboard(Callback):
 
 
 def connect(loggers: Sequence[Logger]) -> None:
-    """Begin the run at Weights & Biases, which waits up to ``settings.init_timeout`` seconds for its server.
+    """Start the Weights & Biases run, waiting up to ``settings.init_timeout`` seconds for the server.
 
     Raises:
-        ConnectionError: the run could not be begun.
+        ConnectionError: the run could not be started.
     """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
@@ -64,13 +64,13 @@ def connect(loggers: Sequence[Logger]) -> None:
 
 
 class _OneSentence:
-    """Turns an error of a class of wandb's into a ConnectionError; by name, because only its logger imports wandb."""
+    """Turns an error of wandb into a ConnectionError; known by its class name, as only the logger imports wandb."""
 
     def __enter__(self) -> None:
         """Do nothing."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Pass other errors on."""
+        """Convert the error; other errors pass through."""
         if kind is not None and kind.__module__.partition(".")[0] == "wandb":
             said = str(error).strip().splitlines() or [kind.__name__]
             raise ConnectionError(
@@ -82,7 +82,7 @@ class _OneSentence:
 
 
 def show_image(loggers: Sequence[Logger], key: str, file: Path, pixels: Tensor, caption: str, step: int) -> None:
-    """Log an image; the dashboards show one key at many steps with a slider.
+    """Log an image; the dashboards show the steps of one key with a slider.
 
     Args:
         pixels: uint8, (3, H, W), the content of ``file``.

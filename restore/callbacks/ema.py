@@ -12,19 +12,19 @@ from restore.io.errors import SettingError
 
 
 class EMA(Callback):
-    """Averages ``model.network`` over the steps, and lends it the average for validation.
+    """Averages ``model.network`` over the steps, and puts the average into the model for validation.
 
-    Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, with their ramp: the decay of update
-    t is min(decay, t / (t + 10)), so that a short run's average does not contain its random start. Raw and averaged
-    weights are both in the checkpoint. Only the network is averaged: a model's discriminator or frozen feature network
-    is not. For the same reason the ramp restarts with each level of a coarse-to-fine training. Does nothing for a
-    model that is not ``is_averaged``.
+    Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, with their ramp: the decay of update t
+    is min(decay, t / (t + 10)), so that a short run's average does not contain its random start; for the same reason
+    the ramp restarts with each level of a coarse-to-fine training. Raw and averaged weights are both in the checkpoint.
+    Only the network is averaged, not a model's discriminator or frozen feature network. Does nothing for a model that
+    is not ``is_averaged``.
 
     Args:
-        decay: share of the old average in the new one.
+        decay: weight of the old average in the new one.
 
     Raises:
-        SettingError: a decay outside [0, 1).
+        SettingError: the decay is outside [0, 1).
     """
 
     def __init__(self, *, decay: float = 0.999) -> None:
@@ -48,7 +48,7 @@ class EMA(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the weights of a finished step; with gradient accumulation some batches finish none."""
+        """Add the weights of a finished step; with gradient accumulation, most batches do not finish one."""
         if self.average is None or trainer.global_step == self._updates:
             return
         self._updates = trainer.global_step
@@ -65,11 +65,11 @@ class EMA(Callback):
         self._swap(pl_module, use_average=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the raw weights back."""
+        """Put the raw weights back into the network."""
         self._swap(pl_module, use_average=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Put the raw weights back when a validation is interrupted."""
+        """Put the raw weights back if a validation is interrupted."""
         self._swap(pl_module, use_average=False)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ class EMA(Callback):
     def _swap(self, pl_module: LightningModule, *, use_average: bool) -> None:
         if self._swapped == use_average or self.average is None:
             return
-        # exchanging the tensors costs nothing; copying them would cost two passes over the weights
+        # swapping the tensors is free; copying would take two passes over the weights
         pairs = zip(self.average.parameters(), trained(pl_module).network.parameters(), strict=True)
         for kept, current in pairs:
             kept.data, current.data = current.data, kept.data

@@ -1,4 +1,4 @@
-"""Ends a training in time, where the machine has become slower than it was when the number of steps was chosen."""
+"""Ends a training in time if the machine has become slower since the number of steps was chosen."""
 
 import logging
 import time
@@ -14,20 +14,20 @@ from restore.distributed import collectives
 
 log = logging.getLogger(__name__)
 
-ASKED_EVERY = 10  # steps, with several processes
-TRUSTED_SHARE = 0.1  # of the training, after which its speed is known
-CLEARLY = 0.05  # of the training: less is made up for, or ends a little early
+ASKED_EVERY = 10  # steps between decisions, with several processes
+TRUSTED_SHARE = 0.1  # fraction of the training after which the measured speed is trusted
+CLEARLY = 0.05  # fraction of the training; smaller delays are ignored
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was chosen for a run, and the seconds that this was expected to take.
+    """The number of steps chosen for a run, and the times that were forecast for it, in seconds.
 
     Attributes:
-        max_steps: of the run.
-        stages: last step and seconds of a step of each stage.
-        training: of all that is left to train, with validations and checkpoints.
-        validation: of one. scoring: of the kept weights at the end.
+        max_steps: number of steps of the run.
+        stages: for each stage its last step, and the time of a step.
+        training: the whole remaining training, with validations and checkpoints.
+        validation: one validation. scoring: testing the kept weights at the end.
     """
 
     max_steps: int
@@ -37,23 +37,23 @@ class Plan:
     scoring: float = 0.0
 
     def steps_until(self, step: int) -> float:
-        """Seconds of the first ``step`` steps, without validations."""
+        """Seconds for the first ``step`` steps, without validations."""
         begins = [0, *(end for end, _ in self.stages)]
         spans = zip(begins, self.stages, strict=False)
         return sum(max(0, min(step, end) - begin) * seconds for begin, (end, seconds) in spans)
 
 
 class EndInSlot(Callback):
-    """Follows a training's speed, says when it is too slow for its slot, and ends it while there is time to score it.
+    """Monitors the speed of a training, warns if it is too slow for its slot, and ends it in time to be scored.
 
-    The training then ends as at its last step, with a validation, but before the end of its schedule.
+    The training then ends as it would at its last step, with a validation, but before the end of its schedule.
 
     Args:
-        ends: of the slot, on ``clock``. plan: of the run.
-        leaving: seconds of writing the result and ending the process. clock: in seconds.
+        ends: end of the slot, on ``clock``. plan: the run's plan.
+        leaving: seconds to write the result and end the process. clock: returns seconds.
 
     Attributes:
-        warnings: sentences to keep with the run's result.
+        warnings: sentences to store with the run's result.
     """
 
     def __init__(self, ends: float, plan: Plan, leaving: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,22 +61,22 @@ class EndInSlot(Callback):
         self.warnings: list[str] = []
         self._began = self._stepped = self._validating = self._validated = 0.0
         self._first = 0
-        self._step = self._validation = 0.0  # seconds of the newest one
+        self._step = self._validation = 0.0  # seconds of the most recent one
         self._is_slow = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on the speed counts."""
+        """Start measuring the speed."""
         self._began = self._stepped = self._clock()
         self._first = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """End the training where another step would leave no time to validate and score."""
+        """End the training if another step would leave no time to validate and score."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         now, step, every = self._clock(), trainer.global_step, 1 if trainer.world_size == 1 else ASKED_EVERY
-        is_first = step == self._first + 1  # which takes longer
+        is_first = step == self._first + 1  # the first step takes longer
         self._step, self._stepped = 0.0 if is_first else now - self._stepped, now
         if step >= trainer.max_steps or step % every:
             return
@@ -88,33 +88,33 @@ class EndInSlot(Callback):
             self._look_ahead(trainer, now)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Its time is measured."""
+        """Start timing the validation."""
         self._validating = self._clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """It is no part of the next step."""
+        """Stop timing the validation, which does not count in the next step."""
         self._stepped = self._clock()
         self._validation = self._stepped - self._validating
         self._validated += self._validation
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """The plan, stored in checkpoints."""
         return asdict(self.plan)
 
     def _kept(self, now: float, step: int, *, is_due: bool) -> float:
-        """Seconds that the end takes: one validation, two where one is due before the next step, and scoring."""
+        """Seconds needed at the end: one validation (two if one is due before the next step), scoring, the result."""
         plan, slower = self.plan, max(1.0, self._pace(now, step))
         validation = max(slower * plan.validation, self._validation)
         scoring = slower * plan.scoring or validation
         return (2 if is_due else 1) * validation + scoring + slower * self.leaving
 
     def _progress(self, step: int) -> tuple[float, float]:
-        """Seconds that the steps of this start were planned to take, without validations: those done, those left."""
+        """Planned seconds of this start's steps, without validations: of those done, and of those left."""
         first, so_far, last = map(self.plan.steps_until, (self._first, step, self.plan.max_steps))
         return so_far - first, last - so_far
 
     def _pace(self, now: float, step: int) -> float:
-        """How many times as long as planned the steps take; 1 while too few are done to know."""
+        """Measured over planned time of the steps; 1 until enough steps are done."""
         done, left = self._progress(step)
         if not done or done < TRUSTED_SHARE * (done + left):
             return 1.0
@@ -130,7 +130,7 @@ class EndInSlot(Callback):
         log.warning(self.warnings[-1])
 
     def _look_ahead(self, trainer: Trainer, now: float) -> None:
-        """Say once that the training will not be finished in its slot."""
+        """Warn once that the training will not finish in its slot."""
         step, pace = trainer.global_step, self._pace(now, trainer.global_step)
         done, left = self._progress(step)
         if done < TRUSTED_SHARE * (done + left) or not done * left:

@@ -12,13 +12,14 @@ from restore.io.errors import SettingError
 
 
 class FeatureEntropy(Callback):
-    """Logs ``entropy/<k>`` in bits at each validation: k = 0 is the first convolution, then the groups in order.
+    """Logs ``entropy/<k>`` in bits at each validation: k = 0 for the first convolution, then the groups in order.
 
-    Li et al. (ACM MM 2021) motivate the gain by low-level feature maps having less entropy than high-level ones.
+    Li et al. (ACM MM 2021) motivate the gain by the lower entropy of low-level feature maps compared with high-level
+    ones.
 
     Args:
-        images: of the first validation set, averaged.
-        bins: of the histogram of one channel's values, between its least and its largest.
+        images: number of images, from the first validation set, to average over.
+        bins: of the histogram of a channel's values, between their minimum and maximum.
 
     Raises:
         SettingError: fewer than one image, or fewer than two bins.
@@ -34,10 +35,10 @@ class FeatureEntropy(Callback):
         self._seen = 0
 
     def check(self, model: LightningModule) -> None:
-        """Refuse a network without feature maps; called by ``fit`` before anything is written.
+        """Refuse a network that provides no feature maps; called by ``fit`` before anything is written.
 
         Raises:
-            SettingError: it gives none.
+            SettingError: the network provides none.
         """
         if not isinstance(trained(model).network, HasFeatures):
             reason = "left out, because the network does not give its feature maps"
@@ -52,7 +53,7 @@ class FeatureEntropy(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add up the first images."""
+        """Accumulate the entropy of the first images."""
         if dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
         network = trained(pl_module).network
@@ -72,7 +73,7 @@ class FeatureEntropy(Callback):
 
 
 def entropy(maps: Tensor, bins: int) -> Tensor:
-    """Mean over channels of the Shannon entropy of a channel's values.
+    """Shannon entropy of a channel's values, averaged over the channels.
 
     Args:
         maps: float, (1, C, H, W).

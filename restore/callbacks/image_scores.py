@@ -1,4 +1,4 @@
-"""The scores of every image in the final test, which a paired comparison of two runs needs."""
+"""The scores of every image in the final test, needed for a paired comparison of two runs."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from restore.runs.results import KEYS, per_image_csv
 class ImageScores(Callback):
     """Writes ``results.csv`` in the format of ``restore evaluate``, and logs the table.
 
-    Each process scores its share of the images; the rows of all are sorted into the order of the sets.
+    Each process scores its share of the images; the gathered rows are sorted into the order of the sets.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class ImageScores(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Process r of n has every n-th image of a set, from number r."""
+        """Store the scores; process r of n has every n-th image of a set, starting with image r."""
         model = trained(pl_module)
         name, score = list(model.scores.items())[dataloader_idx]
         row = {"benchmark": name, "image": batch["name"][0], "scale": f"{model.scale:g}", "protocol": model.protocol}
@@ -42,7 +42,7 @@ class ImageScores(Callback):
         self._rows.append((dataloader_idx, batch_idx * trainer.world_size + trainer.global_rank, row))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gather the rows of all processes, write and log them."""
+        """Gather the rows of all processes, write them and log them."""
         found = [each for share in collectives.all_gather(self._rows) for each in share]
         if not trainer.is_global_zero or not found:
             return

@@ -1,4 +1,4 @@
-"""What a logger needs of this machine: its package and its key. Imports neither torch nor Lightning."""
+"""What a logger needs on this machine: its package and its key. Imports neither torch nor Lightning."""
 
 import importlib
 import netrc
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from restore.io.errors import SettingError
 
 CLOUD = "https://api.wandb.ai"
-# by logger: what it imports when it first writes, and the remedy when that fails
+# by logger: the package that it imports at its first write, and the remedy if that fails
 PACKAGES = {
     "WandbLogger": {"wandb": "install it again: pip install wandb"},
     "TensorBoardLogger": {"torch.utils.tensorboard": "in a checkout: pip install -c constraints.txt '.[tensorboard]'"},
@@ -20,10 +20,10 @@ PACKAGES = {
 
 
 def refuse_not_installed(loggers: Mapping[str, Any]) -> None:
-    """Refuse a logger whose package is not there; looked for without importing it.
+    """Refuse a logger whose package is not installed, without importing the package.
 
     Args:
-        loggers: the configuration of each, by its key.
+        loggers: the configuration of each logger, by key.
 
     Raises:
         SettingError: a package is missing.
@@ -35,22 +35,22 @@ def refuse_not_installed(loggers: Mapping[str, Any]) -> None:
 
 
 def _kind(node: Any) -> str:
-    """The logger's class."""
+    """Class name of the logger."""
     return str(node.get("_target_", "")).rpartition(".")[2]
 
 
-_NOT_IN_PROJECTS, _LONGEST_PROJECT = "/\\#?%:", 128  # what its server refuses
+_NOT_IN_PROJECTS, _LONGEST_PROJECT = "/\\#?%:", 128  # rules of the server for a project's name
 
 
 def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
-    """Refuse before any work what a logger would refuse later, with a prompt or a traceback.
+    """Refuse loggers that would fail later with a prompt or a traceback, before any work.
 
     Args:
-        loggers: the configuration of each, by its key.
-        artifacts: whether to upload checkpoints as artifacts.
+        loggers: the configuration of each logger, by key.
+        artifacts: whether checkpoints will be uploaded as artifacts.
 
     Raises:
-        SettingError: a package or the key is missing, or no logger takes artifacts.
+        SettingError: a package or the key is missing, or no logger accepts artifacts.
     """
     kinds = {key: _kind(node) for key, node in loggers.items()}
     for key, kind in kinds.items():
@@ -76,7 +76,7 @@ def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
 
 
 def _refuse_missing(setting: str, package: str, remedy: str) -> None:
-    """Try by importing it, because a package that is half installed can be found, but not imported."""
+    """Import the package, because an incomplete installation can be found but not imported."""
     try:
         importlib.import_module(package)
     except ImportError as error:
@@ -97,6 +97,6 @@ def _has_key() -> bool:
         try:
             if netrc.netrc(str(file)).authenticators(host):
                 return True
-        except (OSError, netrc.NetrcParseError):  # missing or not readable: Weights & Biases finds no key either
+        except (OSError, netrc.NetrcParseError):  # missing or unreadable: Weights & Biases will not find a key either
             continue
     return False

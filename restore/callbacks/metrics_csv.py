@@ -1,4 +1,4 @@
-"""The run folder's ``metrics.csv``: one row per logged step, continued after a resume."""
+"""The run folder's ``metrics.csv``: one row per logged step, continued when a run resumes."""
 
 import csv
 from argparse import Namespace
@@ -14,9 +14,9 @@ from restore.runs import damage
 
 
 class MetricsCSV(Logger):
-    """Writes every logged value to ``<folder>/metrics.csv``; a new name adds a column.
+    """Writes all logged values to ``<folder>/metrics.csv``; a new name adds a column.
 
-    A resumed run calls :meth:`begin_at` first, which keeps the rows so far; Lightning's CSVLogger deletes the file.
+    A resumed run first calls :meth:`begin_at`, which keeps the earlier rows; Lightning's CSVLogger would delete them.
     """
 
     def __init__(self, *, folder: str) -> None:
@@ -27,33 +27,33 @@ class MetricsCSV(Logger):
 
     @property
     def name(self) -> str:
-        """Of the logger."""
+        """Name of the logger."""
         return "csv"
 
     @property
     def version(self) -> str:
-        """Of the logger: the folder is the version."""
+        """Version of the logger; empty, because the folder identifies the run."""
         return ""
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the run folder holds the whole configuration."""
+        """Do nothing, because the run folder holds the whole configuration."""
 
     def begin_at(self, step: int) -> None:
-        """Keep the rows up to ``step``, where a resumed run begins; later steps are done again."""
+        """Keep the rows up to ``step``, where a resumed run begins; later steps are repeated."""
         kept, _ = damage.metrics(self.path)
         self._rows = [row for row in kept if int(row["step"]) <= step]
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Merge values into the step's row."""
+        """Merge values into the row of a step."""
         number = step or 0
         row = {key: repr(float(value)) for key, value in metrics.items()}
         is_new = not self._rows or int(self._rows[-1]["step"]) != number
         if is_new:
             self._rows.append({"step": str(number)})
         self._rows[-1].update(row)
-        # at once: a killed run must not lose the rows of steps it will not do again
+        # at once: a killed run must not lose rows of steps that it will not repeat
         if is_new and row.keys() <= set(self._columns):
             self._append()
         else:

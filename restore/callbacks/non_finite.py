@@ -1,4 +1,4 @@
-"""Stops a run whose loss is not finite, and keeps the batch to find out why."""
+"""Stops a run whose loss is not finite, and saves the batch for debugging."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from restore.distributed import collectives
 
 
 class NonFiniteLoss(FloatingPointError):
-    """The loss became infinite or not a number."""
+    """The loss is infinite or NaN."""
 
 
 def refuse_non_finite_weights(trainer: Trainer) -> None:
-    """Keep weights that are not finite out of a checkpoint: a finite loss says nothing about the update after it.
+    """Keep non-finite weights out of a checkpoint: a finite loss does not guarantee a finite update.
 
     Raises:
-        NonFiniteLoss: a weight is infinite or not a number.
+        NonFiniteLoss: a weight is infinite or NaN.
     """
     norms = torch._foreach_norm([p.detach() for p in trainer.lightning_module.parameters()])
     if not torch.stack([norm.float() for norm in norms]).isfinite().all():
@@ -29,15 +29,15 @@ def refuse_non_finite_weights(trainer: Trainer) -> None:
 
 
 class StopOnNonFinite(Callback):
-    """Raises at the first step whose loss is not finite, and saves the batch as ``non_finite.pt`` to repeat the step.
+    """Raises at the first step with a non-finite loss, and saves the batch as ``non_finite.pt`` to repeat the step.
 
     On a CPU every step is checked. On a GPU a check makes the host wait, so the flags stay on the device and are read
-    every ``every_steps`` steps. Of a batch before the newest, the number and the file names are saved; since a sample
-    is a function of (seed, number), it can be made again.
+    every ``every_steps`` steps; for a batch before the latest one, the batch number and the file names are saved
+    instead of the images. Since a sample is a function of (seed, number), it can be made again.
 
     Args:
-        every_steps: between two checks on a GPU. With the interval of the checkpoints, this error, which names the
-            images, comes before the refusal to write the weights.
+        every_steps: steps between checks on a GPU. If it equals the interval of the checkpoints, this error, which
+            names the images, comes before the refusal to write the weights.
     """
 
     def __init__(self, *, every_steps: int) -> None:
@@ -47,21 +47,21 @@ class StopOnNonFinite(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """Keep the flag of the loss, and check all flags when it is time."""
+        """Store the flag of the loss, and check all flags when a check is due."""
         loss: Tensor = outputs["loss"].detach()
         self._pending.append((batch_idx, loss.isfinite(), list(batch["name"])))
         if loss.device.type == "cpu" or trainer.global_step % self.every_steps == 0:
             self._check(trainer, batch)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check before the checkpoint that follows a validation."""
+        """Check before the checkpoint that follows the validation."""
         if self._pending:
             self._check(trainer, None)
 
     def _check(self, trainer: Trainer, batch: dict[str, Any] | None) -> None:
         finite = torch.stack([flag for _, flag, _ in self._pending])
         pending, self._pending = self._pending, []
-        # the lowest number of a process whose loss is not finite; all must know it, or the others would wait for ever
+        # the lowest rank with a non-finite loss; all processes must know it, or the others would wait for ever
         sources = collectives.all_reduce_min(torch.where(finite, trainer.world_size, trainer.global_rank)).tolist()
         first = next((k for k, source in enumerate(sources) if source < trainer.world_size), None)
         if first is None:

@@ -18,14 +18,14 @@ class Panels(Callback):
     """Writes ``panels/<image>_<step>.png`` at each validation, and logs them.
 
     Args:
-        images: number of images of the first validation set.
-        max_side: of a larger image the middle is shown, in gt pixels.
-        error_gain: factor of the absolute error.
-        zoom: factor by which the part with the largest error is enlarged in a second row; 1 for no such row.
+        images: number of images, from the first validation set.
+        max_side: maximum side in gt pixels; larger images are cropped to their centre.
+        error_gain: factor that makes the absolute error visible.
+        zoom: enlargement of the region with the largest error in a second row; 1 for no second row.
 
     Raises:
-        SettingError: fewer than one image or pixel, no finite ``error_gain`` above 0, a zoom below 1, or above
-            ``max_side``.
+        SettingError: fewer than one image or pixel, ``error_gain`` not finite and positive, or ``zoom`` below 1 or
+            above ``max_side``.
     """
 
     def __init__(self, *, images: int = 2, max_side: int = 256, error_gain: float = 4.0, zoom: int = 1) -> None:
@@ -51,7 +51,7 @@ class Panels(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """``outputs`` is the restored image, (1, 3, H, W)."""
+        """Draw; ``outputs`` is the restored image, (1, 3, H, W)."""
         if trainer.sanity_checking or dataloader_idx or batch_idx >= self.images or trainer.global_rank:
             return
         lq, pred, gt = batch["lq"][0].cpu(), outputs[0].cpu(), batch["gt"][0].cpu()

@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class RunCheckpoint(Checkpoint):
-    """Keeps ``checkpoints/last.ckpt`` every so many steps and ``checkpoints/best.ckpt`` by the monitored score.
+    """Saves ``checkpoints/last.ckpt`` at regular steps, and ``checkpoints/best.ckpt`` by the monitored score.
 
-    At a step with a validation the checkpoint is written after it, or the validation of a run killed between the two
-    would be lost. Lightning runs its ``Checkpoint`` callbacks last, when the moving average is up to date.
+    At a step with a validation, the checkpoint is written after it; otherwise the validation of a run killed between
+    the two would be lost. Lightning runs its ``Checkpoint`` callbacks last, when the moving average is up to date.
 
     Args:
-        every_steps: between two saves of ``last.ckpt``; the last step is always saved.
-        is_new_run: whether a resumed checkpoint is another run's, whose best score does not count.
+        every_steps: steps between saves of ``last.ckpt``; the last step is always saved.
+        is_new_run: whether a resumed checkpoint belongs to another run, whose best score does not count.
 
     Raises:
-        SettingError: fewer than one step.
+        SettingError: ``every_steps`` is below 1.
     """
 
     def __init__(self, *, every_steps: int, is_new_run: bool) -> None:
@@ -40,23 +40,24 @@ class RunCheckpoint(Checkpoint):
         self._is_stopping = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make sure that all processes have found the same checkpoint in the run folder.
+        """Check that all processes have found the same checkpoint in the run folder.
 
         Raises:
-            ValueError: they have not.
+            ValueError: they have found different ones.
         """
         path = None if trainer.ckpt_path is None else Path(trainer.ckpt_path).name
         _refuse_different("resumes from", f"{path} to {stage}", trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Correct Lightning's state of the loops.
+        """Correct the state of Lightning's loops.
 
-        The last batch of a finished run is not the last one of a longer run that starts from its checkpoint.
+        The last batch of a finished run need not be the last one of a longer run that starts from its checkpoint.
         """
         loops = checkpoint["loops"]["fit_loop"]
         loops["epoch_loop.batch_progress"]["is_last_batch"] = False
         if checkpoint.get("validation_pending"):
-            # for Lightning the run stopped in a validation, at its first image: it begins with this validation
+            # tell Lightning that the run stopped at the first image of a validation, so that it begins with this
+            # validation
             nothing = {"ready": 0, "completed": 0, "started": 0, "processed": 0}
             loops["epoch_loop.val_loop.batch_progress"] = {
                 "total": nothing | {"ready": 1, "started": 1},
@@ -65,13 +66,13 @@ class RunCheckpoint(Checkpoint):
             }
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Mark that the step's validation is missing, because the run was stopped before it."""
+        """Mark a checkpoint whose step still lacks its validation, because the run was stopped before it."""
         is_due = trainer.should_stop or self._validates_next(trainer)
         if self._is_stopping and is_due and self._validated < trainer.global_step:
             checkpoint["validation_pending"] = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reset the best score when it is another run's, or when ``best.ckpt`` is missing.
+        """Reset the best score if it belongs to another run, or if ``best.ckpt`` is missing.
 
         Raises:
             ValueError: the processes have read different checkpoints.
@@ -83,7 +84,7 @@ class RunCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, unless a validation follows; ask for a validation after the last step."""
+        """Save, unless a validation follows; request a validation after the last step."""
         if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True
         if trainer.should_stop:
@@ -92,19 +93,21 @@ class RunCheckpoint(Checkpoint):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after a validation, and keep the best."""
+        """Save after a validation, and save the best weights."""
         if trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.current.ready:
             return
         self._validated = trainer.global_step
         if trained(pl_module).is_best:
             self._save(trainer, BEST)
-        is_last = trainer.should_stop or trainer.state.fn == TrainerFn.VALIDATING  # the latter: made up for by itself
+        is_last = (
+            trainer.should_stop or trainer.state.fn == TrainerFn.VALIDATING
+        )  # the latter: run alone after a resume
         if self._due(trainer) or is_last:
             self._save_last(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when the run was asked to stop; by now the network holds its raw weights again, not the average."""
-        if not isinstance(exception, StopRequested) or not exception.is_common:  # in the middle of a step
+        """Save when the run was asked to stop; the network already holds its raw weights again, not the average."""
+        if not isinstance(exception, StopRequested) or not exception.is_common:  # stopped within a step
             return
         if trainer.state.fn == TrainerFn.FITTING and trainer.global_step > self._saved:
             self._is_stopping = True
@@ -112,7 +115,7 @@ class RunCheckpoint(Checkpoint):
         log.info("step %d of %d is saved", trainer.global_step, trainer.max_steps)
 
     def _due(self, trainer: Trainer) -> bool:
-        # inside a step, between two accumulated batches, a checkpoint would lose the gradients so far
+        # between accumulated batches of a step, a checkpoint would lose the gradients so far
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         finished = batches % trainer.accumulate_grad_batches == 0
         return finished and trainer.global_step % self.every_steps == 0 and trainer.global_step > self._saved

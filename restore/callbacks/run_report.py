@@ -9,14 +9,14 @@ from restore.runs.report import write_report
 
 
 class RunReport(Callback):
-    """Writes the report after every validation and when a run is asked to stop; ``fit`` writes the last one."""
+    """Writes the report after every validation and when a run is asked to stop; ``fit`` writes the final one."""
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Scores, curves and panels of this validation are there."""
+        """Write; the scores, curves and panels of this validation exist by now."""
         self._write(trainer, "training")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Note in the report at which step it stopped."""
+        """Note in the report at which step the run stopped."""
         if isinstance(exception, StopRequested) and exception.is_common:
             self._write(trainer, f"ended by {exception}")
 

@@ -11,15 +11,15 @@ from restore.checkpoints.renames import RUN_TIMER_STATE
 class RunTimer(Callback):
     """Counts the batches of this start, and the seconds of training and validation over all starts of a run.
 
-    Each checkpoint holds the seconds spent up to it. Steps that an interruption lost are not counted: they are no part
-    of the training that went on.
+    Each checkpoint stores the seconds spent up to it. Steps lost by an interruption are not counted, because they are
+    not part of the training that continued.
 
     Args:
-        is_new_run: a new run that starts from another run's checkpoint begins at 0.
+        is_new_run: a new run that starts from another run's checkpoint counts from 0.
 
     Attributes:
-        batches: of this start.
-        seconds_before: of earlier starts, up to the checkpoint that this one resumed from.
+        batches: number in this start.
+        seconds_before: seconds of earlier starts, up to the checkpoint from which this one resumed.
     """
 
     def __init__(self, *, is_new_run: bool) -> None:
@@ -29,30 +29,30 @@ class RunTimer(Callback):
 
     @property
     def state_key(self) -> str:
-        """The name of this class in the first checkpoints, so that they can still be resumed."""
+        """Name of this class in early checkpoints, so that these can still be resumed."""
         return RUN_TIMER_STATE
 
     @property
     def seconds(self) -> float:
-        """Of this start; 0 where it found nothing left to train."""
+        """Seconds of this start; 0 if nothing was left to train."""
         return (self._ended or time.perf_counter()) - self._began if self._began else 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A checkpoint's state has been loaded by now."""
+        """Start the clock; a checkpoint's state has been loaded by now."""
         self._began = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Count it."""
+        """Count the batch."""
         self.batches += 1
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Exclude the test that follows."""
+        """Stop the clock, so that the test that follows is not counted."""
         self._ended = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """The seconds so far, stored in checkpoints."""
         return {"seconds": self.seconds_before + self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the run's own checkpoint; another run's seconds do not count."""
+        """Load the seconds from the run's own checkpoint; those of another run do not count."""
         self.seconds_before = 0.0 if self.is_new_run else float(state_dict["seconds"])

@@ -1,4 +1,4 @@
-"""The plan of a coarse-to-fine training, and a sheet of images for each of its stages."""
+"""The plan of a coarse-to-fine training, and a sheet of images for each stage."""
 
 import logging
 import sys
@@ -20,27 +20,27 @@ from restore.io.files import write_text
 log = logging.getLogger(__name__)
 
 IMAGES = 3
-SIDE = 256  # px; of a larger image the middle is shown
+SIDE = 256  # pixels; larger images are cropped to their centre
 
 
 class StageReport(Callback):
     """Writes ``plan.md`` before the first step, and ``stages/stage_<k>_<name>.png`` at the end of each stage.
 
-    A sheet shows the first images of the first validation set, one a row: input, outputs from low to high (grey where
-    not trained yet), reference. Does nothing for models that are not trained from coarse to fine.
+    A sheet has one row for each of the first images of the first validation set: input, outputs from low to high
+    resolution (grey if not trained yet), reference. Does nothing for models that are not trained from coarse to fine.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the plan; everything is on its device by now, so that steps can be measured."""
+        """Write the plan; all tensors are on their device by now, so that steps can be timed."""
         if not isinstance(pl_module, CoarseToFine):
             return
         log.info("measuring a step of each stage, for the plan")
-        plan = pl_module.plan()  # by all processes, because they measure the steps together
+        plan = pl_module.plan()  # in all processes, because they time the steps together
         if trainer.is_global_zero:
             if sys.stdout.isatty():
                 Console().print(Markdown(plan))
             else:
-                sys.stdout.write(f"{plan}\n")  # its lines are not wrapped
+                sys.stdout.write(f"{plan}\n")  # not through rich, which would wrap its lines
             write_text(Path(trainer.default_root_dir) / "plan.md", plan)
             log.info(
                 "the plan is saved as plan.md; the first step of a stage calibrates its style loss, then it trains"
@@ -49,7 +49,7 @@ class StageReport(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw a sheet before the checkpoint of the same step, so that no kill loses it."""
+        """Draw a sheet before the checkpoint of the same step, so that a kill cannot lose it."""
         if not isinstance(pl_module, CoarseToFine) or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         name = pl_module.stage_ending_at(trainer.global_step)

@@ -1,4 +1,4 @@
-"""Speed of a training, and the share of time that it waits for data."""
+"""Speed of a training, and the fraction of time that it waits for data."""
 
 import time
 from typing import Any
@@ -9,9 +9,9 @@ from restore.callbacks.contract import log_every, trained
 
 
 class Throughput(Callback):
-    """Logs ``samples_per_s`` and ``data_share``: the share of time spent waiting for the next batch.
+    """Logs ``samples_per_s`` and ``data_share``, the fraction of time spent waiting for the next batch.
 
-    Both are means since the previous logged step; validation is not counted.
+    Both are means since the previous logged step, without validations.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """Count the time since the start of the batch as work; on a GPU this is right on average over many steps."""
+        """Count the time since the start of the batch as work; on a GPU this is only right averaged over many steps."""
         self._ended = time.perf_counter()
         self._worked += self._ended - self._started
         self._samples += len(batch["lq"]) * trainer.world_size
@@ -41,9 +41,9 @@ class Throughput(Callback):
             self._samples = 0
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Do not count the validation as waiting."""
+        """Count no waiting time during the validation."""
         self._ended = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See above."""
+        """Resume counting after the validation."""
         self._ended = None

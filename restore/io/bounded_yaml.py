@@ -1,31 +1,31 @@
-"""Reads YAML that a stranger may have written: an alias repeats a part, so a few lines can name billions of nodes."""
+"""Reads untrusted YAML: since an alias repeats a part of it, a few lines can stand for billions of nodes."""
 
 from typing import Any
 
 import yaml
 
-MOST_NODES = 100_000  # with every alias written out
+MOST_NODES = 100_000  # counting each alias as the nodes that it repeats
 DEEPEST = 64
 
 
 def load_yaml(text: str) -> Any:
-    """What :func:`yaml.safe_load` gives.
+    """Like :func:`yaml.safe_load`, with limits.
 
     Raises:
-        ValueError: nested too deeply, or too many nodes. yaml.YAMLError: no YAML.
+        ValueError: nested too deeply, or too many nodes. yaml.YAMLError: not YAML.
     """
     refuse_large(text)
     return yaml.safe_load(text)
 
 
 def refuse_large(text: str) -> None:
-    """Walk through the events of the parser, which builds nothing.
+    """Check the parser's events, without building anything.
 
     Raises:
-        ValueError: nested too deeply, or too many nodes. yaml.YAMLError: no YAML.
+        ValueError: nested too deeply, or too many nodes. yaml.YAMLError: not YAML.
     """
-    sizes: dict[str | None, int] = {}  # anchor -> nodes
-    open_ones: list[tuple[str | None, int]] = []  # anchor, and nodes before it
+    sizes: dict[str | None, int] = {}  # anchor -> number of nodes
+    open_ones: list[tuple[str | None, int]] = []  # anchor, and number of nodes before it
     nodes = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):

@@ -1,4 +1,4 @@
-"""Log lines on the screen: laid out by rich on a terminal, else one line for each record, however long it is."""
+"""Log records on stdout: formatted by rich on a terminal, otherwise one line per record, however long."""
 
 import logging
 import sys
@@ -6,9 +6,9 @@ from typing import TextIO
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Writes to stdout, also where that is another file than when the handler was made.
+    """Writes to the present ``sys.stdout``, even if that was replaced after the handler was made.
 
-    In a file or a pipe a line is not wrapped: it is read by programs, or in a window of another width.
+    In a file or pipe lines are not wrapped, because programs read them, or people in a window of another width.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             self._drawn = RichHandler(show_path=False, log_time_format="%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; a traceback follows on lines of its own."""
+        """One line; a traceback follows on its own lines."""
         if "\n" in record.getMessage():
             record = logging.makeLogRecord(vars(record))
             record.msg, record.args = " ".join(record.getMessage().split("\n")), None

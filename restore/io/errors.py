@@ -1,14 +1,14 @@
-"""Errors as data: what was got, what was expected, which setting, the remedy."""
+"""Errors as data: which setting, the value it has, the value expected, the remedy."""
 
 
 class SettingError(ValueError):
-    """A setting, or an input that a setting names, is not what it must be.
+    """A setting, or an input named by a setting, is invalid.
 
-    Tests look at the parts; a person reads ``<key> is <got>, expected <expected>; <remedy>``.
+    Tests compare the parts; users read ``<key> is <got>, expected <expected>; <remedy>``.
 
     Args:
-        key: dotted name of the setting, as a person would write it, for example ``data.batch_size``.
-        got: its value. expected: in words, with the reason where it is not plain. remedy: what to do; may be empty.
+        key: dotted name of the setting as users write it, for example ``data.batch_size``.
+        got: the value. expected: in words, with the reason if it is not obvious. remedy: what to do; may be empty.
 
     >>> str(SettingError("scale", 0, "at least 1", "set scale=2"))
     'scale is 0, expected at least 1; set scale=2'

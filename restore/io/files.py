@@ -1,4 +1,4 @@
-"""Files: written under a temporary name and moved, locked, read with one sentence if damaged; their names as text."""
+"""Writes files atomically, locks folders, reads files with one clear error if damaged, and prints their names."""
 
 import errno
 import glob
@@ -19,37 +19,37 @@ from restore.io.bounded_yaml import load_yaml
 from restore.io.errors import SettingError
 from restore.io.temporaries import hold, sweep_files, temporary_name
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk, or a user's share of it
+FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the user's quota, is full
 Content = bytes | bytearray | memoryview
-MOST_BYTES = 500_000_000  # of a file of settings or results; a stranger's may be a terabyte of nothing
+MOST_BYTES = 500_000_000  # of a file of settings or results; an untrusted one may be huge and empty
 
 
 def write_text(path: Path, text: str) -> None:
-    """:func:`write_bytes` of the text in UTF-8."""
+    """Write text in UTF-8, see :func:`write_bytes`."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
-    """:func:`write_text` of the content as JSON that every reader takes, see :func:`json_text`."""
+    """Write strict JSON, see :func:`json_text` and :func:`write_text`."""
     write_text(path, json_text(content, indent=indent) + "\n")
 
 
 def json_text(content: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
-    """The content as strict JSON, in which numbers that JSON lacks are words.
+    """The content as strict JSON; infinite numbers and NaN become strings.
 
     Args:
-        ascii_only: other characters are escaped, as a header of HTTP needs it.
+        ascii_only: escape other characters, as needed in an HTTP header.
 
     >>> json_text({"psnr_y": float("inf"), "scale": 2})
     '{"psnr_y": "inf", "scale": 2}'
     """
     text = json.dumps(as_json(content), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
-    # bytes of a file's name that are no text are lone surrogates, whose escape is JSON's as well
+    # undecodable bytes of file names are lone surrogates, whose escapes are valid in JSON
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def as_json(content: Any) -> Any:
-    """The same as it is read back from JSON: infinite numbers and those that are none as text, tuples as lists."""
+    """The content as it would be read back from JSON: infinite numbers and NaN as strings, tuples as lists."""
     if isinstance(content, dict):
         return {key: as_json(each) for key, each in content.items()}
     if isinstance(content, list | tuple):
@@ -58,19 +58,19 @@ def as_json(content: Any) -> Any:
 
 
 def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None] | None = None) -> None:
-    """Write a file under a temporary name in its folder, fsync it, then move it: readers never see a partial file.
+    """Write a file under a temporary name in its folder, fsync it, then rename it: readers never see a partial file.
 
-    The temporary name contains the process id, so two commands that write the same file do not mix their bytes.
+    The temporary name contains the process id, so that two commands writing the same file do not mix their bytes.
 
     Args:
-        path: its folder is made.
-        before_move: called when the content is on the disk; :class:`OSError` in it counts as one of the writing.
+        path: its folder is created.
+        before_move: called once the content is on disk; its :class:`OSError` is handled like one of writing.
 
     Raises:
-        OSError: with the path and the remedy; the earlier content of ``path`` is untouched.
+        OSError: names the path and the remedy; the earlier content of ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(temporary_name(shortened(path.name, 200)))  # a long one would be illegal
+    temporary = path.with_name(temporary_name(shortened(path.name, 200)))  # too long a name would be invalid
     try:
         with open(temporary, "wb") as file:
             hold(file.fileno())
@@ -93,13 +93,13 @@ def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None]
 
 
 def move_into_place(written: Path, target: Path) -> None:
-    """Bring a complete file to the disk, then move it: no half file is ever seen under the name of ``target``.
+    """Flush a complete file to disk, then rename it, so that ``target`` is never seen incomplete.
 
     Args:
-        written: on the disk of ``target``.
+        written: a file on the same disk as ``target``.
 
     Raises:
-        OSError: it cannot be moved.
+        OSError: the file cannot be renamed.
     """
     with open(written, "rb+") as file:
         os.fsync(file.fileno())
@@ -108,7 +108,7 @@ def move_into_place(written: Path, target: Path) -> None:
 
 
 def shortened(name: str, most: int) -> str:
-    """The name; where it has more than ``most`` bytes, its begin and a checksum.
+    """The name, or its start and a checksum if it has more than ``most`` bytes.
 
     >>> shortened("a" * 300, 20)
     'aaaaaaaaaaa~9835fa6b'
@@ -118,14 +118,14 @@ def shortened(name: str, most: int) -> str:
 
 
 def remove_temporaries(path: Path) -> None:
-    """Remove what killed writers of ``path`` have left; only where no other process can be writing."""
+    """Remove leftovers of killed writers of ``path``; only call this while no other process can be writing."""
     for temporary in path.parent.glob(f".{glob.escape(shortened(path.name, 200))}.*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk as well."""
-    if os.name == "nt":  # which opens no folders
+    """Flush the renaming to disk as well."""
+    if os.name == "nt":  # folders cannot be opened there
         return
     number = os.open(folder, os.O_RDONLY)
     try:
@@ -135,16 +135,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def refuse_unwritable(folder: Path, names: Iterable[str] = (), *, setting: str = "output") -> None:
-    """Make the folder that a setting names, and raise, before long work, where files cannot be written there.
+    """Create the folder named by a setting, and raise, before long work, if files cannot be written there.
 
-    What killed writers have left there is removed.
+    Leftovers of killed writers in it are removed.
 
     Args:
-        folder: to be written to. names: of the files to be written there, whose length is checked.
-        setting: named in the error.
+        folder: the folder to write to. names: names of the files, to check their length.
+        setting: name of the setting, for the error.
 
     Raises:
-        SettingError: with the system's reason.
+        SettingError: gives the system's reason.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,12 +164,12 @@ def refuse_unwritable(folder: Path, names: Iterable[str] = (), *, setting: str =
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; the lock goes with the process, however it ends.
+    """Keep other processes out of the folder; the lock is released with this process, however it ends.
 
-    What killed processes left in the folder, and in those below it, is removed.
+    Leftovers of killed processes in the folder and its subfolders are removed.
 
     Raises:
-        SettingError: another process is at work there.
+        SettingError: another process is using the folder.
     """
     try:
         with FileLock(folder / "lock", timeout=0):
@@ -181,7 +181,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process is at work in the folder."""
+    """Whether a process is using the folder."""
     if not (folder / "lock").exists():
         return False
     try:
@@ -192,16 +192,16 @@ def is_locked(folder: Path) -> bool:
 
 
 def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
-    """A JSON or YAML file that holds a mapping with at least ``keys``.
+    """Read a JSON or YAML file that holds a mapping with at least ``keys``.
 
     Raises:
-        ValueError: damaged, missing, or something else.
+        ValueError: the file is damaged, missing, or holds something else.
     """
     try:
         if path.exists() and (not path.is_file() or path.stat().st_size > MOST_BYTES):
             raise ValueError("a pipe or a device, or too large")
         text = path.read_text(encoding="utf-8")
-        # not by the YAML reader: to YAML 1.1 the number 1e-06 is a word
+        # JSON is not read as YAML, because in YAML 1.1 the number 1e-06 is text
         content = json.loads(text) if path.suffix == ".json" else load_yaml(text)
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or missing ({type(error).__name__}); remove it and start again") from error
@@ -211,7 +211,7 @@ def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def encodable(text: str) -> str:
-    r"""Text that every text file takes: bytes of a file name that are no UTF-8 become ``\xff`` and the like.
+    r"""Make text encodable: bytes of a file name that are not UTF-8 become ``\xff`` and the like.
 
     >>> encodable(os.fsdecode(b"photos/caf\xe9.png: damaged"))
     'photos/caf\\xe9.png: damaged'
@@ -219,14 +219,14 @@ def encodable(text: str) -> str:
     'half a pair \\ud800'
     """
     try:
-        raw = text.encode("utf-8", "surrogateescape")  # Python holds such a byte as a lone surrogate
-    except UnicodeEncodeError:  # another lone surrogate, which stands for no byte
+        raw = text.encode("utf-8", "surrogateescape")  # Python represents such a byte by a lone surrogate
+    except UnicodeEncodeError:  # another lone surrogate, which represents no byte
         raw = text.encode("utf-8", "backslashreplace")
     return raw.decode("utf-8", "backslashreplace")
 
 
 def listed(names: Sequence[object], most: int = 5) -> str:
-    """Names in a sentence; of many the first.
+    """Names as part of a sentence; only the first ``most`` of them are given.
 
     >>> listed(["a", "b", "c"], 2)
     'a, b and 1 more'
@@ -236,7 +236,7 @@ def listed(names: Sequence[object], most: int = 5) -> str:
 
 
 def printable(name: str | Path) -> str:
-    r"""A name as text that can be written, on one line.
+    r"""A name as encodable text on one line.
 
     >>> printable(os.fsdecode(b"caf\xe9\n.png"))
     'caf\\xe9\\n.png'

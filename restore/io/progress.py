@@ -1,4 +1,4 @@
-"""Progress of what takes long: bars on a terminal, and a line every half minute in a log."""
+"""Progress of slow work: bars on a terminal, otherwise a log line every half minute."""
 
 import logging
 import sys
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 log = logging.getLogger(__name__)
 
-LINE_EVERY = 30.0  # seconds between two lines
+LINE_EVERY = 30.0  # seconds between lines
 
 
 class TaskProgress(NamedTuple):
-    """How far a process is with its task.
+    """Progress of a process with its task.
 
     Attributes:
-        process: its number, from 0. what: text of its bar. done, total: pieces of the task.
+        process: its index, from 0. what: label of its bar. done, total: pieces of the task.
     """
 
     process: int
@@ -30,14 +30,14 @@ class TaskProgress(NamedTuple):
 
 @contextmanager
 def doing(what: str | Callable[[], str], say: Callable[[str], None] = log.info) -> Iterator[None]:
-    """Log what is done every ``LINE_EVERY`` seconds while the block runs; on a terminal, where bars are, once.
+    """Log a line every ``LINE_EVERY`` seconds while the block runs; on a terminal, where there are bars, only once.
 
-    A thread does so, because an import, a large tile or a slow step may itself take longer. Of blocks inside each other
-    the innermost speaks.
+    The line is written by a thread, because an import, a large tile or a slow step may itself take longer. For nested
+    blocks, only the innermost is logged.
 
     Args:
-        what: the line, or a function that gives it; it is called in another thread.
-        say: shows a line, in place of the log.
+        what: the line, or a function that returns it, which is called in another thread.
+        say: shows a line; by default it is logged.
     """
     if sys.stdout.isatty():
         if isinstance(what, str):
@@ -54,15 +54,15 @@ def doing(what: str | Callable[[], str], say: Callable[[str], None] = log.info) 
 
 
 class _Speaker:
-    """A thread that says what the innermost of the blocks inside each other does."""
+    """A thread that reports the innermost of nested blocks."""
 
     def __init__(self) -> None:
-        self._lines: list[Callable[[], None]] = []  # of the blocks, the innermost last
+        self._lines: list[Callable[[], None]] = []  # one per block, the innermost last
         self._ended = threading.Event()
 
     @contextmanager
     def started(self) -> Iterator["_Speaker"]:
-        """Speak within the block."""
+        """Run the thread within the block."""
         thread, token = threading.Thread(target=self._speak, daemon=True), _speaker.set(self)
         thread.start()
         try:
@@ -70,11 +70,11 @@ class _Speaker:
         finally:
             _speaker.reset(token)
             self._ended.set()
-            thread.join()  # a thread that writes while the interpreter ends would abort the process
+            thread.join()  # a thread that writes while the interpreter exits would abort the process
 
     @contextmanager
     def saying(self, what: str | Callable[[], str], say: Callable[[str], None]) -> Iterator[None]:
-        """Say this within the block."""
+        """Report this line within the block."""
         self._lines.append(lambda: say(what() if callable(what) else what))
         try:
             yield
@@ -87,15 +87,15 @@ class _Speaker:
                 line()
 
 
-_speaker: ContextVar[_Speaker | None] = ContextVar("speaker", default=None)  # of the blocks that this code runs in
+_speaker: ContextVar[_Speaker | None] = ContextVar("speaker", default=None)  # of the enclosing blocks
 
 
 @contextmanager
 def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[TaskProgress], None], Callable[[], None]]]:
-    """A bar over all tasks and one for each process; without a terminal, a line every ``LINE_EVERY`` seconds.
+    """Show a bar over all tasks and one for each process; without a terminal, a line every ``LINE_EVERY`` seconds.
 
     Args:
-        what: the tasks, in plural. count: how many there are.
+        what: plural name of the tasks. count: number of tasks.
 
     Yields:
         A function that shows a report, and one that counts a task as done.
@@ -110,7 +110,7 @@ def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[TaskProgres
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # without markup: names hold brackets and colons
+    # no markup, because names contain brackets and colons
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         overall, of_process = bars.add_task(what, total=count), dict[int, Any]()
@@ -124,10 +124,10 @@ def show_progress(what: str, count: int) -> Iterator[tuple[Callable[[TaskProgres
 
 
 class Counted:
-    """How far tasks are, in a line: how many are done, what each process is at, and the time that is left.
+    """Progress of tasks as one line: number done, the present work of each process, and the remaining time.
 
     Args:
-        what: the tasks, in plural. count: how many there are.
+        what: plural name of the tasks. count: number of tasks.
     """
 
     def __init__(self, what: str, count: int) -> None:
@@ -135,7 +135,7 @@ class Counted:
         self._started, self._begun = time.monotonic(), dict[int, TaskProgress]()
 
     def show(self, report: TaskProgress) -> None:
-        """Take a report; one of a finished task is forgotten, because the task is counted."""
+        """Store a report; that of a finished task is dropped, because the task is counted."""
         self._begun.pop(report.process, None)
         if report.done < report.total:
             self._begun[report.process] = report
@@ -145,7 +145,7 @@ class Counted:
         self.done += 1
 
     def line(self) -> str:
-        """The line."""
+        """The line to log."""
         begun = list(self._begun.values())
         parts = [f"{self.done} of {self.count} {self.what}"]
         parts += [f"{each.what} ({each.done} of {each.total})" for each in begun]

@@ -1,4 +1,4 @@
-"""Tables of text as Markdown, CSV or LaTeX, and drawn on a terminal."""
+"""Text tables as Markdown, CSV or LaTeX, and on a terminal."""
 
 import csv
 import io
@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins
-WIDEST = 10_000  # columns, of a table that is drawn where lines have any length
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first characters of a spreadsheet formula
+WIDEST = 10_000  # columns of a table that is not written to a terminal
 
 
 class Table(NamedTuple):
-    """A caption, a header, and rows of as many cells, all of it plain text."""
+    """A caption, a header, and rows of equally many cells, all plain text."""
 
     caption: str
     header: Sequence[str]
@@ -20,16 +20,16 @@ class Table(NamedTuple):
 
 
 def markdown(table: Table) -> str:
-    """As GitHub reads it."""
+    """The table in GitHub's Markdown."""
     rows = [[_plain_markdown(cell) for cell in row] for row in (table.header, *table.rows)]
     caption = f"{_plain_markdown(table.caption)}\n\n" if table.caption else ""
     return caption + markdown_rows(rows) + "\n"
 
 
 def markdown_rows(rows: Sequence[Sequence[object]]) -> str:
-    """A table of cells that are Markdown already; the first row is the header.
+    """A table whose cells already are Markdown; the first row is the header.
 
-    What would end a cell or begin a tag is escaped in them as well, because names of others may be part of a cell.
+    Characters that would end a cell or begin a tag are escaped nevertheless, because cells may contain untrusted names.
 
     >>> print(markdown_rows([["a", "b"], [1, "`c`"]]))
     | a | b |
@@ -41,25 +41,25 @@ def markdown_rows(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _one_cell(cell: object) -> str:
-    """On one line, with each bar and each begin of a tag after an odd number of backslashes."""
+    """Put a cell on one line, with an odd number of backslashes before each bar and each start of a tag."""
     return re.sub(r"(?<!\\)((?:\\\\)*)([|<])", r"\1\\\2", " ".join(str(cell).split("\n")))
 
 
 def _plain_markdown(text: str) -> str:
-    """The text with what would be read as markup escaped; an underscore within a word is none."""
+    """Escape characters that would be read as markup; an underscore within a word is not escaped."""
     text = re.sub(r"([\\`*<>\[\]|~&])", r"\\\1", " ".join(text.split()))
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 
 def comma_separated(table: Table) -> str:
-    """Without the caption: the format has none."""
+    """The table as CSV, without the caption, for which the format has no place."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([*map(_inert, row)] for row in (table.header, *table.rows))
     return buffer.getvalue()
 
 
 def _inert(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe, numbers do not."""
+    """Make a cell harmless for spreadsheets: text that begins like a formula gets an apostrophe, numbers do not."""
     if not isinstance(cell, str) or not cell.startswith(_FORMULAS):
         return cell
     try:
@@ -71,7 +71,7 @@ def _inert(cell: object) -> object:
 
 
 def records_csv(records: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """Header and one line for each record; what a record lacks is empty, other keys are left out."""
+    """Header and one line per record; missing values are empty, other keys are left out."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -87,14 +87,14 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
-    "[": "{[}",  # after a line's end it would be read as its height
+    "[": "{[}",  # after a line break it would be read as an optional argument for the height
     "]": "{]}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
 }
 
 
 def latex(table: Table) -> str:
-    """With the package booktabs."""
+    """The table in LaTeX, for the package booktabs."""
     columns = "l" * len(table.header)
     lines = [r"\begin{table}", rf"\caption{{{_plain_latex(table.caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
     body = [r"\toprule", _latex_line(table.header), r"\midrule", *map(_latex_line, table.rows), r"\bottomrule"]
@@ -110,14 +110,14 @@ def _plain_latex(text: str) -> str:
 
 
 def draw(table: Table) -> None:
-    """On a terminal at its width, cells that do not fit being wrapped; in a file or a pipe as wide as it is."""
+    """Draw on a terminal, wrapping cells to its width; in a file or pipe, at full width."""
     from rich.console import Console
     from rich.table import Table as Drawn
     from rich.text import Text
 
     drawn = Drawn()
     for name in table.header:
-        drawn.add_column(Text(name), overflow="fold")  # nothing is cut away, however narrow it is
+        drawn.add_column(Text(name), overflow="fold")  # nothing is cut off, however narrow the column is
     for row in table.rows:
         drawn.add_row(*map(Text, row))
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDEST)
@@ -127,7 +127,7 @@ def draw(table: Table) -> None:
 
 
 def put(table: Table, plain: str) -> None:
-    """Draw it on a terminal; write ``plain``, whose lines have any length, to a file or a pipe."""
+    """Draw the table on a terminal; write ``plain``, whose lines are not wrapped, to a file or pipe."""
     if sys.stdout.isatty():
         draw(table)
     else:

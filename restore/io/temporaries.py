@@ -1,7 +1,7 @@
-"""Temporary files and folders, and how the next start removes those of a process that was killed.
+"""Temporary files and folders, and the removal of those left by a process that was killed.
 
-Only what is certainly ours and left is removed: it has a name as we give it, belongs to this user, and the lock that
-its process held, which the system releases however that process ends, can be taken.
+Only what is certainly ours and abandoned is removed: its name has our form, it belongs to this user, and its lock can
+be taken. The process that made it holds the lock, and the system releases it however that process ends.
 """
 
 import os
@@ -20,18 +20,18 @@ _NAME = re.compile(r"\..+\.restore-(\d+)\.tmp")
 
 @contextmanager
 def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
-    """A new folder that is removed at the end; before, those of the same prefix that killed processes have left are.
+    """A new folder, removed at the end; first, folders of the same prefix left by killed processes are removed.
 
     Args:
-        prefix: of its name, ``restore_`` and what it is for. parent: None for the system's.
+        prefix: of its name: ``restore_`` and the purpose. parent: None for the system's temporary folder.
     """
     parent = Path(tempfile.gettempdir()) if parent is None else parent
     _sweep_folders(parent, prefix)
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
-        # locked before it has its name: until then it is not taken for one that was left
+        # the lock gets its final name only once it is held, so that the folder is never taken for an abandoned one
         with FileLock(folder / f"{_LOCK}.new") as lock:
-            with suppress(PermissionError):  # Windows moves no open file; what is left there stays
+            with suppress(PermissionError):  # Windows cannot rename open files; leftovers remain there
                 os.replace(lock.lock_file, folder / _LOCK)
             yield folder
     finally:
@@ -41,7 +41,7 @@ def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
 def _sweep_folders(parent: Path, prefix: str) -> None:
     for folder in parent.glob(f"{prefix}*"):
         lock = folder / _LOCK
-        with suppress(OSError, Timeout):  # of another user, in use, or gone by now
+        with suppress(OSError, Timeout):  # another user's, in use, or already gone
             if folder.is_symlink() or not lock.is_file() or not _is_own(lock):
                 continue
             with FileLock(lock, timeout=0):
@@ -49,12 +49,12 @@ def _sweep_folders(parent: Path, prefix: str) -> None:
 
 
 def temporary_name(begin: str) -> str:
-    """Name of a file until its content is complete; it names this process."""
+    """Name of a file until its content is complete; it contains the id of this process."""
     return f".{begin}.restore-{os.getpid()}.tmp"
 
 
 def hold(number: int) -> None:
-    """Lock an open file as long as it is open, so that no other process sweeps it; nothing where that is unknown."""
+    """Lock an open file while it is open, so that no other process removes it; does nothing where unsupported."""
     with suppress(ImportError, OSError):
         import fcntl
 
@@ -62,15 +62,15 @@ def hold(number: int) -> None:
 
 
 def sweep_files(folder: Path, *, below: bool = False) -> None:
-    """Remove what killed writers have left in a folder.
+    """Remove leftovers of killed writers in a folder.
 
     Args:
-        below: in the folders below it as well.
+        below: also in its subfolders.
     """
     for file in folder.rglob(".*.tmp") if below else folder.glob(".*.tmp"):
         found = _NAME.fullmatch(file.name)
         if found is not None and not file.is_symlink() and not _is_running(int(found[1])):
-            with suppress(OSError):  # of another user, in use on another machine, or gone by now
+            with suppress(OSError):  # another user's, in use on another machine, or already gone
                 _remove_unlocked(file)
 
 
@@ -86,14 +86,14 @@ def _remove_unlocked(file: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
-    """Whether a process of this machine, other than this one, has this number."""
+    """Whether another process with this id exists on this machine."""
     if process == os.getpid():
         return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # of another user, or a number that none has
+    except (OSError, OverflowError):  # another user's, or not a valid id
         return True
     return True
 

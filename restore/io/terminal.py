@@ -1,13 +1,13 @@
-"""What is written to a terminal, a pipe or a log."""
+"""Settings of standard output, whether a terminal, a pipe or a log."""
 
 import io
 import sys
 
 
 def accept_any_text() -> None:
-    r"""Escape, as ``\u732b``, what the encoding of standard output lacks.
+    r"""Escape characters, as ``\u732b``, that the encoding of standard output lacks.
 
-    A command would else end with an error after its work, at the first name of a file that the encoding lacks.
+    Otherwise a command would end with an error after its work, at the first file name with such a character.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":

@@ -1,4 +1,4 @@
-"""The files of a run: opened as ``fit`` does, described, and cut to the few images that a dry run validates."""
+"""The files of a run: opened as in ``fit``, described, and reduced to the few images that a dry run validates."""
 
 import io
 import math
@@ -21,11 +21,11 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool, findings: F
     """Open every file, and keep the ``IMAGES`` largest of each validation and test set.
 
     Args:
-        limit: open so many pairs of each set only, evenly spread; None for all.
+        limit: open only so many pairs of each set, evenly spread; None for all.
         known_counts: whether a set with a published name must have the published number of images.
 
     Raises:
-        DataProblem: with all bad files.
+        DataProblem: lists all problems.
     """
     if not isinstance(data, PairedData):
         data.prepare()
@@ -38,7 +38,7 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool, findings: F
         data.prepare()
     data.train_pairs = sets["training"]
     if limit is not None:
-        data.warnings = data.compare_sets(data.checked)  # now of the whole training set
+        data.warnings = data.compare_sets(data.checked)  # for the whole training set
     for name, pairs in sets.items():
         findings.add(f"data: {name}", _describe(data.checked[name], pairs))
     remedy = "; complete it, or set check.known_counts=false if it is a part on purpose" if known_counts else ""
@@ -49,7 +49,7 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool, findings: F
         findings.add("data", text + remedy, "bad" if known_counts else "warning")
     for text in data.warnings:
         findings.add("data", text, "warning")
-    if data.pack is not None:  # crops of pairs that are not in it yet would take the time of decoding
+    if data.pack is not None:  # crops of pairs that are not packed yet would include the time of decoding
         data.train_pairs = opened["training"]
     kept = data.cache.kept_bytes
     cached = int(min(kept * len(sets["training"]) / len(opened["training"]), kept + data.cache.room))
@@ -73,7 +73,7 @@ def _describe(checked: Checked, pairs: list[Pair]) -> str:
 
 
 def _keep_largest(data: PairedData, counts: dict[str, int]) -> tuple[float, float]:
-    """How many times the pixels of the images that stay the whole sets have: validation, test."""
+    """Ratio of the whole sets' pixels to those of the kept images: for validation, and for test."""
     opened = {name: len(pairs) for name, pairs in data.test_sets.items()}
     whole, kept = {}, {}
     for name, (pixels, kept[name]) in keep_largest(data).items():

@@ -1,4 +1,4 @@
-"""What ``restore check`` finds, a sentence each, shown as soon as it is found."""
+"""The findings of ``restore check``, one sentence each, shown as soon as they are made."""
 
 import sys
 from collections.abc import Callable
@@ -15,18 +15,19 @@ SIGNS = {"good": ("ok", "green"), "warning": ("note", "yellow"), "bad": ("BAD", 
 
 
 class Findings(list[dict[str, str]]):
-    """All findings but what was only being done: ``what``, ``found``, and as ``verdict`` a key of ``SIGNS``.
+    """All findings: ``what``, ``found``, and a ``verdict``, a key of ``SIGNS``; progress lines are not stored.
 
-    Shown on the stdout that there is when it is made. The run would fail by what is ``bad``.
+    They are written to the stdout of the time when this object is made. A ``bad`` finding means that the run would
+    fail.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # not wrapped in a file or a pipe
+        # no wrapping in a file or pipe
         self._console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDEST)
 
     def add(self, what: str, found: str, verdict: str = "good") -> None:
-        """Show a finding, and keep it."""
+        """Show a finding and store it."""
         row = Table.grid(Column(width=4), Column(width=22, overflow="fold"), Column(overflow="fold"), padding=(0, 1))
         row.add_row(Text(*SIGNS[verdict]), Text(what), Text(found))
         self._console.print(row)
@@ -34,6 +35,6 @@ class Findings(list[dict[str, str]]):
             self.append({"what": what, "found": found, "verdict": verdict})
 
     def doing(self, what: str, how: str, line: Callable[[], str] | None = None) -> AbstractContextManager[None]:
-        """Show what is done in a block; in the block a row every half minute says it again, or ``line``."""
+        """Show what is being done in a block, and again every half minute, or the result of ``line`` instead."""
         self.add(what, how, "doing")
         return progress.doing(line or (lambda: how), lambda text: self.add(what, text, "doing"))

@@ -1,4 +1,4 @@
-"""What ``restore check`` tries, in order: data, dry run, checkpoint, memory, disk, forecast."""
+"""The checks of ``restore check``, in order: data, dry run, checkpoint, memory, disk, forecast."""
 
 import functools
 import io
@@ -34,8 +34,8 @@ from restore.training.trainer import check_settings
 if TYPE_CHECKING:
     from restore.config.schemas import CheckSettings, FitConfig
 
-TIGHT = 0.9  # of what is available
-SHARE_OF_DATA = 0.2  # of a step spent waiting for data, above which data is the bottleneck
+TIGHT = 0.9  # fraction of the available amount above which a warning is given
+SHARE_OF_DATA = 0.2  # fraction of a step spent waiting for data, above which data is the bottleneck
 
 
 def examine(
@@ -47,18 +47,18 @@ def examine(
     folder: Path,
     findings: Findings,
 ) -> dict[str, Any]:
-    """Look at everything a run needs, and try each part of it.
+    """Check everything that a run needs, and try each part of it.
 
     Args:
-        cfg: of the run. settings: of the check. process: the first of the run's.
-        resume: the checkpoint that the run resumes from. run_folder: of the run; nothing is written there.
-        folder: a temporary one. findings: added to.
+        cfg: root of the run. settings: of the check. process: the first process of the run.
+        resume: the checkpoint to resume from, if any. run_folder: the run's folder; nothing is written there.
+        folder: a temporary folder. findings: receives the results.
 
     Returns:
-        The forecast in numbers.
+        The forecast as numbers.
 
     Raises:
-        ValueError: what ``fit`` would refuse.
+        ValueError: ``fit`` would refuse the run.
     """
     started, load = time.perf_counter(), os.getloadavg()[0]
     filter_lightning_logs()
@@ -81,12 +81,12 @@ def examine(
     run = PlannedRun(stages, begin, cfg.val_every_steps, cfg.checkpoint.every_steps, process.world_size)
     shares, trying = stage_shares(model), time.perf_counter()
     saying = functools.partial(findings.doing, "dry run")
-    with redirect_stdout(io.StringIO()):  # its scores say nothing about the run
+    with redirect_stdout(io.StringIO()):  # the scores mean nothing
         measured = dry_run(cfg, settings.steps, best, model, data, len(stages), saying, devices=1, num_nodes=1)
     findings.add("data path", f"{1e3 * measured.sample:.1f} ms a training sample, in one process")
     slot = time_slot(cfg.trainer.max_time, None)
     if slot is not None and plan is None:
-        left = slot.seconds - before - (time.perf_counter() - trying)  # fit makes a dry run as well
+        left = slot.seconds - before - (time.perf_counter() - trying)  # fit makes a dry run, too
         run = _in_slot(slot, left, run._replace(stages=shares), measured, rest, findings)
     peak, checkpoint = memory.peak_bytes(measured.device), best.stat().st_size
     with findings.doing("checkpoint", "loading it again, and restoring an image with it"):
@@ -103,16 +103,16 @@ def examine(
 def _in_slot(
     slot: TimeSlot, left: float, run: PlannedRun, measured: Measured, rest: Rest, findings: Findings
 ) -> PlannedRun:
-    """The run with as many steps as ``fit`` would choose for ``trainer.max_time``."""
+    """The run with the number of steps that ``fit`` would choose for ``trainer.max_time``."""
     steps = planned(slot.seconds, left, run, measured, rest).max_steps
     findings.add("trainer.max_time", f"about {steps} steps fit {slot}")
     return run._replace(stages={name: round(share * steps) for name, share in run.stages.items()})
 
 
 def _try_checkpoint(file: Path, model: RestorationModel, data: Data, findings: Findings) -> None:
-    """Whether the checkpoint gives the same output, and what ``predict`` makes of it."""
+    """Check that the reloaded checkpoint gives the same output, and that ``predict`` can use it."""
     loaders: Any = data.val_dataloader()
-    # the first image validated on, which is the largest: (C, H, W)
+    # the first validation image, which is the largest: (C, H, W)
     lq: torch.Tensor = (loaders[0] if isinstance(loaders, list) else loaders).dataset[0]["lq"]
     part, own, opened = (
         lq[None, :, :64, :64],
@@ -132,12 +132,12 @@ def _try_checkpoint(file: Path, model: RestorationModel, data: Data, findings: F
 def _compare_with_machine(
     peak: int, checkpoint: int, load: float, device: str, process: ProcessInfo, findings: Findings
 ) -> None:
-    """Whether memory and disk suffice for a peak and for checkpoints of so many bytes, and whether others work here."""
+    """Check that memory and disk suffice for the peak and the checkpoints (bytes), and look for other programs."""
     processes = 1 if device == "cuda" else process.local_world_size
     why = f"at the peak of {processes} processes" if processes > 1 else "at the peak"
     remedy = "lower data.batch_size, data.patch_size or data.cache_gb"
     _compare("memory", peak, why, memory.available_bytes(device), remedy, findings)
-    # last.ckpt, the one before it, best.ckpt and the one being written
+    # last.ckpt, the previous one, best.ckpt, and the one being written
     free = shutil.disk_usage(Path.cwd()).free
     _compare("disk", 4 * checkpoint, "for checkpoints", free, "make room", findings)
     cores = os.cpu_count() or 1
@@ -147,7 +147,7 @@ def _compare_with_machine(
 
 
 def _compare(what: str, needed: int, why: str, available: int, remedy: str, findings: Findings) -> None:
-    """Whether the bytes that are needed are available."""
+    """Check that the bytes needed are available."""
     text = f"{decimal(needed)} {why}, {decimal(available)} available"
     if needed > available:
         findings.add(what, f"{text}; {remedy}", "bad")
@@ -156,7 +156,7 @@ def _compare(what: str, needed: int, why: str, available: int, remedy: str, find
 
 
 def _report_time(run: PlannedRun, measured: Measured, seconds: dict[str, float], findings: Findings) -> None:
-    """Time of each stage, of the whole run and its parts, and what to change first to make the run faster."""
+    """Report the time of each stage, of the whole run and its parts, and what to change first to make it faster."""
     stages = zip(run.stages.items(), run.left, measured.step, measured.wait, strict=True)
     for (name, length), left, step, wait in stages:
         steps = f"{left} of {length}" if run.begin else length
