@@ -99,9 +99,8 @@ class RunCheckpoint(Checkpoint):
         self._validated = trainer.global_step
         if trained(pl_module).is_best:
             self._save(trainer, BEST)
-        is_last = (
-            trainer.should_stop or trainer.state.fn == TrainerFn.VALIDATING
-        )  # the latter: run alone after a resume
+        # VALIDATING: a validation that was missing when the run resumed, and is run alone
+        is_last = trainer.should_stop or trainer.state.fn == TrainerFn.VALIDATING
         if self._due(trainer) or is_last:
             self._save_last(trainer)
 

@@ -13,7 +13,7 @@ Adversarial = Literal["least_squares", "hinge", "non_saturating"]
 
 
 def generator_loss(fake: Tensor, kind: Adversarial) -> Tensor:
-    """Loss of the generator: low where the discriminator takes its images for real.
+    """Loss of the generator: low if the discriminator takes its images as real.
 
     Args:
         fake: logits of generated images, any shape.
@@ -26,12 +26,12 @@ def generator_loss(fake: Tensor, kind: Adversarial) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: Adversarial) -> Tensor:
-    """Loss of the discriminator: the sum over real and generated images, for least squares half of it.
+    """Loss of the discriminator: the sum over real and generated images; half of it for least squares.
 
-    Weights as in the papers named above.
+    The factors are those of the papers named above.
 
     Args:
-        real, fake: logits of real and of generated images. kind: as of :func:`generator_loss`.
+        real, fake: logits of real and generated images. kind: as for :func:`generator_loss`.
     """
     if kind == "least_squares":
         return ((real - 1).square().mean() + fake.square().mean()) / 2
@@ -41,26 +41,26 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: Adversarial) -> Tensor:
 
 
 def r1(real: Tensor, images: Tensor) -> Tensor:
-    """Half the squared gradient of a logit by the real images (Mescheder et al., ICML 2018, eq. 9).
+    """Half the squared gradient of a logit with respect to the real images (Mescheder et al., ICML 2018, eq. 9).
 
-    With a logit for each patch it is the mean over patches, like the adversarial loss, as far as patches do not
-    overlap; so its share does not grow with the image.
+    With one logit per patch, it is the mean over patches, like the adversarial loss, as far as patches do not overlap;
+    so its relative weight does not grow with the image.
 
     Args:
         real: (N, ...) logits of ``images``, which must require a gradient: (N, C, H, W).
 
     Returns:
-        Mean over the N images; it can be differentiated again.
+        Mean over the N images; differentiable.
     """
     (gradient,) = torch.autograd.grad(at_least_float32(real).sum(), images, create_graph=True)
     return gradient.square().sum() / (2 * real.numel())
 
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Mean L1 between the discriminator's features of both (Wang et al., "pix2pixHD", CVPR 2018, eq. 4).
+    """Mean L1 between the discriminator's features of both images (Wang et al., "pix2pixHD", CVPR 2018, eq. 4).
 
     Args:
-        fake, real: (N, C, H, W) of each block; ``real`` is detached.
+        fake, real: (N, C, H, W) for each block; ``real`` is detached.
     """
     terms = [(one - other.detach()).abs().mean() for one, other in zip(fake, real, strict=True)]
     return torch.stack(terms).mean()

@@ -18,12 +18,12 @@ POLICIES = get_args(Policy)
 
 
 def diff_augment(condition: Tensor, image: Tensor, policies: Sequence[Policy]) -> tuple[Tensor, Tensor]:
-    """Augment each image of a batch at random; geometric changes apply to the condition as well.
+    """Augment each image of a batch at random; geometric changes also apply to the condition.
 
     Args:
         condition: (N, C, H, W) in [0, 1]. image: (N, 3, H, W) in [0, 1].
-        policies: ``color`` (brightness, saturation, contrast; of the image alone), ``translation`` (by at most an
-            eighth of a side, filled with grey), ``cutout`` (a grey rectangle of half the sides).
+        policies: ``color`` (brightness, saturation, contrast; only of the image), ``translation`` (by at most 1/8 of a
+            side, filled with grey), ``cutout`` (a grey rectangle with half the sides).
 
     Returns:
         Both, of the same shapes; colours may leave [0, 1].
@@ -39,13 +39,13 @@ def diff_augment(condition: Tensor, image: Tensor, policies: Sequence[Policy]) -
 
 
 def _drawn(x: Tensor) -> Tensor:
-    """One number in [0, 1) for each image: (N, 1, 1, 1); the same however many processes share the global batch."""
+    """One number in [0, 1) per image: (N, 1, 1, 1); independent of the number of processes that share a batch."""
     numbers = torch.rand(len(x) * collectives.world_size(), 1, 1, 1, device=x.device, dtype=x.dtype)
     return collectives.share_of_batch(numbers)
 
 
 def _color(x: Tensor) -> Tensor:
-    x = x + (_drawn(x) - 0.5) / 2  # by up to a quarter of the range, as in the paper, where the range is 2
+    x = x + (_drawn(x) - 0.5) / 2  # by up to 1/4 of the range, as in the paper, whose range is 2
     grey = x.mean(1, keepdim=True)
     x = grey + (x - grey) * (2 * _drawn(x))
     mean = x.mean((1, 2, 3), keepdim=True)
@@ -53,7 +53,7 @@ def _color(x: Tensor) -> Tensor:
 
 
 def _places(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column numbers: (1, 1, H, 1) and (1, 1, 1, W)."""
+    """Row and column indices: (1, 1, H, 1) and (1, 1, 1, W)."""
     height, width = x.shape[-2:]
     return torch.arange(height, device=x.device).view(1, 1, -1, 1), torch.arange(width, device=x.device).view(
         1, 1, 1, -1

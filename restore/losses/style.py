@@ -12,38 +12,38 @@ from restore.losses.pixel import at_least_float32
 from restore.networks.efficientnet_lite import EfficientNetLiteFeatures
 from restore.networks.vgg import VGG19Features
 
-LARGEST = 512  # px; of a larger image a crop is compared
-SMALLEST_MAP = 4  # px; a smaller one has too few samples for statistics
+LARGEST = 512  # pixels; of larger images a crop is compared
+SMALLEST_MAP = 4  # pixels; smaller maps have too few samples for statistics
 RANDOM_SEED = 0
 LITE = "efficientnet_lite0"
 
 
 def gram(maps: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, C): products of channels, averaged over positions and divided by C."""
+    """(N, C, H, W) -> (N, C, C): inner products of channels, averaged over positions and divided by C."""
     flat = maps.flatten(2)
     return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
 
 
 def layers_for(side: int, halvings: Mapping[str, int]) -> list[str]:
-    """Names of the layers whose map of an image with this smaller side has at least 4 pixels a side."""
+    """Names of the layers whose maps have sides of at least 4 pixels, for images with this smaller side."""
     return [name for name, count in halvings.items() if side >> count >= SMALLEST_MAP]
 
 
 class StyleLoss:
-    """Mean absolute difference of Gram matrices (Gatys et al., CVPR 2016; as an L1 Nazeri et al., EdgeConnect, 2019).
+    """Mean absolute difference of Gram matrices (Gatys et al., CVPR 2016; with L1, Nazeri et al., EdgeConnect, 2019).
 
-    Not a module of the model, so that the frozen network is neither trained, averaged nor stored.
+    Not a submodule of the model, so that the frozen network is neither trained, averaged nor stored.
 
     Args:
-        features: ``vgg19`` (torchvision's weights, which must be on this machine already), ``download`` (torchvision
-            may download them, 550 MB, once), ``efficientnet_lite0`` (weights from the package of the extra ``style``),
-            ``random`` (VGG19 with a fixed seed) or a file with torchvision's weights of VGG19.
+        features: ``vgg19`` (torchvision's weights, which must already be on this machine), ``download`` (torchvision
+            may download them once, 550 MB), ``efficientnet_lite0`` (weights from the package of the extra ``style``),
+            ``random`` (VGG19 with a fixed seed), or a file with torchvision's weights of VGG19.
 
     Attributes:
-        source: which weights were used, for the run's record.
+        source: the weights that were used, for the run's record.
 
     Raises:
-        SettingError, FileNotFoundError: the weights are not there, or not the network's, with the remedies.
+        SettingError, FileNotFoundError: the weights are missing, or do not fit the network; the error names remedies.
     """
 
     def __init__(self, features: str) -> None:
@@ -59,11 +59,11 @@ class StyleLoss:
         self.network.to(device, dtype)
 
     def __call__(self, pred: Tensor, gt: Tensor) -> Tensor:
-        """Compare images.
+        """Compute the loss.
 
         Args:
-            pred, gt: float, (N, 3, H, W), [0, 1]; sides of at least 8. Only ``pred`` gets a gradient. Layers whose
-                map is smaller than 4 px are left out, and of images above 512 px a random crop is compared.
+            pred, gt: float, (N, 3, H, W), [0, 1]; sides of at least 8. Only ``pred`` gets a gradient. Layers with maps
+                smaller than 4 pixels are left out; of images above 512 pixels a random crop is compared.
 
         Returns:
             A scalar, the mean over the layers.
@@ -87,14 +87,14 @@ class StyleLoss:
 
 def _cropped(pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
     height, width = pred.shape[-2:]
-    # drawn on the CPU, so that the host does not wait for an accelerator
+    # drawn on the CPU, so that the host need not wait for an accelerator
     top, left = (int(torch.randint(max(1, length - LARGEST + 1), ())) for length in (height, width))
     place = (..., slice(top, top + LARGEST), slice(left, left + LARGEST))
     return pred[place], gt[place]
 
 
 def _vgg(features: str) -> tuple[VGG19Features, str]:
-    """The network with its weights, and which they are."""
+    """The network with its weights, and their description."""
     network = VGG19Features()
     if features == "random":
         network.draw(RANDOM_SEED)
@@ -130,7 +130,7 @@ def _find(features: str) -> Path:
 
 
 def _cached() -> Path:
-    """Where torchvision stores downloaded weights."""
+    """Path where torchvision stores downloaded weights."""
     from torchvision.models import VGG19_Weights
 
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG19_Weights.IMAGENET1K_V1.url).name

@@ -1,6 +1,6 @@
-"""What every method shares: the contract towards predict and evaluate, validation, and what a checkpoint holds.
+"""Base class of all methods: the contract for predict and evaluate, validation, and the content of checkpoints.
 
-Nothing of training lives here; each method writes its own step, optimisers and schedule.
+It contains nothing about training; each method has its own training step, optimisers and schedule.
 """
 
 import logging
@@ -28,20 +28,20 @@ class RestorationModel(LightningModule):
     A method that trains in stages is also :class:`restore.callbacks.contract.Staged`.
 
     Attributes:
-        method: the stem shared by ``conf/model/<method>.yaml`` and ``restore/models/<method>.py``.
-        training_settings: arguments that say how to train, not what the network is; they may change when a new
-            run starts from a checkpoint.
-        network: maps lq (N, in_channels, H, W), [0, 1], to pred (N, 3, scale H, scale W), not clamped. It publishes
-            the facts that inference needs; ``scale``, ``multiple_of`` and others are passed on from there.
-        monitor: the column of the protocol that chooses the best checkpoint.
-        smaller_is_better: of the monitored column.
-        data_kind: the kind of data that it trains on, see :class:`restore.data.base.PairedData`.
-        max_processes: number of processes that can share a training; None for any number.
-        is_averaged: whether a moving average of the weights makes sense for it.
-        has_idle_parameters: whether some parameters get no gradient in some steps, which several processes must know.
-        keep: which validated weights are kept as ``best.ckpt``: those of the ``best`` score or the ``last`` ones. None:
-            as :attr:`default_keep` says.
-        record: what the result of a training holds besides the scores.
+        method: the common stem of ``conf/model/<method>.yaml`` and ``restore/models/<method>.py``.
+        training_settings: arguments about training, not about the network; they may change when a new run starts from a
+            checkpoint.
+        network: maps lq (N, in_channels, H, W), [0, 1], to pred (N, 3, scale H, scale W), not clamped. It defines the
+            facts that inference needs, such as ``scale`` and ``multiple_of``; the properties below return them.
+        monitor: the column of the protocol that decides which checkpoint is best.
+        smaller_is_better: whether smaller values of this column are better.
+        data_kind: the kind of data that it trains on, see :attr:`restore.data.base.PairedData.kind`.
+        max_processes: maximum number of processes that can share a training; None for no maximum.
+        is_averaged: whether to keep a moving average of the weights.
+        has_idle_parameters: whether some parameters get no gradient in some steps, which matters for several processes.
+        keep: which validated weights become ``best.ckpt``: those with the ``best`` score, or the ``last`` ones. None
+            means :attr:`default_keep`.
+        record: entries of a training's result in addition to the scores.
     """
 
     method: ClassVar[str]
@@ -61,7 +61,7 @@ class RestorationModel(LightningModule):
         self.keep: Keep | None = None
         self.record: dict[str, Any] = {}
         self.scores: dict[str, MeanScore] = {}
-        self.train_values: dict[str, Any] = {}  # of the newest step, by log name
+        self.train_values: dict[str, Any] = {}  # of the latest step, by log name
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, in_channels, H, W) in [0, 1] -> (N, 3, scale H, scale W), not clamped."""
@@ -77,32 +77,32 @@ class RestorationModel(LightningModule):
 
     @property
     def in_channels(self) -> int:
-        """Channels of lq."""
+        """Number of channels of lq."""
         return self.network.in_channels
 
     @property
     def multiple_of(self) -> int:
-        """Sides of lq are multiples of it."""
+        """Sides of lq must be multiples of this."""
         return self.network.multiple_of
 
     @property
     def min_size(self) -> int:
-        """Smallest side of lq."""
+        """Minimum side of lq."""
         return self.network.min_size
 
     @property
     def halo(self) -> int | None:
-        """Receptive radius in lq pixels; None when the output depends on the whole image."""
+        """Receptive radius in lq pixels; None if the output depends on the whole image."""
         return self.network.halo
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Memory of one lq pixel at the peak of an inference in float32."""
+        """Peak memory of an inference in float32, per lq pixel."""
         return self.network.bytes_per_pixel
 
     @property
     def protocol(self) -> str:
-        """The metrics it is scored by."""
+        """Name of the protocol that scores it."""
         return self.network.protocol
 
     def restore_whole(self, lq: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class RestorationModel(LightningModule):
 
     @property
     def weights_dtype(self) -> torch.dtype:
-        """Of the weights: float32 also where steps are computed in half precision."""
+        """Data type of the weights: float32 even if steps are computed in half precision."""
         return next(self.network.parameters()).dtype
 
     @property
@@ -121,30 +121,30 @@ class RestorationModel(LightningModule):
 
     @property
     def default_keep(self) -> Keep:
-        """``last`` where a better score does not mean better weights."""
+        """``last`` for a method whose best score does not mean the best weights."""
         return "best"
 
     @property
     def kept(self) -> Keep:
-        """Which weights are kept: ``keep``, or the default."""
+        """Which weights to keep: ``keep``, or the default."""
         return self.keep or self.default_keep
 
     # --- validation and test: whole images, one at a time, scored by protocol ---
 
     def _start_scores(self, names: list[str]) -> None:
-        # every process makes every set's score, also of a set it has no image of: computing one is a collective call
-        # Apple's GPUs have no float64
+        # every process creates the score of every set, even without images of it, because computing it is a collective
+        # call; Apple's GPUs have no float64
         device = "cpu" if self.device.type == "mps" else self.device
         self.scores = {name: MeanScore(self.protocol, math.ceil(self.scale)).to(device) for name in names}
 
     @property
     def datamodule(self) -> PairedData | SingleImageData:
-        """The data of the present training, validation or test."""
+        """The data used at present, by the trainer."""
         found = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         return cast("PairedData | SingleImageData", found)
 
     def _score(self, batch: dict[str, Any], dataloader_idx: int) -> Tensor:
-        with torch.autocast(self.device.type, enabled=False):  # scores agree with `restore evaluate`
+        with torch.autocast(self.device.type, enabled=False):  # so that scores agree with `restore evaluate`
             pred = self.restore_whole(batch["lq"].to(self.weights_dtype))
         list(self.scores.values())[dataloader_idx].update(pred[0], batch["gt"][0])
         return pred
@@ -157,15 +157,15 @@ class RestorationModel(LightningModule):
         }
 
     def on_validation_epoch_start(self) -> None:
-        """One score for each validation set."""
+        """Create one score per validation set."""
         self._start_scores(self.datamodule.validation_names)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Restore one whole image; batch as the DataModule's text says, ``lq`` and ``gt`` of shape (1, C, H, W)."""
+        """Restore one whole image; the batch is as the DataModule documents it, with N = 1."""
         return self._score(batch, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/<set>/<column>`` and the score of the weights to keep, on the first set."""
+        """Log ``val/<set>/<column>``, and the score that decides which weights to keep, from the first set."""
         means = self._means()
         self.log_dict({f"val/{key}": value for key, value in means.items()} | {"step": float(self.global_step)})
         current = next(value for key, value in means.items() if key.endswith(f"/{self.monitor}"))
@@ -177,11 +177,11 @@ class RestorationModel(LightningModule):
         log.info("step %d: %s", self.global_step, ", ".join(f"{key} {value:.4f}" for key, value in means.items()))
 
     def on_test_epoch_start(self) -> None:
-        """One score for each test set."""
+        """Create one score per test set."""
         self._start_scores(self.datamodule.test_names)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """As :meth:`validation_step`, over the validation sets and the benchmarks."""
+        """Like :meth:`validation_step`, for the validation sets and the benchmarks."""
         return self._score(batch, dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
@@ -193,19 +193,19 @@ class RestorationModel(LightningModule):
     # --- training ---
 
     def log_training(self, loss: Tensor, terms: dict[str, Tensor] | None = None) -> None:
-        """Keep a step's loss, its terms and the learning rate for :class:`restore.callbacks.step_log.StepLog`."""
+        """Store a step's loss, its terms and the learning rate for :class:`restore.callbacks.step_log.StepLog`."""
         self.train_values = {f"train/{name}": term.detach() for name, term in (terms or {}).items()}
         self.train_values["train/loss"] = loss.detach()
         self.train_values["train/lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/loss", loss.detach(), prog_bar=True, logger=False)
 
     def end_early(self) -> None:
-        """The present step is to be the last one; for methods that must do something then."""
+        """Called when the present step becomes the last one; for methods that must act on it."""
 
     # --- checkpoints ---
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the model without any configuration file."""
+        """Add what is needed to rebuild the model without any configuration file."""
         checkpoint["restore"] = {
             "format": FORMAT,
             "method": self.method,
@@ -217,5 +217,5 @@ class RestorationModel(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the best score so far back."""
+        """Restore the best score so far."""
         self.best = checkpoint["restore"]["best"]

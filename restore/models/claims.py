@@ -1,4 +1,4 @@
-"""Compares what a file says of its network with its weights, before that network is built and takes memory."""
+"""Compares a file's description of a network with its weights, before the network is built and takes memory."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -9,20 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-MOST_CLAIMED = 1024  # of anything counted by an argument, whatever the weights
+MOST_CLAIMED = 1024  # maximum of any argument that counts something, whatever the weights
 
 
 def refuse_claims(build: Callable[..., nn.Module], arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Refuse numbers of blocks or channels, alone or multiplied, that the file has no weights for.
+    """Refuse numbers of blocks or channels, alone or multiplied, for which the file has no weights.
 
-    The network is built once without memory for its weights, and no further than there are weights.
+    The network is built once on the meta device, which takes no memory for weights, and no further than the file's
+    weights.
 
     Args:
-        build: the network's class. arguments: of it. state: the weights.
+        build: the network's class. arguments: its arguments. state: the weights.
 
     Raises:
-        ValueError: a number is larger than the number of weights and every side of theirs, or the network would have
-            other weights than the file.
+        ValueError: a number exceeds both the number of weights and all their sides, or the network described has other
+            weights than the file.
     """
     most = max([MOST_CLAIMED, len(state), *(side for weight in state.values() for side in weight.shape)])
     for name, value in arguments.items():
@@ -39,7 +40,7 @@ def refuse_claims(build: Callable[..., nn.Module], arguments: Mapping[str, Any],
 
 @contextmanager
 def _at_most(count: int) -> Iterator[None]:
-    """End with ValueError what builds more parameters than this in this thread."""
+    """Within the block, raise ValueError if this thread builds more than ``count`` parameters."""
     thread, built = threading.get_ident(), 0
 
     def count_one(*_: Any) -> None:

@@ -25,23 +25,23 @@ LOSSES = {
 
 
 class Deblur(PixelLossModel):
-    """Removes motion blur (or defocus) from a photo with the attention network.
+    """Removes motion blur (or defocus) from photos with the attention network.
 
     Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", CVIU 205, 2021.
 
     Args:
         width, modules, attention, squeeze, global_residual: see :class:`AttentionUNet`.
         loss: ``mse_gradient`` (the authors'), ``charbonnier``, ``l1`` or ``log_mse``.
-        frequency_weight: of the additional L1 between the spectra, 0 as published, 0.1 to try.
-        lr, betas, weight_decay: of AdamW; published 1e-4, (0.9, 0.999) and 0, which makes it Adam.
-        schedule: ``cosine`` (the modern recipe, with weight decay) falls to zero at the last step, ``polynomial``
-            (as published, with Adam) too, as (1 - step / last) to the power 0.3.
-        warmup_steps: the learning rate rises linearly over so many steps.
-        scale: 1; deblurring keeps the size.
-        compile: compile the network in place (``torch.compile``); pays on long GPU runs.
+        frequency_weight: weight of the additional L1 loss between spectra; 0 as published, try 0.1.
+        lr, betas, weight_decay: of AdamW; published 1e-4, (0.9, 0.999) and 0 (which makes it Adam).
+        schedule: ``cosine`` (the modern recipe, with weight decay) or ``polynomial`` (as published, with Adam), which
+            is (1 - step / last) to the power 0.3; both fall to zero at the last step.
+        warmup_steps: number of steps over which the learning rate rises linearly.
+        scale: 1; deblurring keeps the image size.
+        compile: compile the network in place (``torch.compile``); worthwhile for long GPU runs.
 
     Raises:
-        ValueError: for a value the network, the loss or the schedule does not take.
+        ValueError: a value that the network, the loss or the schedule does not accept.
     """
 
     method = "deblur"
@@ -96,7 +96,7 @@ class Deblur(PixelLossModel):
         return super()._optimizer_settings() | {"weight_decay": self.hparams["weight_decay"]}
 
     def _lr_factor(self) -> LRFactor:
-        last = self.trainer.max_steps  # never estimated_stepping_batches, see SuperResolution
+        last = self.trainer.max_steps  # not estimated_stepping_batches, see SuperResolution
 
         def left(step: int) -> float:
             return 1 - min(step / last, 1)

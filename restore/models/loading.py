@@ -1,4 +1,4 @@
-"""The table of methods, and how a checkpoint becomes a network or a LightningModule without any configuration file."""
+"""The table of methods, and how a checkpoint becomes a network or LightningModule without a configuration file."""
 
 import importlib
 import inspect
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 
 class Method(NamedTuple):
-    """Where a method lies, by dotted paths.
+    """Dotted paths of a method's classes.
 
     Attributes:
-        network: what inference runs; its import needs torch alone. model: the LightningModule that trains it.
-        defaults: of the model, where they are not the network's: for a file written before an argument came, whose
-            network is rebuilt without importing the model.
+        network: run by inference; its import needs only torch. model: the LightningModule that trains it.
+        defaults: defaults of the model that differ from the network's, for files written before an argument existed; so
+            the network is rebuilt without importing the model.
     """
 
     network: str
@@ -37,7 +37,7 @@ class Method(NamedTuple):
     defaults: Mapping[str, Any] = MappingProxyType({})
 
 
-# a fifth method adds its line here
+# a new method adds its line here
 METHODS = {
     "super_resolution": Method(
         "restore.networks.information_gain.InformationGainNetwork",
@@ -59,24 +59,24 @@ _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "generator.")  # of 
 
 
 def load_network(path: str | Path, weights: str = "ema") -> RestorationNetwork:
-    """Rebuild the network of a checkpoint, in evaluation mode, on the CPU. Imports nothing of the training stack.
+    """Rebuild the network of a checkpoint, in evaluation mode, on the CPU. Imports nothing needed only for training.
 
     Raises:
-        FileNotFoundError, SettingError: as :func:`restore.checkpoints.reader.read`; weights that do not fit the network
-            that the file describes.
+        FileNotFoundError, SettingError: see :func:`restore.checkpoints.reader.read`; also, weights that do not fit the
+            network described in the file.
     """
     return network_of(reader.read(path), path, weights)
 
 
 def network_of(checkpoint: Mapping[str, Any], path: str | Path, weights: str = "ema") -> RestorationNetwork:
-    """The network of a checkpoint that has been read, with its weights, in evaluation mode, on the CPU.
+    """Build the network of a checkpoint already read, with its weights, in evaluation mode, on the CPU.
 
     Args:
-        checkpoint: as :func:`restore.checkpoints.reader.read` gives it. path: of its file, for errors.
+        checkpoint: from :func:`restore.checkpoints.reader.read`. path: of its file, for errors.
         weights: ``ema`` or ``raw``.
 
     Raises:
-        SettingError: weights that do not fit the network that the file describes.
+        SettingError: the weights do not fit the network described in the file.
     """
     state = reader.network_weights(checkpoint, weights)
     method = _method(checkpoint, path)
@@ -97,10 +97,10 @@ def load_model(
     """Rebuild the LightningModule of a checkpoint, in evaluation mode, on the CPU.
 
     Args:
-        trained_by: its class, where a network is trained by more than the method's own.
+        trained_by: the model's class, if the network is trained by another class than the method's own.
 
     Raises:
-        FileNotFoundError, SettingError: as :func:`load_network`.
+        FileNotFoundError, SettingError: see :func:`load_network`.
     """
     checkpoint = reader.read(path)
     state = reader.network_weights(checkpoint, weights)
@@ -128,7 +128,7 @@ def _class(path: str) -> Any:
 
 
 def _arguments(method: Method, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the stored arguments that the network takes; one that came later has the model's default."""
+    """The stored arguments that the network takes; one that was added later gets the model's default."""
     known = inspect.signature(_class(method.network)).parameters
     defaults = {name: parameter.default for name, parameter in known.items()} | dict(method.defaults)
     return {name: stored.get(name, defaults[name]) for name in known}
@@ -142,16 +142,16 @@ def _misfit(path: str | Path, error: BaseException) -> SettingError:
 
 
 def load_into(network: RestorationNetwork, weights: Mapping[str, Tensor], method: str) -> dict[str, list[str]]:
-    """Put weights into a network where names and shapes agree, whatever prefix all of them have.
+    """Load weights into a network where names and shapes agree, ignoring a common prefix of all names.
 
     Args:
-        method: named in the error.
+        method: name of the method, for the error.
 
     Returns:
         Names under ``missing`` (left at their initial values), ``unexpected`` and ``reshaped`` (both left out).
 
     Raises:
-        ValueError: nothing fits.
+        ValueError: no name and shape agrees.
     """
     own = network.state_dict()
     best = dict(weights)
@@ -170,10 +170,10 @@ def load_into(network: RestorationNetwork, weights: Mapping[str, Tensor], method
 
 
 def init_from(model: "RestorationModel", path: str) -> None:
-    """Start a training from the averaged weights of a checkpoint, where names and shapes agree; log what does not fit.
+    """Start a training from a checkpoint's averaged weights where names and shapes agree; log the others.
 
     Raises:
-        SettingError: nothing fits.
+        SettingError: no name and shape agrees.
     """
     weights = reader.network_weights(reader.read(path, setting="init_from"), "ema")
     try:
@@ -187,18 +187,18 @@ def init_from(model: "RestorationModel", path: str) -> None:
 
 
 def resumable(path: str | Path, model: "RestorationModel", accumulate: int) -> dict[str, Any]:
-    """Read a checkpoint that a training is to resume from.
+    """Read a checkpoint from which a training will resume.
 
     Args:
-        accumulate: batches per step; a position in a run is counted in batches.
+        accumulate: batches per step; the position in a run is counted in batches.
 
     Raises:
-        ValueError: the checkpoint holds another network, or counts otherwise.
+        ValueError: the checkpoint holds another network, or counts differently.
     """
     checkpoint = reader.read(path, setting="resume")
     if "global_step" not in checkpoint:
         raise SettingError("resume", path, "a position in a run, but it holds weights alone", f"use init_from={path}")
-    # a setting that came after the checkpoint was written had its default
+    # a setting that is newer than the checkpoint had its default value
     defaults = {name: each.default for name, each in inspect.signature(type(model)).parameters.items()}
     stored, given = {**defaults, **checkpoint["restore"]["arguments"]}, dict(model.hparams)
     other = [key for key in sorted(given) if key not in model.training_settings and stored.get(key) != given[key]]

@@ -1,4 +1,4 @@
-"""What super-resolution and deblurring share: one network, a pixel loss, one optimiser of Adam's family."""
+"""Base of super-resolution and deblurring: one network, a pixel loss, one optimiser of Adam's family."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -17,23 +17,23 @@ PixelLoss = Callable[[Tensor, Tensor], Tensor]  # pred, gt of (N, 3, H, W) -> ()
 
 
 class PixelLossModel(RestorationModel):
-    """A network trained on pairs by a pixel loss, and by L1 between spectra where ``frequency_weight`` is above 0.
+    """Trains a network on pairs with a pixel loss, and an L1 loss between spectra if ``frequency_weight`` is above 0.
 
-    The settings ``lr``, ``betas``, ``frequency_weight`` and ``compile`` are among the constructor's arguments.
+    ``lr``, ``betas``, ``frequency_weight`` and ``compile`` must be arguments of the subclass's constructor.
 
     Attributes:
-        optimizer: class of the optimiser.
+        optimizer: the optimiser's class.
     """
 
     optimizer: ClassVar[Callable[..., torch.optim.Optimizer]]
 
     def setup(self, stage: str) -> None:
-        """Compile in place, so that the checkpoint's names stay as they are."""
+        """Compile in place, so that the names in the checkpoint do not change."""
         if stage == "fit" and self.hparams["compile"]:
             self.network.compile()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch.
+        """Compute the loss of one batch.
 
         Args:
             batch: ``lq`` (N, 3, h, w), sides multiples of ``multiple_of``, and ``gt`` (N, 3, scale h, scale w), [0, 1].
@@ -53,24 +53,24 @@ class PixelLossModel(RestorationModel):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """One optimiser, its learning rate a function of the step only."""
+        """One optimiser, whose learning rate depends only on the step."""
         optimizer = type(self).optimizer(self.network.parameters(), **self._optimizer_settings())
         return optimization.scheduled(optimizer, self._lr_factor())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The optimiser's settings are this run's, also when it starts from another run's checkpoint."""
+        """Use this run's optimiser settings, even if the checkpoint comes from another run."""
         super().on_load_checkpoint(checkpoint)
         optimization.keep_own_settings(checkpoint, self._lr_factor(), **self._optimizer_settings())
 
     def _optimizer_settings(self) -> dict[str, Any]:
-        """By their names in the optimiser's parameter groups."""
+        """The optimiser's settings, by their names in its parameter groups."""
         beta1, beta2 = self.hparams["betas"]
         return {"lr": self.hparams["lr"], "betas": (beta1, beta2)}
 
     @abstractmethod
     def _pixel_loss(self) -> tuple[str, PixelLoss]:
-        """Name in the log, and the function."""
+        """The loss's name in the log, and its function."""
 
     @abstractmethod
     def _lr_factor(self) -> LRFactor:
-        """Factor of the learning rate by the number of the update."""
+        """Factor of the learning rate, by the number of the update."""

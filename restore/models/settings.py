@@ -1,4 +1,4 @@
-"""Errors about a network's arguments as errors about the settings that hold them."""
+"""Turns errors about a network's arguments into errors about the settings that hold them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from restore.networks.arguments import ArgumentError
 
 @contextmanager
 def arguments_as_settings() -> Iterator[None]:
-    """Name the setting ``model.<argument>`` where a network that is built in the block refuses an argument.
+    """Within the block, an error about a network's argument names the setting ``model.<argument>``.
 
     Raises:
         SettingError

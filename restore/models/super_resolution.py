@@ -16,22 +16,22 @@ Schedule = Literal["cosine", "halving"]
 
 
 class SuperResolution(PixelLossModel):
-    """Enlarges a photo by a fixed scale with the information-gain attention network.
+    """Enlarges photos by a fixed scale with the information-gain attention network.
 
     Li, Li, Li, Liu, Gao, "Information-Growth Attention Network for Image Super-Resolution", ACM Multimedia 2021.
-    Trained with L1 and Adam on square crops whose lq is their bicubic shrink.
+    Trained with L1 and Adam on square crops, with bicubically downscaled crops as lq.
 
     Args:
         scale, groups, blocks, channels, attention, image_skip: see :class:`InformationGainNetwork`.
         lr, betas: of Adam; published 1e-4 and (0.9, 0.99).
-        schedule: ``cosine`` falls to zero at the last step, ``halving`` halves every ``halve_every`` steps.
-        warmup_steps: the learning rate rises linearly over so many steps.
+        schedule: ``cosine`` falls to zero at the last step; ``halving`` halves the rate every ``halve_every`` steps.
+        warmup_steps: number of steps over which the learning rate rises linearly.
         halve_every: steps, published 200 000.
-        frequency_weight: of the L1 between the spectra, 0 as published.
-        compile: compile the network in place (``torch.compile``); pays on long GPU runs.
+        frequency_weight: weight of the additional L1 loss between spectra; 0 as published.
+        compile: compile the network in place (``torch.compile``); worthwhile for long GPU runs.
 
     Raises:
-        ValueError: for a value the network or the schedule does not take.
+        ValueError: a value that the network or the schedule does not accept.
     """
 
     method = "super_resolution"
@@ -73,7 +73,7 @@ class SuperResolution(PixelLossModel):
         return "l1", pixel.l1
 
     def _lr_factor(self) -> LRFactor:
-        # never estimated_stepping_batches: reading it makes Lightning forget a resumed run's position
+        # not estimated_stepping_batches: reading it makes Lightning forget the position of a resumed run
         last, halve_every = self.trainer.max_steps, self.hparams["halve_every"]
 
         def halving(step: int) -> float:

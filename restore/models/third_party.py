@@ -1,4 +1,4 @@
-"""Other people's weights of image restoration networks, recognised by spandrel."""
+"""Third-party weights of image restoration networks, recognised by spandrel."""
 
 import logging
 import math
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBE = 64  # lq pixels; side of the image that memory is measured on
-MARGIN = 1.5  # for what convolutions and the allocator keep beside the maps
+PROBE = 64  # lq pixels; side of the image on which memory is measured
+MARGIN = 1.5  # for memory that convolutions and the allocator hold in addition to the maps
 
 
 def load_foreign(path: Path, unknown: SettingError) -> "ForeignNetwork":
-    """A network of another project, from a file that is not ours.
+    """Load a network of another project from a file that is not ours.
 
-    Spandrel recognises the architecture by the weights. It gets tensors that were read so that no file can run code.
+    Spandrel recognises the architecture from the weights. It gets tensors that were read so that no file can run code.
 
     Args:
-        unknown: why it is not ours; raised where spandrel does not know the file either.
+        unknown: the reason why the file is not ours, raised if spandrel does not know it either.
 
     Raises:
-        ValueError: spandrel is not installed, does not know the weights, or they do not restore RGB images.
+        ValueError: spandrel is not installed or does not know the weights, or they do not restore RGB images.
     """
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
@@ -66,10 +66,10 @@ def load_foreign(path: Path, unknown: SettingError) -> "ForeignNetwork":
 
 
 class ForeignNetwork(RestorationNetwork):
-    """A network of another project under our contract.
+    """A network of another project, with our contract.
 
-    Its receptive radius is not known, so a large image is cut into tiles that overlap by ``tile_overlap`` and are
-    blended. What a pixel costs in memory is measured on a small image.
+    Its receptive radius is unknown, so a large image is cut into tiles that overlap by ``tile_overlap`` and are
+    blended. The memory per pixel is measured on a small image.
     """
 
     def __init__(self, found: "ImageModelDescriptor[Any]") -> None:
@@ -102,7 +102,7 @@ class ForeignNetwork(RestorationNetwork):
 
 
 class _Peak(TorchDispatchMode):
-    """Bytes of the tensors that were made and alive at once."""
+    """Measures the peak number of bytes of tensors alive at the same time."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # of torch, without types

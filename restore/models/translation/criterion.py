@@ -1,4 +1,4 @@
-"""The losses of translation over all levels, with the discriminators that they need."""
+"""The losses of translation over all levels, with the discriminators they need."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,22 +22,22 @@ from restore.models.translation.network import Pyramid, TranslationNetwork
 from restore.models.translation.stages import Stage
 from restore.networks.patch_gan import PatchDiscriminator, strided_layers
 
-CALIBRATED_ON = 8  # batches from the start of a stage
+CALIBRATED_ON = 8  # batches at the start of a stage
 
 
 class Criterion(nn.Module):
-    """A discriminator for each level, the style loss, and the weighted sums of all terms.
+    """A discriminator per level, the style loss, and the weighted sums of all terms.
 
     Args:
-        weights: of the terms; without an adversarial weight there are no discriminators.
-        settings: of the discriminators.
+        weights: weights of the terms; without an adversarial weight there are no discriminators.
+        settings: settings of the discriminators.
         style_features: see :class:`StyleLoss`.
         in_channels: of lq.
-        side: of a training crop at full resolution, in pixels, which decides how deep the discriminators are.
+        side: side of a training crop at full resolution, in pixels, which determines the depth of the discriminators.
 
     Attributes:
-        style_weights: calibrated on the first batches of a stage, after each on all until then, by
-            ``<stage>/<level>``; style_sums: of L1 and the style loss over these batches; style_batches: their number.
+        style_weights: calibrated during the first batches of a stage, after each batch on all so far, by
+            ``<stage>/<level>``; style_sums: L1 and style loss summed over these batches; style_batches: their number.
     """
 
     def __init__(
@@ -60,24 +60,24 @@ class Criterion(nn.Module):
         self.style_batches: dict[str, int] = {}
 
     def move_others(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move what is no submodule: the style network, which gets ``dtype``, that of the weights, and its weights."""
+        """Move what is not a submodule: the style network, which gets the weights' ``dtype``, and the style weights."""
         if self.style is not None:
             self.style.to(device, dtype)
         self.style_weights = {key: weight.to(device) for key, weight in self.style_weights.items()}
         self.style_sums = {key: sums.to(device) for key, sums in self.style_sums.items()}
 
     def forget_calibration(self, stage: Stage) -> None:
-        """Drop the style weights of a stage, so that its start calibrates them again."""
+        """Drop the style weights of a stage, so that they are calibrated again at its start."""
         for each in (self.style_weights, self.style_sums, self.style_batches):
             for key in [key for key in each if key.startswith(f"{stage.number}/")]:
                 del each[key]
 
     def calibration(self) -> dict[str, Any]:
-        """What a checkpoint must hold for the calibration to go on."""
+        """The state of the calibration, for a checkpoint."""
         return {name: dict(getattr(self, name)) for name in ("style_weights", "style_sums", "style_batches")}
 
     def load_calibration(self, state: Mapping[str, Any]) -> None:
-        """Take it back; weights of checkpoints without sums are of one batch, and stay."""
+        """Restore the state; old checkpoints have no sums, and their weights, from one batch, are kept."""
         self.style_weights = dict(state["style_weights"])
         self.style_sums = dict(state.get("style_sums", {}))
         self.style_batches = dict.fromkeys(self.style_weights, CALIBRATED_ON) | dict(state.get("style_batches", {}))
@@ -88,8 +88,8 @@ class Criterion(nn.Module):
         """Loss of the discriminators of the stage's levels.
 
         Args:
-            inputs, targets: of all levels, (N, C, h, w) and (N, 3, h, w), [0, 1], the full resolution first.
-            fakes: outputs of the levels trained, (N, 3, h, w); they get no gradient.
+            inputs, targets: all levels, (N, C, h, w) and (N, 3, h, w), [0, 1], the full resolution first.
+            fakes: outputs of the levels being trained, (N, 3, h, w); they get no gradient.
 
         Returns:
             The sum over levels, and its terms by log name.
@@ -117,11 +117,12 @@ class Criterion(nn.Module):
         """Loss of the generator in this stage; the discriminators get no gradient.
 
         Args:
-            inputs, targets: of all levels, (N, C, h, w) and (N, 3, h, w), [0, 1], the full resolution first.
-            fakes: outputs of the levels trained, (N, 3, h, w).
+            inputs, targets: all levels, (N, C, h, w) and (N, 3, h, w), [0, 1], the full resolution first.
+            fakes: outputs of the levels being trained, (N, 3, h, w).
 
         Returns:
-            The sum over levels, and its terms by log name: raw, and ``_weighted`` as they count.
+            The sum over levels, and its terms by log name: unweighted, and with suffix ``_weighted`` as they are
+                summed.
         """
         log: dict[str, Tensor] = {}
         total = inputs[0].new_zeros(())
@@ -155,13 +156,13 @@ class Criterion(nn.Module):
         return self.style_weights[key]
 
     def refuse_others(self, state: Mapping[str, Tensor]) -> None:
-        """Refuse a checkpoint with other discriminators.
+        """Refuse a checkpoint whose discriminators differ.
 
         Args:
-            state: of this module, as the checkpoint holds it.
+            state: of this module, from the checkpoint.
 
         Raises:
-            SettingError: its names or shapes are not this module's.
+            SettingError: names or shapes differ from this module's.
         """
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in self.state_dict().items()}:
             raise SettingError(
@@ -172,7 +173,7 @@ class Criterion(nn.Module):
             )
 
     def record(self) -> dict[str, Any]:
-        """For the result of a run: which style network was used, and the weights it got."""
+        """Entries of a run's result: the style network that was used, and its weights."""
         if self.style is None:
             return {}
         weights = {f"stage {key}": float(weight) for key, weight in self.style_weights.items()}
@@ -182,14 +183,14 @@ class Criterion(nn.Module):
 def pyramids(
     network: TranslationNetwork, batch: Mapping[str, Tensor], stage: Stage
 ) -> tuple[Pyramid, Pyramid, dict[int, Tensor]]:
-    """What the losses of a step compare.
+    """The images that the losses of a step compare.
 
     Args:
         batch: ``lq`` (N, C, h, w) and ``gt`` (N, 3, h, w), float in [0, 1].
 
     Returns:
-        Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first, and by level the outputs
-        (N, 3, h, w) of those trained in this stage, float32; all in [0, 1].
+        Input (N, C, h, w) and reference (N, 3, h, w) at all levels, the full resolution first; and, by level, the
+        outputs (N, 3, h, w) of the levels trained in this stage, float32; all in [0, 1].
     """
     inputs, targets = network.input_pyramid(batch["lq"]), network.pyramid(batch["gt"], network.interpolation)
     outputs = network.outputs(inputs, stage.top)
@@ -198,7 +199,7 @@ def pyramids(
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Within the block the module's parameters get no gradient, also when its outputs are differentiated later."""
+    """Within the block, the module's parameters get no gradient, even from outputs differentiated later."""
     module.requires_grad_(False)
     try:
         yield

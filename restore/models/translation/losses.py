@@ -1,4 +1,4 @@
-"""The terms of translation's losses at one level, and their settings."""
+"""The loss terms of translation at one level, and their settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ from restore.losses.diff_augment import POLICIES, Policy, diff_augment
 from restore.losses.style import StyleLoss
 from restore.models.optimization import check_weight
 
-# arguments of the model that say how its outputs are compared
+# arguments of the model that determine how its outputs are compared with the reference
 SETTINGS = (
     "l1_weight",
     "adversarial",
@@ -28,7 +28,7 @@ SETTINGS = (
     "level_weights",
     "augment",
 )
-STYLE_SHARE = 0.5  # of L1's, at the start of a stage
+STYLE_SHARE = 0.5  # style loss / L1 loss at the start of a stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,13 @@ class LossWeights:
     """Weights of the loss terms; a term with weight 0 is not computed.
 
     Attributes:
-        l1, adversarial, feature_matching, frequency: of the generator's terms.
-        style: too; None: calibrated at the start of each stage, see :func:`calibrated_style_weight`.
-        r1: of the discriminators' penalty.
-        levels: of the generator's terms at each level, the full resolution first, above 0.
+        l1, adversarial, feature_matching, frequency: weights of the generator's terms.
+        style: the same; None: calibrated at the start of each stage, see :func:`calibrated_style_weight`.
+        r1: weight of the discriminators' gradient penalty.
+        levels: factors of the generator's terms at each level, the full resolution first, above 0.
 
     Raises:
-        SettingError: a weight outside its bounds, or weights that exclude each other.
+        SettingError: a weight is out of bounds, or weights exclude each other.
     """
 
     l1: float
@@ -72,10 +72,10 @@ class LossWeights:
 
     @classmethod
     def of_levels(cls, given: Sequence[float] | None, count: int) -> tuple[float, ...]:
-        """``levels`` for ``count`` levels; null stands for 1 each.
+        """``levels`` for ``count`` levels; null means 1 each.
 
         Raises:
-            SettingError: another number of weights, or a weight not above 0.
+            SettingError: the number of weights differs, or a weight is not above 0.
         """
         found = tuple([1.0] * count if given is None else given)
         if len(found) != count or not all(0 < weight < float("inf") for weight in found):
@@ -85,15 +85,15 @@ class LossWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorSettings:
-    """Of the discriminators at all levels.
+    """Settings of the discriminators at all levels.
 
     Attributes:
         loss: the kind of adversarial loss.
-        augment: what is augmented in the images they see.
+        augment: augmentations of the images they see.
         width, spectral_norm: see :class:`restore.networks.patch_gan.PatchDiscriminator`.
 
     Raises:
-        SettingError: a value outside these.
+        SettingError: another value.
     """
 
     loss: Adversarial
@@ -119,13 +119,13 @@ def discriminator_terms(
     weights: LossWeights,
     settings: DiscriminatorSettings,
 ) -> dict[str, Tensor]:
-    """The loss terms of one discriminator, before weights.
+    """The loss terms of one discriminator, unweighted.
 
     Args:
         condition: (N, C, h, w). gt, fake: (N, 3, h, w); ``fake`` is detached. All in [0, 1].
 
     Returns:
-        ``discriminator``, and ``r1`` where the adversarial loss is non-saturating.
+        ``discriminator``, and ``r1`` if the adversarial loss is non-saturating.
     """
     has_r1 = settings.loss == "non_saturating" and weights.r1 > 0
     real = gt.detach().requires_grad_(has_r1)
@@ -147,11 +147,11 @@ def generator_terms(
     weights: LossWeights,
     settings: DiscriminatorSettings,
 ) -> dict[str, Tensor]:
-    """The loss terms of the generator at one level, before weights, without those whose weight is 0.
+    """The generator's loss terms at one level, unweighted; terms of weight 0 are left out.
 
     Args:
-        discriminator: of the level, frozen by the caller; None for without.
-        condition, gt, fake: as of :func:`discriminator_terms`; ``fake`` with its gradient.
+        discriminator: of this level, frozen by the caller; None if there is none.
+        condition, gt, fake: as for :func:`discriminator_terms`; ``fake`` with its gradient.
     """
     terms: dict[str, Tensor] = {}
     if weights.l1:
@@ -160,7 +160,7 @@ def generator_terms(
         logits, features = discriminator(*diff_augment(condition, fake, settings.augment))
         terms["adversarial"] = adversarial.generator_loss(logits, settings.loss)
         if weights.feature_matching:
-            if settings.augment:  # drawn separately for each image, so features of augmented ones do not match
+            if settings.augment:  # augmentations differ between images, so features of augmented images would not match
                 _, features = discriminator(condition, fake)
             with torch.no_grad():
                 _, wanted = discriminator(condition, gt)
@@ -173,20 +173,20 @@ def generator_terms(
 
 
 def l1_and_style(terms: Mapping[str, Tensor]) -> Tensor:
-    """The two losses of the global batch, (2,), the same in all processes.
+    """L1 and style loss over the global batch, (2,), identical in all processes.
 
     Args:
-        terms: scalars of this process, ``l1`` and ``style`` among them.
+        terms: scalars of this process, including ``l1`` and ``style``.
     """
     mean: Tensor = collectives.all_reduce_mean(torch.stack([terms["l1"].detach(), terms["style"].detach()]))
     return mean
 
 
 def calibrated_style_weight(sums: Tensor, l1_weight: float) -> Tensor:
-    """The weight, a scalar, with which the style loss counts half as much as L1 over some batches.
+    """The weight, a scalar, that makes the style loss half of the L1 loss over some batches.
 
     Args:
-        sums: over the batches of :func:`l1_and_style`, (2,).
+        sums: sums over these batches of :func:`l1_and_style`, (2,).
     """
     l1, style = sums
     weight: Tensor = STYLE_SHARE * l1_weight * l1 / style.clamp(min=1e-12)

@@ -25,28 +25,29 @@ from restore.ops.resize import Interpolation
 
 
 class Translation(RestorationModel):
-    """Turns a contour drawing, a segmentation or a photo into a photo, from coarse to fine.
+    """Turns contour drawings, label maps or photos into photos, from coarse to fine.
 
     After a patent of UniDT (Huayuan Computing); see :class:`MultiResTranslation` for related papers. Input and
-    reference are made into pyramids of N resolutions; a discriminator, L1 and a style loss compare the outputs of each.
-    The levels are trained from low to high one after another, then all together; see :func:`make_stages`. Lightning
-    takes the generator's steps, so a ``step`` is one update of it; the discriminators' optimiser is the model's own.
+    reference become pyramids of N resolutions; at each level, the output is scored by a discriminator, L1 and a style
+    loss. The levels are trained one after another, from low to high, then all together; see :func:`make_stages`. A
+    ``step`` is one update of the generator, run by Lightning; the model itself steps the discriminators' optimiser.
 
     Args:
         levels, width, blocks, in_channels, input_kind, interpolation, image_side: see :class:`TranslationNetwork`.
         discriminator_width, spectral_norm: see :class:`PatchDiscriminator`.
         stages: see :func:`make_stages`.
-        l1_weight, adversarial_weight, style_weight, feature_matching_weight, frequency_weight: of the losses, 0 for
-            without. ``style_weight=None``: at the start of each stage such that its share is half of L1's.
-        adversarial: ``least_squares``, ``hinge`` or ``non_saturating``, which comes with R1 weighted by ``r1_weight``.
+        l1_weight, adversarial_weight, style_weight, feature_matching_weight, frequency_weight: of the losses; 0
+            switches a loss off. ``style_weight=None``: chosen at the start of each stage so that its share is half of
+            L1's.
+        adversarial: ``least_squares``, ``hinge`` or ``non_saturating``, which includes R1 weighted by ``r1_weight``.
         style_features: see :class:`StyleLoss`.
-        level_weights: of the levels' losses, the full resolution first; None: 1 each.
-        augment: of what the discriminators see: any of ``color``, ``translation``, ``cutout``.
+        level_weights: factors of the levels' losses, the full resolution first; None: 1 each.
+        augment: augmentations of the discriminators' inputs: any of ``color``, ``translation``, ``cutout``.
         lr, betas: of Adam, for generator and discriminators.
-        scale: 1; translation keeps the size.
+        scale: 1; translation keeps the image size.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     method = "translation"
@@ -111,21 +112,21 @@ class Translation(RestorationModel):
                 interpolation=interpolation,
                 image_side=image_side,
             )
-        make_stages(stages, levels=levels)  # refused here, before the data are looked at
-        self.criterion: Criterion | None = None  # made for a training
+        make_stages(stages, levels=levels)  # raises for wrong stages, before the data are read
+        self.criterion: Criterion | None = None  # created for a training
         self.stages: list[Stage] = []
         self.stage: Stage | None = None
         self._stored_opt_d: dict[str, Any] | None = None
 
     @property
     def default_keep(self) -> Keep:
-        """The last ones with an adversarial or style loss: detail that they add raises L1."""
+        """``last`` with an adversarial or style loss, because the detail that these add increases L1."""
         return "last" if self.loss_weights.adversarial or self.loss_weights.style != 0 else "best"
 
     # --- training ---
 
     def setup(self, stage: str) -> None:
-        """Make what only a training needs: its stages, and discriminators that fit the size of its crops."""
+        """Create what only training needs: the stages, and discriminators that fit the size of the crops."""
         if stage != "fit":
             return
         if self.trainer.precision == "16-mixed":
@@ -133,7 +134,7 @@ class Translation(RestorationModel):
             raise SettingError("trainer.precision", "16-mixed", reason, "set trainer.precision=bf16-mixed")
         self.stages = self._make_stages(self.trainer.max_steps)
         self.criterion = self.make_criterion(self.datamodule.patch_size)
-        # not the strategy's: their gradients come from a backward pass of their own, and are averaged after it
+        # ignored by DDP: their gradients come from a separate backward pass, and are averaged after it
         named = (self.criterion.named_parameters, self.criterion.named_buffers)
         self._ddp_params_and_buffers_to_ignore = [name for each in named for name, _ in each(prefix="criterion")]
 
@@ -143,18 +144,18 @@ class Translation(RestorationModel):
         return Criterion(weights, settings, style_features=style, in_channels=self.in_channels, side=side)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam for the generator, which Lightning steps, and one for the discriminators, which the model steps."""
+        """Adam for the generator, stepped by Lightning, and one for the discriminators, stepped by the model."""
         assert self.criterion is not None
         self.criterion.move_others(self.device, self.weights_dtype)
         parameters = list(self.criterion.discriminators.parameters())
-        self.opt_d = torch.optim.Adam(parameters) if parameters else None  # learning rates are set at every step
+        self.opt_d = torch.optim.Adam(parameters) if parameters else None  # the learning rate is set at every step
         if self.opt_d is not None and self._stored_opt_d is not None:
             self.opt_d.load_state_dict(self._stored_opt_d)
         self._stored_opt_d = None
         return torch.optim.Adam(self.network.parameters())
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Enter the step's stage, with fresh optimisers at its start, and set the learning rate."""
+        """Enter the step's stage, with new optimiser states at its start, and set the learning rate."""
         step = self.trainer.global_step
         stage, own = stage_at(self.stages, step), [] if self.opt_d is None else [self.opt_d]
         optimizers = [*self.trainer.optimizers, *own]
@@ -171,22 +172,22 @@ class Translation(RestorationModel):
         self.criterion.forget_calibration(stage)
         for optimizer in optimizers:
             optimizer.state.clear()
-        # a blurred image, of a lower level or of a stage before, may be closer in L1 than a sharp one
+        # a blurred image, from a lower level or an earlier stage, may have a lower L1 than a sharp one
         self.best = self.worst
 
     def enter(self, stage: Stage) -> None:
-        """Let only the stage's modules learn."""
+        """Make only the stage's modules trainable."""
         self.stage, self.average_from = stage, stage.begin
         self.network.train_levels(stage.trained, top=stage.top)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch: ``lq`` (N, in_channels, h, w) and ``gt`` (N, 3, h, w), float in [0, 1]."""
+        """Update on one batch: ``lq`` (N, in_channels, h, w) and ``gt`` (N, 3, h, w), float in [0, 1]."""
         stage, criterion, accumulate = self.stage, self.criterion, self.trainer.accumulate_grad_batches
         assert stage is not None
         assert criterion is not None
         inputs, targets, fakes = pyramids(self.network, batch, stage)
 
-        # discriminator step: no gradient reaches the generator
+        # discriminator step: the generator gets no gradient
         terms_d: dict[str, Tensor] = {}
         if self.opt_d is not None:
             loss_d, terms_d = criterion.discriminator_loss(inputs, targets, fakes, stage)
@@ -197,7 +198,7 @@ class Translation(RestorationModel):
                 self.opt_d.step()
                 self.opt_d.zero_grad()
 
-        # generator step: Lightning differentiates what is returned; no gradient reaches the discriminators
+        # generator step: Lightning differentiates the returned loss; the discriminators get no gradient
         loss, terms = criterion.generator_loss(inputs, targets, fakes, stage)
         self.log_training(loss, terms | terms_d)
         return loss
@@ -224,7 +225,7 @@ class Translation(RestorationModel):
         return next((stage.file_name for stage in self.stages if stage.end == step), None)
 
     def plan(self) -> str:
-        """What is trained when, in Markdown; one step of each stage is measured."""
+        """The schedule of the stages in Markdown, with the measured time of a step in each stage."""
         assert self.criterion is not None
         data = self.datamodule
         return measured_plan(
@@ -250,7 +251,7 @@ class Translation(RestorationModel):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore them."""
         assert self.criterion is not None
         super().on_load_checkpoint(checkpoint)
         state = with_current_names(checkpoint["state_dict"])

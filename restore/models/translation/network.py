@@ -1,4 +1,4 @@
-"""The translation network as inference runs it: pyramids of the input, and the highest level that is trained."""
+"""The translation network for inference: makes the input pyramid, and returns the highest trained level."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,16 +18,16 @@ Pyramid = list[Tensor]
 
 
 class TranslationNetwork(MultiResTranslation):
-    """Makes a pyramid of its input and gives the output of the highest level that has been trained.
+    """Makes a pyramid of its input, and returns the output of the highest level that has been trained.
 
     Args:
         levels, width, blocks, in_channels: see :class:`MultiResTranslation`.
-        input_kind: ``rgb``, or ``labels``, whose pyramid is always made by picking the nearest pixel.
-        interpolation: of the pyramids: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
-        image_side: see :class:`RestorationNetwork`; for images of one size, such as icons, with ``rgb`` only.
+        input_kind: ``rgb``, or ``labels``, whose pyramid always uses the nearest pixel.
+        interpolation: for the pyramids: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
+        image_side: see :class:`RestorationNetwork`; for images of one size, such as icons; only with ``rgb``.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TranslationNetwork(MultiResTranslation):
         self.input_kind, self.interpolation, self.image_side = input_kind, interpolation, image_side
 
     def train_levels(self, levels: Sequence[int], *, top: int) -> None:
-        """Let only the modules of these levels learn; ``top`` is the highest level in use."""
+        """Make only the modules of these levels trainable; ``top`` is the highest level in use."""
         self.requires_grad_(False)
         for level in levels:
             for module in self.modules_of(level):
@@ -64,12 +64,12 @@ class TranslationNetwork(MultiResTranslation):
     def forward(self, lq: Tensor) -> Tensor:
         """(N, in_channels, H, W) in [0, 1] -> (N, 3, H, W) in [0, 1]; sides multiples of ``multiple_of``.
 
-        As long as the highest levels are not trained, the output of the highest that is, enlarged bicubically.
+        While the highest levels are untrained, this is the output of the highest trained level, enlarged bicubically.
         """
         return self._highest(lq, int(self.top))
 
     def traceable(self) -> Forward:
-        """``forward`` with the trained levels written into the graph."""
+        """``forward`` with the present trained level as a constant of the graph."""
         return partial(self._highest, top=int(self.top))
 
     def _highest(self, lq: Tensor, top: int) -> Tensor:
@@ -83,7 +83,7 @@ class TranslationNetwork(MultiResTranslation):
             lq: float, (N, in_channels, H, W), [0, 1], any H, W.
 
         Returns:
-            (N, 3, H, W) each; None stands for a level that is not trained yet.
+            (N, 3, H, W) each; None for a level that is not trained yet.
         """
         height, width = lq.shape[-2:]
         top = int(self.top)
@@ -96,16 +96,16 @@ class TranslationNetwork(MultiResTranslation):
         return [*reversed(shown), *[None] * top]
 
     def pool_locally(self, window: int) -> None:
-        """Refused."""
+        """Not supported; raises."""
         raise ArgumentError(
             "window", window, f"None, because translation is not possible in parts: {self.why_no_tiles}"
         )
 
     def input_pyramid(self, lq: Tensor) -> Pyramid:
-        """(N, in_channels, H, W) at every resolution, the full one first."""
+        """The input, (N, in_channels, H, W), at every resolution, the full one first."""
         return self.pyramid(lq, "nearest" if self.input_kind == "labels" else self.interpolation)
 
     def pyramid(self, image: Tensor, interpolation: Interpolation) -> Pyramid:
-        """(N, C, H, W) in [0, 1] at every resolution, the full one first."""
-        # clamped, because cubic and Lanczos kernels overshoot what the outputs can be
+        """An image, (N, C, H, W) in [0, 1], at every resolution, the full one first."""
+        # clamped, because cubic and Lanczos kernels overshoot the range of the outputs
         return [each.clamp(0, 1) for each in pyramid(image, len(self.levels), interpolation)]

@@ -1,4 +1,4 @@
-"""The plan of a translation's training as a table: what is trained when, how many parameters, how long."""
+"""The schedule of a translation's training as a table: what each stage trains, number of parameters, time."""
 
 import time
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ def measured_plan(
     count: int,
     lr: float,
 ) -> str:
-    """The plan in Markdown, see :func:`plan_table`; one step of each stage is measured, on random images.
+    """The plan in Markdown, see :func:`plan_table`; one step of each stage is timed on random images.
 
-    Leaves network and criterion as they were, so that a resumed run is the same.
+    Leaves network and criterion unchanged, so that a resumed run is identical.
 
     Args:
-        network, criterion, stages: of the model. trainer: that trains it.
-        side: of a training crop at full resolution, in pixels. count: crops of a batch. lr: see :func:`plan_table`.
+        network, criterion, stages: of the model. trainer: the one that trains the model.
+        side: side of a training crop at full resolution, in pixels. count: crops per batch. lr: see :func:`plan_table`.
     """
     top = int(network.top)
     batch = _random_batch(network, side, count)
-    _seconds(network, criterion, trainer, stages[-1], batch)  # the first step of every size takes longer
+    _seconds(network, criterion, trainer, stages[-1], batch)  # warm-up: the first step of every size is slower
     seconds = [_seconds(network, criterion, trainer, stage, batch) for stage in stages]
     network.top.fill_(top)
     parameters = [trained_parameters(network, criterion, stage) for stage in stages]
@@ -47,7 +47,7 @@ def _random_batch(network: TranslationNetwork, side: int, count: int) -> dict[st
 
 
 def trained_parameters(network: TranslationNetwork, criterion: Criterion, stage: Stage) -> tuple[int, int]:
-    """Numbers of parameters that are trained in a stage: of the generator, of the discriminators."""
+    """Numbers of parameters trained in a stage: of the generator, and of the discriminators."""
     discriminators = list(criterion.discriminators)
     own = [module for level in stage.trained for module in network.modules_of(level)]
     return _count(own), _count([discriminators[level] for level in stage.trained] if discriminators else [])
@@ -60,9 +60,9 @@ def _count(modules: list[nn.Module]) -> int:
 def _seconds(
     network: TranslationNetwork, criterion: Criterion, trainer: Trainer, stage: Stage, batch: dict[str, Tensor]
 ) -> float:
-    """Of one step without its updates."""
+    """Seconds of one step without the optimisers' updates."""
     network.train_levels(stage.trained, top=stage.top)
-    criterion.eval()  # else spectral norm would change its state
+    criterion.eval()  # otherwise spectral norm would change its state
     known = criterion.calibration()
     started = time.perf_counter()
     with trainer.precision_plugin.train_step_context():
@@ -80,7 +80,7 @@ def _seconds(
 
 
 def _differentiate(loss: Tensor, module: nn.Module) -> None:
-    """As ``loss.backward()``, but without leaving gradients and without the strategy averaging them."""
+    """Like ``loss.backward()``, but does not store gradients, and the strategy does not average them."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     torch.autograd.grad(loss, parameters, allow_unused=True)
 
@@ -93,13 +93,13 @@ def plan_table(
     parameters: Sequence[tuple[int, int]],
     seconds_per_step: Sequence[float],
 ) -> str:
-    """A plan in Markdown: one row for each stage.
+    """The plan in Markdown: one row per stage.
 
     Args:
         side: of a training crop at full resolution, in pixels.
         lr: of the optimisers, before the stages' factors.
-        parameters: for each stage the numbers trained, of the generator and of the discriminators.
-        seconds_per_step: measured, for each stage.
+        parameters: numbers trained in each stage, of the generator and of the discriminators.
+        seconds_per_step: measured time in each stage.
     """
     rows = [["stage", "trains", "steps", "level sizes", "lr", "trained parameters (+ discriminators)", "about"]]
     total = 0.0

@@ -1,4 +1,4 @@
-"""The stages of a training from coarse to fine: which level is trained when, as a function of the step."""
+"""The stages of a coarse-to-fine training: which levels are trained, as a function of the step."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ LevelName = int | Literal["joint"]
 
 @dataclass(frozen=True)
 class Stage:
-    """A span of steps in which the same modules are trained.
+    """A range of steps in which the same modules are trained.
 
     Attributes:
         number: from 1.
-        level: whose modules and discriminator are trained, 0 being the full resolution; or ``joint`` for all.
-        begin, end: it holds the steps from ``begin`` (counted from 0) up to, not with, ``end``.
+        level: the level whose modules and discriminator are trained, 0 being full resolution; or ``joint`` for all.
+        begin, end: the stage comprises the steps ``begin`` <= step < ``end``, counted from 0.
         lr: factor of the learning rate.
         falls: whether the learning rate falls linearly to zero over the stage.
-        levels: of the network, in all.
+        levels: total number of levels of the network.
     """
 
     number: int
@@ -33,43 +33,44 @@ class Stage:
 
     @property
     def top(self) -> int:
-        """The highest level that takes part."""
+        """The highest level in use."""
         return 0 if self.level == "joint" else self.level
 
     @property
     def trained(self) -> list[int]:
-        """Levels whose modules, discriminators and outputs are trained."""
+        """Levels whose modules and discriminators are trained, and whose outputs are scored."""
         return list(range(self.levels)) if self.level == "joint" else [self.level]
 
     @property
     def name(self) -> str:
-        """For logs and tables."""
+        """Name in logs and tables."""
         return "joint" if self.level == "joint" else f"level {self.level}"
 
     @property
     def file_name(self) -> str:
-        """For the name of a file, for example ``stage_1_level_2``."""
+        """Name in file names, for example ``stage_1_level_2``."""
         return f"stage_{self.number}_{self.name.replace(' ', '_')}"
 
     def lr_factor(self, step: int) -> float:
-        """Of the learning rate, for the update number ``step``, counted from 0."""
+        """Factor of the learning rate for update ``step``, counted from 0."""
         return self.lr * (1 - (step - self.begin) / (self.end - self.begin)) if self.falls else self.lr
 
 
 def make_stages(
     stages: Sequence[Mapping[str, Any]] | None, *, levels: int, max_steps: int | None = None
 ) -> list[Stage]:
-    """The stages that ``model.stages`` describes.
+    """The stages described by ``model.stages``.
 
     Args:
-        stages: ``{level, share}`` each, with ``level`` from the lowest, levels - 1, to 0, then ``joint``; ``share`` of
-            the steps, summing to 1; on request ``lr``, the factor of the learning rate: by default 1, and one half for
-            a joint stage after others. None: all of these with equal shares. Empty, or joint alone: all at once.
-        levels: of the network.
-        max_steps: of the run; None only checks the rest.
+        stages: each ``{level, share}``, with ``level`` from the lowest resolution, levels - 1, to 0, then ``joint``;
+            the shares of the steps sum to 1; optionally ``lr``, the factor of the learning rate: by default 1, and 0.5
+            for a joint stage after others. None: all of these with equal shares. Empty, or only joint: all levels from
+            the start.
+        levels: number of levels of the network.
+        max_steps: of the run; None checks only the other values.
 
     Raises:
-        SettingError: other levels, shares that do not sum to 1, or fewer than one step for a stage.
+        SettingError: other levels, shares that do not sum to 1, or a stage with fewer than one step.
     """
     if stages is None:
         names: list[LevelName] = [*reversed(range(levels)), "joint"]
@@ -77,7 +78,7 @@ def make_stages(
     stages = stages or [{"level": "joint", "share": 1.0}]
     _check(stages, levels)
     total = max_steps or 10**9
-    whole = sum(each["share"] for each in stages)  # nearly 1: thirds are written as 0.333
+    whole = sum(each["share"] for each in stages)  # nearly 1, since thirds may be written as 0.333
     ends = [round(sum(each["share"] for each in stages[: k + 1]) / whole * total) for k in range(len(stages))]
     found = []
     for k, each in enumerate(stages):
@@ -93,13 +94,13 @@ def make_stages(
 
 
 def stage_at(stages: Sequence[Stage], step: int) -> Stage:
-    """The stage of the update number ``step``, counted from 0; after the end, the last one."""
+    """The stage of update ``step``, counted from 0; after the end, the last stage."""
     return next((stage for stage in stages if step < stage.end), stages[-1])
 
 
 def with_equal_shares(stages: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """``model.stages`` with the same number of steps for each stage."""
-    if not stages:  # None already stands for equal shares, and none for a single stage
+    """``model.stages`` with equally many steps in each stage."""
+    if not stages:  # None already means equal shares, and an empty list means a single stage
         return None if stages is None else []
     return [{**each, "share": 1 / len(stages)} for each in stages]
 

@@ -1,15 +1,15 @@
-"""The kernel an image was shrunk with, estimated from the image alone.
+"""Estimates the kernel that an image was downscaled with, from the image alone.
 
-A scene looks alike at every scale, so an image shrunk with the right kernel looks like the image itself. That is used
-twice. First in the spectrum: without blur, power falls with a power of the frequency, the same at every scale, with a
-strength that depends on the direction; a faster fall is the blur, and a Gaussian is fitted to it. Then in patches,
+A scene looks alike at every scale, so an image downscaled with the right kernel looks like the image itself. This is
+used twice. First in the spectrum: without blur, power falls as a power of the frequency, the same at every scale, with
+a strength that depends on the direction; a faster fall is due to blur, and a Gaussian is fitted to it. Then in patches,
 after Bell-Kligler, Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019
-(KernelGAN): a deep linear generator, which starts at that Gaussian, shrinks the image until a discriminator cannot tell
-its patches from the image's own.
+(KernelGAN): a deep linear generator, initialised with that Gaussian, downscales the image until a discriminator cannot
+tell its patches from the image's own.
 
-Departures from the paper, because measured kernels came out too narrow (less than half the variance): the image's own
-patches are blurred a little first, because the shrunk ones have been blurred twice; and the kernel's border and small
-values are drawn towards the first estimate instead of 0.
+Departures from the paper, because estimated kernels were too narrow (less than half the variance): the image's own
+patches are blurred slightly first, because the downscaled ones have been blurred twice; and the kernel's border and
+small values are regularised towards the first estimate instead of 0.
 """
 
 import math
@@ -23,43 +23,43 @@ from restore.io.errors import SettingError
 from restore.networks.kernel_gan import TAPS, KernelDiscriminator, LinearGenerator
 from restore.ops.blur_kernels import LARGEST, centred, shrink
 
-SMALLEST = 64  # px; fewer hold too few patches
-WINDOW = 256  # px, side of the pieces whose spectra are averaged
-# Calibrated on 25 BSDS training photos, as sharp photos look before they are shrunk
-FALL = 2.1  # power falls as frequency to this power
-LENS = 0.15  # px^2, variance of the blur that sharp photos have of themselves
-PATCHES = 32  # px, side of the crops that the discriminator compares
-HOLD = 0.1  # weight of the distance to the first estimate
+SMALLEST = 64  # pixels; smaller images contain too few patches
+WINDOW = 256  # pixels; side of the windows whose spectra are averaged
+# Calibrated on 25 BSDS training photos, which are sharp and were not downscaled
+FALL = 2.1  # power falls as frequency to the power -FALL
+LENS = 0.15  # px^2; variance of the blur that even sharp photos have
+PATCHES = 32  # pixels; side of the crops that the discriminator compares
+HOLD = 0.1  # weight of the distance from the first estimate
 _FLAT = ("kernel", "estimate", "an image with detail to estimate a blur from", "leave kernel out")
-AVERAGE = 0.98  # of the kernel over the steps: a GAN circles around its aim
+AVERAGE = 0.98  # decay of the kernel's moving average over the steps, because a GAN oscillates
 
 
 def estimate_kernel(
     image: Tensor, scale: int, *, steps: int, seed: int, report: Callable[[int, int], None] | None = None
 ) -> Tensor:
-    """Estimate the kernel that an image was shrunk with.
+    """Estimate the kernel that an image was downscaled with.
 
     Args:
         image: float, (1 or 3, H, W), [0, 1], at least 64 x 64.
-        scale: 2, 3 or 4: how much finer the pixels are, in which the kernel is measured.
-        steps: updates of the generator; 0 leaves it at the Gaussian.
+        scale: 2, 3 or 4: ratio of the finer pixels, in which the kernel is measured.
+        steps: updates of the generator; 0 returns the Gaussian.
         seed: the same seed gives the same kernel.
-        report: called with (steps done, steps) after each step.
+        report: called with (steps done, total steps) after each step.
 
     Returns:
-        float64, (odd, odd), at least 0 but for a rest of the centring, sums to 1, centre of mass in the middle; on the
+        float64, (odd, odd), non-negative up to errors of centring, sums to 1, centre of mass in the middle; on the
         image's device.
 
     Raises:
-        SettingError: another scale, a smaller image, or one without any detail. ValueError: another kind of image.
+        SettingError: another scale, a smaller image, or one without detail. ValueError: another kind of image.
     """
     _check(image, scale, steps)
-    # the caller may be predicting, and nothing made under inference_mode can be trained
+    # the caller may use inference_mode, under which nothing can be trained
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         image = image.detach().clone().float()
         covariance = _covariance(image, scale)
-        if 3 * float(covariance.diagonal().max()) ** 0.5 > LARGEST // 2:  # noise on a flat image, for example
+        if 3 * float(covariance.diagonal().max()) ** 0.5 > LARGEST // 2:  # as for noise on a flat image
             raise SettingError(*_FLAT)
         start = _gaussian(covariance)
         kernel = _refine(image, start, scale, steps, report) if steps else start
@@ -92,7 +92,7 @@ def _check(image: Tensor, scale: int, steps: int) -> None:
 
 
 def _spectrum(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Power and frequencies (rad / px; y, x) of the grey image: (n,) and (2, n), averaged over windows."""
+    """Power and frequencies (rad / px; y, x) of the grey image, averaged over windows: (n,) and (2, n)."""
     grey = image.mean(0).double().cpu()
     sides = [min(WINDOW, side) for side in grey.shape]
     pieces = grey.unfold(0, sides[0], max(1, sides[0] // 2)).unfold(1, sides[1], max(1, sides[1] // 2)).flatten(0, 1)
@@ -101,7 +101,7 @@ def _spectrum(image: Tensor) -> tuple[Tensor, Tensor]:
     power = torch.fft.fft2(pieces).abs().square().mean(0) / taper.square().sum()
     axes = [2 * math.pi * torch.fft.fftfreq(side, dtype=torch.float64) for side in sides]
     frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-    # half of the plane says all; the lowest frequencies come from the taper and the light
+    # half the plane suffices, by symmetry; the lowest frequencies are due to the taper and the illumination
     used = (frequency.norm(dim=0) > 0.1) & (frequency[0] >= 0)
     return power.flatten()[used], frequency[:, used]
 
@@ -109,13 +109,13 @@ def _spectrum(image: Tensor) -> tuple[Tensor, Tensor]:
 def _covariance(image: Tensor, scale: int) -> Tensor:
     """Covariance (2, 2; y, x; px^2 at the finer scale) of the Gaussian blur that explains the image's spectrum.
 
-    Maximum likelihood of independent exponential powers (Whittle). The power expected at a frequency is the sum over
-    the finer frequencies that shrinking folds onto it, of strength(direction) * frequency^-fall * blur^2, plus noise.
+    Maximum likelihood of independent exponential powers (Whittle). The expected power at a frequency is the sum over
+    the finer frequencies aliased onto it, of strength(direction) * frequency^-fall * blur^2, plus noise.
     """
     power, frequency = _spectrum(image)
     turn = 2 * math.pi * torch.cartesian_prod(*2 * [torch.arange(scale, dtype=torch.float64) - (scale - 1) // 2])
     away = turn[:, :, None] * torch.where(frequency > 0, -1.0, 1.0)
-    finer = (frequency + away) / scale  # (folds, 2, n)
+    finer = (frequency + away) / scale  # (aliases, 2, n)
     y, x = finer[:, 0], finer[:, 1]
     radius, angle = (y**2 + x**2).log() / 2, torch.atan2(y, x)
     waves = torch.stack([wave(n * angle) for n in (2, 4) for wave in (torch.cos, torch.sin)])
@@ -128,7 +128,7 @@ def _covariance(image: Tensor, scale: int) -> Tensor:
         blur = torch.einsum("ij,fin->fjn", root, finer).square().sum(1)
         logs = level - fall * radius - blur - LENS * (y**2 + x**2) + torch.einsum("w,wfn->fn", strength, waves)
         expected = logs.logsumexp(0).exp() + noise.exp()
-        # the priors count as much as about a hundred frequencies each
+        # the priors weigh as much as about a hundred frequencies each
         prior = ((fall - FALL) / 0.15) ** 2 / 200 + strength.square().sum() / 2000
         prior = prior + (root.diagonal().log() - math.log(0.6 * scale)).square().sum() / 2000
         return (expected.log() + power / expected).mean() + prior
@@ -139,7 +139,7 @@ def _covariance(image: Tensor, scale: int) -> Tensor:
 
 
 def _root(values: Tensor) -> Tensor:
-    """Lower triangular root of a covariance, from three numbers without bounds."""
+    """Lower triangular root of a covariance, from three unconstrained numbers."""
     zero = torch.zeros_like(values[0])
     return torch.stack([values[0].exp(), zero, values[1], values[2].exp()]).view(2, 2)
 
@@ -157,7 +157,7 @@ def _minimise(cost: Callable[[], Tensor], values: Tensor) -> None:
 
 
 def _gaussian(covariance: Tensor, least: int = TAPS) -> Tensor:
-    """Three sigma wide at least and odd: (side, side), sums to 1."""
+    """Gaussian kernel of odd side, at least three sigma to each side: (side, side), sums to 1."""
     reach = max(least // 2, math.ceil(3 * float(covariance.diagonal().max()) ** 0.5))
     offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
     position = torch.stack(torch.meshgrid(offset, offset, indexing="ij")).flatten(1)
@@ -169,7 +169,7 @@ def _gaussian(covariance: Tensor, least: int = TAPS) -> Tensor:
 
 
 def _refine(image: Tensor, start: Tensor, scale: int, steps: int, report: Callable[[int, int], None] | None) -> Tensor:
-    """The generator's kernel, averaged over the steps: float64, the shape of ``start``."""
+    """The generator's kernel, averaged over the steps: float64, same shape as ``start``."""
     start = start.float().to(image.device)
     generator = LinearGenerator(scale=scale).to(image.device)
     discriminator = KernelDiscriminator(in_channels=len(image)).to(image.device)
@@ -208,9 +208,9 @@ def _update(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def _own_patches(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
-    """The image, blurred just enough that its blur, at its own scale, is that of the image shrunk with ``kernel``.
+    """The image, blurred so that its blur, at its own scale, equals that of the image downscaled with ``kernel``.
 
-    With the image's blur k, the shrunk image's is k and k at 1 / scale of its size, in the shrunk image's pixels.
+    If the image has blur k, the downscaled image has k plus a copy of k scaled by 1 / ``scale``, in its own pixels.
     """
     offset = torch.arange(len(kernel), dtype=torch.float64) - len(kernel) // 2
     weight = kernel.double().cpu()
@@ -220,7 +220,7 @@ def _own_patches(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
 
 
 def _constraints(kernel: Tensor, start: Tensor) -> Tensor:
-    """The paper's section 4.3: sum 1, centre in the middle, and nothing where the first estimate has nothing."""
+    """The constraints of the paper's section 4.3: sum 1, centred, and 0 where the first estimate is 0."""
     offset = torch.arange(len(kernel), device=kernel.device) - len(kernel) // 2
     centre = torch.stack([kernel.sum(1) @ offset.to(kernel), kernel.sum(0) @ offset.to(kernel)])
     empty = start < 0.01 * start.max()
@@ -230,12 +230,12 @@ def _constraints(kernel: Tensor, start: Tensor) -> Tensor:
 
 
 class _Crops:
-    """Random crops, more often where the image has edges (the paper's section 4.4).
+    """Draws random crops, preferably where the image has edges (the paper's section 4.4).
 
     Args:
-        image: (C, H, W), to be shrunk.
-        own: (C, H, W), whose patches the shrunk ones should look like.
-        side: of the crops of ``image``; those of ``own`` have ``PATCHES``.
+        image: (C, H, W), to be downscaled.
+        own: (C, H, W), whose patches the downscaled ones should resemble.
+        side: side of the crops of ``image``; crops of ``own`` have ``PATCHES``.
     """
 
     def __init__(self, image: Tensor, own: Tensor, side: int) -> None:
@@ -246,7 +246,7 @@ class _Crops:
         self.chances = [_means(edges, self.sides), _means(edges, [PATCHES, PATCHES])]
 
     def draw(self) -> tuple[Tensor, Tensor]:
-        """A crop to shrink, (C, side, side), and one of the image's own, (1, C, 32, 32)."""
+        """A crop to downscale, (C, side, side), and one of the image's own, (1, C, 32, 32)."""
         (top, left), (y, x) = (
             divmod(int(torch.multinomial(chance.flatten(), 1)), chance.shape[1]) for chance in self.chances
         )
@@ -255,5 +255,5 @@ class _Crops:
 
 
 def _means(edges: Tensor, sides: list[int]) -> Tensor:
-    """Mean edge strength of each crop, by its corner; on the CPU, so that every device draws alike."""
+    """Mean edge strength of each crop, by its corner; on the CPU, so that all devices draw the same crops."""
     return F.avg_pool2d(edges[None, None], [side - 1 for side in sides], 1)[0, 0].cpu() + 1e-6

@@ -1,4 +1,4 @@
-"""The learning-rate policy of a scale step: it falls when the reconstruction error has stopped falling."""
+"""The learning-rate policy of a scale step: the rate falls when the reconstruction error stops falling."""
 
 import math
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ from torch import Tensor
 from restore.io.errors import SettingError
 from restore.models import optimization
 
-BETWEEN_DROPS = 256  # least number of steps at one learning rate
+BETWEEN_DROPS = 256  # minimum number of steps at one learning rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class LRPolicy:
-    """Settings of the learning rate, under the names of the model's arguments.
+    """Settings of the learning rate, named like the model's arguments.
 
     Attributes:
         lr: of Adam, at the start of every scale step.
-        lr_decay: the learning rate is multiplied by this when the reconstruction error has flattened.
-        lr_decay_ratio: flattened means -ratio * slope < standard error of the slope, see :func:`has_flattened`.
-        lr_decay_range: the slope is fitted to the errors of the last so many steps.
+        lr_decay: factor applied to the learning rate when the reconstruction error has flattened.
+        lr_decay_ratio: flattened means -ratio * slope <= standard error of the slope, see :func:`has_flattened`.
+        lr_decay_range: the slope is fitted to the errors of this many past steps.
         lr_decay_step: steps between two such checks.
-        lr_stop: a scale step ends when the learning rate has fallen to this.
-        anneal: share of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
+        lr_stop: a scale step ends when the learning rate has fallen to this value.
+        anneal: fraction of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
 
     Raises:
-        SettingError: a value outside its bounds.
+        SettingError: a value is out of bounds.
     """
 
     lr: float = 1e-3
@@ -41,7 +41,7 @@ class LRPolicy:
     def __post_init__(self) -> None:
         for name in ("lr", "lr_stop", "lr_decay_ratio"):
             optimization.check_positive(name, getattr(self, name))
-        optimization.check_steps("lr_decay_range", self.lr_decay_range, least=150)  # three errors to fit a line to
+        optimization.check_steps("lr_decay_range", self.lr_decay_range, least=150)  # three errors, to fit a line
         optimization.check_steps("lr_decay_step", self.lr_decay_step, least=1)
         if not 0 < self.lr_decay < 1:
             raise SettingError("model.lr_decay", self.lr_decay, "a number between 0 and 1")
@@ -49,7 +49,7 @@ class LRPolicy:
             raise SettingError("model.anneal", self.anneal, "a number from 0 to 1")
 
     def lr_after(self, drops: int) -> float:
-        """The learning rate before annealing."""
+        """The learning rate after ``drops`` drops, before annealing."""
         return float(self.lr * self.lr_decay**drops)
 
     def is_at_stop(self, drops: int) -> bool:
@@ -59,16 +59,16 @@ class LRPolicy:
 
 @dataclass
 class ScaleStep:
-    """One scale step during its training.
+    """State of one scale step.
 
     Attributes:
-        begin: optimiser step at which it began. from_batch: first batch that is cut from its fathers.
-        father: the result of the step before, float (3, H, W); None in the first.
-        budget: optimiser steps it may take. drops: of the learning rate. dropped: step of the last drop.
-        steps, errors: when reconstruction errors were measured, and these (mean square, whole image).
-        bicubic: the error of interpolation alone.
-        best: weights with the least error.
-        ended, fell_back: whether it is over, and whether interpolation was better.
+        begin: optimiser step at which it began. from_batch: first batch cut from its fathers.
+        father: result of the previous scale step, float (3, H, W); None in the first.
+        budget: maximum optimiser steps. drops: number of drops of the learning rate. dropped: step of the last drop.
+        steps, errors: steps of the error measurements, and the reconstruction errors (mean square, whole image).
+        bicubic: error of interpolation.
+        best: weights with the smallest error.
+        ended, fell_back: whether it has ended, and whether interpolation was better.
     """
 
     begin: int
@@ -86,7 +86,7 @@ class ScaleStep:
 
     @property
     def least_error(self) -> float:
-        """Infinite before the first measurement."""
+        """The smallest error; infinite before the first measurement."""
         return min(self.errors, default=math.inf)
 
     def should_drop(self, step: int, policy: LRPolicy) -> bool:
@@ -100,18 +100,19 @@ class ScaleStep:
 
 
 def has_flattened(steps: Sequence[float], errors: Sequence[float], *, ratio: float) -> bool:
-    """Whether the fall is no longer clear: -ratio * slope <= standard error of the slope.
+    """Whether the error no longer clearly falls: -ratio * slope <= standard error of the slope.
 
-    Shocher et al. (CVPR 2018, section 3.2) fit the line and compare with its standard deviation. The standard error
-    of the slope is meant: the deviation of the residuals does not shrink with more points, and is in other units.
+    Shocher et al. (CVPR 2018, section 3.2) fit a line and compare its slope with its standard deviation. We use the
+    standard error of the slope, because the deviation of the residuals does not shrink with more points, and has other
+    units.
 
     Args:
-        steps, errors: at least three points; two leave no residual.
+        steps, errors: at least three points, because two leave no residual.
 
     Raises:
-        ValueError: fewer points.
+        ValueError: fewer than three points.
     """
-    # from the first point on: of errors that do not change at all both sides are then exactly zero
+    # relative to the first point, so that for constant errors both sides are exactly zero
     x, y = np.asarray(steps, np.float64) - steps[0], np.asarray(errors, np.float64) - errors[0]
     (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
     return bool(-ratio * slope <= np.sqrt(covariance[0, 0]))

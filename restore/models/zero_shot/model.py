@@ -1,4 +1,4 @@
-"""Zero-shot super-resolution: an image trains its own network."""
+"""Zero-shot super-resolution: the network is trained on the image to enlarge."""
 
 import logging
 from typing import Any
@@ -27,30 +27,30 @@ log = logging.getLogger(__name__)
 class ZeroShotSuperResolution(RestorationModel):
     """Enlarges one image with a network trained on that image alone.
 
-    Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning", CVPR 2018. The scale is reached
-    in steps of about two; each has a network that starts from the one before, and each result joins the fathers that
-    the next one trains on (:class:`ScaleSteps`). Trained with L1 and Adam on crops of the image's pyramid
-    (:class:`restore.data.single_image.SingleImageData`).
+    Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning", CVPR 2018. The scale is reached in
+    gradual steps of about two, each with its own network, which starts from the previous one. Each result is added to
+    the fathers on which the next network trains (:class:`ScaleSteps`). Trained with L1 and Adam on crops of the image's
+    pyramid (:class:`restore.data.single_image.SingleImageData`).
 
     Args:
         scale, scale_steps, in_channels, width, depth, kernel_size: see :class:`ZeroShotNetwork`.
         lr, lr_decay, lr_decay_ratio, lr_decay_range, lr_decay_step, lr_stop, anneal: see :class:`LRPolicy`.
-        back_projection: rounds on each result, see :class:`ZeroShotNetwork`; null: 8, or 0 when the data say that the
-            image is noisy.
-        kernel: how the image was shrunk: null for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself, or
-            ``estimate``, from the image (:mod:`restore.models.zero_shot.kernel_estimation`). Sons are then made with
-            it, in one scale step of a whole number.
+        back_projection: number of rounds on each result, see :class:`ZeroShotNetwork`; null: 8, or 0 if the data
+            declare the image noisy.
+        kernel: how the image was downscaled: null for bicubic, a ``.npy`` or ``.mat`` file, a matrix, or ``estimate``
+            from the image (:mod:`restore.models.zero_shot.kernel_estimation`). With a kernel, which also makes the
+            sons, there is a single scale step, by an integer.
         kernel_steps: see :class:`TrainingSettings`.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     method = "zero_shot"
     data_kind = "single_image"
     max_processes = 1
     period = CHECK_EVERY  # see Staged
-    is_averaged = False  # it keeps the weights of the least reconstruction error
+    is_averaged = False  # the weights with the smallest reconstruction error are kept instead
     training_settings = (
         "lr",
         "lr_decay",
@@ -111,21 +111,21 @@ class ZeroShotSuperResolution(RestorationModel):
         self.steps = ScaleSteps(self.network, settings)
 
     def shorten_stages(self) -> None:
-        """Scale steps are equally long already."""
+        """Do nothing: scale steps are already equally long."""
 
     def stage_lengths(self, max_steps: int) -> dict[str, int]:
-        """At most; a scale step ends sooner where the learning rate has run down."""
+        """Maximum lengths; a scale step ends sooner if the learning rate has reached ``lr_stop``."""
         count = len(self.network.factors)
         return {f"scale step {k + 1}": max(1, max_steps // count) for k in range(count)}
 
     def look_at(self, image: Tensor, *, is_noisy: bool) -> None:
-        """Set what depends on the image that is about to be learnt: rounds of back-projection, the kernel.
+        """Set what depends on the image to train on: rounds of back-projection, and the kernel.
 
         Args:
-            image: float, (C, H, W), [0, 1]. is_noisy: whether its sons are made noisy.
+            image: float, (C, H, W), [0, 1]. is_noisy: whether noise is added to its sons.
 
         Raises:
-            ValueError: the image is too small, or holds no detail.
+            ValueError: the image is too small or has no detail.
         """
         if self.hparams["back_projection"] is None:
             self.network.rounds = 0 if is_noisy else 8
@@ -144,11 +144,11 @@ class ZeroShotSuperResolution(RestorationModel):
         data.shrink_whole, self.steps.data = self.network.shrink, data
 
     def configure_callbacks(self) -> list[Callback]:
-        """What changes between steps happens before the checkpoint of the step."""
+        """Add ``ScaleSteps``, which acts between steps, before the checkpoint of the step."""
         return [self.steps]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One batch of the present scale step.
+        """Compute the loss of one batch of the present scale step.
 
         Args:
             batch: ``lq`` and ``gt`` (N, 3, h, w), [0, 1]; ``lq`` is already enlarged to the size of ``gt``.
@@ -162,28 +162,28 @@ class ZeroShotSuperResolution(RestorationModel):
         return loss
 
     def end_early(self) -> None:
-        """The scale steps that are left hand on the network of the present one."""
+        """Copy the present network to the remaining scale steps."""
         self.steps.halt = True
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam; networks of later scale steps get no gradient yet, so their moments begin with their step."""
+        """Adam; networks of later scale steps get no gradient yet, so their moments begin with their scale step."""
         return torch.optim.Adam(self.network.parameters(), self.hparams["lr"])
 
     def on_validation_epoch_end(self) -> None:
-        """The newest state holds the best weights of every scale step so far, so it is the best."""
+        """Make the latest weights the best, because they include the best ones of every scale step so far."""
         self.best = float("-inf")
         super().on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the scale steps."""
+        """Add the state of the scale steps."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["scale_steps"] = self.steps.state()
         checkpoint["restore"]["arguments"]["back_projection"] = self.network.rounds
-        if self.network.kernel is not None:  # the matrix: the file may be gone by then
+        if self.network.kernel is not None:  # store the matrix, because the file may no longer exist later
             checkpoint["restore"]["arguments"]["kernel"] = self.network.kernel.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore the state of the scale steps."""
         super().on_load_checkpoint(checkpoint)
         if "scale_steps" not in checkpoint:
             expected = "a checkpoint of a training on one image, but this one was trained on photos"

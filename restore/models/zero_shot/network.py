@@ -20,28 +20,29 @@ ALL_VIEWS = 8
 
 
 class ZeroShotNetwork(RestorationNetwork):
-    """One network for each of the gradual steps of a total scale; later ones start from the one before.
+    """One network for each gradual step of the total scale; later ones start from the previous one.
 
     Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning", CVPR 2018.
 
     Args:
-        scale: output side / input side, above 1, whole or not.
-        scale_steps: factors whose product is ``scale``; None: t equal ones, t = max(1, round(log2 scale)).
+        scale: output side / input side, above 1, need not be an integer.
+        scale_steps: factors with the product ``scale``; None: t equal ones, t = max(1, round(log2 scale)).
         in_channels, width, depth, kernel_size: see :class:`ZSSRNetwork`; ``in_channels`` is its ``channels``, the image
-            has three in any case.
-        back_projection: rounds of iterative back-projection on each result, as long as they help; None: 8.
-        kernel: how the image was shrunk: None for bicubic, a ``.npy`` or ``.mat`` file or the matrix itself;
-            ``estimate``: it is not known yet.
+            always has three.
+        back_projection: maximum rounds of iterative back-projection on each result; rounds stop when they no longer
+            help. None: 8.
+        kernel: how the image was downscaled: None for bicubic, a ``.npy`` or ``.mat`` file, or a matrix; ``estimate``:
+            not known yet.
 
     Attributes:
         factors: of the scale steps.
-        rounds: of back-projection, at most.
+        rounds: maximum rounds of back-projection.
         kernel: float64 (h, w); None for bicubic.
-        radius: receptive, of each network, in pixels of the enlarged image.
-        bytes_per_enlarged_pixel: memory of one pixel of the enlarged image at the peak.
+        radius: receptive radius of each network, in pixels of the enlarged image.
+        bytes_per_enlarged_pixel: peak memory per pixel of the enlarged image.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     protocol = "sr_y"
@@ -70,22 +71,22 @@ class ZeroShotNetwork(RestorationNetwork):
         self.hand_on(0)
         self.radius = self.steps[0].radius
         self.halo = _halo(self.factors, self.radius)
-        # hidden maps, and the 8 answers of the ensemble
+        # hidden maps, and the 8 outputs of the ensemble
         self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width * (3 // in_channels) + 24 * 3))
         self.bytes_per_pixel = math.ceil(self.bytes_per_enlarged_pixel * scale**2)
 
     @property
     def steps(self) -> list[ZSSRNetwork]:
-        """The networks in order."""
+        """The networks, in order."""
         return [network for network in self.networks if isinstance(network, ZSSRNetwork)]
 
     def hand_on(self, k: int) -> None:
-        """Give the weights of step ``k`` to all later steps."""
+        """Copy the weights of step ``k`` to all later steps."""
         for later in self.steps[k + 1 :]:
             later.load_state_dict(self.steps[k].state_dict())
 
     def init_from(self, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
-        """As every network; a scale step that ``weights`` have no network for gets that of the last one they have."""
+        """Like the base class; scale steps missing from ``weights`` get the weights of the last step there."""
         report = super().init_from(weights)
         given = [k for k in range(len(self.steps)) if any(name.startswith(_prefix(k)) for name in weights)]
         if given:
@@ -95,20 +96,20 @@ class ZeroShotNetwork(RestorationNetwork):
         return report
 
     def forward(self, lq: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W) rounded up; clamped between the scale steps only."""
+        """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W) rounded up; clamped only between scale steps."""
         pred = lq
         for k, network in enumerate(self.steps):
             pred = network(self._enlarged(pred.clamp(0, 1) if k else pred, k, lq))
         return pred
 
     def enlarge(self, lq: Tensor, *, run: RunNetwork, views: int = ALL_VIEWS, stages: int | None = None) -> Tensor:
-        """The best result: per scale step the median of flips and turns, back-projected, clamped.
+        """The best result: in each scale step the median over flips and turns, with back-projection, clamped.
 
         Args:
             lq: float, (1, C, H, W), [0, 1].
             run: applies a network to an enlarged image, whole or tile by tile.
             views: 1, 2, 4 or all 8 flips and turns.
-            stages: only so many scale steps; None for all.
+            stages: number of scale steps to run; None for all.
 
         Returns:
             float, (1, C, h, w), [0, 1].
@@ -123,13 +124,13 @@ class ZeroShotNetwork(RestorationNetwork):
     def run(
         self, network: tiling.Forward, enlarged: Tensor, *, tile: int | None, report: Progress | None = None
     ) -> Tensor:
-        """A network over an enlarged image, whole or by tiles with its radius as their halo: exactly the whole.
+        """Run a network on an enlarged image, as a whole or, with the same result, in tiles whose halo is its radius.
 
         Args:
             network: float (1, C, h, w) -> the same.
             enlarged: float, (1, C, H, W).
-            tile: side in its pixels; None for the whole.
-            report: called as ``report(tiles done, tiles)``; it may raise to stop.
+            tile: side in pixels of the enlarged image; None for the whole.
+            report: called as ``report(tiles done, total tiles)``; may raise to stop.
         """
         if tile is not None:
             return tiling.tiled(network, enlarged, scale=1, tile=tile, halo=self.radius, progress=report)
@@ -139,17 +140,17 @@ class ZeroShotNetwork(RestorationNetwork):
         return pred
 
     def tile_within(self, size: tuple[int, int], memory_gb: float = 4.0) -> int | None:
-        """The largest tile for an enlarged image of (height, width) that fits the GiB; None where the whole does.
+        """The largest tile for an enlarged image of (height, width) within ``memory_gb``; None if the whole image fits.
 
         Raises:
-            ValueError: not even the smallest does.
+            ValueError: not even the smallest tile fits.
         """
         return tiling.largest_tile(
             size, bytes_per_pixel=self.bytes_per_enlarged_pixel, memory_gb=memory_gb, halo=self.radius
         )
 
     def shrink(self, image: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
-        """How sons are made of fathers, and what back-projection compares the result with.
+        """Downscale as sons are made from fathers, and as back-projection compares the result with the input.
 
         Args:
             image: float, (..., C, H, W). factor: above 1.
@@ -160,13 +161,13 @@ class ZeroShotNetwork(RestorationNetwork):
         return blur_kernels.shrink(image, self.kernel, round(factor))
 
     def _enlarged(self, pred: Tensor, k: int, lq: Tensor) -> Tensor:
-        """``pred`` after k scale steps, interpolated to the size of the next."""
+        """``pred`` after k scale steps, interpolated to the size of the next step."""
         total = math.prod(self.factors[: k + 1])
         size = (new_length(lq.shape[-2], total), new_length(lq.shape[-1], total))
         return resize(pred, self.factors[k], size=size).contiguous(memory_format=torch.channels_last)
 
     def back_projected(self, pred: Tensor, lq: Tensor, total: float) -> Tensor:
-        """Irani and Peleg, "Improving resolution by image registration", CVGIP 53(3), 1991.
+        """Iterative back-projection (Irani and Peleg, "Improving resolution by image registration", CVGIP 53(3), 1991).
 
         Args:
             pred: float, (1, C, h, w), ``lq`` enlarged by ``total``. lq: float, (1, C, H, W).
@@ -178,7 +179,7 @@ class ZeroShotNetwork(RestorationNetwork):
         for _ in range(self.rounds):
             missing = lq - self.shrink(pred, total, (lq.shape[-2], lq.shape[-1]))
             error = missing.square().mean()
-            if error >= least:  # with a kernel whose spectrum is negative somewhere the rounds diverge
+            if error >= least:  # rounds diverge for kernels whose spectrum is negative somewhere
                 return before
             before, least = pred, error
             pred = pred + resize(missing, total, size=(pred.shape[-2], pred.shape[-1]))
@@ -186,7 +187,7 @@ class ZeroShotNetwork(RestorationNetwork):
 
 
 def _prefix(k: int) -> str:
-    """Of the names of a scale step's weights."""
+    """Prefix of the weights' names of a scale step."""
     return f"networks.{k}."
 
 
@@ -201,7 +202,7 @@ def _median_of_views(network: ZSSRNetwork, enlarged: Tensor, run: RunNetwork, vi
 
 
 def _halo(factors: list[float], radius: int) -> int:
-    """Receptive radius in lq pixels: a network's, and two for the cubic kernel, once for each scale step."""
+    """Receptive radius in lq pixels: that of a network, plus two for the cubic kernel, for each scale step."""
     halo = 0
     for factor in reversed(factors):
         halo = math.ceil((halo + radius) / factor) + 2
@@ -209,7 +210,7 @@ def _halo(factors: list[float], radius: int) -> int:
 
 
 def _given_kernel(kernel: str | list[list[float]] | None, scale: float) -> Tensor | None:
-    """float64 (h, w); None for bicubic, and for one that is estimated from the image later."""
+    """The kernel, float64 (h, w); None for bicubic, or if it is estimated from the image later."""
     if isinstance(kernel, list):
         return torch.tensor(kernel, dtype=torch.float64)
     if kernel == "estimate":

@@ -1,16 +1,16 @@
-"""What fits into a time limit: training steps, views of the self-ensemble, rounds of back-projection."""
+"""Plans the work within a time limit: training steps, views of the self-ensemble, rounds of back-projection."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 UNLIMITED = 1e12  # seconds
-MARGIN = 0.1  # share of the time that is left for what is not reckoned
-LEAST_STEPS = 50  # of each scale step from random weights; with fewer, training does not clearly beat bicubic
+MARGIN = 0.1  # fraction of the time reserved for unplanned work
+LEAST_STEPS = 50  # per scale step, from random weights; fewer do not clearly beat bicubic
 STEPS_FOR = {8: 400, 4: 250, 2: 150, 1: 0}  # so many views only with so many steps: up to there, steps gain more
-ROUNDS_SHARE = 0.25  # of the time, for back-projection at most
-TRUSTED_STEPS = 5  # of a scale step, before they say how fast the machine is
-CHECK_EVERY = 50  # steps between two measurements of the reconstruction error
+ROUNDS_SHARE = 0.25  # maximum fraction of the time for back-projection
+TRUSTED_STEPS = 5  # steps of a scale step after which the measured speed is trusted
+CHECK_EVERY = 50  # steps between measurements of the reconstruction error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,8 @@ class Speed:
     """Seconds per pixel, as measured on this machine.
 
     Attributes:
-        forward: of a network, for a pixel of the enlarged image. step: of a training step, for a pixel of its crops.
-        round: of a round of back-projection, for a pixel of the enlarged image.
+        forward: of a network, per pixel of the enlarged image. step: of a training step, per pixel of its crops.
+        round: of a round of back-projection, per pixel of the enlarged image.
     """
 
     forward: float
@@ -29,13 +29,13 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The work left, in pixels.
+    """The remaining work, in pixels.
 
     Attributes:
-        crops: of a training step of each scale step. check: of one measurement of the reconstruction error.
-        view: of the network's answers in all enlargements to come, for one view. enlarged: of these enlargements.
-        least_steps: of each scale step, below which it is not worth while; 0 from trained weights.
-        most_steps: of each scale step. most_views, most_rounds: 1 or 8; of back-projection.
+        crops: of a training step, for each scale step. check: of one measurement of the reconstruction error.
+        view: processed by the networks for one view in all remaining enlargements. enlarged: results of these.
+        least_steps: minimum useful number of steps per scale step; 0 from trained weights.
+        most_steps: maximum per scale step. most_views: 1 or 8. most_rounds: of back-projection.
     """
 
     crops: tuple[int, ...]
@@ -50,14 +50,14 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is done within the time.
+    """The work to do within the time limit.
 
     Attributes:
-        steps: of each scale step; 0 where there is time for none. least: steps below which it is not worth while.
-        fits: whether the time is enough for ``least`` steps and one view.
-        views, rounds: of each enlargement.
-        training, view, back_projection: seconds of all steps, of one view, of all rounds.
-        needed: seconds in which ``least`` steps and one view fit.
+        steps: per scale step; 0 if there is no time for any. least: minimum useful number of steps.
+        fits: whether there is time for ``least`` steps and one view.
+        views, rounds: for each enlargement.
+        training, view, back_projection: seconds for all steps, for one view, for all rounds.
+        needed: seconds for ``least`` steps and one view.
     """
 
     steps: int
@@ -72,26 +72,26 @@ class Plan:
 
     @property
     def enlarging(self) -> float:
-        """Seconds of all enlargements."""
+        """Seconds for all enlargements."""
         return self.views * self.view + self.back_projection
 
 
 def seconds_of_step(speed: Speed, work: Work, crop: int) -> float:
-    """Of a training step on ``crop`` pixels, with its share of the measurements of the error."""
+    """Seconds of a training step on ``crop`` pixels, including its share of error measurements."""
     return crop * speed.step + work.check * speed.forward / CHECK_EVERY
 
 
 def plan_within(seconds: float, speed: Speed, work: Work) -> Plan:
-    """The most that fits: more views only where the steps are many already.
+    """The most work that fits; views are added only once there are enough steps.
 
     Args:
-        seconds: from now to the deadline.
+        seconds: until the deadline.
     """
     usable, least = (1 - MARGIN) * max(0.0, seconds), min(work.least_steps, work.most_steps)
     view, one_round = work.view * speed.forward, work.enlarged * speed.round
     rounds = min(work.most_rounds, int(ROUNDS_SHARE * usable / one_round))
-    at_ends = len(work.crops) * work.check * speed.forward  # the error is measured at the end of each scale step, too
-    one_step = sum(seconds_of_step(speed, work, crop) for crop in work.crops)  # of each scale step
+    at_ends = len(work.crops) * work.check * speed.forward  # the error is also measured at the end of each scale step
+    one_step = sum(seconds_of_step(speed, work, crop) for crop in work.crops)  # one step of every scale step
     for views in [each for each in STEPS_FOR if each <= work.most_views]:
         steps = math.floor((usable - views * view - rounds * one_round - at_ends) / one_step)
         if steps >= min(STEPS_FOR[views], work.most_steps):
@@ -111,13 +111,13 @@ def plan_within(seconds: float, speed: Speed, work: Work) -> Plan:
 
 
 class TimeLimit:
-    """Holds a training to its deadline: plans each scale step, and follows the speed that the machine then has.
+    """Keeps a training within its deadline: plans each scale step, and adapts to the measured speed.
 
     Args:
-        deadline: on the clock; None for no limit. speed: as measured just now. clock: in seconds.
+        deadline: on ``clock``; None for no limit. speed: measured beforehand. clock: returns seconds.
 
     Attributes:
-        plan: of the present scale step and all later ones.
+        plan: for the present scale step and all later ones.
     """
 
     plan: Plan
@@ -127,10 +127,10 @@ class TimeLimit:
         self._began, self._step, self._share, self._pace = 0.0, 1.0, 1.0, 1.0
 
     def begin(self, work: Work) -> Plan:
-        """Plan, at the beginning of a scale step.
+        """Plan at the beginning of a scale step.
 
         Args:
-            work: of this scale step and of all later ones.
+            work: of this scale step and all later ones.
         """
         self._speed = Speed(**{name: self._pace * seconds for name, seconds in vars(self._speed).items()})
         self._began, self._pace = self._clock(), 1.0
@@ -140,9 +140,9 @@ class TimeLimit:
         return self.plan
 
     def share_left(self, steps: int) -> float:
-        """Share of this scale step's time that is left after so many of its steps; 0 or less when it is over.
+        """Fraction of this scale step's time left after ``steps`` of its steps; 0 or less when the time is over.
 
-        The first steps say how fast the machine is now; time for one view is kept at that speed.
+        The present speed is measured on the first steps; time for one view at that speed is reserved.
         """
         elapsed = self._clock() - self._began
         if steps >= TRUSTED_STEPS:
@@ -152,7 +152,7 @@ class TimeLimit:
         return 1 - elapsed / max(allowed, 1e-3)
 
     def views_left(self) -> int:
-        """Views that the time left holds once the training is over: at most those planned, at least one."""
+        """Number of views for which the remaining time suffices after training: at most as planned, at least one."""
         left = (1 - MARGIN) * (self.deadline - self._clock()) - self._pace * self.plan.back_projection
         fitting = [each for each in STEPS_FOR if each <= self.plan.views and each * self._pace * self.plan.view <= left]
         return fitting[0] if fitting else 1

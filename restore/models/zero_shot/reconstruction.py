@@ -1,4 +1,4 @@
-"""The reconstruction error of zero-shot training: the image, shrunk and enlarged again, compared with itself."""
+"""The reconstruction error of zero-shot training: the image compared with itself, downscaled and enlarged again."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.ops.resize import resize
 from restore.ops.tiling import Forward
 
-CHECKED_SIDE = 512  # pixels; of a larger image the error of its middle is measured
+CHECKED_SIDE = 512  # pixels; of a larger image only the middle is used
 
 
 def checked_part(image: Tensor, factor: float) -> Tensor:
     """The image, float (3, H, W), or its middle, as (1, 3, h, w).
 
-    Its son has another phase than those trained on, so that memorising them does not help.
+    Its son has another sampling phase than the sons used in training, so memorising those does not help.
     """
     corner = (max(0, length - CHECKED_SIDE) // 2 for length in image.shape[1:])
     top, left = (length - length % round(factor) + 1 for length in corner)
@@ -23,7 +23,7 @@ def checked_part(image: Tensor, factor: float) -> Tensor:
 
 
 def back_projection_helps(network: ZeroShotNetwork, image: Tensor) -> bool:
-    """Whether the image, float (3, H, W), shrunk and enlarged bicubically, is nearer to itself with back-projection."""
+    """Whether the image, float (3, H, W), downscaled and enlarged bicubically, is closer to itself if back-projected."""
     part = checked_part(image, network.scale)
     son = network.shrink(part, network.scale)
     enlarged = resize(son, network.scale, size=(part.shape[-2], part.shape[-1]))
@@ -33,18 +33,18 @@ def back_projection_helps(network: ZeroShotNetwork, image: Tensor) -> bool:
 
 
 class Reconstruction:
-    """Compares the image with its son, enlarged by a network (Shocher et al., CVPR 2018, section 3.2).
+    """Compares the image with its son as enlarged by a network (Shocher et al., CVPR 2018, section 3.2).
 
     Args:
         image: float, (3, H, W), [0, 1].
         factor: of the scale step.
-        shrink: makes sons, (image, factor) -> son.
-        noise: standard deviation of the noise on sons, in [0, 1].
+        shrink: makes sons: (image, factor) -> son.
+        noise: standard deviation of noise on sons, in [0, 1].
         device: of the network.
 
     Attributes:
-        bicubic: mean square error of interpolation alone.
-        enlarged: the son, interpolated, float (1, 3, h, w), on the device.
+        bicubic: mean squared error of interpolation.
+        enlarged: the interpolated son, float (1, 3, h, w), on the device.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Reconstruction:
     ) -> None:
         part = checked_part(image, factor)
         son = shrink(part, factor)
-        if noise:  # as on the sons trained on, or a network that removes noise would have a large error
+        if noise:  # as on the sons in training; otherwise a network that removes noise would have a large error
             son = son + noise * torch.randn(son.shape, generator=torch.Generator().manual_seed(0))
         enlarged = resize(son, factor, size=(part.shape[-2], part.shape[-1]))
         self.bicubic = float((enlarged - part).square().mean())
@@ -66,6 +66,6 @@ class Reconstruction:
         self.enlarged = enlarged.to(device).contiguous(memory_format=torch.channels_last)
 
     def error(self, network: Forward) -> float:
-        """Mean square error of the network's reconstruction."""
+        """Mean squared error of the network's reconstruction."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return float((network(self.enlarged) - self._gt).square().mean())

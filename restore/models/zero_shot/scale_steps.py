@@ -1,4 +1,4 @@
-"""The gradual scale steps of a zero-shot training: when each ends, and what it gives to the next."""
+"""The gradual scale steps of a zero-shot training: when each ends, and what it passes on to the next."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ from restore.ops import tiling
 
 log = logging.getLogger(__name__)
 
-CLEAR_GAIN = 0.05  # of the squared error; on white noise a network gains 0.04, by damping alone
+CLEAR_GAIN = 0.05  # of the squared error; on white noise a network gains 0.04 merely by damping
 
 
 class _Cancelled(Exception):
@@ -32,22 +32,22 @@ class _Cancelled(Exception):
 class ScaleSteps(Callback):
     """Measures the reconstruction error, lowers the learning rate, ends scale steps and begins the next.
 
-    The reconstruction error compares the image with itself, shrunk and then enlarged by the network. The policy is
-    Shocher et al.'s (CVPR 2018, section 3.2); in addition the learning rate is annealed at the end of the budget, the
-    weights with the least error are kept, and interpolation replaces a network that does not clearly beat it.
+    The reconstruction error compares the image with itself, downscaled and then enlarged by the network. The policy
+    is that of Shocher et al. (CVPR 2018, section 3.2); in addition, the learning rate is annealed at the end of the
+    budget, the best weights are kept, and interpolation replaces a network that does not clearly beat it.
 
     Args:
-        network: with a network for each scale step. policy: of the learning rate.
+        network: has one network per scale step. policy: of the learning rate.
 
     Attributes:
-        data: set by the model before the training starts.
-        deadline: on the clock ``time.monotonic``; steps, views and rounds are planned to end before.
-        cancel: called before every step and between the tiles of an enlargement; true ends all scale steps.
-        halt: whether they were ended.
-        starts_trained: whether the networks start from trained weights, whose error then counts as well.
-        tile: called with (height, width) of an enlarged image: the side of its tiles, None for the whole.
-        views: of each enlargement, at most: 1 or 8.
-        time_limit: what is planned to end before the deadline; None without one.
+        data: set by the model before training starts.
+        deadline: on the clock ``time.monotonic``; steps, views and rounds are planned to end before it.
+        cancel: called before every step and between tiles of an enlargement; true ends all scale steps.
+        halt: whether all scale steps were ended.
+        starts_trained: whether the networks start from trained weights, whose error is then also measured.
+        tile: called with (height, width) of an enlarged image; returns the side of its tiles, or None for the whole.
+        views: maximum for each enlargement: 1 or 8.
+        time_limit: the plan for the deadline; None without a deadline.
     """
 
     data: SingleImageData
@@ -61,11 +61,11 @@ class ScaleSteps(Callback):
         self.tile: Callable[[tuple[int, int]], int | None] = network.tile_within
         self.views = ALL_VIEWS
         self.time_limit: TimeLimit | None = None
-        self._reconstruction: Reconstruction | None = None  # of this scale step
+        self._reconstruction: Reconstruction | None = None  # for this scale step
 
     @property
     def stage(self) -> int:
-        """Number of the present scale step."""
+        """Index of the present scale step."""
         return max(0, len(self.records) - 1)
 
     @property
@@ -75,33 +75,33 @@ class ScaleSteps(Callback):
 
     @property
     def too_short(self) -> Plan | None:
-        """The plan of a deadline that leaves no time for a trained result; nothing was trained then."""
+        """The plan, if the deadline leaves no time for a trained result and nothing was trained; else None."""
         if self.time_limit is None or self.stage or self.time_limit.plan.fits:
             return None
         return self.time_limit.plan
 
     @property
     def planned(self) -> int:
-        """Training steps of all scale steps, at most."""
+        """Maximum training steps of all scale steps."""
         begun = [record.budget for record in self.records]
         return sum(begun) + (len(self.network.factors) - len(begun)) * begun[-1]
 
     def views_left(self) -> int:
-        """Views that there is time for, once the training is over; one after ``cancel``."""
+        """Number of views for which there is time after training; one after ``cancel``."""
         return 1 if self.halt else self.views if self.time_limit is None else self.time_limit.views_left()
 
     def state(self) -> list[dict[str, Any]]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         return [asdict(record) for record in self.records]
 
     def load(self, state: list[dict[str, Any]]) -> None:
-        """From a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.records = [ScaleStep(**record) for record in state]
 
     # --- hooks ---
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin; for a resumed run, pass the fathers to the data again."""
+        """Begin; in a resumed run, pass the fathers to the data again."""
         if trainer.max_steps < len(self.network.factors):
             reason = f"at least one for each of the {len(self.network.factors)} scale steps"
             raise SettingError("trainer.max_steps", trainer.max_steps, reason)
@@ -120,9 +120,9 @@ class ScaleSteps(Callback):
             raise SettingError("trainer.max_steps", trainer.max_steps, reason, remedy)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Set the learning rate, after ``cancel``: a step that begins can still end its scale step."""
+        """Set the learning rate; ``cancel`` is checked first, so that the step that begins can end its scale step."""
         self.halt = self.halt or (self.cancel is not None and self.cancel())
-        left = max(0.0, self._left(trainer))  # time may run out between the end of a step and the next
+        left = max(0.0, self._left(trainer))  # time may run out between two steps
         lr = self.policy.lr_after(self.records[-1].drops) * min(1.0, left / max(self.policy.anneal, 1e-9))
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = lr
@@ -130,7 +130,7 @@ class ScaleSteps(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure, lower, end; with gradient accumulation some batches finish no step."""
+        """Measure the error, lower the learning rate, end the scale step; only after finished optimiser steps."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         record, step = self.records[-1], trainer.global_step
@@ -146,7 +146,7 @@ class ScaleSteps(Callback):
     # --- budgets ---
 
     def _left(self, trainer: Trainer) -> float:
-        """Share of this scale step's budget, of steps or of time, that is left."""
+        """Fraction of this scale step's budget, of steps or time, that is left."""
         record = self.records[-1]
         done = trainer.global_step - record.begin
         by_time = 1.0 if self.time_limit is None else self.time_limit.share_left(done)
@@ -174,7 +174,7 @@ class ScaleSteps(Callback):
             self._measure(trainer, self.records[-1])
 
     def _plan(self, trainer: Trainer, k: int) -> None:
-        """Say what this scale step and later ones take; a deadline bounds them, and one that is too near ends all."""
+        """Log the plan for this scale step and later ones; a deadline limits them, and too near a one ends all."""
         assert self._reconstruction is not None
         enlarged, most = self._reconstruction.enlarged, self._most(trainer)
         bounds = {"least_steps": 0 if self.starts_trained else LEAST_STEPS, "most_steps": most, "views": self.views}
@@ -195,7 +195,7 @@ class ScaleSteps(Callback):
         return TimeLimit(self.deadline, speed, time.monotonic)
 
     def _add(self, k: int, record: ScaleStep) -> None:
-        """Give the fathers of scale step ``k`` to the data, and prepare its reconstruction error."""
+        """Pass the fathers of scale step ``k`` to the data, and prepare its reconstruction error."""
         factor, data = self.network.factors[k], self.data
         found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
         data.add(found, lambda image: self.network.shrink(image, factor), factor, from_batch=record.from_batch)
@@ -233,11 +233,11 @@ class ScaleSteps(Callback):
             self.halt = trainer.should_stop = True
             self.network.hand_on(k)
             return
-        # the loader reads one batch ahead
+        # the loader prefetches one batch
         self._begin(trainer, k + 1, father, from_batch=batch_idx + 2)
 
     def _enlarged(self, k: int) -> Tensor | None:
-        """The result so far, float (3, h, w), or its middle where it is large; None when cancelled."""
+        """The result so far, float (3, h, w), or its middle if it is large; None when cancelled."""
         image, network = self.data.middle(math.prod(self.network.factors[: k + 1])), self.network
 
         def run(step: tiling.Forward, enlarged: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What zero-shot's settings may be, and the scale steps that they mean."""
+"""Valid settings of zero-shot super-resolution, and its scale steps."""
 
 import math
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from restore.models.zero_shot.lr_policy import LRPolicy
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(LRPolicy):
-    """How the networks are trained: the model's arguments that :class:`ZeroShotNetwork` does not take.
+    """Training settings: the model's arguments that :class:`ZeroShotNetwork` does not take.
 
     Attributes:
-        kernel_steps: updates of KernelGAN's generator after ``kernel=estimate``; 0 leaves the kernel at the Gaussian
-            that fits the image's spectrum.
+        kernel_steps: updates of KernelGAN's generator for ``kernel=estimate``; 0 keeps the Gaussian fitted to the
+            image's spectrum.
 
     Raises:
-        SettingError: a value outside its bounds.
+        SettingError: a value is out of bounds.
     """
 
     kernel_steps: int = 0
@@ -28,14 +28,14 @@ class TrainingSettings(LRPolicy):
 
 
 def scale_factors(scale: float, scale_steps: list[float] | None, *, has_kernel: bool) -> list[float]:
-    """The factors of the scale steps; their product is the scale to the last digit.
+    """The factors of the scale steps; their product is exactly the scale.
 
     Args:
-        scale, scale_steps: as of :class:`restore.models.zero_shot.network.ZeroShotNetwork`.
-        has_kernel: whether sons are made with a kernel, which belongs to one step.
+        scale, scale_steps: see :class:`restore.models.zero_shot.network.ZeroShotNetwork`.
+        has_kernel: whether sons are made with a kernel, which allows only one scale step.
 
     Raises:
-        SettingError: a kernel, and not one step of a whole scale.
+        SettingError: with a kernel, more than one step or a scale that is not an integer.
     """
     if has_kernel:
         if scale != round(scale) or scale_steps is not None:
@@ -51,20 +51,20 @@ def scale_factors(scale: float, scale_steps: list[float] | None, *, has_kernel: 
 
 
 def equal_steps(scale: float) -> list[float]:
-    """Factors of about two: 2 -> [2], 3 -> [1.73, 1.73], 4 -> [2, 2], 8 -> [2, 2, 2]."""
+    """Equal factors of about two: 2 -> [2], 3 -> [1.73, 1.73], 4 -> [2, 2], 8 -> [2, 2, 2]."""
     count = max(1, round(math.log2(scale)))
     root = scale ** (1 / count)
     return [float(round(root)) if math.isclose(root, round(root), rel_tol=1e-9) else root] * count
 
 
 def check_network(scale: float, steps: list[float] | None, in_channels: int, back_projection: int | None) -> None:
-    """Refuse values that make no network.
+    """Refuse values for which no network can be built.
 
     Args:
-        scale, steps, in_channels, back_projection: of :class:`restore.models.zero_shot.network.ZeroShotNetwork`.
+        scale, steps, in_channels, back_projection: see :class:`restore.models.zero_shot.network.ZeroShotNetwork`.
 
     Raises:
-        SettingError: for a value outside its range.
+        SettingError: a value is out of range.
     """
     if in_channels not in (1, 3):
         raise SettingError("model.in_channels", in_channels, "3, or 1 for one channel at a time")

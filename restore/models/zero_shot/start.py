@@ -1,4 +1,4 @@
-"""Weights that zero-shot super-resolution can start from: its own network, trained on photos beforehand."""
+"""Trains initial weights for zero-shot super-resolution: its own network, trained on photos beforehand."""
 
 from typing import Any
 
@@ -15,23 +15,23 @@ from restore.models.zero_shot.network import ZeroShotNetwork
 
 
 class ZeroShotStart(PixelLossModel):
-    """Trains the network of one scale step on photos, at whatever factors the data interpolate them by.
+    """Trains the network of one scale step on photos, for all factors by which the data are interpolated.
 
-    The idea of Soh, Cho, Cho, "Meta-Transfer Learning for Zero-Shot Super-Resolution", CVPR 2020, without the
-    meta-learning. The network reads an interpolated image and keeps its size, so the scale is 1 and one network learns
-    all factors: see :class:`restore.degradations.basic.InterpolatedLowResolution`. Its checkpoint is one of zero-shot
-    super-resolution that enlarges by two in one scale step.
+    This is the idea of Soh, Cho, Cho, "Meta-Transfer Learning for Zero-Shot Super-Resolution", CVPR 2020, without
+    meta-learning. The network's input is an interpolated image, whose size it keeps, so the scale is 1 and one network
+    learns all factors: see :class:`restore.degradations.basic.InterpolatedLowResolution`. Its checkpoint is that of a
+    zero-shot model which enlarges by two in one scale step.
 
     Args:
         scale: 1.
         width, depth, kernel_size: see :class:`restore.networks.zssr.ZSSRNetwork`.
         lr, betas: of Adam; the learning rate falls to zero along a cosine.
-        warmup_steps: the learning rate rises linearly over so many steps.
-        frequency_weight: of the L1 between the spectra.
+        warmup_steps: number of steps over which the learning rate rises linearly.
+        frequency_weight: weight of the additional L1 loss between spectra.
         compile: compile the network in place (``torch.compile``).
 
     Raises:
-        ValueError: for a value the network or the schedule does not take.
+        ValueError: a value that the network or the schedule does not accept.
     """
 
     method = "zero_shot"
@@ -65,7 +65,7 @@ class ZeroShotStart(PixelLossModel):
 
     @property
     def scale(self) -> float:
-        """Output side / input side, of training and validation."""
+        """Output side / input side, in training and validation."""
         return 1
 
     @property
@@ -75,7 +75,7 @@ class ZeroShotStart(PixelLossModel):
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Memory of one pixel of the interpolated image at the peak of an inference in float32."""
+        """Peak memory of an inference in float32, per pixel of the interpolated image."""
         return self.network.bytes_per_enlarged_pixel
 
     def forward(self, lq: Tensor) -> Tensor:
@@ -84,17 +84,17 @@ class ZeroShotStart(PixelLossModel):
         return pred
 
     def restore_whole(self, lq: Tensor) -> Tensor:
-        """``forward``, which takes any size."""
+        """Same as ``forward``, which accepts any size."""
         return self.forward(lq)
 
     def _pixel_loss(self) -> tuple[str, PixelLoss]:
         return "l1", pixel.l1
 
     def _lr_factor(self) -> LRFactor:
-        # never estimated_stepping_batches, see SuperResolution
+        # not estimated_stepping_batches, see SuperResolution
         return optimization.warmed_up(optimization.cosine(self.trainer.max_steps), self.hparams["warmup_steps"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what rebuilds the network; how it was trained stands in the run's configuration."""
+        """Store what is needed to rebuild the network; the training settings are in the run's configuration."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["restore"]["arguments"] = {name: self.hparams[name] for name in ("width", "depth", "kernel_size")}

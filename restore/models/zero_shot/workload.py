@@ -1,4 +1,4 @@
-"""What a plan of zero-shot super-resolution is made of: the work left, in pixels, and the speed of this machine."""
+"""The inputs of a plan for zero-shot super-resolution: the remaining work in pixels, and the machine's speed."""
 
 import copy
 import math
@@ -15,7 +15,7 @@ from restore.models.zero_shot.plan import Speed, Work
 from restore.networks.zssr import ZSSRNetwork
 from restore.ops.resize import new_length, resize
 
-TIMED = 2  # runs of each kind; one before is not counted, because caches fill and memory is taken
+TIMED = 2  # timed runs of each kind, after one for warm-up
 
 
 def work_left(
@@ -32,9 +32,9 @@ def work_left(
     """The work of scale step ``k`` and all later ones.
 
     Args:
-        check: pixels that the reconstruction error is measured on.
-        tile: called with (height, width) of an enlarged image: the side of its tiles, None for the whole.
-        least_steps, most_steps: of each scale step. views: at most.
+        check: pixels on which the reconstruction error is measured.
+        tile: called with (height, width) of an enlarged image; returns the side of its tiles, or None for the whole.
+        least_steps, most_steps: per scale step. views: maximum.
     """
     sides = [min(data.image.shape[1:]), *(min(data.middle(total).shape[1:]) * total for total in _totals(network))]
     largest = sides[k : len(network.factors)]  # father of each step
@@ -52,7 +52,7 @@ def work_left(
 
 
 def _pixels_to_enlarge(network: ZeroShotNetwork, data: SingleImageData, k: int) -> float:
-    """Of all enlargements to come: each starts with the image and goes through all its scale steps."""
+    """Pixels of all remaining enlargements; each starts with the image and goes through all its scale steps."""
     totals = _totals(network)
     squares = [total**2 for total in totals]
     pixels = data.enlarged[0].numel() * sum(squares)
@@ -69,17 +69,17 @@ def _totals(network: ZeroShotNetwork) -> list[float]:
 def _with_halos(
     network: ZeroShotNetwork, data: SingleImageData, tile: Callable[[tuple[int, int]], int | None]
 ) -> float:
-    """Pixels that the network sees of a tile of the result / the tile's own."""
+    """Ratio of the pixels that a network processes for a tile of the result to the tile's own pixels."""
     height, width = (new_length(length, network.scale) for length in data.enlarged.shape[1:])
     side = tile((height, width))
     return 1.0 if side is None else ((side + 2 * network.radius) / side) ** 2
 
 
 def measured_speed(network: ZeroShotNetwork, data: SingleImageData, enlarged: Tensor) -> Speed:
-    """The speed of this machine now, on a part of the image; networks and random numbers stay as they are.
+    """The machine's present speed, on a part of the image; networks and random generators stay unchanged.
 
     Args:
-        enlarged: the image's son, interpolated to its size, float (1, 3, H, W), on the network's device.
+        enlarged: the image's son, interpolated to the image's size, float (1, 3, H, W), on the network's device.
     """
     factor, size = network.factors[0], (enlarged.shape[-2], enlarged.shape[-1])
     crops = enlarged[..., : data.patch_size, : data.patch_size].expand(data.batch_size, -1, -1, -1)
