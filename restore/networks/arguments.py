@@ -1,18 +1,18 @@
-"""What is wrong with an argument of a network, as data."""
+"""An error about a network's argument, as data."""
 
 
 class ArgumentError(ValueError):
-    """An argument of a network is not what it must be; a model turns it into an error of its setting.
+    """An argument of a network is invalid; a model turns this into an error about its setting.
 
     Args:
-        name: of the argument. got: its value. expected: in words.
+        name: name of the argument. got: its value. expected: in words.
 
     >>> str(ArgumentError("width", 0, "at least 1"))
     'width is 0, expected at least 1'
     """
 
     def __init__(self, name: str, got: object, expected: str) -> None:
-        super().__init__(name, got, expected)  # what unpickling in another process calls it with
+        super().__init__(name, got, expected)  # arguments with which unpickling in another process calls the class
         self.name, self.got, self.expected = name, got, expected
 
     def __str__(self) -> str:
@@ -20,7 +20,7 @@ class ArgumentError(ValueError):
 
 
 def refuse_below_one(**counts: int) -> None:
-    """Refuse arguments, given by their names, that count something and are below 1.
+    """Refuse arguments, passed by name, that count something and are below 1.
 
     Raises:
         ArgumentError

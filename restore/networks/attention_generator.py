@@ -1,4 +1,4 @@
-"""Weights of channels from features: the attention of the groups of :mod:`restore.networks.information_gain`."""
+"""Channel weights computed from features: the attention in the groups of :mod:`restore.networks.information_gain`."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from restore.ops import row_bands
 
 
 class HalvingMaxPool(nn.MaxPool2d):
-    """Maximum over 2x2, sides rounded up: a map 1 px wide stays 1 px wide."""
+    """Maximum over 2x2 with sides rounded up, so that a map 1 px wide stays 1 px wide."""
 
     def __init__(self) -> None:
         super().__init__(2, ceil_mode=True)
@@ -19,22 +19,22 @@ class HalvingMaxPool(nn.MaxPool2d):
         if not isinstance(side, torch.SymInt):
             pooled: Tensor = super().forward(x)
             return pooled
-        # a graph for any size: torch would trace rounding up for even sides, or for odd ones, but not for both
+        # for a graph of any size: torch would trace rounding up for even or for odd sides, not for both
         for dim in (2, 3):
             index = torch.arange((x.shape[dim] + 1) // 2 * 2, device=x.device).clamp(max=x.shape[dim] - 1)
-            x = x.index_select(dim, index)  # an odd side's last row twice: no other maximum
+            x = x.index_select(dim, index)  # repeats the last row of an odd side, which does not change the maxima
         return F.max_pool2d(x, 2)
 
 
 class AttentionGenerator(nn.Module):
-    """One weight in (0, 1) per channel, from features whose spatial size falls stage by stage.
+    """One weight in (0, 1) per channel, from features whose resolution falls from stage to stage.
 
-    conv - pool - conv - global pool - fully connected - squash, as the method prescribes.
+    conv - pool - conv - global pool - fully connected - squash, as in the published method.
 
     Attributes:
-        window: None pools over the whole map; a number of pixels pools around each position instead, so that a large
-            image sees means over as many pixels as a training crop has (Chu et al., "Improving Image Restoration by
-            Revisiting Global Information Aggregation", ECCV 2022).
+        window: None pools over the whole map; a number of pixels pools over a window around each position instead, so
+            that a large image is averaged over as many pixels as a training crop has (Chu et al., "Improving Image
+            Restoration by Revisiting Global Information Aggregation", ECCV 2022).
     """
 
     def __init__(self, channels: int) -> None:
@@ -55,7 +55,7 @@ class AttentionGenerator(nn.Module):
         return self._weight(self.stages(x), x)
 
     def in_bands(self, current: Tensor, original: Tensor | None) -> Tensor:
-        """What :meth:`forward` gives of ``current``, less ``original`` if given, of which no map of that size is made.
+        """Like :meth:`forward` of ``current``, minus ``original`` if given, without a full-size map of the difference.
 
         Args:
             current, original: (1, C, H, W), for which :func:`restore.ops.row_bands.pays_for` holds.
@@ -64,7 +64,7 @@ class AttentionGenerator(nn.Module):
         assert isinstance(conv, nn.Conv2d)
         halved = []
         for top, bottom in row_bands.bands(current, "attention"):
-            seen = slice(max(0, top - 1), bottom + 1)  # the rows that the convolution sees
+            seen = slice(max(0, top - 1), bottom + 1)  # the rows within the receptive field of the convolution
             x = current[..., seen, :] if original is None else current[..., seen, :] - original[..., seen, :]
             x = row_bands.convolved(conv, x, top - seen.start, bottom - seen.start)
             halved.append(pool(squash(x)))
@@ -74,7 +74,7 @@ class AttentionGenerator(nn.Module):
         return self._weight(maps, current)
 
     def _weight(self, seen: Tensor, x: Tensor) -> Tensor:
-        """Of what the stages give of ``x``."""
+        """The weight, from the output of the stages for ``x``."""
         if self.window is None:
             weight = torch.sigmoid(self.squash(self.pool(seen).flatten(1)))
             return weight[:, :, None, None]
@@ -84,7 +84,7 @@ class AttentionGenerator(nn.Module):
 
 
 def local_mean(maps: Tensor, window: int) -> Tensor:
-    """Mean over a square around each position, moved inwards at the borders: (N, C, H, W) -> the same shape."""
+    """Mean over a square window around each position, moved inwards at the borders; the shape (N, C, H, W) is kept."""
     height, width = maps.shape[-2:]
     tall, wide = min(window, height), min(window, width)
     means = F.avg_pool2d(F.avg_pool2d(maps, (tall, 1), stride=1), (1, wide), stride=1)

@@ -2,7 +2,7 @@
 
 Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", Computer Vision and Image
 Understanding 205:103169, 2021. The idea: motion in a scene is not uniform, so a weight that varies over positions
-tells every module where there is something to restore.
+tells every module where restoration is needed.
 """
 
 import math
@@ -27,7 +27,7 @@ def _relu(x: Tensor) -> Tensor:
 
 
 class SpatialAttention(nn.Module):
-    """One weight in (0, 1) per position, from two 1x1 convolutions, ``channels / squeeze`` features between them."""
+    """One weight in (0, 1) per position, from two 1x1 convolutions with ``channels / squeeze`` features in between."""
 
     def __init__(self, channels: int, squeeze: int = 16) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class ChannelAttention(nn.Module):
 
 
 class AttentionModule(nn.Module):
-    """conv5 - ReLU - conv5, weighted, plus the input; a 1x1 projection where the number of channels changes.
+    """conv5 - ReLU - conv5, weighted, plus the input; a 1x1 projection if the number of channels changes.
 
     With both kinds of attention the channels are weighted first (Woo et al., CBAM, ECCV 2018, section 3).
     """
@@ -76,26 +76,27 @@ class AttentionModule(nn.Module):
             branch = branch * self.channel(branch)
         if self.spatial is not None:
             branch = branch * self.spatial(branch)
-        branch += self.skip(x)  # in place: one large map less, and no gradient needs the old values
+        branch += self.skip(x)  # in place: saves one large map, and no gradient needs the old values
         return branch
 
 
 class AttentionUNet(RestorationNetwork):
-    """Encoder and decoder of 5x5 convolutions with attention modules at three sizes, joined by concatenation.
+    """Encoder and decoder of 5x5 convolutions with attention modules at three resolutions, joined by concatenation.
 
-    conv1 - a1 - conv2 (stride 2) - a2 - conv3 (stride 2) - a3 | a4 - up - conv4 - a5 - up - conv5 - a6 - conv6, where
-    a5 also sees a2's output and a6 also a1's. The sides of its input must be multiples of 4.
+    conv1 - a1 - conv2 (stride 2) - a2 - conv3 (stride 2) - a3 | a4 - up - conv4 - a5 - up - conv5 - a6 - conv6; a5 also
+    gets a2's output, and a6 also a1's. The sides of the input must be multiples of 4.
 
     Args:
-        width: feature channels at full size, published 32; twice and four times as many below.
+        width: feature channels at full resolution, published 32; doubled at each lower resolution.
         modules: attention modules in each of a1 to a6, published 3.
         attention: ``spatial`` (the method), ``channel_spatial`` (as in the paper) or ``none``.
-        squeeze: channels per hidden feature of an attention module, published 16, where 16 channels leave one feature.
-        global_residual: add the input to the output, and begin with an output of zero, so that a training starts
-            at the blurred image's score; the published network does without.
+        squeeze: channels per hidden feature of an attention module, published 16, which leaves one feature of 16
+            channels.
+        global_residual: add the input to the output, and start with an output of zero, so that training starts at the
+            blurred image's score; not in the published network.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     protocol = "deblur_rgb"
@@ -128,8 +129,8 @@ class AttentionUNet(RestorationNetwork):
         self.conv6 = _conv(width, 3)
         self._initialise()
         self.halo = None if attention == "channel_spatial" else self._radius()
-        # At conv5 four and a half times the width are alive; the rest is what the allocator keeps of smaller maps. 4
-        # bytes, and a margin for what convolutions keep: `restore benchmark what=[memory]`.
+        # At conv5, maps of 4.5 times the width are alive; the rest is memory that the allocator holds for smaller maps.
+        # 4 bytes, and a margin for the memory of convolutions: `restore benchmark what=[memory]`.
         self.bytes_per_pixel = math.ceil(4 * 1.15 * (7 * width + 8))
         self.to(memory_format=torch.channels_last)
 
@@ -144,9 +145,9 @@ class AttentionUNet(RestorationNetwork):
 
     def _radius(self) -> int:
         """Receptive radius in pixels: the farthest input pixel that any of 4x4 neighbouring outputs depends on."""
-        deep = 4 * self.modules_per_level  # what the two convolutions of each module of a level reach, in its pixels
+        deep = 4 * self.modules_per_level  # radius of the two convolutions of each module of a level, in its pixels
         farthest = 0
-        for position in range(4):  # the grid of the smallest size is 4 pixels wide
+        for position in range(4):  # one pixel of the lowest resolution covers 4 pixels
             low, high = position - 2 - deep - 2, position + 2 + deep + 2  # conv6, a6, conv5
             low, high = _enlarged_from(low, high)
             low, high = low - deep - 2, high + deep + 2  # a5, conv4
@@ -159,7 +160,7 @@ class AttentionUNet(RestorationNetwork):
         return farthest
 
     def pool_locally(self, window: int) -> None:
-        """Refused, also with channel attention: its means are meant to be those of the whole image."""
+        """Not supported; raises, even with channel attention, whose means are defined over the whole image."""
         if self.halo is None:
             reason = "attention=channel_spatial takes its means over the whole image only"
             raise ArgumentError("window", window, f"None, because {reason}")
@@ -182,7 +183,7 @@ class AttentionUNet(RestorationNetwork):
         x = self.a5(x)
         x = _relu(self.conv5(_enlarge(x)))
         x = torch.cat([skips.pop(), x], 1)
-        for module in self.a6:  # not self.a6(x), which would keep its large input until the end
+        for module in self.a6:  # self.a6(x) would keep its large input alive until the end
             x = module(x)
         pred: Tensor = self.conv6(x)
         return pred + lq if self.global_residual else pred
@@ -193,7 +194,7 @@ def _enlarge(x: Tensor) -> Tensor:
 
 
 def _enlarged_from(low: int, high: int) -> tuple[int, int]:
-    """The pixels that [low, high] are enlarged from: each lies between two of them."""
+    """The pixels from which [low, high] are interpolated; each lies between two of them."""
     return math.floor((low - 0.5) / 2), math.floor((high - 0.5) / 2) + 1
 
 

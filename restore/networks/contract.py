@@ -1,4 +1,4 @@
-"""What inference needs of a network: its facts, and how it runs on an image of any size."""
+"""The contract of networks for inference: facts, and how to run on an image of any size."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -10,24 +10,24 @@ from restore.ops import tiling
 
 Forward = tiling.Forward
 InputKind = Literal["rgb", "labels"]
-Progress = Callable[[int, int], None]  # called with the pieces done, and the pieces in all
+Progress = Callable[[int, int], None]  # arguments: pieces done, total pieces
 
 
 class RestorationNetwork(nn.Module):
-    """A network that restores images, with everything that predict, evaluate, serve and export need of it.
+    """A network that restores images, with everything that predict, evaluate, serve and export need to know.
 
     Attributes:
         scale: output side / input side.
         in_channels, input_kind: channels of lq, and whether they are colours or labels.
-        multiple_of, min_size: sides of lq that :meth:`forward` takes; :meth:`restore_whole` pads others.
-        halo: receptive radius in lq pixels, or None when the output depends on the whole image.
-        protocol: the metrics it is scored by.
-        bytes_per_pixel: memory of one lq pixel at the peak of an inference in float32.
-        why_no_tiles: the reason, where an image cannot be restored in tiles; None where it can.
-        keeps_kind: whether pred is the same kind of image as lq; else greyness, depth and transparency of the input
-            say nothing about the output.
-        image_side: shorter side in pixels at which an image is restored, whatever its size; None: as it is.
-        label_settings: how label maps are read, where lq is made of them; None else, or where that is not known.
+        multiple_of, min_size: sides of lq accepted by :meth:`forward`; :meth:`restore_whole` pads other sizes.
+        halo: receptive radius in lq pixels, or None if the output depends on the whole image.
+        protocol: name of the protocol that scores it.
+        bytes_per_pixel: peak memory of an inference in float32, per lq pixel.
+        why_no_tiles: the reason why an image cannot be restored in tiles; None if it can.
+        keeps_kind: whether pred is the same kind of image as lq; if not, greyness, depth and transparency of the input
+            do not apply to the output.
+        image_side: shorter side in pixels to which every image is resized for restoration; None: no resizing.
+        label_settings: how label maps are read if they are the input; None if they are not, or if it is not known.
     """
 
     scale: float
@@ -48,23 +48,23 @@ class RestorationNetwork(nn.Module):
         raise NotImplementedError
 
     def traceable(self) -> Forward:
-        """``forward`` without what a graph for any size cannot hold, such as a choice of memory layout."""
+        """``forward`` without parts that a graph for any size cannot contain, such as a choice of memory layout."""
         return self
 
     def restore_whole(self, lq: Tensor) -> Tensor:
-        """``forward`` for any H, W of at least 1: padded as the network needs it, and cropped back."""
+        """``forward`` for any H, W of at least 1: pads the input as the network needs it, and crops the output."""
         return tiling.whole(self, lq, scale=self.scale, multiple_of=self.multiple_of, min_size=self.min_size)
 
     def pool_locally(self, window: int) -> None:
-        """Replace means over the whole image by means over ``window`` lq pixels, for networks that have such means.
+        """Replace means over the whole image by means over ``window`` lq pixels, in networks with such means.
 
         Raises:
-            ValueError: this one has none.
+            ValueError: this network has none.
         """
         raise ArgumentError("window", window, "None, because this network takes no mean over the image")
 
     def init_from(self, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
-        """Start from another network's weights where names and shapes agree.
+        """Load another network's weights where names and shapes agree.
 
         Returns:
             Names under ``missing`` (kept at their initial values), ``unexpected`` and ``reshaped`` (both ignored).

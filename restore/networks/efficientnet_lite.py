@@ -1,4 +1,4 @@
-"""Feature maps of EfficientNet-Lite0 (Tan and Le, ICML 2019; Lite: with ReLU6, without squeeze-and-excitation)."""
+"""Feature maps of EfficientNet-Lite0 (Tan and Le, ICML 2019; Lite: ReLU6, no squeeze-and-excitation)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# repeats, kernel, stride of the first, expansion, inputs, outputs: table 1 of the paper, and the stem's 32 features
+# repeats, kernel, stride of the first, expansion, inputs, outputs: table 1 of the paper, after the stem's 32 features
 _STAGES = (
     *((1, 3, 1, 1, 32, 16), (2, 3, 2, 6, 16, 24), (2, 5, 2, 6, 24, 40), (3, 3, 2, 6, 40, 80)),
-    *((3, 5, 1, 6, 80, 112),),  # no style loss looks deeper
+    *((3, 5, 1, 6, 80, 112),),  # deeper stages are not used by the style loss
 )
-_AFTER = {"stage1": 0, "stage2": 2, "stage3": 4, "stage5": 10}  # the last block of a resolution
+_AFTER = {"stage1": 0, "stage2": 2, "stage3": 4, "stage5": 10}  # the last block at a resolution
 HALVINGS = {"stage1": 1, "stage2": 2, "stage3": 3, "stage5": 4}
 _EPSILON = 1e-3  # of batch normalisation
 
@@ -37,7 +37,7 @@ class EfficientNetLiteFeatures(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor, layers: Sequence[str]) -> list[Tensor]:
-        """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, in the order of depth; deeper ones are not computed."""
+        """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, from shallow to deep; deeper ones are not computed."""
         wanted = [_AFTER[name] for name in layers]
         x = F.relu6(self.bn0(self.conv_stem(_same((image - self.mean) / self.std, 3, 2))))
         found = []
@@ -71,7 +71,7 @@ class _Block(nn.Module):
 
 
 def _same(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Padded as TensorFlow's `same`: the smaller half of what is missing left and above."""
+    """Padding like TensorFlow's `same`: the smaller half at the left and top."""
     missing = [max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in x.shape[-2:]]
     (top, below), (left, right) = ((each // 2, each - each // 2) for each in missing)
     return F.pad(x, (left, right, top, below))

@@ -2,7 +2,7 @@
 
 Li, Li, Li, Liu, Gao, "Information-Growth Attention Network for Image Super-Resolution", ACM Multimedia 2021,
 doi 10.1145/3474085.3475207. The idea: a group of residual blocks adds information to its input; the difference
-between what comes out and what went in (the gain) tells best which channels deserve weight.
+between its output and input (the gain) tells best which channels deserve weight.
 """
 
 import math
@@ -22,10 +22,10 @@ from restore.ops import row_bands, tiling
 Attention = Literal["gain", "self", "second_order", "none"]
 ImageSkip = Literal["bicubic", "none"]
 
-END_PARTS, END_LEAST = 8, 16  # bands in which the end is computed, and their least height in lq pixels
-END_RADIUS = 2  # lq pixels that upsampler and tail see around each
+END_PARTS, END_LEAST = 8, 16  # number of bands in which the end is computed, and their minimum height in lq pixels
+END_RADIUS = 2  # receptive radius of upsampler and tail, in lq pixels
 
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # of the training images, RGB, [0, 1]; used by most networks of the field
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # RGB, [0, 1], of the training images; used by most networks of the field
 
 
 class ResidualBlock(nn.Module):
@@ -37,23 +37,23 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def branch(self, x: Tensor) -> Tensor:
-        """What the block adds to its input: (N, C, H, W)."""
+        """The residual that the block adds to its input: (N, C, H, W)."""
         out: Tensor = self.conv2(F.relu(self.conv1(x), inplace=True))
         return out
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        return self.branch(x).add_(x)  # in place: one map less, and no gradient needs the old values
+        return self.branch(x).add_(x)  # in place: saves one map, and no gradient needs the old values
 
     def in_bands(self, x: Tensor, out: Tensor) -> None:
-        """Write what :meth:`forward` gives into ``out``; see :mod:`restore.ops.row_bands`."""
+        """Write the result of :meth:`forward` into ``out``; see :mod:`restore.ops.row_bands`."""
         for top, bottom in row_bands.bands(x, "residual block"):
             branch = row_bands.convolved_twice(self.conv1, self.conv2, x, top, bottom)
             torch.add(branch, x[..., top:bottom, :], out=out[..., top:bottom, :])
 
 
 class ResidualGroup(nn.Module):
-    """Residual blocks whose output is weighted per channel, closed by a convolution, plus the group's input."""
+    """Residual blocks whose output is weighted per channel, then a convolution, plus the group's input."""
 
     def __init__(self, channels: int, blocks: int, attention: Attention) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class ResidualGroup(nn.Module):
         return out
 
     def _in_bands(self, original: Tensor) -> Tensor:
-        """As :meth:`forward`, with two maps for all blocks: to get memory of the system takes as long as to fill it."""
+        """Like :meth:`forward`, with two maps for all blocks, because allocating a map takes as long as filling it."""
         current, spare = original, torch.empty_like(original)
         for block in self.blocks:
             assert isinstance(block, ResidualBlock)
@@ -91,7 +91,7 @@ class ResidualGroup(nn.Module):
         return spare
 
     def _weighted(self, current: Tensor, original: Tensor) -> Tensor:
-        """The blocks' output, each channel weighted; without gradients in its own memory."""
+        """The blocks' output, weighted per channel; in place if there are no gradients."""
         if self.attention is None:
             return current
         if isinstance(self.attention, AttentionGenerator) and row_bands.pays_for(current):
@@ -102,7 +102,7 @@ class ResidualGroup(nn.Module):
 
 
 class Upsampler(nn.Sequential):
-    """Sub-pixel enlargement (Shi et al., CVPR 2016): x2 per stage for 2, 4, 8; one x3 stage for 3."""
+    """Sub-pixel upsampling (Shi et al., CVPR 2016): x2 stages for scales 2, 4 and 8; one x3 stage for 3."""
 
     def __init__(self, scale: int, channels: int) -> None:
         factors = [3] if scale == 3 else [2] * int(math.log2(scale))
@@ -120,11 +120,11 @@ class InformationGainNetwork(RestorationNetwork):
         groups, blocks, channels: residual groups, residual blocks in each, feature channels (a multiple of 4).
         attention: ``gain`` (the method), ``self`` (the same module fed the current features), ``second_order``
             (Dai et al., SAN, CVPR 2019) or ``none``.
-        image_skip: ``bicubic`` adds the bicubically enlarged input, so a short training need not learn to
+        image_skip: ``bicubic`` adds the bicubically enlarged input, so that a short training need not learn to
             interpolate; ``none`` is the published network.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     protocol = "sr_y"
@@ -148,19 +148,19 @@ class InformationGainNetwork(RestorationNetwork):
         self.groups = nn.ModuleList(ResidualGroup(channels, blocks, attention) for _ in range(groups))
         self.upsampler = Upsampler(scale, channels)
         self.tail = nn.Conv2d(channels, 3, 3, padding=1)
-        self.convolutions = 2 * blocks + 1  # in a row, in each group
+        self.convolutions = 2 * blocks + 1  # in sequence, in each group
         self.pool_window: int | None = None
         self.halo = self._radius(0) if attention == "none" else None
         self.bytes_per_pixel = self._bytes_per_pixel()
         self.to(memory_format=torch.channels_last)
 
     def pool_locally(self, window: int) -> None:
-        """Let the attention see means over ``window`` lq pixels around each position instead of the whole image.
+        """Let the attention average over ``window`` lq pixels around each position instead of the whole image.
 
-        The output then depends on ``halo`` lq pixels around it, on a grid of 2.
+        The output then depends on ``halo`` lq pixels around it; tiles must start at even positions.
 
         Raises:
-            ValueError: for a window below 2, or a kind of attention without such means.
+            ValueError: the window is below 2, or this kind of attention has no such means.
         """
         if window < 2 or window % 2:
             raise ArgumentError("window", window, "an even number of at least 2 lq pixels")
@@ -169,13 +169,13 @@ class InformationGainNetwork(RestorationNetwork):
                 raise ArgumentError("window", window, f"None, because attention={group.kind} has no mean")
             group.attention.window = window
         self.pool_window = window
-        # two convolutions, one of them after the max-pool, its cell, and half the window
+        # two convolutions, the second after the max-pool; the max-pool's cell; and half the window
         self.halo = self._radius(1 + 2 + 1 + 2 * (window // 4))
         self.multiple_of = 2  # tiles start on the max-pool's grid
         self.bytes_per_pixel = self._bytes_per_pixel()
 
     def _radius(self, attention: int) -> int:
-        """Receptive radius in lq pixels: 3x3 convolutions count 1, later ones less by their zoom."""
+        """Receptive radius in lq pixels: 3x3 convolutions count 1, those after upsampling 1 / their zoom."""
         radius = 1.0 + len(self.groups) * (self.convolutions + attention)
         zoom = 1
         for layer in self.upsampler:
@@ -186,16 +186,16 @@ class InformationGainNetwork(RestorationNetwork):
         return max(math.ceil(radius + 1 / zoom), 2)  # 2: the bicubic skip
 
     def _bytes_per_pixel(self) -> int:
-        """At the peak of an inference, with a margin for what the allocator keeps: in the groups, or around the end."""
+        """Peak memory of an inference, in the groups or at the end, with a margin for memory held by the allocator."""
         grown = self.channels * self.scale**2
         last_input = self.channels if self.scale == 3 else grown // 4
-        in_group = (7 if self.pool_window is None else 9) * self.channels  # five are alive, or seven
+        in_group = (7 if self.pool_window is None else 9) * self.channels  # five maps are alive, or seven
         at_end = 2 * self.channels + (last_input + 2 * grown) * (1 + 2 * END_RADIUS / END_LEAST) / END_PARTS
         floats = max(in_group, at_end) + 6 * self.scale**2
         return math.ceil(4 * 1.15 * floats)
 
     def features(self, lq: Tensor) -> list[Tensor]:
-        """Head's and every group's output, (N, C, H, W) each: shallow first."""
+        """Outputs of the head and of every group, from shallow to deep, (N, C, H, W) each."""
         maps: list[Tensor] = [self.head(lq - self.mean)]
         maps.extend(group(maps[-1]) for group in self.groups)
         return maps
@@ -211,10 +211,10 @@ class InformationGainNetwork(RestorationNetwork):
         return self._enlarged
 
     def _enlarged(self, lq: Tensor, rows: int | None = None) -> Tensor:
-        """The end's maps are the largest of all: it is computed for ``rows`` lq pixels at a time, or at once."""
+        """Run the network; the end, which has the largest maps, in bands of ``rows`` lq pixels, or at once if None."""
         shallow: Tensor = self.head(lq - self.mean)
         deep = shallow
-        for group in self.groups:  # as in features(), which keeps every map alive
+        for group in self.groups:  # not features(), which would keep every map alive
             deep = group(deep)
         deep = deep.add_(shallow)
         if rows is None:
@@ -224,7 +224,7 @@ class InformationGainNetwork(RestorationNetwork):
         else:
             pred = tiling.by_rows(self._end, deep, scale=self.scale, rows=rows, halo=END_RADIUS)
         if self.image_skip == "bicubic":
-            # antialias=True selects the kernel with a = -0.5 that the benchmarks use; enlarging does not stretch it
+            # antialias=True selects the kernel with a = -0.5 used by benchmarks; it is not stretched for upsampling
             return pred + F.interpolate(lq, scale_factor=self.scale, mode="bicubic", antialias=True)
         return pred + self.mean
 

@@ -1,22 +1,22 @@
-"""The two networks that look for an image's own blur kernel.
+"""The two networks that estimate the blur kernel of an image.
 
 Bell-Kligler, Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019, section 4
-(KernelGAN): the generator shrinks the image, the discriminator tells the shrunk image's patches from the image's own.
+(KernelGAN): the generator downscales the image, the discriminator tells its patches from the image's own.
 """
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 SIZES = (7, 5, 3, 1, 1, 1)
-TAPS = 13  # samples of the kernel that convolutions of these sizes make together
+TAPS = 13  # size of the kernel that these convolutions form together
 
 
 class LinearGenerator(nn.Module):
-    """Convolutions one after another without bias or activation: together they are one kernel, learned more easily.
+    """Convolutions in sequence without bias or activation: together they are a single kernel, which is learned better.
 
     Args:
-        channels: between the convolutions.
-        scale: the stride of the last one.
+        channels: number between the convolutions.
+        scale: stride of the last convolution.
     """
 
     def __init__(self, *, channels: int = 64, scale: int = 2) -> None:
@@ -30,24 +30,24 @@ class LinearGenerator(nn.Module):
             nn.init.xavier_normal_(weight)
 
     def kernel(self) -> Tensor:
-        """(13, 13), the kernel that :meth:`forward` correlates with; 13 times cheaper than shrinking a crop."""
+        """The kernel, (13, 13), with which :meth:`forward` correlates; 13 times cheaper than downscaling a crop."""
         impulse = next(self.parameters()).new_zeros(1, 1, 2 * TAPS - 1, 2 * TAPS - 1)
         impulse[..., TAPS - 1, TAPS - 1] = 1
         answer: Tensor = self.layers(impulse)
         return answer[0, 0].flip(0, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, H, W) -> (N, 1, (H - 13) // scale + 1, (W - 13) // scale + 1); colours go in as separate images."""
+        """(N, 1, H, W) -> (N, 1, (H - 13) // scale + 1, (W - 13) // scale + 1); colours are separate images."""
         blurred: Tensor = self.layers(image)
         return blurred[..., :: self.scale, :: self.scale]
 
 
 class KernelDiscriminator(nn.Module):
-    """A value for each 7 x 7 patch, 1 for the image's own, 0 for made ones, as least squares wants it (no sigmoid).
+    """One value per 7 x 7 patch: 1 for the image's own, 0 for generated ones (least squares, so no sigmoid).
 
     Args:
-        in_channels: of the image.
-        channels: between the convolutions.
+        in_channels: channels of the image.
+        channels: number between the convolutions.
         depth: 1 x 1 convolutions, each with batch normalisation and ReLU; all weights are spectrally normalised.
     """
 

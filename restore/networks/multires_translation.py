@@ -1,8 +1,8 @@
 """Translation network with an input and an output at each of N resolutions.
 
-After a patent of UniDT (Huayuan Computing) on multi-resolution, multi-loss image translation. Its kin: the generator of
-pix2pixHD (Wang et al., CVPR 2018) grows from a coarse one in the same way; MIMO-UNet (Cho et al., ICCV 2021) has an
-input and an output per resolution too; the trunk of residual blocks is that of Johnson et al. (ECCV 2016).
+After a patent of UniDT (Huayuan Computing) on multi-resolution, multi-loss image translation. Related work: the
+generator of pix2pixHD (Wang et al., CVPR 2018) also grows from a coarse one; MIMO-UNet (Cho et al., ICCV 2021) also has
+an input and an output per resolution; the trunk of residual blocks is that of Johnson et al. (ECCV 2016).
 """
 
 import math
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from restore.networks.arguments import refuse_below_one
 from restore.networks.contract import RestorationNetwork
 
-WIDEST = 16  # channels stop doubling at this many times the width
+WIDEST = 16  # maximum channels, as a multiple of the width
 
 
 def _block(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, instance norm, ReLU.
 
-    No bias, which the norm would take away again. Padded with zeros, the grey of the centred input: the gradient of
-    reflection has no deterministic form on GPUs.
+    No bias, which the norm would cancel. Padded with zeros, the grey of the centred input, because the gradient of
+    reflection padding has no deterministic implementation on GPUs.
     """
     conv = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     return nn.Sequential(conv, nn.InstanceNorm2d(outputs), nn.ReLU(inplace=True))
@@ -44,13 +44,13 @@ class InstanceNormResidualBlock(nn.Module):
         self.body = nn.Sequential(_block(channels, channels), _conv(channels, channels), nn.InstanceNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W), the same out."""
+        """(N, channels, H, W) -> the same shape."""
         out: Tensor = x + self.body(x)
         return out
 
 
 class Trunk(nn.Module):
-    """Below the lowest level: two halvings, residual blocks, one doubling."""
+    """Below the lowest level: downsampling by 2 twice, residual blocks, upsampling by 2."""
 
     def __init__(self, channels: int, middle: int, deep: int, blocks: int) -> None:
         super().__init__()
@@ -65,11 +65,11 @@ class Trunk(nn.Module):
 
 
 class Incoming(nn.Module):
-    """What a level adds to the fusion of the next lower one; it begins as zero.
+    """The contribution of a level to the fusion at the next lower level; initially zero.
 
-    A fusion is a 3x3 convolution of the concatenation of a level's own features and those from above, which is a sum of
-    one convolution of each. This one is the half for what comes from above, so it belongs to the level above: trained
-    with it, and silent at the moment that level joins.
+    A fusion is a 3x3 convolution of a level's own features concatenated with those from above, which equals a sum of
+    one convolution of each. This is the half for the features from above, so it belongs to the level above: it is
+    trained with that level, and has no effect when that level starts.
     """
 
     def __init__(self, channels: int, lower: int) -> None:
@@ -89,10 +89,10 @@ class Level(nn.Module):
 
     Args:
         inputs: channels of its input image.
-        channels: of its features.
-        below: channels of the decoder's features one resolution lower.
-        lower: channels of the next lower level's features, or None in the lowest.
-        is_highest: there is nothing above to fuse with.
+        channels: channels of its features.
+        below: channels of the decoder's features at the next lower resolution.
+        lower: channels of the next lower level's features, or None at the lowest level.
+        is_highest: whether there is no level above to fuse with.
     """
 
     def __init__(self, inputs: int, channels: int, below: int, lower: int | None, *, is_highest: bool) -> None:
@@ -106,7 +106,7 @@ class Level(nn.Module):
         self.head = nn.Conv2d(channels, 3, 7, padding=3)
 
     def encode(self, image: Tensor, above: Tensor | None) -> Tensor:
-        """(N, inputs, H, W) in [-1, 1], and what comes in from above, (N, channels, H, W), to (N, channels, H, W)."""
+        """(N, inputs, H, W) in [-1, 1] and features from above, (N, channels, H, W) or None, to (N, channels, H, W)."""
         features = self.fuse(self.own(image))
         out: Tensor = self.settle(features if above is None else features + above)
         return out
@@ -122,24 +122,23 @@ class Level(nn.Module):
 
 
 class MultiResTranslation(RestorationNetwork):
-    """N inputs, N outputs: encoders fused from high to low, a trunk, decoders cascaded from low to high.
+    """N inputs, N outputs: encoders fused from high to low, a trunk, decoders cascaded from low to high resolution.
 
-    Level 0 is the full resolution, each next one half of it. Level r has ``width * 2**r`` channels, and below the
-    lowest the trunk doubles them twice more, always at most 16 times the width. With the default of three levels and
-    width 32 that is 46.8 M parameters and 442 GMAC at 1024x1024.
+    Level 0 is the full resolution; each further level has half the sides. Level r has ``width * 2**r`` channels, which
+    the trunk below the lowest level doubles twice more, at most to 16 times the width. The default, three levels of
+    width 32, has 46.8 M parameters and needs 442 GMAC at 1024x1024.
 
     Args:
-        levels: number of resolutions, the full one included.
+        levels: number of resolutions, including the full one.
         width: channels at full resolution.
-        blocks: residual blocks of the trunk.
-        in_channels: of the inputs.
+        blocks: residual blocks in the trunk.
+        in_channels: channels of the inputs.
 
     Attributes:
-        top: the highest level that has been trained, which is the one whose output counts; a buffer, so that it goes
-            with the weights.
+        top: the highest trained level, whose output is the result; a buffer, so that it is stored with the weights.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     protocol = "translation_rgb"
@@ -168,17 +167,18 @@ class MultiResTranslation(RestorationNetwork):
         self.in_channels = in_channels
         self.multiple_of = 2 ** (levels + 1)
         self.min_size = 2 * self.multiple_of  # instance norm needs more than one value
-        # At the peak the highest level decodes. Enlarged features, those from the encoder and their results are alive,
-        # five times the width; the rest, measured, is what a 7x7 convolution of three channels and the allocator keep.
+        # The peak is at the decoder of the highest level, where enlarged features, encoder features and results are
+        # alive, five times the width; the rest, measured, is held by a 7x7 convolution of three channels and the
+        # allocator.
         self.bytes_per_pixel = math.ceil(4 * 1.15 * (5 * width + 88))
         self.register_buffer("top", torch.tensor(0))
 
     def modules_of(self, level: int) -> list[nn.Module]:
-        """What a level's stage trains: the level, with what it adds to the next lower one, and the lowest the trunk."""
+        """Modules trained in a level's stage: the level, with its part of the next lower fusion; at the lowest, the trunk."""
         return [self.levels[level], *([self.trunk] if level == len(self.levels) - 1 else [])]
 
     def decoder_features(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
-        """Decoder features of the levels ``top`` and below, the highest first; arguments as of :meth:`outputs`."""
+        """Decoder features of the levels from ``top`` down, the highest first; for arguments see :meth:`outputs`."""
         encoded: list[Tensor] = []
         above: Tensor | None = None
         for level, image in zip(self._from(top), inputs[top:], strict=True):
@@ -187,17 +187,17 @@ class MultiResTranslation(RestorationNetwork):
         x = self.trunk(encoded[-1])
         found: list[Tensor] = []
         for level in reversed(self._from(top)):
-            x = level.decode(x, encoded.pop())  # popped, so that a large image's map is freed when it was used
+            x = level.decode(x, encoded.pop())  # popped, so that a large image's map is freed after its use
             found.insert(0, x)
         return found
 
     def outputs(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
-        """An image for each level from ``top`` down.
+        """One image for each level from ``top`` down.
 
         Args:
-            inputs: one for each level, (N, in_channels, H / 2**r, W / 2**r) in [0, 1], the full resolution first; H and
-                W multiples of ``multiple_of`` and at least twice that.
-            top: levels above it take no part, as if they did not exist.
+            inputs: one per level, (N, in_channels, H / 2**r, W / 2**r) in [0, 1], the full resolution first; H and W
+                multiples of ``multiple_of`` and at least twice that.
+            top: levels above it are ignored.
 
         Returns:
             (N, 3, H / 2**r, W / 2**r) in [0, 1] for r = top ... levels - 1.
@@ -206,7 +206,7 @@ class MultiResTranslation(RestorationNetwork):
         return [level.image(x) for level, x in zip(self._from(top), features, strict=True)]
 
     def highest(self, inputs: Sequence[Tensor], top: int = 0) -> Tensor:
-        """The first of :meth:`outputs` alone, which is all that inference needs."""
+        """Only the first of :meth:`outputs`, which is all that inference needs."""
         return self._from(top)[0].image(self.decoder_features(inputs, top)[0])
 
     def _from(self, top: int) -> list[Level]:

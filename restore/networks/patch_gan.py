@@ -1,4 +1,4 @@
-"""Discriminator of patches, conditional on the input (Isola et al., "pix2pix", CVPR 2017, section 3.2.2)."""
+"""PatchGAN discriminator, conditional on the input (Isola et al., "pix2pix", CVPR 2017, section 3.2.2)."""
 
 import math
 
@@ -8,10 +8,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 def strided_layers(side: int) -> int:
-    """How many of its convolutions halve: three, which see 70x70 pixels, fewer for images too small for that.
+    """Number of strided convolutions: three, for patches of 70x70 pixels, or fewer if the images are too small.
 
     Args:
-        side: the smaller one of the images that it sees, in pixels.
+        side: smaller side of the images that it sees, in pixels.
     """
     return max(1, min(3, int(math.log2(side)) - 3))
 
@@ -19,13 +19,13 @@ def strided_layers(side: int) -> int:
 class PatchDiscriminator(nn.Module):
     """4x4 convolutions with leaky ReLU 0.2: the strided ones, one more, and one to a logit per patch.
 
-    Instance norm but in the first and the last (Ulyanov et al., 2016).
+    Instance norm except in the first and the last (Ulyanov et al., 2016).
 
     Args:
-        in_channels: of the condition; the image has 3 more.
-        width: channels after the first convolution, doubled by each, at most 8 times.
-        layers: strided convolutions; 3 see patches of 70x70 pixels, 2 of 34x34, 1 of 16x16.
-        spectral: spectral norm of every convolution (Miyato et al., ICLR 2018), instead of instance norm.
+        in_channels: channels of the condition; the image adds 3.
+        width: channels after the first convolution, doubled by each further one, at most to 8 times the width.
+        layers: strided convolutions: 3 for patches of 70x70 pixels, 2 for 34x34, 1 for 16x16.
+        spectral: spectral norm of every convolution (Miyato et al., ICLR 2018) instead of instance norm.
     """
 
     def __init__(self, *, in_channels: int = 3, width: int = 64, layers: int = 3, spectral: bool = False) -> None:
@@ -40,14 +40,14 @@ class PatchDiscriminator(nn.Module):
         self.last = _normed(nn.Conv2d(sizes[-1], 1, 4, padding=1), spectral)
 
     def forward(self, condition: Tensor, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """A logit for each patch.
+        """Compute one logit per patch.
 
         Args:
             condition: (N, in_channels, H, W) in [0, 1].
             image: (N, 3, H, W) in [0, 1], real or generated; H and W at least 8.
 
         Returns:
-            Logits (N, 1, h, w), large for real, and the features of every block, for feature matching.
+            Logits (N, 1, h, w), large for real images, and the features of every block, for feature matching.
         """
         x = 2 * torch.cat([condition, image], 1) - 1
         features = []

@@ -1,4 +1,4 @@
-"""Second-order channel attention, the slower rival that information-gain attention is compared with.
+"""Second-order channel attention, a slower alternative to information-gain attention, for comparison.
 
 Dai, Cai, Zhang, Xia, Zhang, "Second-order Attention Network for Single Image Super-Resolution", CVPR 2019, section
 3.3: channel statistics from the square root of the feature covariance, found by Newton-Schulz iteration (Li et al.,
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def covariance(x: Tensor) -> Tensor:
-    """Covariance of the channels over positions: (N, C, H, W) -> (N, C, C), biased, as the paper's eq. 4."""
+    """Covariance of the channels over positions: (N, C, H, W) -> (N, C, C), biased, as in the paper's eq. 4."""
     flat = x.flatten(2)
     centred = flat - flat.mean(2, keepdim=True)
     return centred @ centred.transpose(1, 2) / flat.shape[2]
@@ -20,12 +20,12 @@ def matrix_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Square root of positive semi-definite matrices by the coupled Newton-Schulz iteration (eq. 7 to 9).
 
     Args:
-        matrix: float, (N, C, C). Divided by its trace first, because the iteration converges near the identity only.
+        matrix: float, (N, C, C). Divided by its trace first, because the iteration only converges near the identity.
         iterations: 5 as published.
     """
     eye = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
-    # the smallest normal number keeps a constant map (zero covariance, e.g. of a 1x1 image) from dividing 0 by 0; not
-    # added, because ONNX's translator leaves out what it takes for a zero
+    # the smallest normal number prevents 0 / 0 for a constant map (zero covariance, e.g. of a 1x1 image); clamped, not
+    # added, because the ONNX converter drops an addition that it takes for zero
     trace = matrix.diagonal(dim1=1, dim2=2).sum(1).view(-1, 1, 1).clamp_min(torch.finfo(matrix.dtype).tiny)
     y, z = matrix / trace, eye + torch.zeros_like(matrix)
     for _ in range(iterations):
@@ -35,11 +35,11 @@ def matrix_sqrt(matrix: Tensor, iterations: int = 5) -> Tensor:
 
 
 class SecondOrderAttention(nn.Module):
-    """One weight in (0, 1) per channel from the features' second-order statistics (eq. 10 to 12).
+    """One weight in (0, 1) per channel, from second-order statistics of the features (eq. 10 to 12).
 
     Args:
         channels: of the features.
-        reduction: the bottleneck is ``channels / reduction`` wide, 16 as published, at least 1.
+        reduction: the bottleneck has ``channels / reduction`` channels, at least 1; 16 as published.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:

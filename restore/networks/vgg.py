@@ -1,4 +1,4 @@
-"""The convolutions of VGG19 (Simonyan and Zisserman, ICLR 2015), as far as style losses use them."""
+"""The convolutions of VGG19 (Simonyan and Zisserman, ICLR 2015) that style losses use."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# layer index in torchvision's ``features`` -> (inputs, outputs); the names of its weights stay valid
+# layer index in torchvision's ``features`` -> (inputs, outputs); the names of its weights remain valid
 _CONVS = {
     **{0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256), 14: (256, 256)},
     **{16: (256, 256), 19: (256, 512), 21: (512, 512), 23: (512, 512), 25: (512, 512), 28: (512, 512), 30: (512, 512)},
@@ -17,7 +17,7 @@ HALVINGS = {"relu2_2": 1, "relu3_4": 2, "relu4_4": 3, "relu5_2": 4}
 
 
 class VGG19Features(nn.Module):
-    """Maps of VGG19 at four depths: relu2_2, relu3_4, relu4_4, relu5_2. Frozen; weights are loaded or drawn later."""
+    """Maps of VGG19 at four depths: relu2_2, relu3_4, relu4_4, relu5_2. Frozen; weights are set after construction."""
 
     halvings: Mapping[str, int] = HALVINGS
     mean: Tensor
@@ -31,7 +31,7 @@ class VGG19Features(nn.Module):
         self.requires_grad_(False)
 
     def draw(self, seed: int) -> None:
-        """Random weights (He et al., ICCV 2015, eq. 10), the same for the same seed everywhere."""
+        """Draw random weights (He et al., ICCV 2015, eq. 10), identical for the same seed on every machine."""
         generator = torch.Generator().manual_seed(seed)
         for conv in self.features.values():
             assert isinstance(conv, nn.Conv2d)
@@ -40,7 +40,7 @@ class VGG19Features(nn.Module):
             nn.init.zeros_(conv.bias)
 
     def forward(self, image: Tensor, layers: Sequence[str]) -> list[Tensor]:
-        """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, in the order of depth; deeper ones are not computed."""
+        """(N, 3, H, W) in [0, 1] -> the maps of ``layers``, from shallow to deep; deeper ones are not computed."""
         x, wanted, found = (image - self.mean) / self.std, [LAYERS[name] for name in layers], []
         for index in _CONVS:
             if index > max(wanted):

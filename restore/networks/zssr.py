@@ -1,7 +1,7 @@
 """The small residual network that zero-shot super-resolution trains on one image.
 
 Shocher, Cohen, Irani, "Zero-Shot Super-Resolution using Deep Internal Learning", CVPR 2018, section 3.2: the image is
-interpolated to the output size first, eight hidden layers of 64 channels with ReLU learn what that lacks.
+interpolated to the output size first; eight hidden layers of 64 channels with ReLU learn the missing detail.
 """
 
 from itertools import pairwise
@@ -15,17 +15,17 @@ from restore.networks.arguments import ArgumentError, refuse_below_one
 class ZSSRNetwork(nn.Module):
     """Convolutions with ReLU between them, added to the input.
 
-    He initialisation (He et al., ICCV 2015, eq. 10, fan-in), the output layer's scaled by 0.1 so that training starts
-    near the interpolated image; an output layer of zeros was tried and did not learn.
+    He initialisation (He et al., ICCV 2015, eq. 10, fan-in); the output layer's weights are scaled by 0.1, so that
+    training starts near the interpolated image. An output layer of zeros was tried and did not learn.
 
     Args:
-        channels: 3 for colours; 1 for one channel at a time, all of them by the same layers.
+        channels: 3 for colour images; 1 to process each channel separately with the same layers.
         width: channels of the hidden layers.
-        depth: hidden layers; one convolution more makes the output.
-        kernel_size: odd, of every convolution.
+        depth: hidden layers; one more convolution computes the output.
+        kernel_size: odd; of every convolution.
 
     Raises:
-        ValueError: for a value outside these.
+        ValueError: another value.
     """
 
     def __init__(self, *, channels: int = 3, width: int = 64, depth: int = 8, kernel_size: int = 3) -> None:
@@ -36,7 +36,7 @@ class ZSSRNetwork(nn.Module):
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ArgumentError("kernel_size", kernel_size, "an odd number")
         self.channels = channels
-        self.radius = (depth + 1) * (kernel_size // 2)  # receptive, in pixels of the enlarged image
+        self.radius = (depth + 1) * (kernel_size // 2)  # receptive radius, in pixels of the enlarged image
         sizes = [channels, *[width] * depth, channels]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
@@ -54,7 +54,7 @@ class ZSSRNetwork(nn.Module):
             convolutions[-1].weight.mul_(0.1)
 
     def interpolate_only(self) -> None:
-        """Add nothing from now on."""
+        """Set the output layer to zero, so that the result is the interpolated image."""
         output = self.layers[-1]
         assert isinstance(output, nn.Conv2d)
         assert output.bias is not None

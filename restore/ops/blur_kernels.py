@@ -1,8 +1,8 @@
-"""Known blur kernels: read from files, centred, applied while shrinking.
+"""Known blur kernels: reading from files, centring, and application in downscaling.
 
-A kernel is float64, (k, k'), sums to 1 and is *correlated* with the image, as the field's files expect (Bell-Kligler,
-Shocher, Irani, NeurIPS 2019). A centre of mass away from the middle does not change the blur but displaces the result;
-so it is moved to the middle first. Lengths are pixels of the image before shrinking.
+A kernel is float64, (k, k'), sums to 1 and is *correlated* with the image, as in the field's files (Bell-Kligler,
+Shocher, Irani, NeurIPS 2019). A centre of mass away from the middle does not change the blur but shifts the result, so
+it is moved to the middle first. Lengths are pixels of the image before downscaling.
 """
 
 import math
@@ -18,24 +18,24 @@ from torch import Tensor
 
 from restore.ops.matfile import matrices
 
-# what numpy's reader was seen to raise on files with changed bytes
+# raised by numpy's reader in tests on files with changed bytes
 DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, OSError, SyntaxError, TokenError)
-LARGEST = 101  # px; a larger array is an image rather than a kernel
+LARGEST = 101  # pixels; a larger array is more likely an image than a kernel
 
 
 def read_kernel(path: str | Path, *, setting: str = "kernel") -> Tensor:
-    """Read a kernel from a ``.npy`` file, or a ``.mat`` file that names it ``Kernel`` or holds exactly one matrix.
+    """Read a kernel from a ``.npy`` file, or from a ``.mat`` file with a ``Kernel`` or exactly one matrix.
 
     Args:
         path: the file; pickled objects in it are never loaded.
-        setting: the setting that named the file, for the error's sentence.
+        setting: name of the setting that named the file, for errors.
 
     Returns:
-        float64, (k, k'), sums to 1; where its centre lies is as in the file.
+        float64, (k, k'), sums to 1; its centre is where it is in the file.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when it does not hold one finite real matrix of at most 101 x 101 with a sum above 0.
+        FileNotFoundError: no such file.
+        ValueError: the file does not hold one finite real matrix of at most 101 x 101 with a sum above 0.
     """
     path = Path(path)
     where = f"{setting}={path}"
@@ -52,7 +52,7 @@ def read_kernel(path: str | Path, *, setting: str = "kernel") -> Tensor:
 
 def _read_npy(path: Path, where: str) -> NDArray[Any]:
     try:
-        # mapped, so that a header that lies about its size is refused instead of allocated; refuses objects
+        # memory-mapped, so that a false size in the header is refused instead of allocated; objects are refused
         return np.lib.format.open_memmap(path, mode="r")
     except DAMAGE as error:
         raise ValueError(f"{where} is not a readable .npy file of numbers ({error}); save it again") from error
@@ -81,7 +81,7 @@ def _check_shape(shape: tuple[int, ...], where: str) -> None:
 
 
 def _checked(kernel: Tensor, where: str = "the kernel") -> Tensor:
-    """float64, sum 1; refuses what is no kernel."""
+    """Convert to float64 with sum 1; refuse invalid kernels."""
     _check_shape(tuple(kernel.shape), where)
     if kernel.is_complex():
         raise ValueError(f"{where} is complex, expected real numbers; take its real part")
@@ -89,7 +89,7 @@ def _checked(kernel: Tensor, where: str = "the kernel") -> Tensor:
     if not kernel.isfinite().all():
         raise ValueError(f"{where} holds NaN or infinity, expected finite numbers; compute it again")
     largest = float(kernel.abs().max())
-    kernel = kernel / largest if largest else kernel  # the sum of huge or tiny numbers would leave the range
+    kernel = kernel / largest if largest else kernel  # sums of huge or tiny numbers would overflow or underflow
     total, size = float(kernel.sum()), float(kernel.abs().sum())
     if total <= 1e-6 * size:
         raise ValueError(f"{where} sums to {total * largest:.3g}, expected more than 0; a blur keeps the brightness")
@@ -103,7 +103,7 @@ def centre_of_mass(kernel: Tensor) -> tuple[float, float]:
 
 
 def widths(kernel: Tensor) -> tuple[float, float]:
-    """Standard deviations of a kernel (k, k') along its long and its short axis; pixels before shrinking."""
+    """Standard deviations of a kernel (k, k') along its long and short axes, in pixels before downscaling."""
     kernel = _checked(kernel).cpu()
     rows, columns = (torch.arange(side, dtype=torch.float64) for side in kernel.shape)
     row, column = centre_of_mass(kernel)
@@ -114,11 +114,11 @@ def widths(kernel: Tensor) -> tuple[float, float]:
 
 
 def centred(kernel: Tensor) -> Tensor:
-    """The same blur with its centre of mass in the middle of an odd-sized array, to a fraction of a pixel.
+    """The same blur with its centre of mass in the middle of an odd-sized array, with subpixel accuracy.
 
-    The array grows as far as needed, so nothing is cut off. Values between samples come from the polynomial through
-    six neighbours, which keeps all moments up to the fifth, so the width is kept too; beside sharp edges of a kernel
-    they may fall a little below 0.
+    The array grows as far as needed, so nothing is cut off. Values between samples come from the polynomial through six
+    neighbours, which preserves all moments up to the fifth and so the width; near sharp edges of a kernel they may be
+    slightly negative.
 
     Args:
         kernel: real, (k, k'), any sum above 0.
@@ -127,20 +127,20 @@ def centred(kernel: Tensor) -> Tensor:
         float64, (odd, odd), sums to 1.
 
     Raises:
-        ValueError: for what is no kernel, or when negative values put the centre of mass outside the array.
+        ValueError: the kernel is invalid, or negative values put its centre of mass outside the array.
     """
     return _in_the_middle(_checked(kernel), 0.0)
 
 
 def _in_the_middle(kernel: Tensor, half: float) -> Tensor:
-    """Centre of mass in the middle of an odd (``half`` 0) or even (``half`` 0.5) number of samples."""
+    """Move the centre of mass to the middle of an odd (``half`` 0) or even (``half`` 0.5) number of samples."""
     centre = centre_of_mass(kernel)
     if not all(-0.5 <= c <= side - 0.5 for c, side in zip(centre, kernel.shape, strict=True)):
         raise ValueError(
             f"the kernel's centre of mass is at {centre[0]:.1f}, {centre[1]:.1f}, outside its {kernel.shape[0]} x "
             f"{kernel.shape[1]} samples, expected inside; its negative values are too large"
         )
-    # a tolerance, because 1e-15 px off must not widen the array
+    # a tolerance, so that an offset of 1e-15 px does not enlarge the array
     target = [math.ceil(c - half - 1e-9) + half for c in centre]
     step = [0.0 if t - c < 1e-9 else t - c for t, c in zip(target, centre, strict=True)]
     taps = torch.outer(_fractional_step(step[0]), _fractional_step(step[1])).to(kernel)
@@ -150,14 +150,14 @@ def _in_the_middle(kernel: Tensor, half: float) -> Tensor:
 
 
 def _fractional_step(step: float) -> Tensor:
-    """A sample at ``step``, 0 <= step < 1, spread over the positions -2 to 3: Lagrange's weights, (6,)."""
+    """Weights (6,) of the positions -2 to 3 that interpolate a sample at ``step``, 0 <= step < 1 (Lagrange)."""
     nodes = range(-2, 4)
     weights = [math.prod((step - other) / (node - other) for other in nodes if other != node) for node in nodes]
     return torch.tensor(weights, dtype=torch.float64)
 
 
 def _around(kernel: Tensor, middle: float) -> Tensor:
-    """Rows added or empty ones taken away, as many as put ``middle`` in the middle."""
+    """Add rows, or remove empty ones, so that ``middle`` becomes the middle."""
     used = kernel.abs().amax(1).nonzero()
     first, last = int(used[0]), int(used[-1])
     reach = max(middle - first, last - middle)
@@ -168,19 +168,19 @@ def _around(kernel: Tensor, middle: float) -> Tensor:
 def shrink(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
     """Blur with a kernel and keep every ``scale``-th sample, on the grid of :func:`restore.ops.resize.resize`.
 
-    Output sample j lies at (j + 0.5) * scale - 0.5, between two samples where ``scale`` is even: there the kernel is
-    moved by half a pixel, once. Edges are mirrored. Differentiable in the image.
+    Output sample j lies at (j + 0.5) * scale - 0.5, between two input samples if ``scale`` is even; in that case the
+    kernel is shifted by half a pixel, once. Edges are mirrored. Differentiable in the image.
 
     Args:
         image: float, (..., C, H, W), any range.
-        kernel: real, (k, k'); centred here, so any centre of mass will do.
-        scale: whole number, input side / output side.
+        kernel: real, (k, k'); it is centred here, so its centre of mass may be anywhere.
+        scale: integer, input side / output side.
 
     Returns:
         float, (..., C, ceil(H / scale), ceil(W / scale)), with the image's type and device.
 
     Raises:
-        ValueError: for an image that is not float, a scale below 1, or what is no kernel.
+        ValueError: the image is not float, the scale is below 1, or the kernel is invalid.
     """
     if not image.is_floating_point():
         raise ValueError(f"shrink: got {image.dtype}, expected a float image; divide 8 bit by 255")
@@ -196,7 +196,7 @@ def shrink(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
 
 
 def _window(length: int, taps: int, scale: int) -> Tensor:
-    """The samples under the kernel's positions in order, mirrored outside 0 .. ``length`` - 1."""
+    """Input samples under each position of the kernel, mirrored outside 0 .. ``length`` - 1."""
     new_length = -(-length // scale)
     first = (scale - taps) // 2  # exact: both are odd or both even
     index = torch.arange(first, first + (new_length - 1) * scale + taps).remainder(2 * length)
@@ -207,16 +207,16 @@ def gaussian_kernel(sigma_1: float, sigma_2: float, angle: float, size: int) -> 
     """Anisotropic Gaussian, sampled around the middle of the array.
 
     Args:
-        sigma_1: standard deviation along the axis that ``angle`` turns, px.
-        sigma_2: standard deviation across it, px.
-        angle: radians, from along the rows (to the right) towards along the columns (downwards).
+        sigma_1: standard deviation along the axis that ``angle`` rotates, px.
+        sigma_2: standard deviation across that axis, px.
+        angle: radians, from the direction of rows (right) towards that of columns (down).
         size: side of the array, px.
 
     Returns:
         float64, (size, size), sums to 1.
 
     Raises:
-        ValueError: when a length is not above 0.
+        ValueError: a length is not above 0.
     """
     if not (0 < sigma_1 < math.inf and 0 < sigma_2 < math.inf and size >= 1):
         raise ValueError(
@@ -226,4 +226,4 @@ def gaussian_kernel(sigma_1: float, sigma_2: float, angle: float, size: int) -> 
     y, x = offset[:, None], offset[None, :]
     along, across = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
     exponent = -0.5 * ((along / sigma_1) ** 2 + (across / sigma_2) ** 2)
-    return torch.softmax(exponent.flatten(), 0).view(size, size)  # does not become 0 / 0 where sigma is tiny
+    return torch.softmax(exponent.flatten(), 0).view(size, size)  # not 0 / 0 even for tiny sigmas

@@ -1,4 +1,4 @@
-"""Whether bfloat16 pays on this processor: some compute with it in hardware, most convert to float32 and back."""
+"""Whether bfloat16 is faster on this CPU: some compute it in hardware, most convert to float32 and back."""
 
 import time
 from functools import cache
@@ -6,15 +6,15 @@ from functools import cache
 import torch
 from torch import nn
 
-WORTH = 1.2  # times as fast; below that its rounding buys nothing
+WORTH = 1.2  # minimum speed-up; below that its rounding is not worth it
 REPEATS = 5
 
 
 @cache
 def bf16_speedup() -> float:
-    """How many times as fast as float32 a few convolutions are in bfloat16, forward and backward, on the CPU.
+    """Speed-up of bfloat16 over float32 for a few convolutions, forward and backward, on the CPU.
 
-    Measured once in a process, on its threads, in a fraction of a second; of each the fastest of some repetitions.
+    Measured once per process, with its threads, in a fraction of a second, as the fastest of several repetitions.
     """
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         layers = [layer for _ in range(3) for layer in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())]
@@ -35,10 +35,10 @@ def _seconds(network: nn.Module, images: torch.Tensor, *, use_bf16: bool) -> flo
 
 
 def slowdown_warning(setting: str, value: str, better: str) -> str | None:
-    """A sentence for who asks for bfloat16 by name where float32 is faster; None where it is not.
+    """A sentence for users who set bfloat16 explicitly where float32 is faster; None where it is not.
 
     Args:
-        setting: its key. value: what was asked for. better: the value to set instead.
+        setting: its key. value: the user's value. better: the value to set instead.
     """
     speedup = bf16_speedup()
     if speedup >= 1:

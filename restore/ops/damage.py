@@ -1,13 +1,13 @@
-"""Measures what a photo has suffered, from its pixels alone: noise, the blocks of JPEG, softness.
+"""Measures the damage of a photo from its pixels alone: noise, JPEG blocks, softness.
 
-Images are float, [0, 1]; grey is (H, W). What is too small to be measured counts as undamaged.
+Images are float, [0, 1]; grey is (H, W). An image that is too small to be measured counts as undamaged.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST_SIDE = 64  # of an image that can be measured
+LEAST_SIDE = 64  # pixels; minimum side of an image that can be measured
 GRID = 8  # pixels between the borders of JPEG's blocks
 
 
@@ -17,20 +17,20 @@ def grey_of(rgb: Tensor) -> Tensor:
 
 
 def diagonal(grey: Tensor) -> Tensor:
-    """The diagonal band of the orthonormal Haar wavelet, (H // 2, W // 2); white noise keeps its deviation in it."""
+    """The diagonal band of the orthonormal Haar wavelet, (H // 2, W // 2); white noise keeps its standard deviation."""
     height, width = (side // 2 * 2 for side in grey.shape)
     grey = grey[:height, :width]
     return (grey[::2, ::2] - grey[::2, 1::2] - grey[1::2, ::2] + grey[1::2, 1::2]) / 2
 
 
 def noise(grey: Tensor, *, tile: int, calmest: float) -> float:
-    """Standard deviation of white noise: median absolute deviation of the diagonal Haar band over 0.6745.
+    """Standard deviation of white noise: median absolute deviation of the diagonal Haar band / 0.6745.
 
     Donoho and Johnstone, Biometrika 81(3), 1994. Measured in tiles, because texture looks like noise.
 
     Args:
         tile: side of a tile in samples of the band, two pixels each.
-        calmest: the quantile of the tiles' deviations that is taken.
+        calmest: quantile of the tiles' deviations that is returned.
     """
     if min(grey.shape) < LEAST_SIDE:
         return 0.0
@@ -39,20 +39,20 @@ def noise(grey: Tensor, *, tile: int, calmest: float) -> float:
 
 
 def colour_noise(rgb: Tensor) -> float:
-    """Standard deviation of noise that differs between the channels of (3, H, W): photos have little fine colour."""
+    """Standard deviation of noise that differs between the channels of (3, H, W); photos have little fine colour."""
     return noise((rgb[0] - rgb[1]) / 2**0.5, tile=16, calmest=0.1)
 
 
 def grey_noise(grey: Tensor) -> float:
-    """Standard deviation of noise in the brightness; fine texture without a calm place counts as noise."""
+    """Standard deviation of noise in the luma; fine texture counts as noise unless there is a smooth area."""
     return noise(grey, tile=8, calmest=0.05)
 
 
 def blockiness(grey: Tensor) -> float:
-    """How much larger steps are across borders of 8 px blocks than beside them, as a share of the mean step.
+    """Mean excess of differences across the borders of 8x8 blocks over those beside them, relative to their mean.
 
-    Wang, Bovik, Evans, "Blind measurement of blocking artifacts in images", ICIP 2000, compare the same steps. The grid
-    may begin anywhere: its place is where the steps are largest. About 0 without JPEG.
+    Wang, Bovik, Evans, "Blind measurement of blocking artifacts in images", ICIP 2000, compare the same differences.
+    The grid may have any offset: it is where the differences are largest. About 0 without JPEG.
     """
     if min(grey.shape) < LEAST_SIDE:
         return 0.0
@@ -67,7 +67,7 @@ def _across(grey: Tensor) -> float:
 
 
 def softness(grey: Tensor) -> float:
-    """Energy of the second finest diagonal Haar band over that of the finest: 4 to 6 in a sharp photo."""
+    """Energy of the second finest diagonal Haar band / energy of the finest: 4 to 6 in a sharp photo."""
     if min(grey.shape) < LEAST_SIDE:
         return 0.0
     coarse = diagonal(2 * F.avg_pool2d(grey[None], 2)[0])

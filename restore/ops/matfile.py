@@ -1,7 +1,7 @@
-"""Reads the numeric matrices of MATLAB's .mat files (level 5: what MATLAB saves with -v6 and -v7), and nothing else.
+"""Reads only the numeric matrices of MATLAB's .mat files of level 5 (saved by MATLAB with -v6 or -v7).
 
-MathWorks, "MAT-File Format", 2019. A reader of our own, because scipy's ends the process on some damaged files, and a
-kernel may come from anywhere.
+MathWorks, "MAT-File Format", 2019. Not scipy's reader, which crashes the process on some damaged files: a kernel may
+come from anywhere.
 """
 
 import math
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 COMPRESSED, MATRIX = 15, 14
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 NUMERIC_CLASSES = range(6, 16)  # double to uint64; the others are cells, structures, text and sparse matrices
-LARGEST = 2**26  # bytes that one variable may unpack to
+LARGEST = 2**26  # maximum bytes of one decompressed variable
 
 Order = Literal["little", "big"]
 
 
 def matrices(data: bytes) -> dict[str, NDArray[Any]]:
-    """The file's arrays of numbers by name, real or complex, any number of dimensions; other variables are skipped.
+    """Numeric arrays by name, real or complex, with any number of dimensions; other variables are skipped.
 
     Raises:
-        ValueError: for what is no such file, or a damaged one; half a sentence saying why.
+        ValueError: not such a file, or a damaged one; the message is half a sentence with the reason.
     """
     orders: dict[bytes, Order] = {b"IM": "little", b"MI": "big"}
     order = orders.get(data[126:128])
@@ -49,11 +49,11 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _elements(data: bytes, order: Order) -> Iterator[tuple[int, bytes]]:
-    """(kind, contents), one after another."""
+    """Yield the elements in order as (kind, contents)."""
     position = 0
     while position < len(data):
         kind = int.from_bytes(data[position : position + 4], order)
-        if kind >> 16:  # at most four bytes of contents share the tag's eight
+        if kind >> 16:  # contents of at most four bytes are stored within the tag of eight
             kind, length, start = kind & 0xFFFF, kind >> 16, position + 4
             position += 8
         else:
@@ -65,7 +65,7 @@ def _elements(data: bytes, order: Order) -> Iterator[tuple[int, bytes]]:
 
 
 def _matrix(body: bytes, order: Order) -> dict[str, NDArray[Any]]:
-    """{name: array}, or nothing where the variable is no array of numbers."""
+    """{name: array}, or an empty mapping if the variable is not a numeric array."""
     parts = list(_elements(body, order))
     if len(parts) < 3:
         raise ValueError("a variable without its name")

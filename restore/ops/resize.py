@@ -1,9 +1,9 @@
 """MATLAB-compatible bicubic resizing, and pyramids.
 
-Super-resolution benchmarks were made with MATLAB's ``imresize(image, scale, "bicubic")``. A library that resizes
-"bicubic" in any other way shifts every published number, so this file follows MATLAB to the bit: Keys' cubic kernel
-with a = -0.5 (IEEE TASSP 29(6), 1981), stretched by 1/scale when shrinking, weights normalised per output sample,
-height first, then width, and for 8-bit images a rounding to 8 bit after each of the two axes.
+Super-resolution benchmarks were made with MATLAB's ``imresize(image, scale, "bicubic")``. Any other "bicubic" resizing
+shifts every published number, so this module follows MATLAB exactly: Keys' cubic kernel with a = -0.5 (IEEE TASSP
+29(6), 1981), stretched by 1/scale for downscaling, weights normalised per output sample, height first, then width, and
+for 8-bit images rounding to 8 bits after each axis.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ _FILTERS: Mapping[str, tuple[Callable[[Tensor], Tensor], int]] = MappingProxyTyp
 
 
 def _is_open(length: object) -> bool:
-    """Whether a side has no number yet, because a graph for any size is being made."""
+    """Whether a side is symbolic, because a graph for any size is being traced."""
     return isinstance(length, torch.SymInt)
 
 
@@ -51,13 +51,13 @@ def _is_open(length: object) -> bool:
 def _taps(
     length: int, new_length: int, scale: float, edges: Edges, filter_: Filter = "bicubic"
 ) -> tuple[Tensor, Tensor]:
-    """Which input samples make each output sample, and with which weights.
+    """Input samples and weights for each output sample.
 
     Returns:
         index: int64, (taps, new_length), positions in the input.
         weight: float64, (taps, new_length), columns sum to 1.
     """
-    with torch.inference_mode(False):  # what is kept here must serve calls with gradients too
+    with torch.inference_mode(False):  # the cached tensors must also serve calls with gradients
         return _make_taps(length, new_length, scale, edges, filter_)
 
 
@@ -65,15 +65,15 @@ def _taps(
 def _taps_on(
     device: torch.device, dtype: torch.dtype, length: int, new_length: int, scale: float, edges: Edges, filter_: Filter
 ) -> tuple[Tensor, Tensor]:
-    """The same on an accelerator, kept there: bringing them over would make the host wait at every call."""
+    """The same on an accelerator, cached there, because copying would make the host wait at every call."""
     index, weight = _taps(length, new_length, scale, edges, filter_)
     with torch.inference_mode(False):
-        return index.to(device), weight.to(dtype).to(device)  # in this order: some accelerators have no float64
+        return index.to(device), weight.to(dtype).to(device)  # in this order, because some accelerators have no float64
 
 
 def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_: Filter) -> tuple[Tensor, Tensor]:
     kernel, support = _FILTERS[filter_]
-    stretch = min(scale, 1.0)  # antialiasing: shrinking widens the kernel
+    stretch = min(scale, 1.0)  # antialiasing: downscaling widens the kernel
     width = 2 * support / stretch
     centre = (torch.arange(new_length, dtype=torch.float64) + 0.5) / scale - 0.5
     first = torch.floor(centre - width / 2).to(torch.int64)
@@ -83,12 +83,12 @@ def _make_taps(length: int, new_length: int, scale: float, edges: Edges, filter_
     if edges == "inside":
         weight = torch.where((index >= 0) & (index < length), weight, torch.zeros_like(weight))
     weight = weight / weight.sum(0, keepdim=True)
-    if not _is_open(new_length):  # a graph for any size keeps them all
+    if not _is_open(new_length):  # a graph for any size keeps all taps
         used = (weight != 0).any(1)
         index, weight = index[used], weight[used]
     if edges != "mirror":
         return index.clamp(0, length - 1), weight
-    index = index.remainder(torch.full((1, 1), 2 * length))  # a tensor, because a graph's length has no number yet
+    index = index.remainder(torch.full((1, 1), 2 * length))  # a tensor, because the length may be symbolic
     return torch.where(index < length, index, 2 * length - 1 - index), weight
 
 
@@ -111,29 +111,29 @@ def _resize_axis(
 
 
 def new_length(length: int, scale: float) -> int:
-    """A side after resizing: rounded up, as MATLAB does, at least 1."""
-    if _is_open(length):  # in a graph for any size: whole numbers, the same up to 10^5 px
+    """A side after resizing: rounded up as in MATLAB, at least 1."""
+    if _is_open(length):  # symbolic; integer arithmetic, the same up to 10^5 px
         ratio = Fraction(scale).limit_denominator(10**6)
         return (length * ratio.numerator + ratio.denominator - 1) // ratio.denominator
-    # the small allowance keeps 3 * (1 / 3) from becoming 2 through float error
+    # the tolerance prevents 3 * (1 / 3) from becoming 2 by rounding errors
     return max(1, int(-(-(length * scale - 1e-9) // 1)))
 
 
 def resize(image: Tensor, scale: float, *, size: tuple[int, int] | None = None, edges: Edges = "mirror") -> Tensor:
-    """Resize a float image by ``scale`` (below 1 shrinks); differentiable.
+    """Resize a float image by ``scale`` (below 1 downscales); differentiable.
 
     Args:
         image: float, (..., H, W), any range.
         scale: output side / input side.
-        size: output (height, width); by default the input's times ``scale``, rounded up.
-        edges: what lies outside: ``mirror`` as modern MATLAB, ``clamp`` as older releases; ``inside`` gives what lies
-            outside no weight, as Pillow does.
+        size: output (height, width); by default the input's sides times ``scale``, rounded up.
+        edges: extension beyond the image: ``mirror`` as in current MATLAB, ``clamp`` as in older releases; ``inside``
+            gives samples outside no weight, as Pillow does.
 
     Returns:
         float, (..., h, w); not clamped, so cubic overshoot is kept.
 
     Raises:
-        ValueError: when ``scale`` is not positive, or the image is not float.
+        ValueError: ``scale`` is not positive, or the image is not float.
     """
     if not image.is_floating_point():
         raise ValueError(f"resize: got {image.dtype}, expected a float image; use resize_8bit() for uint8")
@@ -144,7 +144,7 @@ def resize(image: Tensor, scale: float, *, size: tuple[int, int] | None = None, 
 
 
 def enlarge(lq: Tensor, scale: float) -> Tensor:
-    """Bicubic enlargement as tables compare with it: of an 8-bit image rounded between the axes, as MATLAB does.
+    """Bicubic enlargement as in the tables' baseline: for an 8-bit image rounded between the axes, as in MATLAB.
 
     Args:
         lq: float, (..., h, w), [0, 1]. scale: output side / input side.
@@ -163,12 +163,12 @@ def _check_scale(scale: float) -> None:
 
 
 def _round_8bit(image: Tensor) -> Tensor:
-    # half away from zero, as MATLAB; after the clamp that is floor(x + 0.5)
+    # half away from zero, as in MATLAB; after the clamp this is floor(x + 0.5)
     return image.clamp(0, 255).add(0.5).floor()
 
 
 def resize_8bit(image: Tensor, scale: float, *, edges: Edges = "mirror") -> Tensor:
-    """Resize an 8-bit image exactly as MATLAB resizes a ``uint8`` array: rounded to 8 bit after each axis.
+    """Resize an 8-bit image exactly as MATLAB resizes a ``uint8`` array: rounded to 8 bits after each axis.
 
     Args:
         image: uint8, (..., H, W).
@@ -179,7 +179,7 @@ def resize_8bit(image: Tensor, scale: float, *, edges: Edges = "mirror") -> Tens
         uint8, (..., h, w).
 
     Raises:
-        ValueError: not uint8, or a scale out of its bounds.
+        ValueError: the image is not uint8, or the scale is out of bounds.
     """
     if image.dtype != torch.uint8:
         raise ValueError(f"resize_8bit: got {image.dtype}, expected torch.uint8; use resize() for float images")
@@ -190,24 +190,24 @@ def resize_8bit(image: Tensor, scale: float, *, edges: Edges = "mirror") -> Tens
 
 
 def pyramid(image: Tensor, levels: int, interpolation: Interpolation) -> list[Tensor]:
-    """An image at ``levels`` resolutions, finest first, each half the one before; differentiable.
+    """An image at ``levels`` resolutions, finest first, each with half the sides of the one before; differentiable.
 
-    The filters are Pillow's reducing ones, stretched by two and normalised over what lies inside the image; nearest
-    keeps the second row and column of each two. Each level is made of the one before, so the levels below one of
-    them are that one's own pyramid.
+    The filters are Pillow's for downscaling, stretched by two and normalised over the samples inside the image;
+    nearest keeps every second row and column, starting with the second. Each level is made from the one before, so the
+    levels below any of them are its own pyramid.
 
     Args:
         image: float, (..., C, H, W), any range; returned itself as the first level.
         levels: at least 1.
-        interpolation: ``nearest``, ``bilinear``, ``bicubic`` (Keys, a = -0.5) or ``lanczos`` (three lobes). Cubic and
-            Lanczos overshoot is kept.
+        interpolation: ``nearest``, ``bilinear``, ``bicubic`` (Keys, a = -0.5) or ``lanczos`` (three lobes). The
+            overshoot of the last two is kept.
 
     Returns:
-        ``levels`` images, (..., C, ceil(H / 2^k), ceil(W / 2^k)): an odd side is rounded up, and its last row stands
-        for one and a half; sides that are a multiple of 2^(levels - 1) have no such row.
+        ``levels`` images, (..., C, ceil(H / 2^k), ceil(W / 2^k)). An odd side is rounded up, and its last row
+        represents one and a half rows; sides that are multiples of 2^(levels - 1) have no such row.
 
     Raises:
-        ValueError: no level, an unknown interpolation, or an image that is not float.
+        ValueError: no level, an unknown interpolation, or the image is not float.
     """
     if levels < 1:
         raise ValueError(f"pyramid: levels is {levels}, expected at least 1, the image itself")

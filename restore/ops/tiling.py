@@ -1,7 +1,7 @@
-"""Run a network over an image of any size: pad, cut into tiles, blend, average over flips and turns.
+"""Runs a network on images of any size: pad, cut into tiles, blend, average over flips and turns.
 
 All functions take ``forward``: float (N, C, h, w) -> (N, C', scale h, scale w), and images of shape (N, C, H, W).
-Sizes are lq pixels. ``tile`` is the inner part that is kept, ``halo`` the context around it that is thrown away
+Sizes are lq pixels. ``tile`` is the inner part that is kept; ``halo`` is the context around it, which is discarded
 (exact for a network whose receptive radius is at most ``halo``) or blended with the neighbours.
 """
 
@@ -21,13 +21,13 @@ def round_up(value: int, multiple_of: int) -> int:
 
 
 def pad(image: Tensor, *, multiple_of: int = 1, min_size: int = 1) -> Tensor:
-    """Grow (N, C, H, W) at the bottom and right to a size the network takes, by :func:`padded_rows`.
+    """Extend (N, C, H, W) at the bottom and right to a size that the network accepts, by :func:`padded_rows`.
 
     Args:
-        image: float, or the levels of a file with 8 or 16 bit.
+        image: float, or levels of 8 or 16 bits.
     """
     dtype = image.dtype
-    image = image.view(torch.int16) if dtype == torch.uint16 else image  # torch picks no rows of uint16
+    image = image.view(torch.int16) if dtype == torch.uint16 else image  # torch cannot index uint16
     for dim in (2, 3):
         length = image.shape[dim]
         padded = round_up(max(length, min_size), multiple_of)
@@ -38,7 +38,7 @@ def pad(image: Tensor, *, multiple_of: int = 1, min_size: int = 1) -> Tensor:
 
 
 def padded_rows(length: int, padded_length: int) -> Tensor:
-    """Which rows make a longer axis: all, then reflected as far as there are rows to reflect, then the first repeated.
+    """Indices that extend an axis: all rows, then reflected ones until none are left, then the first row repeated.
 
     >>> padded_rows(3, 8).tolist()
     [0, 1, 2, 1, 0, 0, 0, 0]
@@ -48,18 +48,18 @@ def padded_rows(length: int, padded_length: int) -> Tensor:
 
 
 class Piece(NamedTuple):
-    """One tile along one axis: the network sees ``[start, stop)``; ``weight`` says how much each position counts."""
+    """One tile along one axis: its input is ``[start, stop)``; ``weight`` is the blending weight of each position."""
 
     start: int
     stop: int
-    weight: Tensor  # float32, ((stop - start) * scale,); over all pieces every position sums to 1
+    weight: Tensor  # float32, ((stop - start) * scale,); at each position, the weights of all pieces sum to 1
 
 
 def pieces(length: int, *, tile: int, halo: int, scale: int, blend: bool) -> list[Piece]:
     """Cut one axis into tiles.
 
     Args:
-        length: of the axis. tile, halo: see the module's text; tiles start at multiples of ``tile``.
+        length: of the axis. tile, halo: see the module's docstring; tiles start at multiples of ``tile``.
         scale: of the network; weights are per output pixel.
         blend: ramp across the whole overlap instead of a hard edge in its middle.
     """
@@ -98,22 +98,22 @@ def bands(
     progress: Callable[[int, int], None] | None = None,
     load: Forward = _as_it_is,
 ) -> Iterator[Tensor]:
-    """Run ``forward`` tile by tile and give the result in bands, so that only one row of tiles is in memory.
+    """Run ``forward`` tile by tile and yield the result in bands, so that only one row of tiles is in memory.
 
     Args:
-        tile: rounded up to ``multiple_of``, as is ``halo``, so that every tile starts on the network's own grid.
-        progress: called as ``progress(tiles done, tiles in all)`` after each; it may raise to stop.
-        load: makes what ``forward`` takes of a piece, so that ``image`` may be the levels of a file.
+        tile: rounded up to ``multiple_of``, like ``halo``, so that every tile starts on the network's grid.
+        progress: called as ``progress(tiles done, total tiles)`` after each tile; may raise to stop.
+        load: converts a piece for ``forward``, so that ``image`` may hold the levels of a file.
 
     Yields:
-        float, (N, C', h, scale W), from top to bottom, scale H rows in all; on the device of ``forward``'s results.
+        float, (N, C', h, scale W), from top to bottom, scale H rows in total; on the device of ``forward``'s results.
     """
     height, width = image.shape[-2:]
     image = pad(image, multiple_of=multiple_of, min_size=min_size)
     tile, halo = round_up(tile, multiple_of), round_up(halo, multiple_of)
     rows = pieces(image.shape[-2], tile=tile, halo=halo, scale=scale, blend=blend)
     columns = pieces(image.shape[-1], tile=tile, halo=halo, scale=scale, blend=blend)
-    rest: Tensor | None = None  # what the band above has of this one
+    rest: Tensor | None = None  # overlap of this band with the one above
     for r, row in enumerate(rows):
         band: Tensor | None = None
         for c, column in enumerate(columns):
@@ -129,7 +129,7 @@ def bands(
             band[..., left : left + len(column.weight)].addcmul_(part, weight)
             if progress is not None:
                 progress(r * len(columns) + c + 1, len(rows) * len(columns))
-        assert band is not None  # an image has at least one pixel, so there was at least one tile
+        assert band is not None  # every image has at least one pixel, so there was at least one tile
         below = rows[r + 1].start if r + 1 < len(rows) else height
         end = (below - row.start) * scale
         rest = band[..., max(0, end) :, :].clone()
@@ -137,7 +137,7 @@ def bands(
 
 
 def tiled(forward: Forward, image: Tensor, *, scale: int, **settings: Any) -> Tensor:
-    """The bands of :func:`bands`, which takes the same arguments, put together.
+    """The concatenated bands of :func:`bands`, which has the same arguments.
 
     Returns:
         float, (N, C', scale H, scale W), on the device of ``forward``'s results.
@@ -146,11 +146,11 @@ def tiled(forward: Forward, image: Tensor, *, scale: int, **settings: Any) -> Te
 
 
 def joined(parts: Iterable[Tensor], rows: int) -> Tensor:
-    """Bands (..., h, W) from top to bottom, ``rows`` in all, as one, (..., rows, W), without a second copy."""
+    """Concatenate bands (..., h, W) from top to bottom into (..., rows, W), without a second copy in memory."""
     merged: Tensor | None = None
     top = 0
     for band in parts:
-        if band.shape[-2] == rows:  # the only one that has any
+        if band.shape[-2] == rows:  # the only band
             merged = band
             continue
         if merged is None:
@@ -162,7 +162,7 @@ def joined(parts: Iterable[Tensor], rows: int) -> Tensor:
 
 
 def by_rows(forward: Forward, image: Tensor, *, scale: int, rows: int, halo: int) -> Tensor:
-    """Run ``forward`` on ``rows`` rows at a time, which is exactly the whole where its radius is at most ``halo``."""
+    """Run ``forward`` on ``rows`` rows at a time; exact if its receptive radius is at most ``halo``."""
     height = image.shape[-2]
     if height <= rows:
         return forward(image)
@@ -176,7 +176,7 @@ def by_rows(forward: Forward, image: Tensor, *, scale: int, rows: int, halo: int
 
 
 def whole(forward: Forward, image: Tensor, *, scale: float, multiple_of: int = 1, min_size: int = 1) -> Tensor:
-    """Run ``forward`` on the padded image at once and cut the padding off again, where any was needed."""
+    """Run ``forward`` on the whole padded image, and crop the result."""
     height, width = image.shape[-2:]
     padded = pad(image, multiple_of=multiple_of, min_size=min_size)
     pred = forward(padded)
@@ -192,16 +192,16 @@ def largest_tile(
     multiple_of: int = 1,
     reserved: int = 0,
 ) -> int | None:
-    """The largest tile whose inference fits the budget, or None when the whole image does.
+    """The largest tile whose inference fits the budget, or None if the whole image fits.
 
     Args:
         size: (height, width).
-        bytes_per_pixel: what one lq pixel costs at the peak of an inference.
+        bytes_per_pixel: peak memory per lq pixel.
         memory_gb: the budget in GiB.
-        reserved: bytes of the budget that the image itself takes beside its tiles.
+        reserved: bytes of the budget used by the image itself, in addition to its tiles.
 
     Raises:
-        ValueError: when not even the smallest tile fits, with the budget that would do.
+        ValueError: not even the smallest tile fits; the error names a sufficient budget.
     """
     budget = memory_gb * 2**30 / bytes_per_pixel
     if size[0] * size[1] <= budget:
@@ -219,7 +219,7 @@ def largest_tile(
 
 
 def even_tile(size: tuple[int, int], tile: int, multiple_of: int = 1) -> int:
-    """The smallest tile that needs no more tiles than ``tile`` for (height, width): all alike, and less memory.
+    """The smallest tile that gives no more tiles than ``tile`` for (height, width): equal tiles, and less memory.
 
     >>> even_tile((3000, 4000), 1700)
     1500
@@ -229,13 +229,13 @@ def even_tile(size: tuple[int, int], tile: int, multiple_of: int = 1) -> int:
 
 
 def self_ensemble(forward: Forward, image: Tensor, *, median: bool = False, views: int = 8) -> Tensor:
-    """Mean over the 8 flips and turns of a square (Timofte, Rothe, Van Gool, CVPR 2016, section 3.6), or the median.
+    """Mean, or median, over the 8 flips and turns of a square (Timofte, Rothe, Van Gool, CVPR 2016, section 3.6).
 
-    ``forward`` must not change its answer with the orientation of the scale, which holds for any network here. The
-    median (of an even number: the mean of the two in the middle) keeps all answers in memory.
+    The scale must not depend on the orientation, which holds for all networks here. The median (for an even number,
+    the mean of the middle two) keeps all results in memory.
 
     Args:
-        views: 8; or, to save time, 4, the turns alone, or 2, the image and its half turn.
+        views: 8; or, to save time, 4 (only turns) or 2 (the image and its half turn).
     """
     chosen = [(turns, flip) for turns in range(4) for flip in (False, True)][:: 8 // views]
     preds = (_turned(forward, image, turns, flip=flip) for turns, flip in chosen)

@@ -37,8 +37,7 @@ class Translation(RestorationModel):
         discriminator_width, spectral_norm: see :class:`PatchDiscriminator`.
         stages: see :func:`make_stages`.
         l1_weight, adversarial_weight, style_weight, feature_matching_weight, frequency_weight: of the losses; 0
-            switches a loss off. ``style_weight=None``: chosen at the start of each stage so that its share is half of
-            L1's.
+            for none. ``style_weight=None``: set at the start of each stage so that its share is half of L1's.
         adversarial: ``least_squares``, ``hinge`` or ``non_saturating``, which includes R1 weighted by ``r1_weight``.
         style_features: see :class:`StyleLoss`.
         level_weights: factors of the levels' losses, the full resolution first; None: 1 each.

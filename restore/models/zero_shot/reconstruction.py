@@ -23,7 +23,7 @@ def checked_part(image: Tensor, factor: float) -> Tensor:
 
 
 def back_projection_helps(network: ZeroShotNetwork, image: Tensor) -> bool:
-    """Whether the image, float (3, H, W), downscaled and enlarged bicubically, is closer to itself if back-projected."""
+    """Whether the image, float (3, H, W), shrunk and enlarged bicubically, is closer to itself if back-projected."""
     part = checked_part(image, network.scale)
     son = network.shrink(part, network.scale)
     enlarged = resize(son, network.scale, size=(part.shape[-2], part.shape[-1]))
