@@ -9,15 +9,16 @@ __version__ = "0.1.0"
 
 
 def load(ckpt_path: str, *, scale: float | None = None, zero_shot: Any = None, **settings: Any) -> "Restorer":
-    """Open anything that restores: a checkpoint, shipped weights by name, ``zero_shot`` or ``bicubic``.
+    """Open a restorer: a checkpoint, shipped weights by name, ``zero_shot`` or ``bicubic``.
 
-    ``restore.load("best.ckpt").restore(image)`` takes and gives float (3, H, W) in [0, 1]. Imported lazily, so
-    ``import restore`` stays cheap.
+    ``restore.load("best.ckpt").restore(image)`` takes and returns float (3, H, W) in [0, 1]. Imports are deferred, so
+    ``import restore`` stays fast.
 
     Args:
-        scale: needed by ``zero_shot`` and ``bicubic``.
-        zero_shot: how ``zero_shot`` trains, a dict of :class:`restore.config.inference.ZeroShotTraining`'s settings.
-        settings: those of :class:`restore.config.inference.Inference`.
+        scale: required by ``zero_shot`` and ``bicubic``.
+        zero_shot: settings of ``zero_shot``, a dict with the fields of
+            :class:`restore.config.inference.ZeroShotTraining`.
+        settings: fields of :class:`restore.config.inference.Inference`.
     """
     from restore.config.inference import Inference, ZeroShotTraining
     from restore.inference.load import open_restorer

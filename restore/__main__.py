@@ -21,7 +21,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Hand over to the command named first."""
+    """Run the command named by the first argument."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
         del sys.argv[1]

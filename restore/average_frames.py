@@ -1,4 +1,4 @@
-"""``restore average_frames``: sharp frames of a fast video to blurred and sharp pairs, as GoPro was made."""
+"""``restore average_frames``: makes blurred and sharp pairs from sharp high-speed video, as GoPro was made."""
 
 import logging
 from pathlib import Path
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def average_frames(cfg: DictConfig) -> None:
-    """Average each run of neighbouring frames, and put it beside the one in its middle."""
+    """Average each run of neighbouring frames, and pair the result with the frame in the middle."""
     from rich.progress import track
 
     from restore.data.averaged_frames import check_frames, refuse_used, video_frames, write_pairs

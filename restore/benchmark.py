@@ -1,4 +1,4 @@
-"""``restore benchmark``: figures of speed and memory, each next to what it is compared with."""
+"""``restore benchmark``: measures speed and memory, each next to a reference value."""
 
 import functools
 
@@ -14,7 +14,7 @@ from restore.profiling.workload import Workload
 
 
 def benchmark(cfg: DictConfig) -> None:
-    """Make the measurements asked for and print a table."""
+    """Make the requested measurements and print a table."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -29,7 +29,7 @@ def benchmark(cfg: DictConfig) -> None:
 
 
 def _check_settings(cfg: DictConfig) -> None:
-    """Sizes and numbers that are possible; the rest the model checks."""
+    """Refuse impossible sizes and numbers; the model checks the rest."""
     if cfg.runs < 1:
         raise SettingError("runs", cfg.runs, "how often each thing is timed, at least 1")
     if len(cfg.image_size) != 2 or min(cfg.image_size) < 1:

@@ -1,4 +1,4 @@
-"""``restore check``: tries each part of a run before it starts: data, one short training, memory, disk and time."""
+"""``restore check``: tries each part of a run in advance: data, one short training, memory, disk and time."""
 
 import os
 from collections.abc import Iterator
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 def check(cfg: DictConfig) -> None:
-    """Look at everything a run needs, print what was found, and fail where the run would."""
+    """Check everything that a run needs, print the findings, and fail if the run would fail."""
     _check_settings(cfg.check)
     run = cast("FitConfig", cfg)
     run_folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         with (
-            handled(interrupt, ASKING),  # a signal unwinds as an error does, so that temporary files are removed
+            handled(interrupt, ASKING),  # a signal raises an exception, so that temporary files are removed
             _removed_if_empty(run_folder),
             temporary_folder("restore_check_") as folder,
         ):
             process, resume = _refuse_as_fit_does(run, run_folder)
-            from restore.preflight.findings import Findings  # with rich, which a refusal does not wait for
+            from restore.preflight.findings import Findings  # imports rich, which a refusal need not wait for
 
             findings = Findings()
             with findings.doing("start", "loading PyTorch and Lightning"):
@@ -63,23 +63,23 @@ def _check_settings(settings: "CheckSettings") -> None:
 
 @contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove the run folder that Hydra has made, and those around it, as far as they are empty."""
+    """Remove the run folder made by Hydra, and its parents, as far as they are empty."""
     try:
         yield
     finally:
         with suppress(OSError):
-            os.removedirs(os.path.relpath(folder))  # relative, so that the working folder stays
+            os.removedirs(os.path.relpath(folder))  # relative, so that the working folder is kept
 
 
 def _refuse_as_fit_does(cfg: "FitConfig", run_folder: Path) -> tuple[ProcessInfo, Path | None]:
-    """What ``fit`` checks before it starts processes; gives the first of these, and the checkpoint to resume from."""
+    """Make the checks of ``fit`` before it starts processes; return the first process, and the checkpoint to resume."""
     started = process_info().world_size
     if started > 1:
         raise ValueError(
             f"check tries one process of a run, but {started} were started; start it without torchrun, and in a Slurm "
             "job with srun --ntasks=1"
         )
-    planned = planned_slurm_tasks()  # before the configuration is resolved, which may read variables that it sets
+    planned = planned_slurm_tasks()  # sets variables that the configuration may read when it is resolved
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     del config["check"]
     checkpoint = resume_point(run_folder, config, cfg.resume)

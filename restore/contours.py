@@ -1,4 +1,4 @@
-"""``restore contours``: the contours of photos, as contour-to-photo translation reads them."""
+"""``restore contours``: draws contours of photos, the inputs of contour-to-photo translation."""
 
 import logging
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def contours(cfg: DictConfig) -> None:
-    """Draw the contours of every photo; bad files are reported and the others continue."""
+    """Draw the contours of every photo; bad files are reported, and the others are processed."""
     if cfg.side is not None and cfg.side < 1:
         raise SettingError("side", cfg.side, "at least 1 pixel, or null")
     output_paths.refuse_no_input(cfg.input)

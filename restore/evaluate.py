@@ -1,4 +1,4 @@
-"""``restore evaluate``: published protocols on named benchmark folders."""
+"""``restore evaluate``: scores a restorer by published protocols on benchmark folders."""
 
 import logging
 from pathlib import Path
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Score every image of every benchmark and write the tables."""
+    """Score every image of every benchmark, and write the tables."""
     settings, roots = inference_settings(cfg), _roots(cfg.benchmarks)
-    checkpoint_names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # these before torch is imported
-    if cfg.baseline not in (None, "auto", *checkpoint_names.ENLARGERS):  # which take the scale of ckpt_path
+    checkpoint_names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # both checks before torch is imported
+    if cfg.baseline not in (None, "auto", *checkpoint_names.ENLARGERS):  # ENLARGERS take the scale of ckpt_path
         checkpoint_names.refuse_unknown(cfg.baseline, cfg.scale, setting="baseline")
     with doing("loading PyTorch and the weights"):
         from restore.evaluation import saved_images, score_sets
@@ -88,7 +88,7 @@ def _roots(given: Any) -> list[str]:
 
 
 def _facts(cfg: DictConfig, restorer: "Restorer", protocol: "Protocol", fingerprints: dict[str, str]) -> results.Row:
-    """What ``results.json`` says before there are scores."""
+    """The entries of ``results.json`` before there are scores."""
     from restore.checkpoints.reader import sha256
 
     return {
@@ -104,7 +104,7 @@ def _facts(cfg: DictConfig, restorer: "Restorer", protocol: "Protocol", fingerpr
 
 
 def _dependencies(cfg: DictConfig, facts: results.Row) -> results.Row:
-    """What an image's score depends on."""
+    """Everything that an image's score depends on."""
     from restore.checkpoints.reader import sha256
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)

@@ -1,4 +1,4 @@
-"""``restore export``: a trained model as ONNX, as a program of torch.export, or as weights with a card."""
+"""``restore export``: writes a trained model as ONNX, as a torch.export program, or as weights with a card."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def export(cfg: DictConfig) -> None:
-    """Write the file, compare it with the network, and only then put it where it was asked for."""
+    """Write the file, compare it with the network, and only then move it to its final place."""
     refuse_unavailable(cfg.format)
     refuse_missing(locate(cfg.ckpt_path), "ckpt_path")
 
@@ -70,7 +70,7 @@ def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
 
 
 def _ours(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
-    """A network of this package, and what its file says of where it comes from and what it reaches."""
+    """A network of this package, with the facts of its file about its origin and its scores."""
     from restore.checkpoints import model_card, reader
     from restore.models.loading import network_of
 
@@ -85,7 +85,7 @@ def _ours(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
 
 
 def _bare(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
-    """Bare weights of another project in an architecture of ours."""
+    """Weights without a description, from another project, for one of our architectures."""
     from restore.checkpoints import model_card, reader
     from restore.models.loading import load_into
 

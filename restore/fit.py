@@ -51,7 +51,7 @@ def fit(cfg: "FitConfig") -> float:
 
 @contextmanager
 def _locked(cfg: "FitConfig", folder: Path) -> Iterator[None]:
-    """Keep other jobs out of the folder, and remove it if the run ends before it is described."""
+    """Lock the run folder, and remove it if the run ends before it is described."""
     with files.locked(folder):
         try:
             cfg.run_token = run_folder.run_token(folder)
@@ -70,7 +70,7 @@ def _resume_or_train(
         return result
     overrides = list(HydraConfig.get().overrides.task)
     count = preconditions.refuse(cfg, config, process, overrides, is_resumed=checkpoint is not None)
-    # a point of a sweep trains in a process of its own, so that the sweep survives its end
+    # a point of a sweep trains in its own process, so that the sweep survives if that ends
     if process.world_size == 1 and (count > 1 or _is_point()):
         job = {"config": config, "overrides": overrides, "folder": str(folder), "started": started}
         _train_in_new_processes(job, folder, checkpoint, count)
@@ -80,12 +80,12 @@ def _resume_or_train(
     stop_again()
     try:
         return train(cfg, config, overrides, folder, checkpoint, started)
-    except SystemExit:  # Lightning's answer to a second Ctrl-C
+    except SystemExit:  # raised by Lightning on a second Ctrl-C
         raise StopRequested(signal.SIGINT) from None
 
 
 def _refuse_separate_folders(cfg: "FitConfig") -> None:
-    """Refuse several processes that would each make a run folder of its own, named by the time or by a sweep."""
+    """Refuse several processes that would each create a run folder, named by the time or by a sweep."""
     if _is_point() and "SUBMITIT_LOCAL_NTASKS" not in os.environ:
         raise ValueError(
             "several processes were started, and each would run the whole sweep; start one, without torchrun, and set "
@@ -97,7 +97,7 @@ def _refuse_separate_folders(cfg: "FitConfig") -> None:
 
 
 def _train_in_new_processes(job: dict[str, Any], folder: Path, checkpoint: Path | None, count: int) -> None:
-    """Train in processes without Hydra; this one only watches them."""
+    """Train in new processes without Hydra, which this process only watches."""
     job["resume"] = None if checkpoint is None else str(checkpoint)
     job["logging"] = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
     if count > 1:

@@ -1,4 +1,4 @@
-"""``restore predict``: file, folder or glob in, restored images out."""
+"""``restore predict``: restores a file, a folder or a glob."""
 
 import logging
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from restore.io.progress import doing
 
 log = logging.getLogger(__name__)
 
-FELL_BACK = 3  # exit status: all files were written, some as bicubic, because what was asked for was not better
+FELL_BACK = 3  # exit status: all files were written, some as bicubic because the method's result was not better
 
 
 def predict(cfg: DictConfig) -> None:
-    """Restore every image; bad files are reported and the others continue."""
+    """Restore every image; bad files are reported, and the others are processed."""
     settings = inference_settings(cfg)
     _refuse_before_torch(cfg)
 
@@ -31,7 +31,7 @@ def predict(cfg: DictConfig) -> None:
         from restore.inference.batch import FileRestorer, Record, restore_files
         from restore.inference.load import open_restorer
 
-        # opened before any process starts, so that bad settings are named once
+        # opened before any process starts, so that bad settings are reported once
         restorer = open_restorer(cfg.ckpt_path, **settings)
     tasks = output_paths.plan(cfg.input, cfg.output, restorer.scale, format_=cfg.format)
     _refuse_quality(cfg, [target for _, target in tasks])
@@ -62,7 +62,7 @@ def predict(cfg: DictConfig) -> None:
 
 
 def _refuse_before_torch(cfg: DictConfig) -> None:
-    """What needs only settings and names of files."""
+    """Make the checks that need only settings and file names."""
     checkpoint_names.refuse_unknown(cfg.ckpt_path, cfg.scale)
     if cfg.ckpt_path == checkpoint_names.AUTO:
         _refuse_zero_shot_settings(checkpoint_names.auto_weights(cfg.scale))
@@ -74,7 +74,7 @@ def _refuse_before_torch(cfg: DictConfig) -> None:
 
 
 def _refuse_zero_shot_settings(weights: Sequence[str]) -> None:
-    """Those that were typed, where weights are taken in its place."""
+    """Refuse zero_shot settings on the command line if trained weights are used instead."""
     for override in HydraConfig.get().overrides.task if weights else ():
         key, _, value = override.lstrip("+").partition("=")
         if key == "max_seconds" or key.startswith("zero_shot."):
@@ -99,7 +99,7 @@ def _refuse_quality(cfg: DictConfig, targets: Sequence[Path]) -> None:
 
 
 def _dependencies(cfg: DictConfig) -> dict[str, Any]:
-    """What a result depends on beside its input file."""
+    """Everything that a result depends on except its input file."""
     from restore.checkpoints.reader import sha256
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -108,7 +108,7 @@ def _dependencies(cfg: DictConfig) -> dict[str, Any]:
     return {
         **{key: value for key, value in settings.items() if key not in free},
         "ckpt_path": [sha256(each) for each in weights] or sha256(cfg.ckpt_path) or cfg.ckpt_path,
-        # files may change under their names
+        # hashes, because files may change under the same names
         "kernel": sha256(str(cfg.zero_shot.model.kernel)),
         "start": sha256(checkpoint_names.START if cfg.zero_shot.start == "photos" else cfg.zero_shot.start),
     }

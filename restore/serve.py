@@ -1,4 +1,4 @@
-"""``restore serve``: a web page and an HTTP API over the same restoration that ``predict`` does."""
+"""``restore serve``: a web page and an HTTP API for the restorations of ``predict``."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(cfg: DictConfig) -> None:
-    """Open what is served, then answer requests until a signal arrives."""
+    """Open the methods to serve, then answer requests until a signal arrives."""
     missing = [each for each in ("fastapi", "gradio", "uvicorn") if find_spec(each) is None]
     if missing:
         install = "pip install -c constraints.txt '.[serve]'"
@@ -43,7 +43,7 @@ def serve(cfg: DictConfig) -> None:
         stopping() as signalled,
     ):
         opening = pool.submit(_menu, cfg, processes, limits, signalled)  # while Gradio is imported
-        # read by Gradio when it is imported
+        # Gradio reads these at import
         os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(folder / "page"))
         with doing("opening the weights and loading the page"):
             from restore.web import app, page
@@ -51,7 +51,7 @@ def serve(cfg: DictConfig) -> None:
             from restore.web.middleware import LimitsMiddleware
 
             menu = opening.result()
-        if menu:  # which a signal leaves empty
+        if menu:  # empty after a signal
             jobs = Jobs(cfg, limits, folder / "jobs", processes)
             application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)
             host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
@@ -63,7 +63,7 @@ def serve(cfg: DictConfig) -> None:
 
 
 def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable[[], int]) -> list[dict[str, Any]]:
-    """What is served, opened in a process of its own, so that this one stays small."""
+    """The methods to serve, opened in another process, so that this one stays small."""
     from restore.web import isolated_process, worker
 
     try:
@@ -87,7 +87,7 @@ def _menu(cfg: DictConfig, processes: Any, limits: "Limits", signalled: Callable
 
 
 def _arrives(signalled: Callable[[], int]) -> bool:
-    """Whether a signal ended the process: one to the whole group reaches it before the handler here has run."""
+    """Whether a signal ended the process; a signal to the whole group reaches it before our handler has run."""
     patience = time.monotonic() + 2
     while not signalled() and time.monotonic() < patience:
         time.sleep(0.05)

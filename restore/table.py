@@ -1,4 +1,4 @@
-"""``restore table``: compares runs. Without Hydra, because the names of folders on its command line hold anything."""
+"""``restore table``: compares runs. Without Hydra, because folder names on its command line may contain anything."""
 
 import difflib
 import os
@@ -31,7 +31,7 @@ A folder whose name looks like a setting: write ./ before it.
 
 @dataclass
 class Settings:
-    """Of the command."""
+    """Settings of the command."""
 
     runs: list[str] = field(default_factory=list)
     format: str | None = None
@@ -39,10 +39,10 @@ class Settings:
 
 
 def tables(settings: Settings) -> list[Table]:
-    """The runs, and the comparison of every further one with the first.
+    """A table of the runs, and one that compares each further run with the first.
 
     Raises:
-        ValueError, FileNotFoundError: a wrong setting or folder.
+        ValueError, FileNotFoundError: an invalid setting or folder.
     """
     if settings.format is not None and settings.format not in FORMATS:
         raise SettingError("format", settings.format, f"one of {', '.join(FORMATS)}")
@@ -58,7 +58,7 @@ def tables(settings: Settings) -> list[Table]:
 
 
 def show(found: Sequence[Table], settings: Settings) -> None:
-    """Write tables to ``output``; else draw them on a terminal where no format is named, or print them as text."""
+    """Write the tables to ``output``; else draw them on a terminal if no format is given, or print them as text."""
     if settings.output is None and settings.format is None and sys.stdout.isatty():
         for each in found:
             draw(each)
@@ -74,10 +74,10 @@ def show(found: Sequence[Table], settings: Settings) -> None:
 
 
 def parse(arguments: Sequence[str]) -> Settings:
-    """Folders and ``key=value`` in any order.
+    """Parse folders and ``key=value`` words in any order.
 
     Raises:
-        ValueError: a key that is no setting and no folder.
+        ValueError: a word that is neither a setting nor a folder.
     """
     settings, known = Settings(), [each.name for each in fields(Settings)]
     for argument in arguments:

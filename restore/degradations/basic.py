@@ -1,8 +1,8 @@
-"""Degradations beyond bicubic downscaling: small callables, each with its own random draw.
+"""Degradations other than bicubic downscaling: small callables, each with its own random draw.
 
 Each takes lq, float (3, h, w) in [0, 1], and a random generator, and returns the degraded image with a short
-description, which becomes part of the sample. With the attribute ``is_fixed`` it draws nothing, so that its result may
-be computed once. With ``is_interpolated`` its values lie between 8-bit levels and are not rounded.
+description, which becomes part of the sample. One with ``is_fixed`` draws nothing, so its result may be computed once.
+One with ``is_interpolated`` returns values between 8-bit levels, which are not rounded.
 """
 
 import io
@@ -43,16 +43,16 @@ class GaussianBlur:
         """Degrade one image; see the module's docstring."""
         sigma = float(random.uniform(self.low, self.high))
         size = 2 * round(3 * sigma + 0.5) + 1
-        # replicated, because reflection fails where the kernel is wider than the image
+        # replicate, because reflection fails if the kernel is wider than the image
         blurred = kornia.filters.gaussian_blur2d(lq[None], (size, size), (sigma, sigma), border_type="replicate")
         return blurred[0].clamp(0, 1), f"blur {sigma:.2f} px"
 
 
 class GaussianNoise:
-    """Additive white noise, standard deviation drawn uniformly from [``low``, ``high``], of the range [0, 1].
+    """Additive white noise, standard deviation drawn uniformly from [``low``, ``high``], in the range [0, 1].
 
     Args:
-        low, high: of the standard deviation. grey: share of images whose noise is the same in all channels.
+        low, high: standard deviation. grey: fraction of images whose noise is the same in all channels.
     """
 
     def __init__(self, *, low: float = 0.0, high: float = 0.05, grey: float = 0.0) -> None:
@@ -68,7 +68,7 @@ class GaussianNoise:
 
 
 def draw_noise(lq: Tensor, grey: float, random: np.random.Generator) -> tuple[Tensor, str]:
-    """White noise of deviation 1 for an image (3, h, w): in a share ``grey`` of the draws the same in all channels."""
+    """White noise of deviation 1 for an image (3, h, w); the same in all channels with probability ``grey``."""
     is_grey = grey > 0 and random.random() < grey
     shape = (1, *lq.shape[1:]) if is_grey else lq.shape
     return torch.from_numpy(random.standard_normal(shape, dtype=np.float32)), " grey" if is_grey else ""
@@ -78,8 +78,8 @@ class Jpeg:
     """JPEG compression by libjpeg, quality drawn uniformly from the integers [``low``, ``high``].
 
     Args:
-        low, high: of the quality. full_chroma: share of images whose colour keeps the full resolution (4:4:4); that
-            of the others is halved (4:2:0), as cameras and messengers do.
+        low, high: quality. full_chroma: fraction of images whose chroma keeps the full resolution (4:4:4); for the
+            others it is halved (4:2:0), as in cameras and messengers.
     """
 
     def __init__(self, *, low: int = 40, high: int = 95, full_chroma: float = 0.0) -> None:
@@ -99,16 +99,16 @@ class Jpeg:
 
 
 class Canny:
-    """Contours for contour-to-photo translation, without a random draw: by default white lines on black.
+    """Contours for contour-to-photo translation, without a random draw: by default, white lines on black.
 
-    Canny, "A computational approach to edge detection", IEEE TPAMI 8(6), 1986; kornia's.
+    Canny, "A computational approach to edge detection", IEEE TPAMI 8(6), 1986; kornia's implementation.
 
     Args:
-        sigma: of the Gaussian before it, in pixels.
-        low, high: of the Sobel gradient, which is 4 at a vertical step from 0 to 1 without blur: a line consists of
-            pixels above ``low``, at least one of them above ``high``.
-        thickness: of the lines, in pixels.
-        dark: black lines on white, as a person draws.
+        sigma: standard deviation of the preceding Gaussian blur, in pixels.
+        low, high: thresholds on the Sobel gradient, which is 4 at a vertical step from 0 to 1 without blur: a line
+            consists of pixels above ``low``, at least one of them above ``high``.
+        thickness: thickness of the lines, in pixels.
+        dark: black lines on white, as in a drawing.
     """
 
     is_fixed = True
@@ -122,9 +122,9 @@ class Canny:
         self.sigma, self.low, self.high, self.thickness, self.dark = sigma, low, high, thickness, dark
 
     def __call__(self, lq: Tensor, random: np.random.Generator) -> tuple[Tensor, str]:
-        """See the module's docstring; the image is (3, h, w) of zeros and ones."""
+        """Draw contours, (3, h, w) of zeros and ones; see the module's docstring."""
         reach = 2 * round(3 * self.sigma) + 1
-        # blurred here: kornia's own blur reflects, which fails where the kernel is wider than the image
+        # blurred here, because kornia's own blur reflects, which fails if the kernel is wider than the image
         grey = kornia.color.rgb_to_grayscale(lq[None])
         grey = kornia.filters.gaussian_blur2d(grey, (reach, reach), (self.sigma, self.sigma), border_type="replicate")
         _, edges = kornia.filters.canny(grey, low_threshold=self.low, high_threshold=self.high, kernel_size=1)
@@ -133,20 +133,19 @@ class Canny:
 
 
 def dilated(lines: Tensor, thickness: int) -> Tensor:
-    """Lines of one pixel (1, h, w), made ``thickness`` pixels wide; an even one reaches farther down and right."""
+    """Widen lines of one pixel, (1, h, w), to ``thickness`` pixels; an even one extends farther down and right."""
     before, after = thickness // 2, (thickness - 1) // 2
     return torch.nn.functional.max_pool2d(torch.nn.functional.pad(lines, (before, after, before, after)), thickness, 1)
 
 
 class InterpolatedLowResolution:
-    """An 8-bit low-resolution image, enlarged bicubically to the size it had: what some networks read.
+    """An 8-bit low-resolution image, enlarged bicubically to the original size: the input of some networks.
 
     Kim, Lee, Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016 (VDSR). Values
-    are not clamped, because bicubic overshoot tells an edge.
+    are not clamped, because bicubic overshoot marks edges.
 
     Args:
-        factors: one is drawn for each image, by which its sides are divided; one that is named twice is drawn twice as
-            often.
+        factors: for each image one is drawn, by which the sides are divided; one listed twice is drawn twice as often.
         margin: pixels around a training crop, so that its edges are interpolated from real content.
     """
 
@@ -168,7 +167,7 @@ class InterpolatedLowResolution:
 
 
 class RandomOrder:
-    """The given degradations one after another in a random order (Zhang et al., BSRGAN, ICCV 2021, section 3.4)."""
+    """Applies the given degradations in a random order (Zhang et al., BSRGAN, ICCV 2021, section 3.4)."""
 
     def __init__(self, *, steps: Sequence[Degradation]) -> None:
         self.steps = steps
@@ -184,7 +183,7 @@ class RandomOrder:
 
 
 class Sometimes:
-    """The given degradations one after another, for a share of the images; the others are left as they are."""
+    """Applies the given degradations, in order, to a fraction of the images; the others stay unchanged."""
 
     def __init__(self, *, share: float, steps: Sequence[Degradation]) -> None:
         check_value("share", share, 0, 1)
@@ -202,7 +201,7 @@ class Sometimes:
 
 
 class OneOf:
-    """One of the given degradations, all of them equally likely."""
+    """Applies one of the given degradations, all equally likely."""
 
     def __init__(self, *, steps: Sequence[Degradation]) -> None:
         if not steps:
@@ -216,5 +215,5 @@ class OneOf:
 
 
 def joined(words: Sequence[str]) -> str:
-    """Descriptions as one; those that are empty, of steps that did nothing, are left out."""
+    """Join descriptions, leaving out empty ones, from steps that did nothing."""
     return ", ".join(word for word in words if word)

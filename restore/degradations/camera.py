@@ -1,7 +1,7 @@
-"""What a lens, a sensor and resampling do to a photo: degradations as of :mod:`restore.degradations.basic`.
+"""Degradations by a lens, a sensor and resampling; the interface is that of :mod:`restore.degradations.basic`.
 
-The kinds are those of Zhang, Liang, Van Gool, Timofte, "Designing a Practical Degradation Model for Deep Blind Image
-Super-Resolution" (BSRGAN), ICCV 2021; ringing is of Wang, Xie, Dong, Shan, "Real-ESRGAN", ICCVW 2021.
+The kinds are those of Zhang, Liang, Van Gool, Timofte, "Designing a Practical Degradation Model for Deep Blind
+Image Super-Resolution" (BSRGAN), ICCV 2021; ringing is from Wang, Xie, Dong, Shan, "Real-ESRGAN", ICCVW 2021.
 """
 
 import math
@@ -16,18 +16,18 @@ from restore.degradations.basic import check_range, check_value, draw_noise
 from restore.degradations.motion_blur import GAMMA
 from restore.ops.blur_kernels import gaussian_kernel
 
-RINGING_REACH = 7  # pixels on each side of the middle: there the low-pass has fallen to a hundredth of its peak
+RINGING_REACH = 7  # pixels to each side of the middle, where the low-pass has fallen to 1 % of its peak
 SHRINKS = ("bilinear", "bicubic", "area")
 ENLARGES = ("bilinear", "bicubic")
 
 
 class AnisotropicBlur:
-    """Gaussian blur of a lens, wider in one direction than across it, the direction drawn.
+    """Anisotropic Gaussian blur, as by a lens, in a random direction.
 
     Args:
-        low, high: least and greatest standard deviation along the wider axis, drawn uniformly, in lq pixels.
-        narrowest: least ratio of the deviation across to the one along it, drawn uniformly up to 1.
-        linear: share of images that are blurred in linear light, as a lens does; the others as an editor does.
+        low, high: bounds of the standard deviation along the wider axis, drawn uniformly, in lq pixels.
+        narrowest: minimum ratio of the standard deviations across and along; drawn uniformly between this and 1.
+        linear: fraction of images blurred in linear light, as by a lens; the others are blurred as by an editor.
     """
 
     def __init__(self, *, low: float = 0.2, high: float = 2.0, narrowest: float = 0.3, linear: float = 0.5) -> None:
@@ -48,10 +48,10 @@ class AnisotropicBlur:
 
 
 class Ringing:
-    """An ideal low-pass, whose sharp end of the spectrum leaves ripples beside edges.
+    """An ideal low-pass filter, whose sharp cutoff causes ripples beside edges.
 
     Args:
-        low, high: least and greatest end of the pass band, drawn uniformly, as a share of the highest frequency.
+        low, high: bounds of the cutoff, drawn uniformly, as a fraction of the highest frequency.
     """
 
     def __init__(self, *, low: float = 0.5, high: float = 1.0) -> None:
@@ -65,12 +65,12 @@ class Ringing:
 
 
 class ShotNoise:
-    """Noise of counted photons: its variance is proportional to the light.
+    """Photon noise: its variance is proportional to the light.
 
     Args:
-        low, high: standard deviation at white, drawn uniformly, of the range [0, 1].
-        grey: share of images whose noise is the same in all channels.
-        linear: share of images whose noise is added in linear light, as on the sensor.
+        low, high: bounds of the standard deviation at white, drawn uniformly, in the range [0, 1].
+        grey: fraction of images whose noise is the same in all channels.
+        linear: fraction of images whose noise is added in linear light, as on the sensor.
     """
 
     def __init__(self, *, low: float = 0.0, high: float = 0.05, grey: float = 0.0, linear: float = 0.5) -> None:
@@ -89,10 +89,10 @@ class ShotNoise:
 
 
 class Resample:
-    """Resizing by a drawn factor and back to the size it had, each by a drawn filter, some of them with aliasing.
+    """Resizes by a random factor and back to the original size, each with a random filter, sometimes with aliasing.
 
     Args:
-        low, high: least and greatest factor; its logarithm is drawn uniformly.
+        low, high: bounds of the factor, whose logarithm is drawn uniformly.
     """
 
     def __init__(self, *, low: float = 0.5, high: float = 2.0) -> None:
@@ -109,7 +109,7 @@ class Resample:
 
 
 def low_pass(end: float) -> Tensor:
-    """The circular ideal low-pass up to ``end`` times the highest frequency: float32, (15, 15), sums to 1."""
+    """Circular ideal low-pass with a cutoff at ``end`` times the highest frequency: float32, (15, 15), sums to 1."""
     offset = torch.arange(-RINGING_REACH, RINGING_REACH + 1, dtype=torch.float64)
     radius = torch.hypot(offset[:, None], offset[None, :])
     radius[RINGING_REACH, RINGING_REACH] = 1e-6  # the limit at 0
@@ -118,7 +118,7 @@ def low_pass(end: float) -> Tensor:
 
 
 def _filtered(image: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel of (3, h, w) with a kernel (k, k'), k odd; borders are replicated."""
+    """Filter each channel of (3, h, w) with a kernel (k, k'), k odd; borders are replicated."""
     height, width = kernel.shape
     padded = F.pad(image[None], (width // 2, width // 2, height // 2, height // 2), mode="replicate")
     return F.conv2d(padded.transpose(0, 1), kernel[None, None]).transpose(0, 1)[0]
@@ -127,14 +127,14 @@ def _filtered(image: Tensor, kernel: Tensor) -> Tensor:
 def _in_some_light(
     lq: Tensor, degrade: Callable[[Tensor], Tensor], word: str, linear: float, random: np.random.Generator
 ) -> tuple[Tensor, str]:
-    """``degrade`` in linear light for a share ``linear`` of the draws."""
+    """Apply ``degrade``, in linear light with probability ``linear``."""
     if random.random() >= linear:
         return degrade(lq).clamp(0, 1), word
     return degrade(lq.pow(GAMMA)).clamp(0, 1).pow(1 / GAMMA), f"{word} linear"
 
 
 def _resized(image: Tensor, size: tuple[int, int], random: np.random.Generator) -> tuple[Tensor, str]:
-    """One image (3, h, w) at another size, and the name of the filter; one shrink in four is without antialiasing."""
+    """Resize an image (3, h, w), and name the filter; one in four downscalings has no antialiasing."""
     is_shrink = size[0] < image.shape[1] or size[1] < image.shape[2]
     modes = SHRINKS if is_shrink else ENLARGES
     mode = modes[int(random.integers(len(modes)))]

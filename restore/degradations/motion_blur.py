@@ -1,7 +1,7 @@
-"""Motion blur synthesised from sharp photos: spatially varying camera shake, and objects moving on their own.
+"""Synthesises motion blur from sharp photos: spatially varying camera shake, and independently moving objects.
 
-Light adds up on the sensor before the camera's gamma, so images are averaged in linear light. The blurred and the sharp
-image stay aligned, because each path has its centre of mass at the origin.
+Light adds up on the sensor before the camera's gamma, so images are averaged in linear light. The blurred and the
+sharp image stay aligned, because each path has its centre of mass at the origin.
 """
 
 import math
@@ -26,25 +26,26 @@ SAMPLES = 96  # points of a path, more than its length in pixels
 class MotionBlur:
     """Spatially varying motion blur with noise.
 
-    A camera shake is drawn: straight, curved or a random walk of the direction (after Boracchi and Foi, IEEE TIP
-    21(8), 2012). ``kernels`` rotated and shortened versions of it are blended with smooth masks, as from a camera that
-    also rotates. Then up to ``objects`` regions with soft edges move along paths of their own in the foreground.
+    A camera shake is drawn: straight, curved, or a random walk of the direction (after Boracchi and Foi, IEEE TIP
+        21(8), 2012). ``kernels`` rotated and shortened versions of it are blended with smooth masks, as for a camera
+        that also rotates. Then up to ``objects`` regions with soft edges move in the foreground, along their own paths.
 
     Args:
-        low, high: least and greatest length of the longest path, in pixels.
-        law: of the lengths: ``uniform``, or ``log``, which draws log(1 + length) uniformly, so that of lengths from 0
-            to 24 a fifth are below 1 and two fifths below 3: this trains a network to leave sharp images unchanged.
+        low, high: bounds of the length of the longest path, in pixels.
+        law: distribution of the lengths: ``uniform``, or ``log``, where log(1 + length) is uniform. For lengths from 0
+            to 24, a fifth are then below 1 and two fifths below 3, which trains a network to leave sharp images
+            unchanged.
         kernels: number of kernels of the camera shake.
-        objects: largest number of them.
+        objects: maximum number of moving objects.
         noise: the standard deviation of white noise is drawn between 0 and this, in the range [0, 1].
-        untouched: share of images that are left as they are, without noise.
+        untouched: fraction of images that are left unchanged, without noise.
 
     Attributes:
-        margin: pixels around a crop whose light can reach it.
+        margin: pixels around a crop whose light can reach the crop.
 
     Raises:
-        SettingError: lengths outside 0 to 200 pixels, another law, noise or share outside [0, 1], or too few kernels or
-            objects.
+        SettingError: lengths outside 0 to 200 pixels, an unknown law, noise or a fraction outside [0, 1], or too few
+            kernels or objects.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class MotionBlur:
 
 
 def shake(linear: Tensor, length: float, kernels: int, random: np.random.Generator) -> Tensor:
-    """Blur with versions of one path, each of them with its own weight map; (3, H, W) -> (3, H, W)."""
+    """Blur with versions of one path, each with its own weight map; (3, H, W) -> (3, H, W)."""
     path = draw_path(length, random)
     paths = [_turned(path, random.uniform(-0.4, 0.4), random.uniform(0.2, 1)) for _ in range(kernels)]
     filters = torch.stack([draw_kernel(each, _radius(length)) for each in paths])
@@ -104,11 +105,11 @@ def shake(linear: Tensor, length: float, kernels: int, random: np.random.Generat
 def move_object(background: Tensor, linear: Tensor, length: float, random: np.random.Generator) -> Tensor:
     """Draw a region of the sharp image, blurred along its own path, over ``background``.
 
-    The region moves together with its mask, so that at its edge the background is seen for a part of the exposure.
+    The region moves together with its mask, so that the background is visible at its edge for part of the exposure.
 
     Args:
         background, linear: float, (3, H, W), linear light; ``linear`` is the sharp image.
-        length: of the longest path, px.
+        length: of the longest path, in pixels.
 
     Returns:
         float, (3, H, W).
@@ -124,8 +125,8 @@ def move_object(background: Tensor, linear: Tensor, length: float, random: np.ra
 def draw_path(length: float, random: np.random.Generator) -> NDArray[np.float64]:
     """Points (row, column) of a path around its centre of mass, in pixels: (SAMPLES, 2).
 
-    Of at most ``length`` pixels; shortened where the motion is slow at one end, so that no point is farther than half
-    the length from the centre.
+    At most ``length`` pixels long; shortened if the motion is slow at one end, so that no point is farther from the
+    centre than half the length.
     """
     time = np.linspace(0, 1, SAMPLES)
     straight, curved = np.zeros(SAMPLES), random.uniform(-np.pi, np.pi) * time
@@ -145,12 +146,12 @@ def _turned(path: NDArray[np.float64], angle: float, factor: float) -> NDArray[n
 
 
 def _radius(length: float) -> int:
-    """Half the largest extent of a path, and one pixel for interpolation."""
+    """Half of the largest extent of a path, plus one pixel for interpolation."""
     return math.ceil(length / 2) + 1
 
 
 def draw_kernel(path: NDArray[np.float64], radius: int) -> Tensor:
-    """The share of time in each pixel, with bilinear weights: float32, (2 radius + 1, 2 radius + 1), sums to 1."""
+    """The fraction of time in each pixel, with bilinear weights: float32, (2 radius + 1, 2 radius + 1), sums to 1."""
     side = 2 * radius + 1
     kernel = np.zeros((side, side))
     corner = np.floor(path).astype(int)
@@ -163,7 +164,7 @@ def draw_kernel(path: NDArray[np.float64], radius: int) -> Tensor:
 
 
 def smooth_fields(count: int, size: tuple[int, int], random: np.random.Generator) -> Tensor:
-    """Fields that change slowly over the image: float32, (count, H, W), values around 0."""
+    """Fields that vary slowly over the image: float32, (count, H, W), values around 0."""
     coarse = torch.from_numpy(random.standard_normal((1, count, 4, 4), dtype=np.float32))
     return F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)[0]
 

@@ -1,4 +1,4 @@
-"""The mean of a protocol's scores over images, as a torchmetrics metric that is summed over processes."""
+"""The mean of a protocol's scores over images, as a torchmetrics metric summed over processes."""
 
 import torch
 import torchmetrics
@@ -8,14 +8,14 @@ from restore.metrics.protocols import protocol
 
 
 class MeanScore(torchmetrics.Metric):
-    """Mean over images of one protocol's scores; sums are kept in float64 and added up over processes.
+    """Mean of one protocol's scores over images; sums are kept in float64 and added over processes.
 
     Args:
         name: a key of ``PROTOCOLS``.
-        scale: handed to the protocol.
+        scale: passed to the protocol.
 
     Attributes:
-        newest: scores of the last image.
+        newest: scores of the latest image.
     """
 
     full_state_update = False
@@ -29,12 +29,12 @@ class MeanScore(torchmetrics.Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, pred: Tensor, gt: Tensor) -> None:
-        """Score one image, shapes as the protocol takes them."""
+        """Score one image; shapes as for the protocol."""
         self.newest = score = self.protocol.score(pred, gt, scale=self.scale)
         values = torch.tensor([score[column] for column in self.protocol.columns], dtype=torch.float64)
         self.total += values.to(self.total.device)
         self.count += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """Mean over images of every column, (), float64, in the column's unit (dB of PSNR)."""
+        """Mean over images for every column, (), float64, in the column's unit (such as dB)."""
         return dict(zip(self.protocol.columns, self.total / self.count, strict=True))

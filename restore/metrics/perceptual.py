@@ -1,7 +1,7 @@
-"""LPIPS, FID and KID through torchmetrics, from weight files at hand: nothing is ever downloaded.
+"""LPIPS, FID and KID through torchmetrics, from local weight files: nothing is ever downloaded.
 
-They compare 8-bit images through networks trained on ImageNet, so unlike a protocol's columns they need weights, and
-FID and KID are scores of a whole set. A score that cannot be computed is None, never a number.
+They compare 8-bit images by means of networks trained on ImageNet, so unlike a protocol's columns they need weights,
+and FID and KID are scores of a whole set. A score that cannot be computed is None, never a number.
 """
 
 import logging
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from restore.checkpoints.reader import LOADING_ERRORS
 from restore.io.errors import SettingError
 
-if TYPE_CHECKING:  # takes seconds to import, and is not needed where no weights are given
+if TYPE_CHECKING:  # slow import, not needed without weights
     import torchmetrics
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("lpips_alex", "fid", "kid")
 FEW_IMAGES = 1000
-LEAST_SIDE = 31  # px; below it AlexNet's last pooling has no input
-SUBSET = 1000  # images in one of KID's subsets
+LEAST_SIDE = 31  # pixels; for smaller images AlexNet's last pooling has no input
+SUBSET = 1000  # images per subset of KID
 SUBSETS = 100
 
 
@@ -32,14 +32,14 @@ class Perceptual:
     """Scores sets of restored images against their references.
 
     LPIPS (Zhang et al., CVPR 2018) compares AlexNet's features of each pair, with the published linear heads. FID
-    (Heusel et al., NeurIPS 2017) and KID (Binkowski et al., ICLR 2018; 100 subsets of 1000, the whole set where it
-    is smaller) compare the 2048 features of the original Inception network over both sets, enlarged to 299 px
-    bilinearly as that network's own code does.
+    (Heusel et al., NeurIPS 2017) and KID (Binkowski et al., ICLR 2018; 100 subsets of 1000, or of the whole set if it
+    is smaller) compare the distributions of 2048 features of the original Inception network over both sets, with images
+    resized bilinearly to 299 pixels as in that network's own code.
 
     Args:
         lpips: maps two (1, 3, H, W) in [-1, 1] to a distance; see :func:`open_lpips`. None: no LPIPS.
         inception: maps uint8 (N, 3, H, W) to (N, num_features); see :func:`open_inception`. None: no FID or KID.
-        device: where they run.
+        device: device of both networks.
     """
 
     def __init__(self, lpips: nn.Module | None, inception: nn.Module | None, device: torch.device) -> None:
@@ -49,7 +49,7 @@ class Perceptual:
 
     @classmethod
     def open(cls, lpips_weights: str | None, inception_weights: str | None, device: torch.device) -> "Perceptual":
-        """From weight files, as :func:`open_lpips` and :func:`open_inception` do; None leaves a score out."""
+        """Open weight files with :func:`open_lpips` and :func:`open_inception`; None omits a score."""
         lpips = None if lpips_weights is None else open_lpips(lpips_weights)
         inception = None if inception_weights is None else open_inception(inception_weights)
         return cls(lpips, inception, device)
@@ -59,7 +59,7 @@ class Perceptual:
         return self.lpips is not None or self.inception is not None
 
     def missing(self) -> dict[str, str]:
-        """The columns that will hold no number, with the reason."""
+        """The columns without numbers, with the reason."""
         reasons = {} if self.lpips is not None else {"lpips_alex": "lpips_weights is not set"}
         if self.inception is None:
             reasons |= dict.fromkeys(("fid", "kid"), "inception_weights is not set")
@@ -67,16 +67,16 @@ class Perceptual:
 
     @torch.inference_mode()
     def score(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float | None]:
-        """One set's scores.
+        """Scores of one set.
 
         Args:
-            pairs: pred and gt, uint8 (3, H, W) each, of one size.
+            pairs: pred and gt, each uint8 (3, H, W), of the same size.
 
         Returns:
             A number or None for each of ``COLUMNS``; FID and KID are None for fewer than two pairs.
 
         Raises:
-            SettingError: an image is smaller than LPIPS's network takes.
+            SettingError: an image is too small for LPIPS's network.
         """
         distances: list[float] = []
         features: list[tuple[Tensor, Tensor]] = []
@@ -122,7 +122,7 @@ class Perceptual:
 
 
 class _Identity(nn.Module):
-    """Passes features through, so that the two metrics share one pass through the network."""
+    """Returns its input features, so that both metrics share one pass through the network."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -133,19 +133,19 @@ class _Identity(nn.Module):
 
 
 def frechet_distance(preds: Tensor, gts: Tensor) -> float:
-    """FID of two sets of features, (N, num_features) each, N at least 2."""
+    """FID of two sets of features, each (N, num_features), N at least 2."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     return float(_compare(FrechetInceptionDistance(feature=_Identity(preds.shape[1])), preds.double(), gts.double()))
 
 
 def kernel_distance(preds: Tensor, gts: Tensor) -> float:
-    """KID of two sets of features, (N, num_features) each, N at least 2; the subsets are the same at every call."""
+    """KID of two sets of features, each (N, num_features), N at least 2; every call uses the same subsets."""
     from torchmetrics.image.kid import KernelInceptionDistance
 
     size = min(SUBSET, len(preds))
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance`")  # keeps features in memory
+        warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance`")  # about memory for features
         torch.manual_seed(0)
         metric = KernelInceptionDistance(
             feature=_Identity(preds.shape[1]), subsets=SUBSETS if len(preds) > SUBSET else 1, subset_size=size
@@ -161,10 +161,10 @@ def _compare(metric: "torchmetrics.Metric", preds: Tensor, gts: Tensor) -> Any:
 
 
 def open_lpips(path: str) -> nn.Module:
-    """LPIPS with AlexNet's weights from torchvision's file; the linear heads come with torchmetrics.
+    """LPIPS with AlexNet's weights from torchvision's file; torchmetrics contains the linear heads.
 
     Raises:
-        SettingError, FileNotFoundError: the file is not that.
+        SettingError, FileNotFoundError: not such a file.
     """
     from torchmetrics.functional.image.lpips import _NoTrainLpips  # the public class would download AlexNet
 
@@ -179,10 +179,10 @@ def open_lpips(path: str) -> nn.Module:
 
 
 def open_inception(path: str) -> nn.Module:
-    """The Inception network of FID and KID, with the weights file that torch-fidelity distributes.
+    """The Inception network of FID and KID, with the weights distributed by torch-fidelity.
 
     Raises:
-        SettingError, FileNotFoundError: the file is not that, or torch-fidelity is not installed.
+        SettingError, FileNotFoundError: not such a file, or torch-fidelity is not installed.
     """
     from torchmetrics.image.fid import NoTrainInceptionV3
 

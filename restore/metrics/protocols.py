@@ -1,8 +1,8 @@
 """Image quality by named protocol.
 
-Published numbers differ by whole decibels through protocol alone, so every score here belongs to a named protocol
-and nothing is ever called just "psnr". A protocol scores one image; the score of a data set is the mean of its
-images' scores, never a pooled error.
+Published numbers differ by whole decibels due to the protocol alone, so every score here belongs to a named protocol,
+and none is called just "psnr". A protocol scores one image; the score of a data set is the mean of its images' scores,
+never a pooled error.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,15 +19,15 @@ Score = dict[str, float]
 
 
 def to_8bit(image: Tensor) -> Tensor:
-    """Clamp a [0, 1] image, round it to whole 8-bit levels (half up); returns float64 in 0..255."""
+    """Clamp a [0, 1] image and round it to 8-bit levels (half up); returns float64 in 0..255."""
     return image.detach().to("cpu", torch.float64).clamp(0, 1).mul(255).add(0.5).floor()
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """ITU-R BT.601 luma in MATLAB's ``rgb2ycbcr`` range, not rounded.
+    """ITU-R BT.601 luma in the range of MATLAB's ``rgb2ycbcr``, not rounded.
 
     Args:
-        rgb: float64, (..., 3, H, W), 0..255. The 16-235 range matters: full-range luma is 1.32 dB away.
+        rgb: float64, (..., 3, H, W), 0..255. The range 16..235 matters: with full-range luma, PSNR differs by 1.32 dB.
 
     Returns:
         float64, (..., 1, H, W), 16..235.
@@ -37,10 +37,10 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def psnr(pred: Tensor, gt: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB over every element; identical images give ``inf``.
+    """Peak signal-to-noise ratio in dB over all elements; ``inf`` for identical images.
 
     Args:
-        pred, gt: float, of one shape, 0..255.
+        pred, gt: float, of the same shape, 0..255.
     """
     return float(10 * torch.log10(255**2 / (pred - gt).square().mean()))
 
@@ -51,7 +51,7 @@ def _window() -> Tensor:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """(C, H, W) -> (C, H - 10, W - 10): the Gaussian window where it lies inside."""
+    """(C, H, W) -> (C, H - 10, W - 10): Gaussian window, only positions where it lies within the image."""
     window = _window()
     x = F.conv2d(x[:, None], window.view(1, 1, 11, 1))
     return F.conv2d(x, window.view(1, 1, 1, 11))[:, 0]
@@ -75,7 +75,7 @@ def ssim(pred: Tensor, gt: Tensor) -> float:
         pred, gt: float64, (C, H, W), 0..255, both sides at least 11.
 
     Returns:
-        The mean, at most 1; ``nan`` where the image is smaller than the window.
+        The mean, at most 1; ``nan`` if the image is smaller than the window.
     """
     if min(pred.shape[-2:]) < 11:
         return float("nan")
@@ -83,11 +83,11 @@ def ssim(pred: Tensor, gt: Tensor) -> float:
 
 
 def ssim_volume(pred: Tensor, gt: Tensor) -> float:
-    """What MATLAB's ``ssim`` returns for a colour image, which it takes for a volume of H x W x 3.
+    """The result of MATLAB's ``ssim`` for a colour image, which it treats as a volume of H x W x 3.
 
-    The Gaussian window has 11x11x11 weights, so every channel is compared through all three; outside its borders the
-    volume repeats its outermost values, and every position counts. A grey image has no third axis: there the
-    window has 11x11 weights.
+    The Gaussian window has 11x11x11 weights, so every channel is compared through all three; beyond its borders the
+    volume repeats its outermost values, and all positions count. For a grey image, without a third axis, the window has
+    11x11 weights.
 
     Args:
         pred, gt: float64, (3 or 1, H, W), 0..255, any H, W >= 1.
@@ -97,7 +97,7 @@ def ssim_volume(pred: Tensor, gt: Tensor) -> float:
     """
     channels = pred.shape[0]
     offsets = torch.arange(channels)[:, None] + torch.arange(-5, 6)
-    # a window over 3 values that repeat at both ends is a 3x3 matrix: the weights that fall on each value, added up
+    # a window over 3 values that repeat at both ends is a 3x3 matrix: the sums of the weights that apply to each value
     mix = torch.zeros(channels, channels, dtype=torch.float64)
     mix.scatter_add_(1, offsets.clamp(0, channels - 1), _window().expand(channels, -1))
 
@@ -120,18 +120,19 @@ def _prepare(pred: Tensor, gt: Tensor, border: int) -> tuple[Tensor, Tensor]:
         got, expected = (f"{each.shape[-1]}x{each.shape[-2]}" for each in (pred, gt))
         raise ValueError(f"prediction is {got} px, the reference is {expected} px")
     pred, gt = _crop(to_8bit(pred), border), _crop(to_8bit(gt), border)
-    if gt.shape[-3] == 1:  # a grey file: its prediction is the mean of the channels
+    if gt.shape[-3] == 1:  # grey file: the prediction is the mean of the channels
         pred = pred.mean(-3, keepdim=True)
     return pred, gt
 
 
 def sr_y(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
-    """Protocol of super-resolution tables: PSNR and SSIM on luma, ``scale`` pixels of border left out.
+    """Protocol of super-resolution tables: PSNR and SSIM on luma, without ``scale`` pixels of border.
 
     Args:
-        pred: float, (3, H, W), [0, 1]; clamped and rounded to 8 bit first.
-        gt: float, (3, H, W), or (1, H, W) for a grey file, which is its own luma (making it RGB would change Set14).
-        scale: the factor, and the width of the border in gt pixels.
+        pred: float, (3, H, W), [0, 1]; first clamped and rounded to 8 bits.
+        gt: float, (3, H, W), or (1, H, W) for a grey file, which is its own luma (converting it to RGB would change
+            Set14).
+        scale: scale factor, and the width of the border in gt pixels.
 
     Returns:
         ``{"psnr_y": dB, "ssim_y": at most 1}``.
@@ -143,10 +144,10 @@ def sr_y(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
 
 
 def sr_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
-    """Protocol of some toolboxes: PSNR over all channels, ``scale`` pixels of border left out.
+    """Protocol of some toolboxes: PSNR over all channels, without ``scale`` pixels of border.
 
     Args:
-        pred, gt, scale: as of :func:`sr_y`.
+        pred, gt, scale: as for :func:`sr_y`.
 
     Returns:
         ``psnr_rgb`` in dB.
@@ -156,12 +157,12 @@ def sr_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
 
 
 def deblur_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
-    """Protocol of deblurring tables: PSNR over all channels, SSIM averaged over them, no border left out.
+    """Protocol of deblurring tables: PSNR over all channels, SSIM averaged over channels, including the border.
 
     Args:
-        pred: float, (3, H, W), [0, 1]; clamped and rounded to 8 bit first.
-        gt: float, (3, H, W), or (1, H, W) for a grey file, whose prediction is the mean of the channels.
-        scale: not used; the arguments are every protocol's.
+        pred: float, (3, H, W), [0, 1]; first clamped and rounded to 8 bits.
+        gt: float, (3, H, W), or (1, H, W) for a grey file, for which the prediction is the mean of the channels.
+        scale: ignored; all protocols have the same arguments.
 
     Returns:
         ``{"psnr_rgb": dB, "ssim_rgb": at most 1}``.
@@ -171,18 +172,18 @@ def deblur_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
 
 
 def deblur_matlab3d(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
-    """As deblur_rgb with SSIM over the colour volume, only to compare with papers that used MATLAB's ``ssim``."""
+    """Like deblur_rgb with SSIM over the colour volume; only for comparison with papers that used MATLAB's ``ssim``."""
     pred, gt = _prepare(pred, gt, 0)
     return {"psnr_rgb": psnr(pred, gt), "ssim_matlab3d": ssim_volume(pred, gt)}
 
 
 def translation_rgb(pred: Tensor, gt: Tensor, *, scale: int) -> Score:
-    """Protocol of translation tables: L1, PSNR and SSIM over the colour channels, no border left out.
+    """Protocol of translation tables: L1, PSNR and SSIM over the colour channels, including the border.
 
-    L1 is the mean absolute difference of the 8-bit images as a share of the range, in [0, 1]; smaller is better.
+    L1 is the mean absolute difference of the 8-bit images relative to their range, in [0, 1]; smaller is better.
     LPIPS, FID and KID, which need networks, are in :mod:`restore.metrics.perceptual`.
 
-    Args: as of deblur_rgb.
+    Args: as for deblur_rgb.
 
     Returns:
         ``{"l1": 0 to 1, "psnr_rgb": dB, "ssim_rgb": at most 1}``.
@@ -199,12 +200,12 @@ class Protocol(NamedTuple):
     """A named way to score one image.
 
     Attributes:
-        name: stands in logs, tables and file headers.
-        family: how a benchmark folder is laid out and its pairs are read.
-        baseline: the restorer that is scored beside another one; None where the input is no estimate of the output.
+        name: used in logs, tables and file headers.
+        family: layout of a benchmark folder, and how its pairs are read.
+        baseline: the restorer scored for comparison; None if the input is no estimate of the output.
         columns: names of the scores.
         score: ``score(pred, gt, scale=...)`` returns one number for each of ``columns``.
-        has_perceptual: LPIPS, FID and KID stand beside the columns where their weights are given.
+        has_perceptual: LPIPS, FID and KID are added to the columns if their weights are given.
     """
 
     name: str
@@ -216,7 +217,7 @@ class Protocol(NamedTuple):
 
     @property
     def enlarges(self) -> bool:
-        """Whether pred is larger than lq, which is made by shrinking gt where it is not given."""
+        """Whether pred is larger than lq, which is made by downscaling gt if it is not given."""
         return self.family == "super_resolution"
 
 
@@ -233,10 +234,10 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({each.name: each for each i
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of that name.
+    """The protocol with this name.
 
     Raises:
-        SettingError: for an unknown name, listing the known ones.
+        SettingError: unknown name; the error lists the known ones.
     """
     if name not in PROTOCOLS:
         raise SettingError("protocol", name, f"one of {', '.join(PROTOCOLS)}")

@@ -1,4 +1,4 @@
-"""The table of what ``restore benchmark`` measures: each a few lines of text and figures, made one after another."""
+"""The table of measurements of ``restore benchmark``: each yields lines of text and figures, one after another."""
 
 from collections.abc import Callable, Iterator
 

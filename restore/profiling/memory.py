@@ -1,4 +1,4 @@
-"""How much memory an image takes, whole or within a budget, and how far tiles are from the whole (Linux)."""
+"""Memory for an image, whole or within a budget, and the difference between tiles and the whole (Linux)."""
 
 import time
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from pathlib import Path
 from restore.io.errors import SettingError
 from restore.profiling.workload import Line, Workload, fresh_process
 
-TILES = (48, 96, 192)  # px
+TILES = (48, 96, 192)  # pixels
 
 
 def memory(workload: Workload) -> Iterator[Line]:
-    """Peak memory of restoring an image, and the estimate that ``tile=auto`` uses, in fresh processes."""
+    """Peak memory of restoring an image, and the estimate used by ``tile=auto``, in new processes."""
     model = workload.build()
     for side in workload.sides:
         added = fresh_process(workload, "peak", f"side={side}").split()[-2]
@@ -20,7 +20,7 @@ def memory(workload: Workload) -> Iterator[Line]:
 
 
 def budgets(workload: Workload) -> Iterator[Line]:
-    """An image under several budgets: the tile chosen, seconds, and peak memory."""
+    """An image under several budgets: the chosen tile, seconds, and peak memory."""
     height, width = workload.image_size
     for memory_gb in workload.budgets_gb:
         settings = f"memory_gb={memory_gb:g}", f"image_size=[{height},{width}]"
@@ -46,7 +46,7 @@ def budget(workload: Workload) -> Iterator[Line]:
 
 
 def peak(workload: Workload) -> Iterator[Line]:
-    """Resident memory that one whole-image inference adds to this process (Linux)."""
+    """Resident memory added by one whole-image inference in this process (Linux)."""
     import torch
 
     model = workload.build().eval()
@@ -58,19 +58,19 @@ def peak(workload: Workload) -> Iterator[Line]:
 
 
 def reset_peak_mib() -> float:
-    """Forget the peak of this process's resident memory so far; what it has now, in MiB."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of the imports is higher
+    """Reset the peak of this process's resident memory; return the present value in MiB."""
+    Path("/proc/self/clear_refs").write_text("5")  # otherwise the higher peak of the imports would remain
     return peak_mib()
 
 
 def peak_mib() -> float:
-    """Peak of this process's resident memory, in MiB."""
+    """Peak resident memory of this process, in MiB."""
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
 def tiles(workload: Workload) -> Iterator[Line]:
-    """How far blended tiles are from the whole image, for a network whose output depends on all of it."""
+    """Difference between blended tiles and the whole image, for a network whose output depends on the whole image."""
     from restore.config.inference import Inference
     from restore.data.embedded_photos import embedded
     from restore.image import reading

@@ -1,4 +1,4 @@
-"""A large photo from file to file: seconds beside those of the network alone, and peak memory (Linux)."""
+"""A large photo from file to file: total seconds, those of the network alone, and peak memory (Linux)."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ from restore.profiling.workload import Line, Workload
 
 
 def photo(workload: Workload) -> Iterator[Line]:
-    """A JPEG of ``image_size`` within ``memory_gb``, to a PNG, in this process, on the CPU."""
+    """Restore a JPEG of ``image_size`` to a PNG within ``memory_gb``, in this process, on the CPU."""
     import torch
 
     from restore.config.inference import Inference
@@ -41,7 +41,7 @@ def photo(workload: Workload) -> Iterator[Line]:
 
 
 class _Stopwatch:
-    """Adds up the seconds that a network is called for."""
+    """Adds up the seconds spent in calls of a network."""
 
     def __init__(self, network: Any) -> None:
         self.seconds, self.calls, self._started = 0.0, 0, 0.0

@@ -1,4 +1,4 @@
-"""How long things take: commands, steps, images, and a training beside its forecast."""
+"""Speed of commands, training steps and images, and of a training compared with its forecast."""
 
 import inspect
 import time
@@ -20,7 +20,7 @@ def startup(workload: Workload) -> Iterator[Line]:
 
 
 def data(workload: Workload) -> Iterator[Line]:
-    """What making lq from a crop costs, as a share of a training step."""
+    """Cost of making lq from a crop, relative to a training step."""
     import torch
 
     from restore.ops.resize import resize_8bit
@@ -35,7 +35,7 @@ def data(workload: Workload) -> Iterator[Line]:
 
 
 def step(workload: Workload) -> Iterator[Line]:
-    """Training steps: memory layout, precision, and kinds of attention, each as a ratio in this run."""
+    """Training steps: memory layout, precision, and kinds of attention, each as a ratio within this run."""
     kinds = _kinds_of_attention(workload)
     first = median_seconds(_training_step(workload, channels_last=True), workload.runs)
     yield "training step, channels_last, 32 bit", f"{1e3 * first:.0f} ms, {workload.batch_size / first:.1f} samples/s"
@@ -49,7 +49,7 @@ def step(workload: Workload) -> Iterator[Line]:
 
 
 def _kinds_of_attention(workload: Workload) -> list[str]:
-    """The model's own first; a network that is trained in stages has none, and is refused."""
+    """The kinds of attention, the model's own first; refuses a network that trains in stages, which has none."""
     parameters = inspect.signature(workload.model_class).parameters
     if "attention" not in parameters:
         raise SettingError(
@@ -69,7 +69,7 @@ def _training_step(
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = workload.build(**changes).network.to(memory_format=layout)
-    forward = network.traceable()  # leaves the layout as it is
+    forward = network.traceable()  # does not change the memory layout
     optimizer = torch.optim.Adam(network.parameters())
     side = workload.patch_size // workload.scale
     lq = torch.rand(workload.batch_size, 3, side, side).contiguous(memory_format=layout)
@@ -86,7 +86,7 @@ def _training_step(
 
 
 def inference(workload: Workload) -> Iterator[Line]:
-    """One image through the network with each kind of attention, as a ratio in this run."""
+    """One image through the network with each kind of attention, as a ratio within this run."""
     import torch
 
     lq = torch.rand(1, 3, workload.side, workload.side)
@@ -101,7 +101,7 @@ def inference(workload: Workload) -> Iterator[Line]:
 
 
 def forecast(workload: Workload) -> Iterator[Line]:
-    """What ``restore check`` forecasts for a short training, and how long ``restore fit`` takes, in fresh processes."""
+    """The forecast of ``restore check`` for a short training, and the time of ``restore fit``, in new processes."""
     settings = [*workload.model_overrides, f"trainer.max_steps={workload.steps}"]
     with temporary_folder("restore_benchmark_") as folder:
         found, trained = folder / "found.json", folder / "run"
@@ -115,7 +115,7 @@ def forecast(workload: Workload) -> Iterator[Line]:
 
 
 def slot(workload: Workload) -> Iterator[Line]:
-    """Trainings with ``trainer.max_time``: the share of it that the command takes, and of the chosen steps, in it."""
+    """Trainings with ``trainer.max_time``: fraction of that time the command takes, and of the chosen steps done."""
     for max_time in workload.slots:
         whole = max_seconds(max_time, "slots")
         assert whole is not None  # a list holds times

@@ -1,4 +1,4 @@
-"""What ``restore benchmark`` is to measure, and how: by the median, and in fresh processes."""
+"""The parameters of ``restore benchmark``, and its methods: medians, and new processes."""
 
 import os
 import subprocess
@@ -16,17 +16,17 @@ Line = tuple[str, str]  # what, figure
 
 @dataclass(frozen=True)
 class Workload:
-    """What is measured.
+    """Parameters of the measurements.
 
     Attributes:
-        build: makes the model, its arguments changed by those given.
-        model_class: of what ``build`` makes. model_arguments: of the configuration.
-        model_overrides: words of the command line that choose the model, for measurements in fresh processes.
-        runs: how often each thing is timed. steps: of a training beside its forecast.
-        batch_size, patch_size: of a training step; gt pixels.
+        build: makes the model, with arguments replaced by those given.
+        model_class: class of the model. model_arguments: from the configuration.
+        model_overrides: words of the command line that choose the model, for measurements in new processes.
+        runs: repetitions of each timing. steps: of a training that is compared with its forecast.
+        batch_size, patch_size: of a training step; patch_size in gt pixels.
         side, sides: lq pixels. image_size: (height, width), lq pixels.
         budgets_gb, memory_gb: GiB. slots: values of ``trainer.max_time``.
-        ckpt_path: whose tiles are measured.
+        ckpt_path: checkpoint for the measurement of tiles.
     """
 
     build: "Callable[..., RestorationModel]"
@@ -47,13 +47,13 @@ class Workload:
 
     @property
     def scale(self) -> int:
-        """Of the model; 1 where it has no such argument."""
+        """The model's scale; 1 if it has no such argument."""
         return int(self.model_arguments.get("scale", 1))
 
 
 def median_seconds(work: Callable[[], object], runs: int) -> float:
-    """Median of the seconds that a piece of work takes; it is done once more before."""
-    work()  # not counted: caches fill, memory is taken
+    """Median time of a piece of work in seconds, after one run for warm-up."""
+    work()  # warm-up: caches fill, memory is allocated
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -63,16 +63,16 @@ def median_seconds(work: Callable[[], object], runs: int) -> float:
 
 
 def fresh_process(workload: Workload, what: str, *overrides: str) -> str:
-    """The result of one line that another process, with this one's model, measures."""
+    """The result of one measurement made in another process with the same model."""
     output = run("restore.benchmark", f"what=[{what}]", *workload.model_overrides, *overrides)
     return output.strip().splitlines()[-1].split("  ")[-1].strip()
 
 
 def run(module: str, *words: str) -> str:
-    """What a command of ours prints, in a process of its own.
+    """Run one of our commands in a new process, and return its output.
 
     Raises:
-        ValueError: it failed; with what it says.
+        ValueError: the command failed; contains its message.
     """
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True, env=environment)
