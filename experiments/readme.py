@@ -1,6 +1,6 @@
 """Keeps the tables of a study's README equal to its CSV files.
 
-A table stands between `<!-- table: name -->` and `<!-- end -->`; a test fails when it differs.
+A table is the text between `<!-- table: name -->` and `<!-- end -->`; a test fails when it differs.
 """
 
 import argparse
@@ -13,7 +13,7 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
     """The text with every marked table replaced.
 
     Raises:
-        ValueError: a table has no mark, or a mark no table.
+        ValueError: a table without its mark, or a mark without its table.
     """
     marks = re.findall(r"<!-- table: (\w+) -->", text)
     if sorted(marks) != sorted(tables):
@@ -25,7 +25,7 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
 
 
 def fill(path: Path, tables: Mapping[str, str], *, write: bool) -> None:
-    """Print the tables, and put them into the README if asked to."""
+    """Print the tables, and write them into the README if asked to."""
     for name, table in tables.items():
         print(f"{name}\n\n{table}\n")
     if write:
@@ -33,7 +33,7 @@ def fill(path: Path, tables: Mapping[str, str], *, write: bool) -> None:
 
 
 def command(folder: Path, doc: str | None, tables: Mapping[str, Callable[[], str]]) -> None:
-    """What `python -m experiments.<study>.tables [--write]` does."""
+    """The command `python -m experiments.<study>.tables [--write]`."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into README.md")
     fill(folder / "README.md", {name: make() for name, make in tables.items()}, write=parser.parse_args().write)

@@ -1,9 +1,9 @@
-"""Makes redistributable weights from a finished run: safetensors, and a card with their sources.
+"""Makes weights for distribution from a finished run: safetensors, and a card with their sources.
 
     python -m experiments.release outputs/super_resolution_x2/main super_resolution_x2 benchmarks/Set5 benchmarks/Set14
 
-Trained on images whose terms allow it (`data=photos_free`, `data=deblur_free`); the card names each. Scores are those
-of `restore evaluate` on folders of $RESTORE_DATA, with and without self-ensemble.
+Trained on images whose terms allow it (`data=photos_free`, `data=deblur_free`); the card lists each image. Scores are
+those of `restore evaluate` on folders of $RESTORE_DATA, with and without self-ensemble.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def training(run: Path) -> dict[str, Any]:
-    """How the run was made, from its own folder."""
+    """How the weights were trained, from the run's folder."""
     starts = json.loads((run / "environment.json").read_text())["starts"]
     result = json.loads((run / "result.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -88,10 +88,10 @@ def training(run: Path) -> dict[str, Any]:
 
 
 def sources(root: str) -> list[dict[str, str]]:
-    """The images that a training folder holds, or of the embedded set: those held out are not in it.
+    """The images in a training folder or embedded set, without those held out.
 
     Raises:
-        ValueError: the folder holds an image of which no terms are known.
+        ValueError: the folder contains an image whose terms are unknown.
     """
     name = Path(root).name
     known = {"gopro": [GOPRO], "photos_train": EMBEDDED, "emoji": [EMOJI]}
@@ -109,7 +109,7 @@ def sources(root: str) -> list[dict[str, str]]:
 
 
 def shown(override: str) -> str:
-    """A checkpoint that training started from is shown by the name and the id of its run."""
+    """An override for the card; a checkpoint that training started from is named by its run's name and id."""
     key, _, value = override.partition("=")
     path = Path(value)
     return f"{key}={path.parents[2].name}/{path.parents[1].name}" if key == "init_from" and "/" in value else override
@@ -125,7 +125,7 @@ def shared_photos() -> list[dict[str, str]]:
 
 
 def score(name: str, benchmarks: list[str], data: str | None, *, ensemble: bool) -> dict[str, Any]:
-    """Means of `restore evaluate` on the CPU, in a process of its own."""
+    """Means of `restore evaluate` on the CPU, run in another process."""
     folders = ",".join(str(data_folder() / each) for each in benchmarks)
     with tempfile.TemporaryDirectory() as output:
         argv = [sys.executable, "-m", "restore.evaluate", f"ckpt_path={name}", f"benchmarks=[{folders}]"]

@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # a shell's background job ignores Ctrl-C, and what it starts inherits that; the tests send it to themselves
+    # background jobs of a shell ignore Ctrl-C, and so would their children; the tests send it to themselves
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("WANDB_MODE", "offline")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors are small, so threads would only wait for each other
 
-LONGEST = ("tests/test_slurm.py", "tests/web/test_hostile.py", "tests/test_docs.py")  # each holds a test of a minute
+LONGEST = ("tests/test_slurm.py", "tests/web/test_hostile.py", "tests/test_docs.py")  # each contains a test of a minute
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, the longest ahead: a long test that began last would run alone at the end.
+    """Run files with slow tests first, the longest ahead, because a long test that began last would run alone.
 
-    Those that need the page's server stand together, so that fewer processes start one.
+    Tests that need the page's server are adjacent, so that fewer processes start one.
     """
     slow = {_file(item) for item in items if item.get_closest_marker("slow")}
     places = {file: place for place, file in enumerate(LONGEST)}
@@ -56,12 +56,12 @@ def _file(item: pytest.Item) -> str:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: without this each full garbage collection would look at all of it."""
+    """Freeze imported objects; otherwise each full garbage collection would visit all of them."""
     gc.freeze()
 
 
 def pytest_unconfigure() -> None:
-    """So that the interpreter ends as it would without."""
+    """Unfreeze them, so that the interpreter exits as usual."""
     gc.unfreeze()
 
 
@@ -113,7 +113,7 @@ TINY_ZERO_SHOT = (
 
 
 def required(resource: str, there: bool) -> None:
-    """Skips a test whose resource is missing, or fails it where RESTORE_REQUIRE names the resource."""
+    """Skip a test whose resource is missing, or fail it if RESTORE_REQUIRE names the resource."""
     if there:
         return
     if resource in os.environ.get("RESTORE_REQUIRE", "").split(","):
@@ -123,7 +123,7 @@ def required(resource: str, there: bool) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of benchmarks and photos that RESTORE_DATA names."""
+    """The folder of benchmarks and photos named by RESTORE_DATA."""
     folder = os.environ.get("RESTORE_DATA")
     required("data", folder is not None and Path(folder).is_dir())
     return Path(str(folder)).resolve()
@@ -134,7 +134,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
-    """A real one: Debian's Chromium."""
+    """A real browser: Debian's Chromium."""
     required("browser", CHROMIUM.exists() and find_spec("playwright") is not None)
     from playwright.sync_api import sync_playwright
 
@@ -152,7 +152,7 @@ def browser() -> Iterator["Browser"]:
 
 
 class Outcome(NamedTuple):
-    """How a command ended."""
+    """The outcome of a command."""
 
     status: int
     out: str
@@ -164,17 +164,17 @@ Cli = Callable[..., Outcome]
 
 @pytest.fixture
 def whole_photos() -> None:
-    """For tests in which commands work on the embedded photos as they are."""
+    """Marks tests whose commands need the whole embedded photos."""
 
 
 @pytest.fixture
 def real_curves() -> None:
-    """For tests in which ``curves.png`` is to be the real one."""
+    """Marks tests that need the real ``curves.png``."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def small_embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the parts of the embedded photos that :func:`cli` and forked processes work on."""
+    """The folder with crops of the embedded photos that :func:`cli` and forked processes use."""
     folder = tmp_path_factory.mktemp("embedded")
     small_photos.make(folder)
     os.environ[small_photos.VARIABLE] = str(folder)
@@ -183,7 +183,7 @@ def small_embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @functools.cache
 def _pool_server() -> forkserver.ForkServer:
-    """The one of this process, which ends with it."""
+    """The fork server of this process, which ends with it."""
     server = forkserver.ForkServer()
     server.set_forkserver_preload([*IMPORTED, "restore.inference.load", "restore.inference.single_image_training"])
     return server
@@ -191,7 +191,7 @@ def _pool_server() -> forkserver.ForkServer:
 
 @pytest.fixture
 def forked_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pool's processes are forked from one that has imported Lightning, where each would take 6 seconds for that."""
+    """Fork a pool's processes from one that has imported Lightning, which would take each 6 seconds."""
     from restore.distributed import process_pool
 
     context = multiprocessing.get_context("forkserver")
@@ -209,9 +209,9 @@ def cli(
     small_embedded: Path,
     forked_pool: None,
 ) -> Iterator[Cli]:
-    """Runs a command in this process, in an empty folder, on parts of the embedded photos.
+    """Run a command in this process, in an empty folder, on crops of the embedded photos.
 
-    Saves the seconds of importing torch, and those of scoring whole photos.
+    Saves the time to import torch, and to score whole photos.
     """
     monkeypatch.chdir(tmp_path)
     if "whole_photos" not in request.fixturenames:
@@ -226,7 +226,7 @@ def cli(
 
             monkeypatch.setattr(curves, "draw_curves", one_pixel)
         monkeypatch.setattr(sys, "argv", [command, *overrides])
-        # Hydra composes twice, first to find out whether it is a sweep, which only these words can make of a command
+        # Hydra composes twice, first to find out whether it is a sweep, which only these words can request
         can_sweep = any(word.startswith(("-", "hydra.mode=")) for word in overrides)
         status = 0
         with monkeypatch.context() as once:
@@ -251,7 +251,7 @@ def cli(
 
 @pytest.fixture
 def points_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Points of a sweep train in this process: for tests of something else than the fresh process each gets."""
+    """Train the points of a sweep in this process, for tests that are not about the separate process of each point."""
     from omegaconf import OmegaConf
 
     from restore.training import launcher
@@ -270,13 +270,13 @@ def points_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def subprocess_cli(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a command as users do."""
+    """Run a command as users do."""
     argv = [sys.executable, "-m", f"restore.{command}", *overrides]
     return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 def photo(path: Path, height: int = 40, width: int = 50, seed: int = 0) -> Path:
-    """A small picture with smooth and rough places."""
+    """A small image with smooth and textured areas."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     smooth = np.stack([rows / height, columns / width, (rows + columns) % 17 / 17], 2)
@@ -295,7 +295,7 @@ def blurred_pair(
     seed: int = 0,
     folders: tuple[str, str] = ("blur", "sharp"),
 ) -> None:
-    """A small picture and its blurred partner."""
+    """A small image and its blurred version."""
     sharp = photo(folder / folders[1] / f"{name}.png", height, width, seed)
     (folder / folders[0]).mkdir(exist_ok=True)
     with Image.open(sharp) as file:
@@ -303,7 +303,7 @@ def blurred_pair(
 
 
 def gopro(root: Path, train: int = 2, test: int = 1, frames: int = 3) -> Path:
-    """A small GoPro: every frame another image."""
+    """A small GoPro data set; every frame is another image."""
     for part, count in (("train", train), ("test", test)):
         for s in range(count):
             for k in range(frames):

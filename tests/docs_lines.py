@@ -1,11 +1,11 @@
-"""What the documents hold that can be run, how it is made small, and who runs it.
+"""Commands and code in the documents: which lines there are, how they are made small, and who runs them.
 
-For who writes a page: put commands into ```sh blocks, one to a line (a backslash may break it), python into ```python
-blocks, everything else into ```text, ```yaml and so on. A whole command between backticks in the text counts as a line
-too; `...` or `<...>` in it says that it is none. A page is run from top to bottom in one folder that holds the files of
-``tests/docs_folder.py`` and the run ``outputs/demo/demo`` of `make demo`; other runs a page must make itself, with a
-``run_id`` it names. Each line is made small by SMALLER and SMALL below. What the run of a page cannot do stands in
-ELSEWHERE, with the test or the file that does it.
+For authors of a page: put commands into ```sh blocks, one per line (a backslash may continue it), Python into ```python
+    blocks, everything else into ```text, ```yaml and so on. A complete command between backticks in the text also
+    counts as a line, unless it contains `...` or `<...>`. A page runs from top to bottom in one folder, which contains
+    the files of ``tests/docs_folder.py`` and the run ``outputs/demo/demo`` of `make demo`; a page must make other runs
+    itself, with a ``run_id`` that it names. Each line is made small by SMALLER and SMALL below. Lines that the run of a
+    page cannot execute are listed in ELSEWHERE, with the test or file that executes them.
 """
 
 import re
@@ -21,13 +21,13 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 
 class ByTest(NamedTuple):
-    """A test that takes lines from the pages by :func:`lines_for` with its own ``id`` and runs them."""
+    """A test that gets lines from the pages from :func:`lines_for`, by its own ``id``, and runs them."""
 
     id: str
 
 
 class InFile(NamedTuple):
-    """The line, or what it does, stands in a file that CI runs: the pattern, in which the line's groups may be."""
+    """A file run by CI contains the line, or its equivalent: a pattern, which may refer to the line's groups."""
 
     file: str
     pattern: str
@@ -43,7 +43,7 @@ LAUNCHED = ByTest(
 )
 PAIRS_SWEPT = ByTest("tests/training/test_launcher.py::test_a_sweep_of_trainings_on_two_processes")
 
-# lines that the run of their page leaves to somebody else; a test looks whether that one really does it
+# lines that are executed elsewhere than by their page; a test checks that they really are
 ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
     r"restore serve$": (PAGE,),
     r"restore serve (?!--cfg)": (SERVED,),
@@ -71,7 +71,7 @@ ELSEWHERE: dict[str, tuple[ByTest | InFile, ...]] = {
     ),
 }
 
-# commands that end with status 1 on the few pictures there are, and what they then say
+# commands that end with status 1 on the few images there are, and their message
 REFUSED = {
     r"restore check .*(data=div2k|experiment=deblur_published|\[data/Set5\])": (
         r"holds \d+ images, the published set has \d+"
@@ -80,7 +80,7 @@ REFUSED = {
 
 DEMO = "outputs/demo/demo/checkpoints/best.ckpt"
 
-# words that a small machine without network cannot take, behind any command or a certain one -> what takes their place
+# words that a small machine without network cannot take, after any command or a certain one -> their replacement
 SMALLER: dict[str, str | None] = {
     r"trainer=ddp": "trainer=ddp_cpu",
     r"trainer=(cpu|gpu|auto)": None,  # SMALL has trainer=smoke
@@ -121,7 +121,7 @@ ADAPTATION = (
 )
 INFERENCE = tuple(f"zero_shot.{each}" for each in ADAPTATION)
 
-# what is added to a command's words
+# added to a command's words
 SMALL: dict[str, tuple[str, ...]] = {
     "super_resolution": (*TRAINING, *PAIRS, "model=super_resolution_tiny"),
     "deblur": (*TRAINING, *PAIRS, "model=deblur_tiny"),
@@ -129,18 +129,18 @@ SMALL: dict[str, tuple[str, ...]] = {
     "zero_shot": (*TRAINING, "model.width=4", "model.depth=1", "model.back_projection=1", "data.patch_size=16"),
     "predict": INFERENCE,
     "evaluate": INFERENCE,
-    "serve": INFERENCE[1:],  # visitors name their number of steps
+    "serve": INFERENCE[1:],  # visitors choose the number of steps
     "benchmark": (
         *("patch_size=32", "batch_size=2", "model=super_resolution_tiny", "runs=1"),
         *("side=32", "sides=[64]", "image_size=[72,128]", "budgets_gb=[0.5]"),
     ),
 }
-TRAINS = ("fit", "check")  # for these it goes by method
-# their load_size must be small as well
+TRAINS = ("fit", "check")  # for these commands it depends on the method
+# their load_size must be small, too
 RESIZED = ("data=contours", "data=facades", "experiment=translation_contours", "experiment=translation_camvid")
 STUDIED = ("model.style_weight=null", "model.levels=3", "data.val_limit=2")  # what the translation study's scripts want
 
-# the same for scripts: what stands in them once -> what takes its place in the copy that is run
+# the same for scripts: text that occurs once -> its replacement in the copy that is run
 SMALLER_SCRIPTS: dict[str, dict[str, str]] = {
     "performance/inference.py": {
         '{"super_resolution_x2": (1000, 1000, (256, 512)), "deblur_narrow": (720, 1280, (512,))}': (
@@ -191,7 +191,7 @@ class Line(NamedTuple):
     """One command, or one block of Python.
 
     Attributes:
-        place: page and line number. language: ``sh`` or ``python``. text: as it stands there, comments left out.
+        place: page and line number. language: ``sh`` or ``python``. text: as in the page, without comments.
         typed: the same as one would type it.
     """
 
@@ -202,18 +202,18 @@ class Line(NamedTuple):
 
     @property
     def elsewhere(self) -> tuple[ByTest | InFile, ...]:
-        """Who runs it in place of the run of its page, if anybody does."""
+        """Where it is executed instead of in the run of its page, if anywhere."""
         return next((each for pattern, each in ELSEWHERE.items() if self._match(pattern)), ())
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """What the pattern of ELSEWHERE picks out of it: the targets of `make`, the extra of `pip install`."""
+        """The parts captured by its pattern in ELSEWHERE: targets of `make`, the extra of `pip install`."""
         found = next(match for match in map(self._match, ELSEWHERE) if match)
         return tuple(found[1].split()) if found.groups() else ("",)
 
     @property
     def refusal(self) -> str | None:
-        """A pattern for the sentence it ends with, where the small folder makes it end with one."""
+        """A pattern for its final message, if it fails in the small folder."""
         return next((words for pattern, words in REFUSED.items() if self._match(pattern)), None)
 
     def _match(self, pattern: str) -> re.Match[str] | None:
@@ -221,7 +221,7 @@ class Line(NamedTuple):
 
     @property
     def restore(self) -> list[str] | None:
-        """Command and overrides, where it is one of ours."""
+        """Command and overrides, if it is one of ours."""
         words = shlex.split(self.text)
         if words[0] == "restore":
             return words[1:]
@@ -245,7 +245,7 @@ def blocks(page: Path) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def lines_of(page: Path) -> list[Line]:
-    """Everything on a page that can be run, in its order."""
+    """All executable lines of a page, in order."""
     where, found = page.relative_to(ROOT), dict[int, list[Line]]()
     for start, language, content in blocks(page):
         if language == "python":
@@ -258,7 +258,7 @@ def lines_of(page: Path) -> list[Line]:
 
 
 def lines_for(test: str) -> list[Line]:
-    """The lines of all pages that a test of this id runs, each once."""
+    """The lines of all pages that the test with this id runs, without duplicates."""
     every = [line for page in [*PAGES, *STUDIES] for line in lines_of(page) if line.language == "sh"]
     return list({line.text: line for line in every if ByTest(test) in line.elsewhere}.values())
 
@@ -280,7 +280,7 @@ PROGRAM = r"(restore [a-z_]+ |python docs/|python -m experiments\.|make |pip ins
 
 
 def _spans(page: Path) -> Iterator[tuple[int, str]]:
-    """Line number and words of each command in the text: what has an argument, and nothing to be filled in."""
+    """Line number and words of each command in the text that has an argument and no placeholders."""
     text = re.sub(
         r"^```.*?^```", lambda m: "\n" * m[0].count("\n"), page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
     )
@@ -291,19 +291,19 @@ def _spans(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def smaller(words: Sequence[str]) -> list[str]:
-    """A command and its overrides, made small; what only shows something stays as it is."""
+    """A command and its overrides, made small; commands that only show something stay unchanged."""
     command, *given = words
     if {"--help", "--cfg", "--version", "--info"} & set(words):
         return list(words)
-    options = [word for word in given if word.startswith("-")]  # before all settings, argparse wants
+    options = [word for word in given if word.startswith("-")]  # argparse requires them before all settings
     kept = [
         word for word in (_smaller_word(command, each) for each in given) if word is not None and word not in options
     ]
-    if sum(map(_is_swept, kept)) > 1:  # of a sweep over more than seeds the first seed is enough
+    if sum(map(_is_swept, kept)) > 1:  # in a sweep over more than seeds, the first seed is enough
         kept = [re.sub(r"^(seed=\d+),.*", r"\1", word) for word in kept]
     added = list(SMALL.get(_method(given) if command in TRAINS else command, ()))
     if command == "predict" and not any(re.match(r"ckpt_path=|scale=(?![24]$)", word) for word in given):
-        added = []  # the package's weights, for which predict refuses settings of zero-shot
+        added = []  # shipped weights, with which predict refuses settings of zero-shot
     if "experiment=translation_contours" in given:
         added += STUDIED
     if "experiment=translation_camvid" in given:
@@ -324,7 +324,7 @@ def smaller(words: Sequence[str]) -> list[str]:
             added.append("data.load_size=40")
         if "-m" not in given and not any(word.startswith("run_id=") for word in given):
             added.append(f"run_id=line_{abs(hash((*added, *kept)))}")  # two starts within a second would be one run
-    return [command, *options, *added, *kept]  # of two words for one key the later one holds
+    return [command, *options, *added, *kept]  # of two words for one key, the later one applies
 
 
 def _smaller_word(command: str, word: str) -> str | None:
@@ -342,7 +342,7 @@ def _is_swept(word: str) -> bool:
 
 
 def _method(overrides: Sequence[str]) -> str:
-    """Which network a training is of."""
+    """The network that a training trains."""
     chosen = [word.partition("=")[2] for word in overrides if word.startswith(("model=", "experiment="))]
     known = ("super_resolution", "deblur", "translation", "zero_shot")
     return next((method for method in known for name in chosen if name.startswith(method)), "super_resolution")

@@ -1,10 +1,10 @@
-"""Classical baselines on a benchmark of `experiments.deblur.benchmark`: what needs no training.
+"""Classical baselines, which need no training, on a benchmark of `experiments.deblur.benchmark`.
 
     python -m experiments.deblur.classical data/motion_blur outputs/classical
 
-Richardson-Lucy and Wiener deconvolution with one straight kernel per level, and an unsharp mask. The settings of each
-level are those with the best mean PSNR on its first six images, which flatters the baselines: these images are
-scored as well. Writes `<output>/<method>/results.csv`, which `experiments.deblur.levels` reads; prints the settings.
+Richardson-Lucy and Wiener deconvolution with one straight kernel per level, and an unsharp mask. For each level, the
+settings with the best mean PSNR on its first six images are used, which flatters the baselines, because these images
+are scored as well. Writes `<output>/<method>/results.csv`, read by `experiments.deblur.levels`; prints the settings.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def lucy(blurred: Tensor, length: float, angle: float, count: int) -> Tensor:
 
 
 def unsharp(blurred: Tensor, sigma: float, amount: float) -> Tensor:
-    """What a Gaussian takes away, added."""
+    """Add the difference to a Gaussian-blurred image."""
     side = 2 * round(3 * sigma) + 1
     size, sigmas = (side, side), (sigma, sigma)
     smooth: Tensor = kornia.filters.gaussian_blur2d(blurred[None], size, sigmas, border_type="replicate")[0]
@@ -87,7 +87,7 @@ def unsharp(blurred: Tensor, sigma: float, amount: float) -> Tensor:
 
 
 def lengths_of(level: tuple[float, float]) -> Sequence[float]:
-    """Lengths to try: the level's ends, their middle, and much shorter ones, which do less harm."""
+    """Lengths to try: the bounds of the level, their middle, and much shorter ones, which do less harm."""
     low, high = level
     return sorted({max(1.0, length) for length in (high / 6, high / 3, (low + high) / 2, high)})
 

@@ -1,12 +1,11 @@
-"""Shrinks photos until they are sharp at the level of their pixels, as sharp sides of deblurring's training pairs.
+"""Downscales photos until they are sharp at pixel level, for the sharp images of deblurring's training pairs.
 
     python -m experiments.deblur.crisp_photos data/crisp $RESTORE_DATA/kodak24 $RESTORE_DATA/photos_cc photos_train
 
-Photos of many megapixels are soft when looked at pixel by pixel: softer than a small photo after a blur of some pixels.
-A network that is taught to leave them alone leaves mildly blurred photos alone as well. Sharpness is the ratio of the
-differences between neighbours to those between next neighbours, both root mean square of the grey image: 0.5 where the
-image changes slowly, 1 for white noise. Each photo is written at the largest factor that reaches 0.66, and at half of
-that.
+Photos of many megapixels are soft at pixel level: softer than a small photo after a blur of a few pixels. A network
+trained to leave them unchanged also leaves mildly blurred photos unchanged. Sharpness is the ratio of the differences
+between neighbours to those between next neighbours, both root mean square of the grey image: 0.5 where the image varies
+slowly, 1 for white noise. Each photo is written at the largest factor that reaches 0.66, and at half of that factor.
 """
 
 import argparse
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 def crisp(photo: Tensor) -> list[tuple[float, Tensor]]:
-    """A photo at its largest sharp factor and at half of that; nothing of one that is never sharp.
+    """A photo at its largest sharp factor and at half of that; nothing if it is never sharp.
 
     Args:
         photo: float, (3, H, W), [0, 1].

@@ -2,9 +2,9 @@
 
     python -m experiments.deblur.levels data/motion_blur outputs/evaluate/deblur_long
 
-Named are the benchmark and the folders of evaluations, of networks or of anything else that wrote a results.csv. Each
-gain is over the input of that image, which is scored here. A sequence of GoPro is shown like a level. A image is
-harmed where its gain is below -0.05 dB. Protocol deblur_rgb.
+The arguments are the benchmark and the folders of evaluations, of networks or of anything else that wrote a
+results.csv. Gains are over the blurred input, which is scored here. A GoPro sequence is shown like a level. An image is
+harmed if its gain is below -0.05 dB. Protocol deblur_rgb.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""What a GPU does, in one table and at most nine minutes: the tests that need one, then speed. ``make gpu`` runs it.
+"""Tests and measures a GPU in at most nine minutes, with one table as the result; run by ``make gpu``.
 
-Each measurement is a process of its own with a time limit, so that one that fails or takes too long costs no other.
+Each measurement runs in its own process with a time limit, so that a failing or slow one does not affect the others.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from restore.config.build import build
 from restore.config.command import conf_dir
 
 ROOT = Path(__file__).parents[2]
-ALL = 530.0  # seconds for everything
+ALL = 530.0  # seconds in total
 TESTS, TRAINING = 210.0, 45.0  # seconds for the tests, and for one short training
-RUNS = 20  # steps that are timed
+RUNS = 20  # timed steps
 STEPS = 120  # of a short training
 
 
 class Case(NamedTuple):
-    """A network, its training crops (gt pixels), the seconds that compiling it may take, and the data of a training."""
+    """A network, its training crops (gt pixels), the seconds allowed for compilation, and the data of a training."""
 
     model: str
     batch: int
@@ -50,10 +50,10 @@ Row = tuple[str, str]
 
 
 def measured(case: Case, device: str, *, compiled: bool, side: int = 8192) -> list[Row]:
-    """Speed of a step, its share of the matrix peak, and RCAN of the same size in float32.
+    """Speed of a step, as a fraction of the peak of matrix products, and next to RCAN of the same size in float32.
 
     Args:
-        side: of the matrices whose product gives the peak.
+        side: side of the matrices whose product gives the peak.
     """
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         settings = compose("fit", overrides=[f"model={case.model}"]).model
@@ -105,14 +105,14 @@ def _product(side: int, device: str) -> Callable[[], object]:
 
 
 def _flops(network: nn.Module, lq: Tensor, gt: Tensor) -> int:
-    """Of a forward and a backward pass, as PyTorch counts them."""
+    """FLOPs of a forward and a backward pass, as counted by PyTorch."""
     with FlopCounterMode(display=False) as counter:
         (network(lq) - gt).abs().mean().backward()
     return int(counter.get_total_flops())
 
 
 def _seconds(work: Callable[[], object], device: str) -> float:
-    """Mean of some calls, after two that are not counted."""
+    """Mean time of several calls, after two for warm-up."""
     for _ in range(2):
         work()
     _wait(device)
@@ -129,7 +129,7 @@ def _wait(device: str) -> None:
 
 
 def waiting(case: Case, device: str, seconds: float) -> Row:
-    """Share of a short training's time that it waits for data."""
+    """Fraction of a short training's time spent waiting for data."""
     what = f"{case.model}, training on {case.data}"
     with tempfile.TemporaryDirectory(prefix="restore_gpu_") as folder:
         words = [f"model={case.model}", f"data={case.data}", f"hydra.run.dir={folder}/run", "callbacks.panels=null"]
@@ -143,7 +143,7 @@ def waiting(case: Case, device: str, seconds: float) -> Row:
 
 
 def tests(seconds: float) -> list[Row]:
-    """Each test that is marked ``gpu``, and how it ended."""
+    """Each test marked ``gpu``, with its outcome."""
     with tempfile.TemporaryDirectory(prefix="restore_gpu_") as folder:
         report = Path(folder) / "tests.xml"
         words = ["-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py", f"--junitxml={report}"]
@@ -167,7 +167,7 @@ def _ending(case: ET.Element) -> str:
 
 
 def _run(words: Sequence[str], seconds: float) -> str | None:
-    """None, or how it failed."""
+    """Run a command; None, or how it failed."""
     try:
         done = subprocess.run(words, cwd=ROOT, timeout=max(seconds, 1), capture_output=True, text=True)
     except subprocess.TimeoutExpired:
@@ -177,7 +177,7 @@ def _run(words: Sequence[str], seconds: float) -> str | None:
 
 
 def _apart(case: Case, device: str, seconds: float, *, compiled: bool) -> list[Row]:
-    """:func:`measured` in a process of its own."""
+    """Run :func:`measured` in another process."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         words = [f"--case={case.model}", f"--device={device}", f"--output={file.name}"]
         words += ["--compile"] if compiled else []
@@ -188,7 +188,7 @@ def _apart(case: Case, device: str, seconds: float, *, compiled: bool) -> list[R
 
 
 def everything(device: str) -> list[Row]:
-    """All rows, as far as the time goes."""
+    """All rows for which there is time."""
     ends = time.monotonic() + ALL
     rows = tests(TESTS)
     for case in CASES:
@@ -205,7 +205,7 @@ def everything(device: str) -> list[Row]:
 
 
 def main() -> None:
-    """Print the table; the status is 1 where a part failed, or where there is no GPU."""
+    """Print the table; exit with status 1 if a part failed or there is no GPU."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--case", choices=[each.model for each in CASES], help="measure this network alone")

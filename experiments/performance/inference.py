@@ -2,7 +2,7 @@
 
     python -m experiments.performance.inference
 
-Writes inference.csv: processor seconds, the fewest of two rounds in which all take turns.
+Writes inference.csv: processor seconds, the minimum of two rounds in which all take turns.
 """
 
 import tempfile

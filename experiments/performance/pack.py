@@ -1,10 +1,10 @@
-"""Measures the packed form of training images, and writes the study's CSV files pack_*.csv.
+"""Measures storage forms of training images, and writes the study's CSV files pack_*.csv.
 
     python -m experiments.performance.pack [formats loaders training start]
 
-Photos of $RESTORE_DATA/photos_cc, mirrored to 2040x1356 px, are written in each form into a temporary folder. Seconds
-are those of the processor where one process works, so that they are the same on a busy machine; `loaders` with workers
-and `training` are measured by the clock, and want an idle one. Forms of packages that are not installed are left out
+Photos of $RESTORE_DATA/photos_cc, mirrored to 2040x1356 px, are written in each form into a temporary folder. If one
+process works, times are processor seconds, which are the same on a busy machine; `loaders` with workers and `training`
+are measured in wall-clock time, and need an idle machine. Forms whose packages are not installed are left out
 (pip install h5py zarr litdata webdataset).
 """
 
@@ -36,16 +36,16 @@ from restore.profiling.workload import run
 
 HERE = Path(__file__).parent
 HEIGHT, WIDTH, COUNT = 1356, 2040, 6  # of the images
-SECONDS = 3.0  # of processor, for each figure
-FILES = 100_000  # of the start
-STEPS = 40  # of each training
+SECONDS = 3.0  # processor seconds per figure
+FILES = 100_000  # for `start`
+STEPS = 40  # per training
 WORKERS = (0, 1, 2)
 TWO = ("trainer=ddp_cpu", "trainer.devices=2", "threads=1")
 Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measure what is asked for, or all of it."""
+    """Make the requested measurements, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", choices=[[], *PARTS], help="default: all of it")
     torch.set_num_threads(1)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def processor() -> str:
-    """Its name, and how many there are."""
+    """Name and number of the processors."""
     path = Path("/proc/cpuinfo")
     names = [line.partition(": ")[2] for line in path.read_text().splitlines() if line.startswith("model name")]
     return f"{os.cpu_count()} x {names[0] if names else platform.processor()}"
@@ -75,7 +75,7 @@ def photos() -> list[Pixels]:
 
 
 def rate(work: Callable[[int], object], clock: Callable[[], float] = time.process_time) -> float:
-    """How often a second the work is done; it is handed the number of the call."""
+    """Number of times per second that ``work`` is done; it gets the number of the call."""
     work(0)
     done, started = 0, clock()
     while clock() - started < SECONDS:
@@ -85,7 +85,7 @@ def rate(work: Callable[[int], object], clock: Callable[[], float] = time.proces
 
 
 def formats(folder: Path) -> Iterator[Row]:
-    """Crops of each form: speed, size on the disk, and what a crop reads from a disk that is not in memory."""
+    """Crops from each form: speed, size on disk, and bytes read per crop from a disk that is not cached."""
     images = photos()
     for name, (make, package) in FORMS.items():
         if package and find_spec(package) is None:
@@ -94,7 +94,7 @@ def formats(folder: Path) -> Iterator[Row]:
         place = folder / str(len(list(folder.iterdir())))
         place.mkdir()
         read = make(place, images)
-        cold = read_from_disk(place, partial(crop, read, len(images), 1))  # first: what is mapped stays in memory
+        cold = read_from_disk(place, partial(crop, read, len(images), 1))  # first, because mapped pages stay in memory
         speed = rate(partial(crop, read, len(images)))
         size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
         yield {
@@ -107,7 +107,7 @@ def formats(folder: Path) -> Iterator[Row]:
 
 
 def crop(read: Read, count: int, k: int) -> torch.Tensor:
-    """Crop number ``k`` of random ones, as numbers from 0 to 1."""
+    """Random crop number ``k``, in [0, 1]."""
     random = np.random.default_rng(k)
     top, left = (int(random.integers(side - SIDE)) for side in (HEIGHT, WIDTH))
     pixels = read(k % count, top, left)
@@ -115,7 +115,7 @@ def crop(read: Read, count: int, k: int) -> torch.Tensor:
 
 
 def read_from_disk(folder: Path, work: Callable[[], object]) -> float:
-    """MB that the work reads from the disk, once the folder's pages are out of memory; nan where that is unknown."""
+    """MB read from disk by ``work`` after the folder's pages were evicted from memory; nan if unknown."""
     if not hasattr(os, "posix_fadvise") or not Path("/proc/self/io").exists():
         return float("nan")
     for file in folder.rglob("*"):
@@ -135,7 +135,7 @@ def read_from_disk(folder: Path, work: Callable[[], object]) -> float:
 
 
 def loaders(folder: Path) -> Iterator[Row]:
-    """Training samples of scale 2 with prepared small images: from PNGs whole or cut, from memory, from the pack."""
+    """Training samples at scale 2 with prepared lq images: from PNGs (whole or cut), from memory, from the pack."""
     for k, image in enumerate(photos()):
         write_pair(folder / "whole", str(k), image)
         for n in range(2):
@@ -167,14 +167,14 @@ def following(batches: Iterator[Any], _: int) -> Any:
 
 
 def write_pair(folder: Path, name: str, image: Pixels) -> None:
-    """A PNG and its small partner."""
+    """Write a PNG and its lq image."""
     for part, pixels in {"HR": image, "LR_bicubic/X2": image[::2, ::2]}.items():
         (folder / part).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / part / f"{name}.png")
 
 
 class Decoded:
-    """Decodes whole files for each sample by libspng, which is faster than Pillow and OpenCV's decoder."""
+    """Decodes whole files for each sample with libspng, which is faster than the decoders of Pillow and OpenCV."""
 
     def get(self, key: Pair, decode: Callable[[Pair], DecodedPair]) -> DecodedPair:
         """The pair, decoded again."""
@@ -188,7 +188,7 @@ class Decoded:
 
 
 def training(folder: Path) -> Iterator[Row]:
-    """The default training from the pack: what the samples of a step take of it, and one process beside two."""
+    """The default training from the pack: time per step for its samples, and one process compared with two."""
     photos_of = folder / "photos"
     photos_of.mkdir()
     for k, image in enumerate(photos()):
@@ -209,7 +209,7 @@ def training(folder: Path) -> Iterator[Row]:
 
 
 def speeds(folder: Path) -> Row:
-    """Medians of a run's log, without its first quarter."""
+    """Medians from a run's log, without its first quarter."""
     with (folder / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row.get("samples_per_s")]
     rows = rows[len(rows) // 4 :]
@@ -218,7 +218,7 @@ def speeds(folder: Path) -> Row:
 
 
 def start(folder: Path) -> Iterator[Row]:
-    """Seconds until a training of very many files begins, which are as small as can be."""
+    """Seconds until a training on very many tiny files begins."""
     root = folder / "many"
     root.mkdir()
     Image.fromarray(photos()[0][:16, :16]).save(root / "0.png")

@@ -1,4 +1,4 @@
-"""Forms in which training images can lie on a disk: each is written, and crops are read from it."""
+"""Forms in which training images can be stored on disk: functions that write each one and read crops from it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,13 +16,13 @@ from restore.data.pack_records import names_below
 from restore.data.pair import Pair
 
 Pixels = NDArray[np.uint8]
-Read = Callable[[int, int, int], Any]  # number of an image, top, left -> its crop, (H, W, C) or (C, H, W)
+Read = Callable[[int, int, int], Any]  # index of the image, top, left -> its crop, (H, W, C) or (C, H, W)
 
 SIDE, TILE = 192, 128
 
 
 def png(folder: Path, images: Sequence[Pixels]) -> Read:
-    """Files as they come, decoded whole by Pillow."""
+    """Unchanged files, decoded as a whole by Pillow."""
     for k, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{k}.png")
     return lambda k, y, x: np.asarray(Image.open(folder / f"{k}.png"))[y : y + SIDE, x : x + SIDE]
@@ -37,7 +37,7 @@ def png_spng(folder: Path, images: Sequence[Pixels]) -> Read:
 
 
 def sub_images(folder: Path, images: Sequence[Pixels]) -> Read:
-    """Squares of 480 px as BasicSR cuts them beforehand, one decoded whole for each crop by libspng."""
+    """Squares of 480 px, cut beforehand as in BasicSR; for each crop one is decoded by libspng."""
     import imagecodecs
 
     cut = {
@@ -80,7 +80,7 @@ def memory_map(folder: Path, images: Sequence[Pixels]) -> Read:
 
 
 def tiff(folder: Path, images: Sequence[Pixels], compression: str | None = None) -> Read:
-    """TIFF in tiles."""
+    """Tiled TIFF."""
     for k, image in enumerate(images):
         tifffile.imwrite(folder / f"{k}.tif", image, tile=(TILE, TILE), compression=compression, photometric="rgb")
 
@@ -106,7 +106,7 @@ def tiff(folder: Path, images: Sequence[Pixels], compression: str | None = None)
 
 
 def tiff_zstd(folder: Path, images: Sequence[Pixels]) -> Read:
-    """The same, compressed."""
+    """The same with compression."""
     return tiff(folder, images, "zstd")
 
 
@@ -154,7 +154,7 @@ def litdata(folder: Path, images: Sequence[Pixels]) -> Read:
 
 
 def webdataset(folder: Path, images: Sequence[Pixels]) -> Read:
-    """A tar file of raw arrays, read from its begin to its end: whose turn it is decides, not the number."""
+    """A tar file of raw arrays, read sequentially: the next image is returned, whatever its index."""
     import webdataset as library
 
     with library.TarWriter(str(folder / "images.tar")) as writer:

@@ -1,4 +1,4 @@
-"""What this study's comparisons share: the networks compared, of about equal size, and how they are timed."""
+"""Common to the comparisons of this study: networks of about equal size, and how they are timed."""
 
 import csv
 import time
@@ -13,7 +13,7 @@ from restore.networks.information_gain import InformationGainNetwork, ResidualBl
 
 HERE = Path(__file__).parent
 GROUPS, BLOCKS, CHANNELS, SCALE = 4, 4, 32, 2
-EDSR_BLOCKS = 19  # which makes it as large as the others
+EDSR_BLOCKS = 19  # chosen for the same size as the others
 
 
 class EDSR(nn.Module):
@@ -39,7 +39,7 @@ def ours() -> nn.Module:
 
 
 def rcan() -> nn.Module:
-    """As spandrel has it."""
+    """RCAN, as implemented in spandrel."""
     size = {"n_resgroups": GROUPS, "n_resblocks": BLOCKS, "n_feats": CHANNELS}
     network: nn.Module = RCAN(scale=SCALE, rgb_range=1, **size)
     return network
@@ -50,7 +50,7 @@ LAYOUTS = {"default layout": torch.contiguous_format, "channels_last": torch.cha
 
 
 def fastest(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Processor seconds of this process for each way, the fewest of some rounds in which they take turns."""
+    """Minimum processor seconds of this process for each way, over rounds in which all take turns."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, work in ways.items():
@@ -61,14 +61,14 @@ def fastest(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 
 def processor() -> str:
-    """Its name, and the instructions that PyTorch uses on it."""
+    """Name of the processor, and the instruction set that PyTorch uses on it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def write(name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A CSV file of the study, with the processor in its last column; printed as well."""
+    """Write a CSV file of the study, with the processor in its last column, and print it."""
     with (HERE / name).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         lines: list[list[object]] = [[*columns, "processor"], *([*row, processor()] for row in rows)]

@@ -1,13 +1,13 @@
-"""Makes a fixed benchmark of photos as people have them, in five kinds, and scores restorers on it.
+"""Makes a fixed benchmark of degraded photos of five kinds, and scores restorers on it.
 
     python -m experiments.super_resolution.degraded data/degraded
     python -m experiments.super_resolution.degraded data/degraded bicubic super_resolution_x2
 
-The photos are Set14 and the first 50 of BSDS500's test part ($RESTORE_DATA), which no weights here were trained on.
-Each is shrunk by bicubic interpolation and then degraded once per kind, with random numbers of (seed, kind, photo)
-alone: `<folder>/<kind>/HR/<photo>.png` and `<folder>/<kind>/LR_bicubic/X2/<photo>.png`. The restorers, weights by name,
-checkpoint files or baselines, are scored by `restore evaluate` into `<folder>/scores`; the table compares each with the
-first. Protocol sr_y.
+The photos are Set14 and the first 50 of BSDS500's test part ($RESTORE_DATA), on which no weights here were trained.
+Each is downscaled bicubically and then degraded once per kind, with random numbers that depend only on (seed, kind,
+photo): `<folder>/<kind>/HR/<photo>.png` and `<folder>/<kind>/LR_bicubic/X2/<photo>.png`. The restorers (weights by
+name, checkpoint files or baselines) are scored by `restore evaluate` into `<folder>/scores`; the table compares each
+with the first. Protocol sr_y.
 """
 
 import argparse
@@ -54,7 +54,7 @@ COLUMNS = ["restorer", "benchmark", "image", "psnr_y", "ssim_y"]
 
 
 def main() -> None:
-    """Make what is not there, then score."""
+    """Make what is missing, then score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of the benchmark, outside the repository")
     parser.add_argument("restorers", nargs="*", help="what to score; the first is what the others are compared with")
@@ -116,7 +116,7 @@ def make(folder: Path, photos: Mapping[str, int], scale: int) -> None:
 
 
 def scores(folder: Path, restorer: str, scale: int) -> list[dict[str, Any]]:
-    """Rows of `restore evaluate` on all kinds; kept, and used again while the weights are the same."""
+    """Rows of `restore evaluate` on all kinds; stored, and reused while the weights are unchanged."""
     output = folder / "scores" / restorer_name(restorer)
     return evaluate(restorer, output, [folder / kind for kind in KINDS], f"scale={scale}")
 

@@ -2,9 +2,10 @@
 
     python -m experiments.zero_shot.curve bird butterfly
 
-Writes curve.csv and draws curve.png. Seconds are of one thread of the processor, for training and enlarging; opening
-the program is not counted, nor what other programs took meanwhile. Both in float32; each budget of ours is a separate
-training, the listing's points lie on one. `note` says where ours is bicubic because training did not beat it.
+Writes curve.csv and draws curve.png. Times are processor seconds of one thread, for training and enlarging, without
+starting the program and without time used by other programs. Both run in float32; each budget of ours is a separate
+training, the listing's points are from one training. `note` tells where our result is bicubic because training did not
+beat it.
 """
 
 import argparse

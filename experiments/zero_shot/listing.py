@@ -1,4 +1,4 @@
-"""The baseline: zero-shot super-resolution as an article's listing does it, rewritten from a description.
+"""The baseline: zero-shot super-resolution as in an article's code listing, reimplemented from a description.
 
 It is not ours and not the paper's method. Fathers are not smaller: level k + 1 is level k shrunk with antialiased
 bilinear interpolation and enlarged back, and there are as many pairs of levels as zoom steps, so at x2 in one zoom step

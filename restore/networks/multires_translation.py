@@ -174,7 +174,7 @@ class MultiResTranslation(RestorationNetwork):
         self.register_buffer("top", torch.tensor(0))
 
     def modules_of(self, level: int) -> list[nn.Module]:
-        """Modules trained in a level's stage: the level, its part of the next lower fusion, and at the lowest the trunk."""
+        """Modules trained in a level's stage: the level, its part of the lower fusion, and at the lowest the trunk."""
         return [self.levels[level], *([self.trunk] if level == len(self.levels) - 1 else [])]
 
     def decoder_features(self, inputs: Sequence[Tensor], top: int = 0) -> list[Tensor]:
