@@ -138,7 +138,7 @@ SMALL: dict[str, tuple[str, ...]] = {
 TRAINS = ("fit", "check")  # for these commands it depends on the method
 # their load_size must be small, too
 RESIZED = ("data=contours", "data=facades", "experiment=translation_contours", "experiment=translation_camvid")
-STUDIED = ("model.style_weight=null", "model.levels=3", "data.val_limit=2")  # what the translation study's scripts want
+STUDIED = ("model.style_weight=null", "model.levels=3", "data.val_limit=2")  # required by the study's scripts
 
 # the same for scripts: text that occurs once -> its replacement in the copy that is run
 SMALLER_SCRIPTS: dict[str, dict[str, str]] = {

@@ -15,7 +15,7 @@ class SettingError(ValueError):
     """
 
     def __init__(self, key: str, got: object, expected: str, remedy: str = "") -> None:
-        super().__init__(key, got, expected, remedy)  # what unpickling in another process calls it with
+        super().__init__(key, got, expected, remedy)  # arguments for unpickling in another process
         self.key, self.got, self.expected, self.remedy = key, got, expected, remedy
 
     def __str__(self) -> str:

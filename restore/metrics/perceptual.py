@@ -187,7 +187,7 @@ def open_inception(path: str) -> nn.Module:
     from torchmetrics.image.fid import NoTrainInceptionV3
 
     expected = "torch-fidelity's weights-inception-2015-12-05"
-    weights = _weights(path, "inception_weights", expected)  # before torch-fidelity, whose loading would run code
+    weights = _weights(path, "inception_weights", expected)  # torch-fidelity's own loading could run code
     _refuse_others(path, "inception_weights", expected, ("Conv2d_1a_3x3.conv.weight", "fc.weight"), weights)
     try:
         network = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=path)
@@ -198,7 +198,7 @@ def open_inception(path: str) -> nn.Module:
             "null, because torch-fidelity, which holds the network, is not installed",
             "install restore with the extra fid",
         ) from error
-    network.use_antialias = False  # torchmetrics' default since 1.8, unlike the network's code and published scores
+    network.use_antialias = False  # torchmetrics' default since 1.8 differs from published scores
     return network
 
 

@@ -120,7 +120,7 @@ def _serve_at_once(app: FastAPI, service: _Service) -> None:
         openapi_extra=service.described,
     )
     async def restore(request: Request) -> Response:
-        """Restore an image and wait for it: a PNG, with what was done in the header ``x-restore``; JSON for JSON."""
+        """Restore an image and wait: a PNG, with facts about it in the header ``x-restore``; JSON if JSON was sent."""
         ticket = await service.accept(request, compare=False)
         try:
             while not ticket.over.is_set():
@@ -149,12 +149,12 @@ def _serve_in_background(app: FastAPI, service: _Service) -> None:
 
     @app.get("/api/jobs/{identity}", responses=_REFUSED)
     async def status(identity: str) -> dict[str, Any]:
-        """How far a job is."""
+        """The progress of a job."""
         return _status(jobs, jobs.get(identity))
 
     @app.delete("/api/jobs/{identity}", responses=_REFUSED)
     async def cancel(identity: str) -> dict[str, str]:
-        """Cancel a job, if it is not finished, and delete its images."""
+        """Cancel a job unless it is finished, and delete its images."""
         jobs.forget(jobs.get(identity))
         return {"state": "cancelled"}
 
@@ -167,7 +167,7 @@ def _serve_images(app: FastAPI, jobs: Jobs) -> None:
 
     @app.get("/api/jobs/{identity}/before.png", response_class=FileResponse, responses={**_PNG, **_REFUSED})
     async def before(identity: str) -> FileResponse:
-        """The upload, enlarged bicubically to the result's size, to compare."""
+        """The upload, enlarged bicubically to the size of the result, for comparison."""
         return FileResponse(_result(jobs.get(identity), BEFORE), media_type="image/png")
 
 

@@ -175,7 +175,7 @@ def _refine(image: Tensor, start: Tensor, scale: int, steps: int, report: Callab
     discriminator = KernelDiscriminator(in_channels=len(image)).to(image.device)
     middle = (len(start) - TAPS) // 2
     _imitate(generator, start[middle : middle + TAPS, middle : middle + TAPS])
-    rest = start - F.pad(generator.kernel().detach(), [middle] * 4)  # what 13 x 13 samples and 100 steps leave out
+    rest = start - F.pad(generator.kernel().detach(), [middle] * 4)  # what the imitation does not reproduce
     crops = _Crops(image, _own_patches(image, start, scale), len(start) + scale * (PATCHES - 1))
     opt_g = torch.optim.Adam(generator.parameters(), 2e-4, betas=(0.5, 0.999))
     opt_d = torch.optim.Adam(discriminator.parameters(), 2e-4, betas=(0.5, 0.999))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 UNLIMITED = 1e12  # seconds
 MARGIN = 0.1  # fraction of the time reserved for unplanned work
 LEAST_STEPS = 50  # per scale step, from random weights; fewer do not clearly beat bicubic
-STEPS_FOR = {8: 400, 4: 250, 2: 150, 1: 0}  # so many views only with so many steps: up to there, steps gain more
+STEPS_FOR = {8: 400, 4: 250, 2: 150, 1: 0}  # views: minimum training steps; below, more steps gain more
 ROUNDS_SHARE = 0.25  # maximum fraction of the time for back-projection
 TRUSTED_STEPS = 5  # steps of a scale step after which the measured speed is trusted
 CHECK_EVERY = 50  # steps between measurements of the reconstruction error
