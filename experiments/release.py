@@ -112,7 +112,8 @@ def shown(override: str) -> str:
     """An override for the card; a checkpoint that training started from is named by its run's name and id."""
     key, _, value = override.partition("=")
     path = Path(value)
-    return f"{key}={path.parents[2].name}/{path.parents[1].name}" if key == "init_from" and "/" in value else override
+    is_of_a_run = key == "init_from" and path.parent.name == "checkpoints"
+    return f"{key}={path.parents[2].name}/{path.parents[1].name}" if is_of_a_run else override
 
 
 def shared_photos() -> list[dict[str, str]]:
@@ -133,7 +134,10 @@ def score(name: str, benchmarks: list[str], data: str | None, *, ensemble: bool)
         subprocess.run(argv + ([f"data={data}"] if data else []), check=True)
         found = json.loads((Path(output) / "results.json").read_text())
     (means,) = found["means"].values()
-    rounded = {each: {column: round(value, 4) for column, value in scores.items()} for each, scores in means.items()}
+    rounded = {  # None: a score whose weights are not on this machine
+        each: {column: round(value, 4) for column, value in scores.items() if value is not None}
+        for each, scores in means.items()
+    }
     return {"protocol": found["protocol"], "self_ensemble": ensemble, "means": rounded}
 
 

@@ -77,7 +77,7 @@ def _ours(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
     checkpoint = reader.read(cfg.ckpt_path)
     stored, network = checkpoint["restore"], network_of(checkpoint, cfg.ckpt_path, cfg.weights)
     facts = model_card.rebuilding(stored["method"], stored["arguments"], cfg.weights) | _source(cfg.ckpt_path)
-    facts |= {key: stored[key] for key in ("training", "results", "record") if stored.get(key)}
+    facts |= {key: stored[key] for key in ("purpose", "training", "results", "record") if stored.get(key)}
     result = locate(cfg.ckpt_path).resolve().parent.parent / "result.json"
     if Path(cfg.ckpt_path).name == "best.ckpt" and result.is_file():  # scores of exactly these weights
         facts["results"] = json.loads(result.read_text(encoding="utf-8"))

@@ -1,11 +1,11 @@
 """Commands and code in the documents: which lines there are, how they are made small, and who runs them.
 
 For authors of a page: put commands into ```sh blocks, one per line (a backslash may continue it), Python into ```python
-    blocks, everything else into ```text, ```yaml and so on. A complete command between backticks in the text also
-    counts as a line, unless it contains `...` or `<...>`. A page runs from top to bottom in one folder, which contains
-    the files of ``tests/docs_folder.py`` and the run ``outputs/demo/demo`` of `make demo`; a page must make other runs
-    itself, with a ``run_id`` that it names. Each line is made small by SMALLER and SMALL below. Lines that the run of a
-    page cannot execute are listed in ELSEWHERE, with the test or file that executes them.
+blocks, everything else into ```text, ```yaml and so on. A complete command between backticks in the text also
+counts as a line, unless it contains `...` or `<...>`. A page runs from top to bottom in one folder, which contains
+the files of ``tests/docs_folder.py`` and the run ``outputs/demo/demo`` of `make demo`; a page must make other runs
+itself, with a ``run_id`` that it names. Each line is made small by SMALLER and SMALL below. Lines that the run of a
+page cannot execute are listed in ELSEWHERE, with the test or file that executes them.
 """
 
 import re

@@ -348,7 +348,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def test_what_a_page_leaves_to_others_they_do() -> None:
+def test_commands_that_a_page_leaves_to_other_tests_are_run_there() -> None:
     wrong = []
     for line in (line for page in [*PAGES, *STUDIES] for line in lines_of(page) if line.language == "sh"):
         wrong += [

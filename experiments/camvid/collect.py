@@ -27,16 +27,17 @@ from torch import Tensor
 from experiments.camvid import label_reader
 from experiments.data_folder import data_folder
 from experiments.translation.collect import detail
+from restore.config.command import conf_dir
 from restore.data.translation import TranslationData
 from restore.image import reading, writing
 from restore.image.decoded_image import DecodedImage
 from restore.metrics.protocols import protocol
 
 HERE = Path(__file__).parent
-ROOT = Path(__file__).parents[2]
 WHO = ["losses", "trained", "seed"]
 PAIR_COLUMNS = [*WHO, "image", "l1", "psnr_rgb", "ssim_rgb", "detail", "accuracy"]
 RUN_COLUMNS = [*WHO, "steps", "seconds", "mean_iou", "accuracy"]
+L1_WEIGHT = 100  # the usual one of this package and of pix2pix; another is named
 SHOWN = 5  # scenes of the sheet
 LOAD, SIDE = 144, 128  # px of the shorter side, in training before the crop and in scoring
 RADIUS, PRIOR = 8.0, 1.0  # px of the mean colours by position; pixels that the class's overall mean counts as there
@@ -84,7 +85,7 @@ def main() -> None:
 
 def camvid(part: str) -> TranslationData:
     """The training pairs, and those of a part to score, read as conf/data/camvid.yaml says."""
-    palette = yaml.safe_load((ROOT / "conf/data/camvid.yaml").read_text())["palette"]
+    palette = yaml.safe_load((Path(conf_dir()) / "data/camvid.yaml").read_text())["palette"]
     root = data_folder() / "camvid"
     return TranslationData(
         root=str(root),
@@ -146,7 +147,7 @@ def runs(folders: Sequence[Path], test: Sequence[Any]) -> Iterator[Scored]:
 def settings_of(config: Any) -> tuple[str, str, int]:
     """Losses, schedule and seed of a run."""
     model = config["model"]
-    losses = ["L1"]
+    losses = ["L1" if model["l1_weight"] == L1_WEIGHT else f"L1 (weight {model['l1_weight']:g})"]
     losses += ["adversarial"] * (model["adversarial_weight"] > 0)
     losses += ["feature matching"] * (model["feature_matching_weight"] > 0)
     losses += [f"style ({model['style_features']})"] * (model["style_weight"] != 0)

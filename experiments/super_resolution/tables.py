@@ -75,7 +75,7 @@ def weights() -> str:
 
 
 def degraded(scale: int) -> str:
-    """Photos as people have them, by kind of damage."""
+    """Scores by kind of damage."""
     rows = read(f"degraded_x{scale}.csv")
     return table({name: select(rows, restorer=name) for name in unique(rows, "restorer")})
 

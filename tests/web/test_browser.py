@@ -122,7 +122,12 @@ def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Pat
     page.route(
         "**/api/jobs/*", lambda route: late.append(route) if route.request.method == "GET" else route.continue_()
     )
-    assert wait_until(lambda: page.wait_for_timeout(50) or late)
+
+    def is_asked() -> bool:
+        page.wait_for_timeout(50)  # requests are routed while the page is waited for
+        return bool(late)
+
+    assert wait_until(is_asked)
     page.click("#restore-stop")
     until(page, "cancelled")
     with page.expect_response("**/api/jobs/*"):
