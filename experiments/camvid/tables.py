@@ -16,6 +16,7 @@ from restore.io.tables import markdown_rows
 HERE = Path(__file__).parent
 Who = tuple[str, ...]  # losses, trained, seed
 COLOURS = ("class colours", "", "")
+TRAINED = {"0001TP": "other frames trained on: ", "Seq05VD": "unseen: "}  # of drives
 
 
 def scores() -> str:
@@ -46,6 +47,27 @@ def baselines() -> str:
     return markdown_rows(lines)
 
 
+def drives() -> str:
+    """L1 minus class colours' on each drive of the test part."""
+    l1 = by_image("l1")
+    every = list(dict.fromkeys(map(drive, l1[COLOURS])))
+    lines = [["losses", "trained", "seed", *(f"{TRAINED.get(each, '')}{each}" for each in every)]]
+    for run, values in l1.items():
+        if run[1]:
+            cells = []
+            for each in every:
+                own = {image: value for image, value in values.items() if drive(image) == each}
+                middle, interval, share = compared(own, {image: l1[COLOURS][image] for image in own})
+                cells.append(f"{middle} ({interval}), closer on {share}")
+            lines.append([*run, *cells])
+    return markdown_rows(lines)
+
+
+def drive(image: str) -> str:
+    """The drive that a frame is of: its name up to the frame's number."""
+    return image.rpartition("_")[0]
+
+
 def staged() -> str:
     """Paired differences, staged minus at once."""
     l1, accuracy = by_image("l1"), by_image("accuracy")
@@ -56,6 +78,18 @@ def staged() -> str:
         if trained.startswith("staged") and other in l1:
             this = (losses, trained, seed)
             lines.append([*this, *compared(l1[this], l1[other]), *compared(accuracy[this], accuracy[other])[:2]])
+    return markdown_rows(lines)
+
+
+def seeds() -> str:
+    """Paired differences between trainings that differ in the seed alone: what chance does."""
+    l1, accuracy = by_image("l1"), by_image("accuracy")
+    columns = ["seed", "L1, this seed - seed 0", "95 % interval", "pixels right, this seed - seed 0", "95 % interval"]
+    lines = [["losses", "trained", *columns]]
+    for each in l1:
+        first = (*each[:2], "0")
+        if each[1] and each != first and first in l1:
+            lines.append([*each, *(cell for of in (l1, accuracy) for cell in compared(of[each], of[first])[:2])])
     return markdown_rows(lines)
 
 
@@ -92,7 +126,14 @@ def read(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-TABLES: dict[str, Callable[[], str]] = {"scores": scores, "baselines": baselines, "staged": staged, "losses": losses}
+TABLES: dict[str, Callable[[], str]] = {
+    "scores": scores,
+    "baselines": baselines,
+    "drives": drives,
+    "losses": losses,
+    "staged": staged,
+    "seeds": seeds,
+}
 
 
 if __name__ == "__main__":
