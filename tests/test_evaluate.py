@@ -292,7 +292,10 @@ def test_lpips_of_an_evaluation_comes_from_the_images_it_keeps(cli: Cli, tmp_pat
         (["ckpt_path=bicubic", "scale=two"], ["scale", "two", "Float"]),
         (["ckpt_path=bicubic", "scale=2", "protocol=translation_rgb"], ["protocol", "scale is 2", "expected 1"]),
         (["ckpt_path=bicubic", "scale=2", "lpips_weights=a.pth"], ["lpips_weights", "protocol=sr_y", "leave it out"]),
-        (["ckpt_path=identity", "protocol=translation_rgb"], ["benchmarks is photos_held_out", "data=contours"]),
+        (
+            ["ckpt_path=identity", "protocol=translation_rgb"],
+            ["benchmarks is photos_held_out (the default)", "A and B"],
+        ),
         (["ckpt_path=identity", "protocol=translation_rgb", "benchmarks=[gone]"], ["benchmarks is gone"]),
         (["ckpt_path=identity", "protocol=translation_rgb", "data=gopro"], ["data=translation_folder"]),
         (

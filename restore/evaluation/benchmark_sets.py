@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from restore.data.blur_sharp_folders import find_sequences, not_blurred, set_name, split_folder
 from restore.data.datasets import WholeImages
+from restore.data.embedded_photos import EMBEDDED
 from restore.data.file_checks import Checked, check_pairs, smallest_scored
 from restore.data.hr_lr_folders import find_pairs
 from restore.data.hr_lr_folders import set_name as folder_name
@@ -16,6 +17,8 @@ from restore.io.errors import SettingError
 from restore.metrics.protocols import Protocol
 
 log = logging.getLogger(__name__)
+
+DEFAULT = "photos_held_out"  # of benchmarks in conf/evaluate.yaml
 
 
 class _Benchmark(NamedTuple):
@@ -106,7 +109,16 @@ def _find_blurred(root: str, scale: int, source: Callable[[], TranslationSource]
 
 def _find_translated(root: str, scale: int, source: Callable[[], TranslationSource]) -> _Benchmark:
     opened = source()
-    name, pairs = opened.layout.find(root, ("test",), setting="benchmarks")
+    layout = opened.layout
+    if root in EMBEDDED and not layout.is_made:  # not data=contours, as elsewhere: it is for weights trained with it
+        raise SettingError(
+            "benchmarks",
+            f"{root} (the default)" if root == DEFAULT else root,
+            "a folder of pairs of images for translation, but these are photos without partners",
+            f"set benchmarks=[<folder>], a folder that holds {layout.folder_a} and {layout.folder_b} (data.folder_a, "
+            "data.folder_b), and data= as in training",
+        )
+    name, pairs = layout.find(root, ("test",), setting="benchmarks")
     return _Benchmark(name, lambda: opened.check(pairs, setting="benchmarks"), opened.images(pairs))
 
 
