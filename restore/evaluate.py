@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from restore.config.command import command
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 def evaluate(cfg: DictConfig) -> None:
     """Score every image of every benchmark, and write the tables."""
+    _refuse_choice_of_images()
     settings, roots = inference_settings(cfg), _roots(cfg.benchmarks)
     checkpoint_names.refuse_unknown(cfg.ckpt_path, cfg.scale)  # both checks before torch is imported
     if cfg.baseline not in (None, "auto", *checkpoint_names.ENLARGERS):  # ENLARGERS take the scale of ckpt_path
@@ -74,6 +76,17 @@ def evaluate(cfg: DictConfig) -> None:
         facts["not_available"] = perceptual.missing()
     score_sets.write_results(folder, rows, means, protocol, facts)
     partial.forget()
+
+
+def _refuse_choice_of_images() -> None:
+    """Refuse settings of ``data`` on the command line that choose images, because ``benchmarks`` chooses them."""
+    for override in HydraConfig.get().overrides.task:
+        key, _, value = override.lstrip("+").partition("=")
+        if key in ("data.root", "data.validation", "data.benchmarks", "data.val_limit"):
+            expected = "nothing, because evaluate scores the images of benchmarks; data only says how they are read"
+            folders = value if value.startswith("[") else f"[{value}]"
+            is_folder = key in ("data.root", "data.benchmarks")
+            raise SettingError(key, value, expected, f"set benchmarks={folders}" if is_folder else "leave it out")
 
 
 def _roots(given: Any) -> list[str]:

@@ -296,6 +296,10 @@ def test_lpips_of_an_evaluation_comes_from_the_images_it_keeps(cli: Cli, tmp_pat
             ["ckpt_path=identity", "protocol=translation_rgb"],
             ["benchmarks is photos_held_out (the default)", "A and B"],
         ),
+        (["ckpt_path=bicubic", "scale=2", "data.root=few"], ["data.root is few", "set benchmarks=[few]"]),
+        (["ckpt_path=identity", "data.validation=2"], ["data.validation is 2", "leave it out"]),
+        (["ckpt_path=identity", "data.benchmarks=[few]"], ["data.benchmarks", "set benchmarks=[few]"]),
+        (["ckpt_path=identity", "data.val_limit=2"], ["data.val_limit is 2", "leave it out"]),
         (["ckpt_path=identity", "protocol=translation_rgb", "benchmarks=[gone]"], ["benchmarks is gone"]),
         (["ckpt_path=identity", "protocol=translation_rgb", "data=gopro"], ["data=translation_folder"]),
         (
