@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from restore.data.pair import DataProblem, Pair
+from restore.data.side_by_side import wrong_shape
 from restore.image import reading
 
 # returns further problems of a valid pair, given its decoded images, gt first, each uint8 (3, H, W)
@@ -128,6 +129,7 @@ def check_pair(pair: Pair, scale: int, smallest: SmallestSide | None, inspect: I
         whole.update(data)
         contents[hashlib.sha256(data).hexdigest()] = file
         decoded.append(image.rgb8())
+        problems += wrong_shape(pair, decoded[-1])
         kinds.append(image.kind)
     images = [] if problems else pair.split(decoded)
     sizes = [(each.shape[1], each.shape[2]) for each in images]

@@ -43,11 +43,11 @@ class Pair:
         return [self.gt] if self.lq is None or self.lq_half is not None else [self.gt, self.lq]
 
     def split(self, pixels: "Sequence[Tensor]") -> "list[Tensor]":
-        """Split the decoded files into images, gt first, each (C, H, W); an odd middle column is dropped."""
+        """Split the decoded files into images, gt first, each (C, H, W); of two side by side the width is even."""
         if self.lq_half is None:
             return list(pixels)
         width = pixels[0].shape[2] // 2
-        left, right = pixels[0][..., :width], pixels[0][..., pixels[0].shape[2] - width :]
+        left, right = pixels[0][..., :width], pixels[0][..., width:]
         return [right, left] if self.lq_half == "left" else [left, right]
 
 

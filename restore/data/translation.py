@@ -12,8 +12,8 @@ from restore.data.base import PairedData
 from restore.data.datasets import Sample
 from restore.data.file_checks import Checked, SmallestSide, refuse_shared
 from restore.data.pair import DecodedPair, Pair
+from restore.data.side_by_side import single_images
 from restore.data.translation_dataset import TranslationCrops, TranslationSource
-from restore.image import reading
 from restore.io.errors import SettingError
 from restore.networks.contract import InputKind
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # see datasets
     from restore.degradations.basic import Degradation
 
 FEW_PAIRS = 100  # the smallest set of the pix2pix paper (Isola et al., CVPR 2017) has 400
-INSPECTED = 10  # files inspected for two images side by side
 
 
 class TranslationData(PairedData):
@@ -194,13 +193,9 @@ class TranslationData(PairedData):
                 f"training has {count} pairs, fewer than {FEW_PAIRS}: the discriminator and the network overfit; more "
                 "pairs, or augmentation of the discriminator's input, help"
             )
-        halves = [pair.gt for pair in self.train_pairs if pair.lq_half is not None][:INSPECTED]
-        single = [file for file in halves if is_one_image(reading.read_rgb8(file))]
-        if len(single) > len(halves) / 2:
-            warnings.append(
-                f"{single[0]} and others are read as two images side by side, but their halves continue each other; "
-                "single photos need degradations that make their partners, see data=contours"
-            )
+        single = single_images(self.train_pairs)
+        if single is not None:
+            warnings.append(f"{single}, or data=contours, which makes the inputs of photos")
         return warnings
 
     def crops(self, count: int) -> Dataset[Sample]:
@@ -218,12 +213,6 @@ class TranslationData(PairedData):
     def images(self, pairs: list[Pair]) -> Dataset[Sample]:
         """Whole images for scoring."""
         return self.source.images(pairs, seed=self.seed)
-
-
-def is_one_image(pixels: Tensor) -> bool:
-    """Whether the halves of uint8 (3, H, W) differ at their border no more than neighbouring columns elsewhere."""
-    steps = pixels.float().diff(dim=2).abs().mean((0, 1))
-    return bool(steps[pixels.shape[2] // 2 - 1] < 2 * steps.mean())
 
 
 def _check_sizes(scale: int, patch_size: int, load_size: int | None) -> None:

@@ -12,6 +12,7 @@ from restore.data.file_checks import Checked, check_pairs, smallest_scored
 from restore.data.hr_lr_folders import find_pairs
 from restore.data.hr_lr_folders import set_name as folder_name
 from restore.data.pair import DataProblem
+from restore.data.side_by_side import single_images
 from restore.data.translation_dataset import TranslationSource
 from restore.io.errors import SettingError
 from restore.metrics.protocols import Protocol
@@ -119,7 +120,15 @@ def _find_translated(root: str, scale: int, source: Callable[[], TranslationSour
             "data.folder_b), and data= as in training",
         )
     name, pairs = layout.find(root, ("test",), setting="benchmarks")
-    return _Benchmark(name, lambda: opened.check(pairs, setting="benchmarks"), opened.images(pairs))
+
+    def check() -> Checked:
+        checked = opened.check(pairs, setting="benchmarks")
+        single = single_images(pairs)
+        if single is not None:
+            log.warning(single)
+        return checked
+
+    return _Benchmark(name, check, opened.images(pairs))
 
 
 _FINDERS: Mapping[str, Callable[[str, int, Callable[[], TranslationSource]], _Benchmark]] = MappingProxyType(

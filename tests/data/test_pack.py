@@ -70,7 +70,7 @@ def translation(root: Path, own: dict[str, Any]) -> Make:
 
 def side_by_side(root: Path) -> Make:
     for k in range(3):
-        photo(root / f"{k}.png", 40, 101, seed=k)  # the column in the middle belongs to neither
+        photo(root / f"{k}.png", 40, 100, seed=k)
     return translation(root, {"direction": "b_to_a"})
 
 

@@ -361,6 +361,21 @@ def test_photos_taken_for_two_images_are_warned_of(tmp_path: Path) -> None:
     assert len(right.warnings) == 1
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 40), (52, 40), (40, 61)])
+def test_a_single_image_is_not_cut_in_halves(tmp_path: Path, height: int, width: int) -> None:
+    side_by_side(tmp_path / "s" / "train", 2)
+    side_by_side(tmp_path / "s" / "val", 1)
+    photo(tmp_path / "s" / "train" / "single.png", height, width)
+    with pytest.raises(DataProblem) as error:
+        data(tmp_path / "s").prepare()
+    (line,) = error.value.problems
+    assert line.startswith(f"{tmp_path}/s/train/single.png: {width}x{height} px")
+    assert "folder_a" in line
+    data(tmp_path / "s", degradations=[Canny()], patch_size=11).source.check(  # which makes pairs of single images
+        [Pair("single", photo(tmp_path / "single.png", 40, 41))], setting="data"
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "key", "got"),
     [
