@@ -16,6 +16,7 @@ from restore.ops import tiling
 from restore.ops.resize import resize
 
 PROGRAM = 800 * 2**20  # bytes used by Python with PyTorch
+MAX_SIDE_RATIO = 16  # longer side / shorter side of an image for a network of one size; beyond, it is a line
 ROWS = 2048  # assumed maximum height of a row of tiles, in rows
 
 
@@ -81,12 +82,24 @@ class NetworkRestorer(Restorer):
         height, width = (tiling.round_up(max(length, self.min_size), self.multiple_of) for length in size)
         needed = height * width * self.network.bytes_per_pixel / 2**30
         if needed > self.inference.memory_gb:
+            smaller = "shrink the image" if self.network.image_side is None else "crop its longer side"
             raise SettingError(
                 "memory_gb",
                 f"{self.inference.memory_gb:g}",
                 f"about {needed:.1f} for an image of {size[1]}x{size[0]} px, which cannot be cut into tiles, because "
                 f"{self.network.why_no_tiles}",
-                f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image",
+                f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or {smaller}",
+            )
+
+    def _refuse_too_long(self, height: int, width: int) -> None:
+        """Refuse an image that would become thousands of pixels long at the side that the network works at."""
+        if max(height, width) > MAX_SIDE_RATIO * min(height, width):
+            raise SettingError(
+                "image",
+                f"{width}x{height} px",
+                f"a longer side of at most {MAX_SIDE_RATIO} times the shorter one, because {self.name} brings the "
+                f"shorter one to {self.network.image_side} px",
+                "crop it, or add a margin to the shorter side",
             )
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
@@ -96,6 +109,7 @@ class NetworkRestorer(Restorer):
         if side is None or side == min(size):
             yield from self._bands_at_size(image, report)
             return
+        self._refuse_too_long(*size)
         scale = side / min(size)
         inner = max(side, round(size[0] * scale)), max(side, round(size[1] * scale))
         lq = resize(as_lq(image), scale, size=inner).clamp(0, 1)

@@ -53,6 +53,16 @@ def test_a_network_for_images_of_one_size_sees_all_at_that_size(size: tuple[int,
     assert error.value.key == "model.image_side"
 
 
+@pytest.mark.parametrize(("size", "shown"), [((1, 17), "17x1 px"), ((500, 1), "1x500 px")])
+def test_a_network_for_images_of_one_size_refuses_a_line(size: tuple[int, int], shown: str) -> None:
+    network = TranslationNetwork(levels=1, width=2, blocks=1, image_side=16)
+    opened = NetworkRestorer("drawn", network, Inference(device="cpu"))
+    with pytest.raises(SettingError) as error:
+        opened.restore(torch.rand(3, *size))
+    assert (error.value.key, error.value.got) == ("image", shown)
+    assert opened.restore(torch.rand(3, 1, 16)).shape == (3, 1, 16)
+
+
 def test_a_drawing_without_paper_is_translated_as_one_on_white() -> None:
     opened = NetworkRestorer("drawn", TranslationNetwork(levels=1, width=2, blocks=1), Inference(device="cpu"))
     lines = torch.zeros(3, 16, 16, dtype=torch.uint8)
