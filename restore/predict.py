@@ -33,6 +33,9 @@ def predict(cfg: DictConfig) -> None:
 
         # opened before any process starts, so that bad settings are reported once
         restorer = open_restorer(cfg.ckpt_path, **settings)
+    if cfg.metadata == "keep" and restorer.makes_new_image:
+        expected = f"strip, because {restorer.name} makes a new image, which takes over no metadata"
+        raise SettingError("metadata", "keep", expected, "leave it out")
     tasks = output_paths.plan(cfg.input, cfg.output, restorer.scale, format_=cfg.format)
     _refuse_quality(cfg, [target for _, target in tasks])
     for folder in {target.parent for _, target in tasks}:

@@ -183,6 +183,18 @@ def test_bad_ways_of_writing_are_named(cli: Cli, tmp_path: Path, overrides: list
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+def test_a_translation_is_an_opaque_image_without_metadata(cli: Cli, tmp_path: Path) -> None:
+    Image.new("LA", (40, 40)).save(tmp_path / "drawing.png")
+    words = ("ckpt_path=translation_emoji", "input=drawing.png", "output=a.jpg")
+    outcome = cli("predict", *words)
+    assert outcome.status == 0, outcome.err
+    with Image.open(tmp_path / "a.jpg") as made:
+        assert (made.mode, made.size) == ("RGB", (40, 40))
+    refused = cli("predict", *words, "metadata=keep")
+    assert refused.status == 1
+    assert "metadata is keep, expected strip, because translation_emoji" in refused.err
+
+
 def kinds(folder: Path) -> dict[str, Any]:
     """One file of each kind; its restored kind."""
     folder.mkdir()

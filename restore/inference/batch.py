@@ -136,6 +136,7 @@ class FileRestorer:
     def restore(self, restorer: "Restorer", task: FileTask, context: Context = UNWATCHED) -> Outcome:
         """Restore one file; its errors become part of the outcome instead of being raised."""
         from restore.image import writing
+        from restore.image.decoded_image import DecodedImage
         from restore.inference.restorer import RestorationCancelled, restore_image
 
         (source, target), started = task, time.perf_counter()
@@ -145,7 +146,8 @@ class FileRestorer:
 
         try:
             image = restorer.read(source, metadata=self.metadata)
-            writing.check_target(target, image, scale=restorer.scale)
+            written = DecodedImage(image.pixels) if restorer.makes_new_image else image  # opaque, without metadata
+            writing.check_target(target, written, scale=restorer.scale)
             restored = restore_image(restorer, image, progress=progress, cancel=context.cancel)
             writing.write(target, restored, quality=self.quality)
         except RestorationCancelled:

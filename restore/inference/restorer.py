@@ -112,6 +112,11 @@ class Restorer(ABC):
             )
         return DecodedImage(self.labels.read(path))
 
+    @property
+    def makes_new_image(self) -> bool:
+        """Whether results are 8-bit colour images that take over nothing of the input but its size."""
+        return not self.keeps_kind or self.labels is not None
+
     def lq_of(self, image: DecodedImage) -> Tensor:
         """Convert an image from :meth:`read` to lq: float32, (in_channels, H, W), [0, 1].
 
@@ -229,7 +234,7 @@ def restore_image(
     Args:
         image: from :meth:`Restorer.read`.
     """
-    if not restorer.keeps_kind or restorer.labels is not None:
+    if restorer.makes_new_image:
         return DecodedImage.of(restorer.restore(restorer.lq_of(image), progress=progress, cancel=cancel))
     bands = restorer.bands(carry_colours(image.pixels, image.alpha), progress=progress, cancel=cancel)
     alpha = None if image.alpha is None else resize(to_float(image.alpha), restorer.scale)
