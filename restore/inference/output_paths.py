@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +100,26 @@ def _no_image(source: str) -> SettingError:
     if "[" in source:
         remedy = f"{remedy}; in a glob [ opens a choice of characters: write [[] for the bracket itself"
     is_folder = Path(source).is_dir()
+    inner = _folder_of_images_below(source) if is_folder else None
+    if inner is not None:
+        return SettingError(
+            "input",
+            source,
+            f"images, but only folders within it hold any, such as {inner}, and these are not searched",
+            f"restore each by itself, or give a glob: '{Path(source) / '**' / '*'}'",
+        )
     return SettingError("input", source, f"images, but it {'holds' if is_folder else 'matches'} none", remedy)
+
+
+def _folder_of_images_below(source: str) -> Path | None:
+    """The first folder with images below ``source``, at any depth; None if there is none."""
+    from restore.data.image_folders import image_files
+
+    for folder, inner, _ in os.walk(source):
+        inner.sort()
+        if folder != source and image_files(Path(folder)):
+            return Path(folder)
+    return None
 
 
 def _inputs(source: str, label: str) -> tuple[list[Path], Path]:

@@ -39,6 +39,18 @@ def test_settings_that_name_no_result_are_refused(
     assert error.value.key == key
 
 
+def test_images_in_folders_of_the_folder_are_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "a/deep"):
+        photo(tmp_path / "in" / name / "1.png")
+    with pytest.raises(SettingError) as error:
+        plan("in", None, 2)
+    assert error.value.key == "input"
+    assert "in/a/deep" in error.value.expected
+    (found,) = plan("in/a/**/*", None, 2)
+    assert found[0] == Path("in/a/deep/1.png")
+
+
 @pytest.mark.parametrize("content", [b"", b"some words", b"%PDF-1.7"])
 def test_a_file_that_is_no_image_is_refused_by_its_first_bytes(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
