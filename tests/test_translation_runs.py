@@ -46,6 +46,19 @@ def test_six_steps_are_six_updates_of_the_generator_and_the_axis_shows_them(cli:
     assert trained == [low] * 2 + [high] * 2 + [high | low] * 2
 
 
+def test_a_stage_without_a_step_is_refused_before_anything_is_made(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: Any) -> None:
+        pytest.fail("the training began")
+
+    monkeypatch.setattr("restore.training.train.train", started)
+    outcome = cli("fit", *QUICK, "trainer.max_steps=2", "run_id=a")
+    assert outcome.status == 1
+    assert "trainer.max_steps is 2, expected at least one step for stage" in outcome.err
+    assert not run_folder(tmp_path, "a", NAME).exists()
+
+
 def test_the_run_folder_holds_plan_sheets_panels_and_what_was_used(cli: Cli, tmp_path: Path) -> None:
     options = [*TINY_TRANSLATION, *DATA, "val_every_steps=4", "trainer.max_steps=6", "run_id=a"]
     outcome = cli("fit", *options)

@@ -15,6 +15,7 @@ from restore.data import setting_bounds
 from restore.distributed.environment import ProcessInfo, check_processes, processes_to_start
 from restore.io.errors import SettingError
 from restore.models import optimization
+from restore.models.translation.stages import make_stages
 from restore.training import max_time
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def refuse(
     _refuse_trainer_settings(cfg.trainer, cfg.val_every_steps)
     max_time.refuse_both(cfg.trainer.max_time, overrides)
     _refuse_model_bounds(config["model"])
+    _refuse_empty_stages(config)
     data = config["data"]
     named = ("batch_size", "val_limit", "num_workers", "cache_gb")
     setting_bounds.check_bounds(**{key: data[key] for key in named if key in data})
@@ -85,6 +87,14 @@ def _refuse_model_bounds(model: dict[str, Any]) -> None:
         optimization.check_adam(**{key: model[key] for key in ("lr", "betas", "weight_decay") if key in model})
     if "warmup_steps" in model:
         optimization.check_steps("warmup_steps", model["warmup_steps"], least=0)
+
+
+def _refuse_empty_stages(config: dict[str, Any]) -> None:
+    """Check the stages of a training from coarse to fine, and that each has a step."""
+    model, trainer = config["model"], config["trainer"]
+    if {"stages", "levels"} <= model.keys():
+        max_steps = trainer["max_steps"] if trainer["max_time"] is None else None  # max_time chooses the steps later
+        make_stages(model["stages"], levels=model["levels"], max_steps=max_steps)
 
 
 def _refuse_seed_and_threads(seed: int, threads: int | None) -> None:
