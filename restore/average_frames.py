@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from restore.config.command import command
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
+from restore.io.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def average_frames(cfg: DictConfig) -> None:
     runs = [files[k : k + cfg.frames] for k in range(0, len(files) - cfg.frames + 1, cfg.frames)]
     write_pairs(track(runs, "pairs", transient=True), folder)
     left = len(files) - len(runs) * cfg.frames
-    log.info("%d pairs, %d frames left over at the end: %s", len(runs), left, folder)
+    log.info("%s, %s left over at the end: %s", counted(len(runs), "pair"), counted(left, "frame"), folder)
 
 
 main = command(average_frames, "average_frames")

@@ -15,6 +15,7 @@ from restore.inference import checkpoint_names
 from restore.io.errors import SettingError
 from restore.io.files import refuse_unwritable
 from restore.io.progress import doing
+from restore.io.wording import counted
 from restore.runs import results
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def evaluate(cfg: DictConfig) -> None:
             stopped=lambda: bool(signalled()),
         )
     if rows is None:
-        log.warning("interrupted after %d images; the same command continues from there", len(partial.rows))
+        log.warning("interrupted after %s; the same command continues from there", counted(len(partial.rows), "image"))
         raise SystemExit(128 + signalled())
     if images is not None and cfg.save_images:
         saved_images.draw_sheets(images, [each.name for each, _ in reversed(scorers)], sets, folder / "sheets")

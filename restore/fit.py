@@ -19,6 +19,7 @@ from restore.distributed.signals import StopRequested, interrupting
 from restore.io import files
 from restore.io.errors import SettingError
 from restore.io.progress import doing
+from restore.io.wording import counted
 from restore.runs import damage
 from restore.runs import folder as run_folder
 from restore.runs.resume import resume_point
@@ -45,7 +46,7 @@ def fit(cfg: "FitConfig") -> float:
     except StopRequested as stop:
         outcome.end(outcome.decide(stop, process, folder, is_point=_is_point()), is_point=_is_point())
     value, where = float(result["value"]), os.path.relpath(folder)
-    log.info("%s = %.4f after %d steps; all of it: %s", result["monitor"], value, result["steps"], where)
+    log.info("%s = %.4f after %s; all of it: %s", result["monitor"], value, counted(result["steps"], "step"), where)
     return value
 
 

@@ -16,6 +16,7 @@ from restore.distributed.signals import stopping
 from restore.inference import checkpoint_names
 from restore.io.progress import doing
 from restore.io.temporaries import temporary_folder
+from restore.io.wording import counted
 
 if TYPE_CHECKING:
     from restore.web.limits import Limits
@@ -55,7 +56,12 @@ def serve(cfg: DictConfig) -> None:
             jobs = Jobs(cfg, limits, folder / "jobs", processes)
             application = page.mount(app.build(jobs, menu, limits, cfg.seed), menu, limits)
             host = f"[{cfg.host}]" if ":" in cfg.host else cfg.host
-            log.info("serving %d methods on http://%s:%d (Ctrl-C ends it)", len(menu), host, listening.getsockname()[1])
+            log.info(
+                "serving %s on http://%s:%d (Ctrl-C ends it)",
+                counted(len(menu), "method"),
+                host,
+                listening.getsockname()[1],
+            )
             if not signalled():
                 server.run(LimitsMiddleware(application, limits, own_names(cfg)), limits, listening)
     if signalled():

@@ -21,7 +21,7 @@ def test_runs_of_frames_become_pairs_in_gopro_layout(cli: Cli, tmp_path: Path) -
     source = video(tmp_path / "clip", 11)
     outcome = cli("average_frames", "input=clip", "output=set/train", "frames=5")
     assert outcome.status == 0, outcome.err
-    assert "2 pairs, 1 frames left over" in " ".join(outcome.out.split())
+    assert "2 pairs, 1 frame left over" in " ".join(outcome.out.split())
     made = sorted(path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*.png"))
     assert made == [f"train/clip/{part}/f{k:03d}.png" for part in ("blur", "sharp") for k in (2, 7)]
     sharp = reading.read(tmp_path / "set" / "train" / "clip" / "sharp" / "f007.png").pixels

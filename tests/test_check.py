@@ -107,7 +107,7 @@ def test_a_part_of_a_known_set_is_refused_unless_it_is_meant(cli: Cli, tmp_path:
     part = ("check.known_counts=false", "check.files=2", "check.output=found.json")
     outcome = cli("check", *settings, *part, "trainer.max_time=1:00:00")
     assert outcome.status == 0, outcome.err
-    assert "steps fit 1:00:00" in findings()["trainer.max_time"][0]["found"]
+    assert "steps in 1:00:00" in findings()["trainer.max_time"][0]["found"]
     assert findings()["data"][0]["verdict"] == "warning"
     assert "2 of them opened" in findings()["data: training"][0]["found"]
 

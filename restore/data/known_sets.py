@@ -5,6 +5,7 @@ from pathlib import Path
 
 from restore.data.image_folders import image_files
 from restore.data.pair import Pair
+from restore.io.wording import counted
 
 # folder name in lower case -> number of images, or a number for each split
 KNOWN: dict[str, int | dict[str, int]] = {
@@ -34,7 +35,7 @@ def miscounted(pairs: Iterable[Pair]) -> list[str]:
             if str(part) not in found:
                 found[str(part)] = _count(part, folder), expected
     return [
-        f"{part} holds {count} {'image' if count == 1 else 'images'}, the published set has {expected}"
+        f"{part} holds {counted(count, 'image')}, the published set has {expected}"
         for part, (count, expected) in found.items()
         if count != expected
     ]

@@ -41,6 +41,7 @@ from restore.image import reading
 from restore.io import files
 from restore.io.errors import SettingError
 from restore.io.progress import doing
+from restore.io.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ class Pack:
                     work = partial(prepare, scale=scale, smallest=smallest, decode=decode)
                     records, bad = add(self.folder, found.before, found.missing, self._key, work)
                     found.records.update(records)
-                    log.info("%d pairs packed into %s", len(records), self.folder)
+                    log.info("%s packed into %s", counted(len(records), "pair"), self.folder)
             seconds = time.perf_counter() - started
         if found.touched:
             self._touch(found.touched)
@@ -180,8 +181,8 @@ class Pack:
         if before.of and not any(own):
             raise SettingError(
                 "data.pack",
-                f"{self.folder}, which holds {len(before.of)} pairs of other files",
-                f"a pack of the {len(pairs)} training pairs, or an empty folder",
+                f"{self.folder}, which holds {counted(len(before.of), 'pair')} of other files",
+                f"a pack of the {counted(len(pairs), 'training pair')}, or an empty folder",
                 "name another folder",
             )
         with ThreadPoolExecutor() as pool:  # on a network file system each file has a high latency

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from restore.io.errors import SettingError
 from restore.io.files import encodable, printable, shortened
+from restore.io.wording import counted
 
 if TYPE_CHECKING:  # folders are listed without torch
     from torch import Tensor
@@ -80,8 +81,12 @@ class DataProblem(SettingError):
 
     def __init__(self, setting: str, problems: Sequence[str]) -> None:
         self.problems = [encodable(each) for each in problems]
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(setting, f"{count} with the data", "files without problems", "fix or remove the files")
+        super().__init__(
+            setting,
+            f"{counted(len(problems), 'problem')} with the data",
+            "files without problems",
+            "fix or remove the files",
+        )
         self.args = setting, problems  # arguments with which unpickling in another process calls the class
 
     def __str__(self) -> str:

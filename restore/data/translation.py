@@ -15,6 +15,7 @@ from restore.data.pair import DecodedPair, Pair
 from restore.data.side_by_side import single_images
 from restore.data.translation_dataset import TranslationCrops, TranslationSource
 from restore.io.errors import SettingError
+from restore.io.wording import counted
 from restore.networks.contract import InputKind
 
 if TYPE_CHECKING:  # see datasets
@@ -149,11 +150,9 @@ class TranslationData(PairedData):
         if isinstance(validation, str):
             return pairs, *layout.find(validation, ("val", "test"), setting="data.validation")
         if not 1 <= validation < len(pairs):
+            others = f", or 1 to {len(pairs) - 1} of its {len(pairs)} pairs to hold out" if len(pairs) > 1 else ""
             raise SettingError(
-                "data.validation",
-                validation,
-                f"a folder, null for the val or test part of data.root, or 1 to {len(pairs) - 1} of its {len(pairs)} "
-                "pairs to hold out",
+                "data.validation", validation, f"a folder, or null for the val or test part of data.root{others}"
             )
         self.held_out = [pair.name for pair in pairs[-validation:]]
         return pairs[:-validation], f"{stem}_held_out", pairs[-validation:]
@@ -190,8 +189,8 @@ class TranslationData(PairedData):
         warnings, count = [], len(self.train_pairs)
         if count < FEW_PAIRS:
             warnings.append(
-                f"training has {count} pairs, fewer than {FEW_PAIRS}: the discriminator and the network overfit; more "
-                "pairs, or augmentation of the discriminator's input, help"
+                f"training has {counted(count, 'pair')}, fewer than {FEW_PAIRS}: the discriminator and the network overfit; "
+                "more pairs, or augmentation of the discriminator's input, help"
             )
         single = single_images(self.train_pairs)
         if single is not None:

@@ -110,7 +110,7 @@ def processes_to_start(trainer: Mapping[str, Any]) -> int:
         raise SettingError(
             "trainer.devices",
             devices,
-            f"at most the {gpus} GPUs of this machine",
+            f"at most {gpus}, the number of GPUs of this machine",
             "set trainer.devices=auto, or trainer=ddp_cpu for processes on the CPU",
         )
     return int(devices)

@@ -18,23 +18,23 @@ MAX_PIXELS = 150_000_000  # larger files are refused before decoding ("decompres
 BRANDS = {"AVIF": (b"avif", b"avis"), "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")}
 HEAD = 64  # first bytes of a file, enough to detect its format
 
-# first bytes of other formats that users are likely to pass, with the name
+# first bytes of other formats that users are likely to pass, with article and name
 OTHER_FORMATS = (
-    (0, b"GIF8", "GIF"),
-    (4, b"ftyp", "video or another ISO media file"),
-    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (0, b"8BPS", "Photoshop file"),
-    (0, b"%PDF", "PDF"),
-    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
-    (0, b"#?RADIANCE", "Radiance HDR"),
-    (0, b"<svg", "SVG"),
-    (0, b"<?xml", "XML or SVG"),
-    (0, b"<!DOCTYPE html", "web page"),
-    (0, b"<html", "web page"),
-    (0, b"PK\x03\x04", "zip archive"),
-    (0, b"version https://git-lfs", "pointer of Git LFS; run `git lfs pull`"),
+    (0, b"GIF8", "a GIF"),
+    (4, b"ftyp", "a video or another ISO media file"),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL"),
+    (0, b"\xff\x0a", "a JPEG XL"),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR"),
+    (0, b"#?RADIANCE", "a Radiance HDR"),
+    (0, b"<svg", "an SVG"),
+    (0, b"<?xml", "an XML or SVG file"),
+    (0, b"<!DOCTYPE html", "a web page"),
+    (0, b"<html", "a web page"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"version https://git-lfs", "a Git LFS pointer, in whose place `git lfs pull` puts the image"),
 )
 
 # pixels; limits of libwebp, of libjpeg, and of common readers of AVIF and HEIC
@@ -76,5 +76,5 @@ def may_be_read(data: bytes) -> bool:
 
 
 def other_format(data: bytes) -> str | None:
-    """Name of an unreadable format, from a file's first bytes; None if they are not known."""
+    """Name of an unreadable format with its article, from a file's first bytes; None if they are not known."""
     return next((name for at, start, name in OTHER_FORMATS if data[at : at + len(start)] == start), None)

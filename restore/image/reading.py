@@ -147,7 +147,7 @@ def _warn(path: Path, left_out: list[str], messages: list[str]) -> None:
 
 def _kind_instead(data: bytes) -> str:
     name = other_format(data)
-    return "" if name is None else f", but a {name}; save it as one of these"
+    return "" if name is None else f", but {name}; save it as one of these"
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

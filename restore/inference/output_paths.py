@@ -11,6 +11,7 @@ from typing import Any
 from restore.image.formats import HEAD, OTHER_SUFFIXES, READ_SUFFIXES, SUFFIXES, may_be_read, other_format
 from restore.io.errors import SettingError
 from restore.io.files import read_mapping
+from restore.io.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def _refuse_other_file(path: Path) -> None:
         raise SettingError("input", path, "an image, but the file is empty")
     if not may_be_read(head):
         name = other_format(head)
-        but = "" if name is None else f", but it is a {name}"
+        but = "" if name is None else f", but it is {name}"
         raise SettingError(
             "input", path, f"a PNG, JPEG, TIFF, WebP, BMP, AVIF or HEIC image{but}", "save it as one of these"
         )
@@ -137,7 +138,9 @@ def _inputs(source: str, label: str) -> tuple[list[Path], Path]:
         folders = [] if "**" in source else [each for each in met if each.is_dir()]
         if folders:
             log.warning(
-                "skipped: %d folders, such as %s; to restore one, pass it as input by itself", len(folders), folders[0]
+                "skipped: %s, such as %s; to restore one, pass it as input by itself",
+                counted(len(folders), "folder"),
+                folders[0],
             )
         files = _without_results([p for p in met if p.suffix.lower() in READ_SUFFIXES and not p.is_dir()])
         folder = Path(f"restored_{label}" if label.startswith("x") else label)

@@ -13,6 +13,7 @@ from torch import Tensor
 from restore.checkpoints import reader
 from restore.checkpoints.reader import LOADING_ERRORS
 from restore.io.errors import SettingError
+from restore.io.wording import counted
 from restore.models.claims import refuse_claims
 from restore.networks.contract import RestorationNetwork
 
@@ -183,7 +184,7 @@ def init_from(model: "RestorationModel", path: str) -> None:
         raise SettingError("init_from", path, expected, "choose another") from error
     for key, names in report.items():
         if names:
-            log.info("init_from: %d %s weights %s", len(names), key, ", ".join(names[:10]))
+            log.info("init_from: %s: %s", counted(len(names), f"{key} weight"), ", ".join(names[:10]))
 
 
 def resumable(path: str | Path, model: "RestorationModel", accumulate: int) -> dict[str, Any]:

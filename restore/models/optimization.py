@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from restore.io.errors import SettingError
+from restore.io.wording import counted
 
 if TYPE_CHECKING:  # bounds are checked before torch is imported
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -58,7 +59,7 @@ def check_steps(name: str, value: int, *, least: int) -> None:
         SettingError: ``value`` is out of bounds.
     """
     if value < least:
-        raise SettingError(f"model.{name}", value, f"at least {least} {'step' if least == 1 else 'steps'}")
+        raise SettingError(f"model.{name}", value, f"at least {counted(least, 'step')}")
 
 
 def cosine(last: int) -> LRFactor:

@@ -59,8 +59,8 @@ def load_foreign(path: Path, unknown: SettingError) -> "ForeignNetwork":
             "ckpt_path", path, f"a network that restores whole images, but it is one of {found.architecture.name}"
         )
     if (found.input_channels, found.output_channels) != (3, 3):
-        channels = f"{found.input_channels} channels in and {found.output_channels} out"
-        expected = f"3 channels in and out, RGB, but it is a {found.architecture.name} network with {channels}"
+        channels = f"{found.input_channels} in and {found.output_channels} out"
+        expected = f"3 channels in and out, RGB, but {found.architecture.name} has {channels}"
         raise SettingError("ckpt_path", path, expected)
     return ForeignNetwork(found).eval()
 

@@ -11,6 +11,7 @@ from restore.data.base import PairedData
 from restore.data.file_checks import Checked
 from restore.data.known_sets import miscounted
 from restore.data.pair import Pair
+from restore.io.wording import counted
 from restore.preflight.findings import Findings
 from restore.training.dry_run import keep_largest
 from restore.training.forecast import Rest
@@ -69,7 +70,7 @@ def _describe(checked: Checked, pairs: list[Pair]) -> str:
     px = " to ".join(dict.fromkeys(f"{width}x{height}" for height, width in (sizes[0], sizes[-1])))
     kinds = ", ".join(f"{number} {kind}" for kind, number in checked.kinds.items())
     opened = "" if len(sizes) == count else f"; {len(sizes)} of them opened"
-    return f"{count} {what}{'s' * (count > 1)}{of_input}, {px} px; files: {kinds}{opened}"
+    return f"{counted(count, what)}{of_input}, {px} px; files: {kinds}{opened}"
 
 
 def _keep_largest(data: PairedData, counts: dict[str, int]) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from restore.config.inference import Inference
 from restore.config.log_filters import filter_lightning_logs
 from restore.distributed.environment import ProcessInfo
 from restore.inference.load import open_restorer
+from restore.io.wording import counted
 from restore.models import loading
 from restore.models.base import RestorationModel
 from restore.preflight import memory
@@ -105,7 +106,7 @@ def _in_slot(
 ) -> PlannedRun:
     """The run with the number of steps that ``fit`` would choose for ``trainer.max_time``."""
     steps = planned(slot.seconds, left, run, measured, rest).max_steps
-    findings.add("trainer.max_time", f"about {steps} steps fit {slot}")
+    findings.add("trainer.max_time", f"about {counted(steps, 'step')} in {slot}")
     return run._replace(stages={name: round(share * steps) for name, share in run.stages.items()})
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from restore.io.errors import SettingError
 from restore.io.files import printable, read_mapping
+from restore.io.wording import counted
 from restore.runs.results import KEYS
 
 RUN_FILES = ("config.yaml", "result.json", "environment.json", "checkpoints")
@@ -158,7 +159,9 @@ def _read_images(file: Path, run: Run) -> None:
     except (ValueError, KeyError, TypeError, csv.Error):  # not text, not a number, or an incomplete line
         run.notes.append(f"{printable(file)} is damaged; the rows before the damage are used")
     if again:
-        run.notes.append(f"{printable(file)} scores {again} images that another file has scored too; left out")
+        run.notes.append(
+            f"{printable(file)} scores {counted(again, 'image')} that another file has scored too; left out"
+        )
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

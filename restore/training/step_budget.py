@@ -22,6 +22,7 @@ from restore.data.base import PairedData
 from restore.distributed import collectives
 from restore.io.errors import SettingError
 from restore.io.progress import doing
+from restore.io.wording import counted
 from restore.models.base import Keep, RestorationModel
 from restore.runs.folder import DRY_RUN
 from restore.training.dry_run import LEFT_OUT, Measured, dry_run, keep_largest
@@ -78,7 +79,7 @@ def in_slot(
     else:
         begin = 0 if stored is None else int(stored["global_step"])
         plan = _choose(cfg, folder, data, begin, stage_shares(model), slot)
-        log.info("%d steps fit trainer.max_time=%s", plan.max_steps, slot)
+        log.info("trainer.max_time=%s allows %s", slot, counted(plan.max_steps, "step"))
         if isinstance(model, Staged):
             model.stage_lengths(plan.max_steps)  # raises if a stage would have no steps
     cfg.trainer.max_steps = config["trainer"]["max_steps"] = plan.max_steps

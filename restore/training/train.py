@@ -17,6 +17,7 @@ from restore.distributed import collectives
 from restore.distributed.environment import process_info
 from restore.io import files
 from restore.io.progress import doing
+from restore.io.wording import counted
 from restore.models import loading
 from restore.models.base import Keep, RestorationModel
 from restore.runs import folder as run_folder
@@ -157,7 +158,7 @@ def _begin_metrics(trainer: Trainer, begin: int) -> None:
 def _log_start(model: RestorationModel, trainer: Trainer, begin: int, *, is_resumed: bool) -> None:
     millions = sum(p.numel() for p in model.network.parameters()) / 1e6
     device = trainer.strategy.root_device
-    log.info("%s: %.3f M parameters, %d steps on %s", model.method, millions, trainer.max_steps, device)
+    log.info("%s: %.3f M parameters, %s on %s", model.method, millions, counted(trainer.max_steps, "step"), device)
     if is_resumed:
         log.info("resumed at step %d", begin)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+from restore.io.wording import counted
 from restore.web import isolated_process, worker
 from restore.web.limits import Limits, Refused
 from restore.web.request import Job
@@ -95,10 +96,14 @@ class Jobs:
         open_ones = [ticket for ticket in self._tickets.values() if ticket.is_open]
         if sum(ticket.client == client for ticket in open_ones) >= self.limits.jobs_per_client:
             raise Refused(
-                429, f"{self.limits.jobs_per_client} of your jobs are under way; wait until one is done", retry_after=5
+                429,
+                f"you have {counted(self.limits.jobs_per_client, 'job')} under way; wait until one is done",
+                retry_after=5,
             )
         if sum(ticket.state == "waiting" for ticket in open_ones) >= self.limits.queue:
-            raise Refused(429, f"{self.limits.queue} jobs are waiting already; try again later", retry_after=30)
+            raise Refused(
+                429, f"the queue is full: {counted(self.limits.queue, 'job')} waiting; try again later", retry_after=30
+            )
 
     def submit(self, client: str, job: Job, data: bytes, suffix: str) -> Ticket:
         """Add a job to the queue.

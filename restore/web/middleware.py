@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from restore.io.wording import counted
 from restore.web.error_log import ErrorLog
 from restore.web.limits import Limits, Refused
 
@@ -109,7 +110,7 @@ class LimitsMiddleware:
         if wait:
             raise Refused(
                 429,
-                f"expected at most {self.limits.requests_per_minute} requests a minute",
+                f"expected at most {counted(self.limits.requests_per_minute, 'request')} a minute",
                 retry_after=math.ceil(wait),
             )
         headers = dict(scope["headers"])

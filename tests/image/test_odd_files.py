@@ -306,11 +306,17 @@ def test_other_samples_are_named(dtype: Any, words: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("content", "name"),
-    [(b"GIF89a", "GIF"), (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\0\0\0\x20ftypisom", "video"), (b"8BPS", "Photoshop")],
+    [
+        (b"GIF89a", "GIF"),
+        (b"\0\0\0\x0cJXL ", "JPEG XL"),
+        (b"\0\0\0\x20ftypisom", "video"),
+        (b"8BPS", "Photoshop"),
+        (b"<svg", "SVG"),
+    ],
 )
 def test_another_format_is_named(content: bytes, name: str, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content + bytes(40))
-    with pytest.raises(ValueError, match=rf"a\.jpg: not a PNG.*, but a {name}"):
+    with pytest.raises(ValueError, match=rf"a\.jpg: not a PNG.*, but an? {name}"):
         reading.read(tmp_path / "a.jpg")
 
 

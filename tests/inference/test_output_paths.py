@@ -77,7 +77,7 @@ def test_what_is_passed_over_is_counted_and_other_endings_of_jpeg_are_read(
     assert plan("in", None, 2) == [(Path(source), tmp_path / target) for source, target in expected]
     with caplog.at_level(logging.WARNING):
         assert [source for source, _ in plan("in/*", "out", 2)] == [Path("in/a.png"), Path("in/b.JFIF")]
-    assert "skipped: 1 folders, such as in/more.png" in caplog.text
+    assert "skipped: 1 folder, such as in/more.png" in caplog.text
 
 
 def test_brackets_of_a_glob_get_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,9 +95,7 @@ def test_predict_and_evaluate_take_them(cli: Cli, tmp_path: Path) -> None:
 
 def test_what_restores_no_rgb_image_is_refused(tmp_path: Path) -> None:
     torch.save(DnCNN(in_nc=1, out_nc=1, nc=8, nb=17).state_dict(), tmp_path / "grey.pth")
-    with pytest.raises(
-        SettingError, match=r"3 channels in and out, .* DnCNN network with 1 channels in and 1 out"
-    ) as error:
+    with pytest.raises(SettingError, match=r"3 channels in and out, .* DnCNN has 1 in and 1 out") as error:
         opened(tmp_path / "grey.pth")
     assert (error.value.key, error.value.got) == ("ckpt_path", tmp_path / "grey.pth")
     torch.save({"some.weight": torch.zeros(3, 3)}, tmp_path / "other.pth")

@@ -95,11 +95,11 @@ def test_the_queue_is_short_and_an_address_has_its_share(tmp_path: Path, monkeyp
             await asyncio.sleep(0.01)
         second = send(jobs, "a", b"long")
         assert (jobs.ahead(first), jobs.ahead(second)) == (0, 0)
-        with pytest.raises(Refused, match="2 of your jobs are under way"):
+        with pytest.raises(Refused, match="you have 2 jobs under way"):
             send(jobs, "a", b"long")
         third = send(jobs, "b", b"good")
         assert jobs.ahead(third) == 1
-        with pytest.raises(Refused, match="2 jobs are waiting already") as refused:
+        with pytest.raises(Refused, match="2 jobs waiting") as refused:
             send(jobs, "c", b"long")
         assert (refused.value.status, refused.value.retry_after) == (429, 30)
         jobs.forget(first)
