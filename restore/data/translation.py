@@ -189,7 +189,7 @@ class TranslationData(PairedData):
         warnings, count = [], len(self.train_pairs)
         if count < FEW_PAIRS:
             warnings.append(
-                f"training has {counted(count, 'pair')}, fewer than {FEW_PAIRS}: the discriminator and the network overfit; "
+                f"training has {counted(count, 'pair')}, fewer than {FEW_PAIRS}: discriminator and network overfit; "
                 "more pairs, or augmentation of the discriminator's input, help"
             )
         single = single_images(self.train_pairs)
