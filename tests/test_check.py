@@ -194,7 +194,7 @@ def test_of_a_checkpoint_to_go_on_from_it_says_what_fit_would_say(cli: Cli) -> N
     damaged.write_bytes(last.read_bytes()[:-100] + bytes(100))
     told = {
         f"resume={last}": "trainer.max_steps is 4",
-        "resume=damaged.ckpt": "damaged.ckpt, expected a sound checkpoint of this package",
+        "resume=damaged.ckpt": "damaged.ckpt, expected a valid checkpoint of this package",
         "resume=super_resolution_x2": "super_resolution_x2 is not a file, expected auto or a checkpoint",
         f"resume={last} model.blocks=1": "holds another network (model.",
         f"resume={last} trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches is 2",

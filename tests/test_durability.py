@@ -80,7 +80,7 @@ def test_a_checkpoint_without_a_checksum_is_compared_with_its_archives_crcs(tmp_
     file.write_bytes(pixels)
     assert torch.load(file, weights_only=True)["global_step"] == 1  # torch does not mind
     assert not checksum.is_sound(file)
-    with pytest.raises(ValueError, match="expected a sound checkpoint"):
+    with pytest.raises(ValueError, match="expected a valid checkpoint"):
         reader.read(file)
 
 
@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_the_checkpoints_from_before(small_disk: Path) -> Non
         writer.save_checkpoint(content(step), small_disk / "last.ckpt")
     before = {path.name: path.read_bytes() for path in small_disk.iterdir()}
     filling = fill(small_disk, leave=4096)
-    with pytest.raises(OSError, match=r"last\.ckpt could not be written \(No space left on device\), .* untouched"):
+    with pytest.raises(OSError, match=r"last\.ckpt could not be written \(No space left on device\); .* unchanged"):
         writer.save_checkpoint(content(3), small_disk / "last.ckpt")
     filling.unlink()
     assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == before

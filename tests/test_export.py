@@ -265,7 +265,7 @@ def test_a_file_that_runs_code_is_refused_and_runs_none(command: str, nested: bo
     for name in ("theirs.pth", "plain.pth"):
         outcome = cli(command, f"ckpt_path={name}", *more)
         assert outcome.status == 1
-        assert f"ckpt_path is {name}, expected a sound checkpoint" in " ".join(outcome.err.split())
+        assert f"ckpt_path is {name}, expected a valid checkpoint" in " ".join(outcome.err.split())
     assert not Path("exploded").exists()
     pickle.loads((tmp_path / "plain.pth").read_bytes())  # the file is sharp: this is what was not done
     assert Path("exploded").is_dir()

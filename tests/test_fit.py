@@ -349,7 +349,7 @@ def test_weights_of_another_scale_can_be_started_from(cli: Cli, tmp_path: Path) 
     assert torch.equal(model.network.head.weight, state["head.weight"])
     outcome = cli("fit", *FAST, "run_id=x4", "model.scale=4", f"init_from={source}", "trainer.max_steps=1")
     assert outcome.status == 0, outcome.err
-    assert "init_from: 2 missing weights upsampler.2.weight, upsampler.2.bias" in " ".join(outcome.out.split())
+    assert "init_from: 2 missing weights: upsampler.2.weight, upsampler.2.bias" in " ".join(outcome.out.split())
 
 
 def test_deblurring_runs_describe_themselves_and_keep_the_warnings_of_their_data(cli: Cli, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_any_size_and_kind_is_enlarged_and_keeps_its_kind(cli: Cli, size: tuple[
     with Image.open("out.png") as out:
         assert (out.height, out.width) == (2 * size[0], 2 * size[1])
         assert out.mode == {"P": "RGB"}.get(mode, mode)
-    said = f"an image of {size[1]}x{size[0]} px is too small to learn from; bicubic is used"
+    said = f"an image of {size[1]}x{size[0]} px is too small to train on; bicubic is used"
     assert (said in " ".join(outcome.out.split())) == (min(size) < 3)
 
 
@@ -130,7 +130,7 @@ def test_a_time_limit_that_is_too_short_is_said_and_ends_with_a_status_of_its_ow
     assert outcome.status == FELL_BACK, outcome.err
     said = " ".join(outcome.out.split())
     assert "max_seconds: 0.001 s hold about 0 training steps" in said
-    assert "bicubic in place of what was asked for: 1 of 1" in said
+    assert "bicubic was written instead of the requested method: 1 of 1" in said
     assert cli("predict", "ckpt_path=bicubic", "scale=4", "input=in.png", "output=b.png").status == 0
     assert Path("b.png").read_bytes() == Path("in_x4.png").read_bytes()
 

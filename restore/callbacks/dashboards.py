@@ -74,10 +74,10 @@ class _OneSentence:
         if kind is not None and kind.__module__.partition(".")[0] == "wandb":
             said = str(error).strip().splitlines() or [kind.__name__]
             raise ConnectionError(
-                f"logger.wandb could not begin its run ({said[0].rstrip('.')}), expected an answer from "
+                f"logger.wandb could not start its run ({said[0].rstrip('.')}), expected an answer from "
                 f"{os.environ.get('WANDB_BASE_URL', CLOUD)}; check network and key, raise "
-                "logger.wandb.settings.init_timeout, or set logger.wandb.offline=true and send the run later with "
-                "`wandb sync`"
+                "logger.wandb.settings.init_timeout, or set logger.wandb.offline=true and send the run later "
+                "with `wandb sync`"
             ) from error
 
 

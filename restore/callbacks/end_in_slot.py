@@ -140,8 +140,9 @@ class EndInSlot(Callback):
         if late > CLEARLY * self.plan.training:
             self._is_slow = True
             log.warning(
-                "trainer.max_time: slower than planned (%.2f of the speed); at this speed %s would be missing at the "
-                "end, and the training will end before its schedule does, in time to be validated and scored",
+                "trainer.max_time: the training is slower than planned (%.2f of the planned speed) and would "
+                "take %s too long; it will stop before the end of its schedule, in time for validation and "
+                "scores",
                 1 / pace,
                 timedelta(seconds=round(late)),
             )

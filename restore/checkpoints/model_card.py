@@ -47,7 +47,7 @@ def tensors(path: Path, *, setting: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        reason = f"a sound file, but it is damaged ({type(error).__name__})"
+        reason = f"a valid file, but it is damaged ({type(error).__name__})"
         raise SettingError(setting, path, reason, "use another") from error
 
 
@@ -68,7 +68,7 @@ def read(path: Path, *, setting: str) -> dict[str, Any]:
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
-        reason = f"weights with a sound card, but {beside.name} is damaged ({type(error).__name__})"
+        reason = f"weights with a valid card, but {beside.name} is damaged ({type(error).__name__})"
         raise SettingError(setting, path, reason, "use another") from error
     return {"restore": card, "state_dict": {f"network.{name}": value for name, value in weights.items()}}
 

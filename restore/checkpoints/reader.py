@@ -58,7 +58,7 @@ def read(path: str | Path, *, setting: str = "ckpt_path") -> dict[str, Any]:
     kinds = {"format": int, "method": str, "arguments": dict}
     if "state_dict" not in checkpoint or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
         raise SettingError(
-            setting, path, "a sound file, but it lacks what rebuilds its model", "use another checkpoint"
+            setting, path, "a complete file, but it lacks the description of its model", "use another checkpoint"
         )
     if facts["format"] > FORMAT:
         raise SettingError(
@@ -79,9 +79,11 @@ def content(path: Path, *, setting: str) -> Any:
         return model_card.tensors(path, setting=setting)
     with open(path, "rb") as file:
         is_archive = file.read(2) == b"PK"  # otherwise written by a torch before 1.6, without checksums
-    expected = "a sound checkpoint of this package"
+    expected = "a valid checkpoint of this package"
     if is_archive and is_packed(path):
-        raise SettingError(setting, path, f"{expected}, but it is compressed, as torch writes none", "use another")
+        raise SettingError(
+            setting, path, f"{expected}, but it is compressed, and torch writes no compressed files", "use another"
+        )
     if is_archive and not is_sound(path):
         raise SettingError(setting, path, f"{expected}, but it is damaged (checksum)", "use another")
     try:
@@ -111,7 +113,7 @@ def network_weights(checkpoint: Mapping[str, Any], weights: str) -> dict[str, Te
         raise SettingError("weights", weights, "ema or raw")
     only = checkpoint["restore"].get("weights", weights)
     if weights != only:
-        raise SettingError("weights", weights, f"{only}, which alone the file holds", f"set weights={only}")
+        raise SettingError("weights", weights, f"{only}, the only weights in the file", f"set weights={only}")
     if weights == "ema" and "ema" in checkpoint:
         return dict(checkpoint["ema"])
     prefix = "network."

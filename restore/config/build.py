@@ -115,7 +115,9 @@ def _allowed(target: DictConfig, key: str) -> Callable[..., Any]:
     name = str(target["_target_"])
     for special in _SPECIAL:
         if special in target:
-            raise SettingError(f"{key}.{special}", target[special], "nothing: arguments have names", "leave it out")
+            raise SettingError(
+                f"{key}.{special}", target[special], "nothing, because arguments are given by name", "leave it out"
+            )
     if name not in LIGHTNING and not name.startswith(OURS):
         raise SettingError(
             f"{key}._target_", name, "a part of a training: a class of restore, or a listed one of Lightning"

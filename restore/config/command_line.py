@@ -28,7 +28,7 @@ def named(words: Sequence[str], key: str) -> list[str]:
             key,
             f"{len(places)} words, {first} to {last}",
             "one: a file, a folder or a glob",
-            "quote a glob, for example 'photos/*.jpg', and what holds blanks",
+            "quote a glob, for example 'photos/*.jpg', and names that contain spaces",
         )
     return [f"{key}={_quoted(word)}" if k in places else word for k, word in enumerate(words)]
 

@@ -57,8 +57,8 @@ def _words(error: BaseException) -> str:
     if isinstance(inner, OSError) and inner.errno in FULL:
         file = f"{inner.filename} " if inner.filename else "a file "
         return (
-            f"{file}could not be written ({inner.strerror}); finished files are untouched: make room, then "
-            "start the same command again"
+            f"{file}could not be written ({inner.strerror}); finished files are unchanged; free disk space, "
+            "then start the same command again"
         )
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
     if isinstance(inner, MissingMandatoryValue):
@@ -66,7 +66,7 @@ def _words(error: BaseException) -> str:
     if isinstance(inner, OmegaConfBaseException):
         if "Cannot convert 'list' to string" in lines[0] or "Cannot convert 'ListConfig' to string" in lines[0]:
             remedy = "; name a folder, or a glob such as 'photos/*.jpg'" if inner.full_key == "input" else ""
-            return f"{inner.full_key or 'a setting'} is a list, expected one text{remedy}"
+            return f"{inner.full_key or 'a setting'} is a list, expected a single text{remedy}"
         own = re.fullmatch(r"SettingError raised while resolving interpolation: (.*)", lines[0])
         if own:  # raised by one of our resolvers; OmegaConf keeps only its text
             return own[1]
@@ -82,10 +82,11 @@ def _unreadable(word: str) -> str:
     """Message for an override that Hydra cannot parse, with the most likely cause."""
     if "=" not in word:
         return (
-            f"{word} has no = in it, expected key=value, without blanks around the =; quote a value that holds blanks"
+            f"{word} has no = in it, expected key=value, without spaces around the =; quote a value that "
+            "contains spaces"
         )
     if word.count("[") > word.count("]") or word.count("{") > word.count("}"):
-        return f"{word} is cut off; write no blank after a comma, or quote all of it: '{word} ...'"
+        return f"{word} is cut off; write no space after a comma, or quote all of it: '{word} ...'"
     return f"{word} cannot be read; quote what holds special characters: 'input=\"my photo (1).jpg\"'"
 
 

@@ -58,7 +58,7 @@ def refuse(cfg: DictConfig) -> None:
         if key == "_target_" and value not in TARGETS:
             raise SettingError(dotted, value, "a launcher, sweeper or callback that restore knows")
         if key == "_args_":
-            raise SettingError(dotted, value, "nothing: arguments have names", "leave it out")
+            raise SettingError(dotted, value, "nothing, because arguments are given by name", "leave it out")
         if path[1] in ("job_logging", "hydra_logging"):
             _refuse_logging(dotted, path, value)
         alone = next((each for each in (*TYPED_ALONE, BY_NAME) if f"{dotted}.".startswith(f"{each}.")), None)

@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from restore.io.errors import SettingError
 
 _REASONS = {
-    errno.ENOENT: "it is not there, or was removed in the meantime",
-    errno.ENOTDIR: "a file stands where a folder belongs",
-    errno.EEXIST: "a file stands where a folder belongs",
-    errno.EISDIR: "a folder stands where a file belongs",
-    errno.ELOOP: "its symbolic links lead in a circle",
+    errno.ENOENT: "it does not exist, or was removed in the meantime",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "it is a file, not a folder",
+    errno.EISDIR: "it is a folder, not a file",
+    errno.ELOOP: "its symbolic links form a loop",
     errno.ENAMETOOLONG: "the name is too long",
 }
 

@@ -98,7 +98,10 @@ class PairedData(LightningDataModule):
         """
         if name in self.test_sets:
             raise SettingError(
-                "data.benchmarks", folder, f"a folder with another name, because {name} is a set already", "rename one"
+                "data.benchmarks",
+                folder,
+                f"a folder with another name, because there already is a set called {name}",
+                "rename one",
             )
 
     def prepare(self) -> dict[str, str]:
@@ -122,7 +125,7 @@ class PairedData(LightningDataModule):
             raise SettingError(
                 "data.validation" if "training" in self.validation_sets else "data.benchmarks",
                 "a folder called training",
-                "another name, because training is the set that is trained on",
+                "another name, because the training set is called training",
                 "rename the folder",
             )
         checked: dict[str, Checked] = {}

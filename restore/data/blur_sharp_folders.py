@@ -108,7 +108,7 @@ def hold_out_sequences(pairs: Sequence[Pair], count: int) -> tuple[list[Pair], l
             "data.validation",
             count,
             f"a folder, because data.root holds the one sequence {_name(pairs[0])}, whose frames are near-duplicates",
-            "set data.validation=last_frames to hold out its last frames all the same",
+            "set data.validation=last_frames to hold out its last frames anyway",
         )
     if not 1 <= count < len(names):
         raise SettingError(

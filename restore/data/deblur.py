@@ -92,7 +92,7 @@ class DeblurData(PairedData):
                 raise SettingError(
                     "data.benchmarks",
                     folder,
-                    f"folders that are not scored already, as this is under the name {name}",
+                    f"a folder that is not scored already; this one is, as {name}",
                     "leave it out",
                 )
             self.refuse_same_name(name, folder)

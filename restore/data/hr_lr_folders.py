@@ -88,11 +88,11 @@ def _prepared(sharp: Path, scale: int) -> Path | None:
     spellings = [f"{name}x{scale}" for name in ("lrbicubic", "lrbic", "lr")]
     likely = [each for each in folders if _spelling(each, sharp.parent, prefix) in spellings]
     if len(likely) == 1:
-        log.warning("%s is taken for %s, the prepared images of %s", likely[0], exact, sharp)
+        log.warning("%s is used as %s, the prepared small images of %s", likely[0], exact, sharp)
         return likely[0]
     if folders:
         names = ", ".join(str(each) for each in folders[:5]) + (", ..." if len(folders) > 5 else "")
-        log.warning("%s has no %s, so the small images are made of it; not used: %s", sharp, exact, printable(names))
+        log.warning("%s has no %s, so the small images are made from it; not used: %s", sharp, exact, printable(names))
     return None
 
 

@@ -77,7 +77,7 @@ class Labels:
             raise SettingError(
                 "data.palette",
                 None,
-                "colours, without which neighbouring indices would look alike to a network",
+                "colours, because neighbouring indices are nearly equal as inputs of a network",
                 "set data.one_hot=true, or give a palette",
             )
 

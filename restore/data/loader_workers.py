@@ -39,8 +39,8 @@ def loader_workers(count: int) -> Iterator[None]:
             raise SettingError(
                 "data.num_workers",
                 count,
-                "0, because this machine has too little shared memory (/dev/shm) for what workers pass on",
-                "set data.num_workers=0, or give it more (with docker: --shm-size=8g)",
+                "0, because this machine has too little shared memory (/dev/shm) for the batches of the workers",
+                "set data.num_workers=0, or provide more shared memory (with docker: --shm-size=8g)",
             ) from error
         if count and _is_of_killed_worker(error):
             raise ChildProcessError(

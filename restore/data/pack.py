@@ -198,8 +198,8 @@ class Pack:
             raise SettingError(
                 "data.pack",
                 f"{self.folder}, made before {files.listed(changed, 3)} changed",
-                "a pack of the files as they are",
-                f"remove {self.folder}, and it is made anew, or name another folder",
+                "a pack of the present files",
+                f"remove {self.folder} to have the pack made again, or name another folder",
             )
         return found
 

@@ -159,7 +159,7 @@ def _refuse_other_folder(folder: Path) -> None:
 
 
 def _refuse_other_recipe(folder: Path, header: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
-    remedy = f"name another folder, or remove {folder}, and it is made anew"
+    remedy = f"name another folder, or remove {folder} to have the pack made again"
     if header["format"] != FORMAT:
         raise SettingError("data.pack", f"{folder}, of format {header['format']}", f"format {FORMAT}", remedy)
     made, wanted = header["recipe"], files.as_json(dict(recipe))

@@ -178,7 +178,8 @@ class _Writer:
             "data.pack",
             f"{self._folder}, on a disk that is full after {self._done} of {self._count} pairs",
             f"room for about {decimal(self._to_come())} more",
-            "make room, then start the same command again, which goes on from there; or name a folder on another disk",
+            "free disk space and start the same command again, which continues from there; or name a folder on "
+            "another disk",
         )
 
 

@@ -102,7 +102,7 @@ def _spread(
                     waiting.pop(future, None)
         except BrokenProcessPool as error:
             raise ChildProcessError(
-                f"one of {processes} processes died, expected all to live; memory may have run out: set devices=1"
+                f"one of {processes} processes ended unexpectedly; memory may have run out: set devices=1"
             ) from error
         finally:
             stop.set()

@@ -65,9 +65,11 @@ class Decoded:
         """Information in a sound file that is not in the pixels, in words."""
         lost = [f"holds {self.frames} frames, the first one is taken"] if self.frames > 1 else []
         if self.extra:
-            lost.append(f"holds {self.extra} more samples a pixel that the file does not call transparency: left out")
+            lost.append(
+                f"holds {self.extra} more samples per pixel, which the file does not declare as transparency: left out"
+            )
         if self.adobe_rgb and self.icc is None:
-            lost.append("its EXIF says Adobe RGB, but no profile is embedded; the result will be taken for sRGB")
+            lost.append("its EXIF says Adobe RGB, but no profile is embedded; the result will be treated as sRGB")
         return lost
 
 

@@ -210,7 +210,9 @@ def restore_files(
     where = f": {tasks[0][1] if record is None else tasks[0][1].parent}" if done + before else ""
     log.info("%d restored, %d were done before, %d failed%s", done, before, len(failed), where)
     if fell_back:
-        log.warning("bicubic in place of what was asked for: %d of %d, see the notes", fell_back, done + before)
+        log.warning(
+            "bicubic was written instead of the requested method: %d of %d, see the notes", fell_back, done + before
+        )
     return Results(failed, fell_back)
 
 

@@ -104,8 +104,8 @@ def differences(network: RestorationNetwork, run: Forward, *, least: int = 1) ->
         found[where] = float((pred - expected).abs().max())
         if not found[where] < TOLERANCE:  # true for NaN as well
             raise ValueError(
-                f"format: what was written differs from the network by {found[where]:.2g} at {where}, expected less "
-                f"than {TOLERANCE:g}; nothing is kept, choose another format or opset"
+                f"format: the exported file differs from the network by {found[where]:.2g} at {where}, expected "
+                f"less than {TOLERANCE:g}; the file is not kept; choose another format or opset"
             )
     return found
 

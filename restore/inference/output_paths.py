@@ -99,7 +99,7 @@ def _refuse_other_file(path: Path) -> None:
 def _no_image(source: str) -> SettingError:
     remedy = f"give a file, a folder or a glob ({', '.join(SUFFIXES)})"
     if "[" in source:
-        remedy = f"{remedy}; in a glob [ opens a choice of characters: write [[] for the bracket itself"
+        remedy = f"{remedy}; in a glob, [ begins a set of characters: write [[] for a literal ["
     is_folder = Path(source).is_dir()
     inner = _folder_of_images_below(source) if is_folder else None
     if inner is not None:
@@ -201,12 +201,17 @@ def _refuse_collisions(tasks: list[tuple[Path, Path]]) -> None:
     seen: dict[Path, Path] = {}
     for source, target in tasks:
         if target.resolve() in inputs:
-            raise SettingError("output", target, "no input, which would be overwritten", "name another file or folder")
+            raise SettingError(
+                "output",
+                target,
+                "a file that is not an input, because it would be overwritten",
+                "name another file or folder",
+            )
         if target in seen:
             raise SettingError(
                 "output",
                 target,
-                f"one target for each input, but {seen[target]} and {source} would both become this",
+                f"another file for each input, but {seen[target]} and {source} would both be written to it",
                 "rename one, or restore them separately",
             )
         seen[target] = source

@@ -184,8 +184,8 @@ class ZeroShotRestorer(Restorer):
     def _restored(self, lq: Tensor, report: Report) -> Tensor:
         self.notes, self.fell_back = {}, False
         if min(lq.shape[1:]) < SMALLEST:
-            log.warning("an image of %dx%d px is too small to learn from; bicubic is used", *lq.shape[:0:-1])
-            return self._bicubic(lq, "throughout, the image is too small to learn from")
+            log.warning("an image of %dx%d px is too small to train on; bicubic is used", *lq.shape[:0:-1])
+            return self._bicubic(lq, "in all scale steps: the image is too small to train on")
         begun = time.monotonic()
         most = self.training.max_seconds
         deadline = report.deadline if most is None else min(report.deadline or math.inf, begun + most)

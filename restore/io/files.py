@@ -83,11 +83,9 @@ def write_bytes(path: Path, content: Content, *, before_move: Callable[[], None]
         _sync_folder(path.parent)
     except OSError as error:
         is_full = error.errno in FULL
-        remedy = "make room, then start the same command again" if is_full else "write to another folder"
+        remedy = "free disk space, then start the same command again" if is_full else "write to another folder"
         reason = error.strerror or error
-        raise OSError(
-            f"{path} could not be written ({reason}), what was there before is untouched; {remedy}"
-        ) from error
+        raise OSError(f"{path} could not be written ({reason}); the previous content is unchanged; {remedy}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -206,7 +204,7 @@ def read_mapping(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or missing ({type(error).__name__}); remove it and start again") from error
     if not isinstance(content, dict) or not all(key in content for key in keys):
-        raise ValueError(f"{path} is damaged: it lacks what it should hold; remove it and start again")
+        raise ValueError(f"{path} is damaged: it lacks expected entries; remove it and start again")
     return content
 
 

@@ -93,8 +93,8 @@ class Perceptual:
         if self.inception is not None and count >= 2:
             if count < FEW_IMAGES:
                 log.warning(
-                    "FID over %d images, fewer than %d: it is biased upwards and comparable to no published one; "
-                    "KID is unbiased, but varies widely",
+                    "FID over %d images, fewer than %d: it is biased upwards and cannot be compared with "
+                    "published values; KID is unbiased, but varies widely",
                     count,
                     FEW_IMAGES,
                 )
@@ -204,7 +204,9 @@ def open_inception(path: str) -> nn.Module:
 
 def _weights(path: str, setting: str, expected: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{setting}: {path} is not a file, expected {expected}; null goes without")
+        raise FileNotFoundError(
+            f"{setting}: {path} is not a file, expected {expected}; set null to leave the score out"
+        )
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except LOADING_ERRORS as error:

@@ -198,7 +198,7 @@ def resumable(path: str | Path, model: "RestorationModel", accumulate: int) -> d
     """
     checkpoint = reader.read(path, setting="resume")
     if "global_step" not in checkpoint:
-        raise SettingError("resume", path, "a position in a run, but it holds weights alone", f"use init_from={path}")
+        raise SettingError("resume", path, "a checkpoint of a run, but it holds only weights", f"use init_from={path}")
     # a setting that is newer than the checkpoint had its default value
     defaults = {name: each.default for name, each in inspect.signature(type(model)).parameters.items()}
     stored, given = {**defaults, **checkpoint["restore"]["arguments"]}, dict(model.hparams)
@@ -206,7 +206,8 @@ def resumable(path: str | Path, model: "RestorationModel", accumulate: int) -> d
     if other:
         changes = ", ".join(f"{key}: {stored.get(key)!r} -> {given[key]!r}" for key in other)
         raise ValueError(
-            f"resume: {path} holds another network (model.{changes}); set the same, or use init_from to take what fits"
+            f"resume: {path} holds another network (model.{changes}); set the same, or use init_from, which "
+            "takes over the weights that fit"
         )
     if checkpoint["restore"]["accumulate"] != accumulate:
         raise SettingError(

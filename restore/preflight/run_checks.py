@@ -140,7 +140,7 @@ def _compare_with_machine(
     _compare("memory", peak, why, memory.available_bytes(device), remedy, findings)
     # last.ckpt, the previous one, best.ckpt, and the one being written
     free = shutil.disk_usage(Path.cwd()).free
-    _compare("disk", 4 * checkpoint, "for checkpoints", free, "make room", findings)
+    _compare("disk", 4 * checkpoint, "for checkpoints", free, "free disk space", findings)
     cores = os.cpu_count() or 1
     if load > cores:
         text = f"load average {load:.1f} on {cores} cores: other programs slow the run down, and the forecast with it"

@@ -81,7 +81,9 @@ def result(folder: Path) -> dict[str, Any] | None:
     try:
         float(found["value"]), int(found["steps"])
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: its value or steps are no number; remove it and start again") from error
+        raise ValueError(
+            f"{path} is damaged: its value or its steps are not a number; remove it and start again"
+        ) from error
     return found
 
 
@@ -126,7 +128,7 @@ _FILES: dict[str, tuple[Callable[[Path], bool], str]] = {
     ),
     "overrides.yaml": (Path.is_file, "it is rewritten"),
     "environment.json": (lambda path: bool(starts(path.parent)), "it is rewritten, without the earlier starts"),
-    "metrics.csv": (lambda path: metrics(path)[1], "its sound rows up to this start are kept"),
+    "metrics.csv": (lambda path: metrics(path)[1], "its undamaged rows up to this start are kept"),
     "result.json": (lambda path: has_sound_result(path.parent), "the run is scored again"),
     "results.csv": (Path.is_file, "it is rewritten"),
     "curves.png": (Path.is_file, "it is redrawn"),

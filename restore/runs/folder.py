@@ -107,8 +107,8 @@ def describe(folder: Path, config: dict[str, Any], overrides: list[str], facts: 
     before, now = (each.get("held_out") for each in (starts[-1] if starts else {}, facts))
     if isinstance(before, list) and before != now:
         log.warning(
-            "data.root holds out %s now, and %s before: what was validated on may be trained on from here, so compare "
-            "scores of this run with none from before",
+            "data.root now holds out %s instead of %s: images that were validated on may be trained on from "
+            "now on, so scores of this run are not comparable with earlier ones",
             listed(now or []),
             listed(before),
         )

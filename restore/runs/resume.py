@@ -91,7 +91,7 @@ def _newest_sound(candidates: list[Path]) -> Path:
     raise SettingError(
         "resume",
         f"auto, and {names} in {folder} {'are' if len(found) > 1 else 'is'} damaged",
-        "a sound checkpoint",
+        "an undamaged checkpoint",
         f"restore a copy if you have one, or start with {other}; nothing was changed",
     )
 

@@ -144,7 +144,7 @@ class Points(Callback):
         """
         runs_no_point = Points.current is None and not self._are_slurm_jobs
         if runs_no_point and not self.records.requested_stop():  # on a second signal, do not wait
-            log.warning("ended by %s, as soon as the points have saved", signal.Signals(number).name)
+            log.warning("interrupted by %s; ends as soon as all points have saved", signal.Signals(number).name)
             self.records.request_stop(number)
             self._wait_for_points()
         requeue(number)

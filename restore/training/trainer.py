@@ -148,7 +148,7 @@ def check_settings(cfg: "FitConfig") -> None:
             "trainer.accelerator",
             trainer.accelerator,
             "cpu, because torch finds no GPU on this machine",
-            "set trainer=cpu, or install the torch that is made for its driver",
+            "set trainer=cpu, or install a torch that supports its driver",
         )
 
 

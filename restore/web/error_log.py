@@ -36,7 +36,7 @@ class ErrorLog:
             return
         self._logged[site] = (now, 0)
         since = f", and {silent} more since it was last logged" if silent else ""
-        log.error("an error of the server: a request was answered with 500%s", since, exc_info=error)
+        log.error("internal error: a request was answered with 500%s", since, exc_info=error)
 
 
 def _call_site(error: Exception) -> tuple[object, ...]:

@@ -179,7 +179,7 @@ class Jobs:
             raise Refused(problem.status, problem.sentence) from problem
         except isolated_process.TaskEnded as ended:
             if ended.reason == "died":
-                log.error("the process of job %s died", ticket.id)
+                log.error("the process of job %s ended unexpectedly", ticket.id)
             raise Refused(*_REFUSALS[ended.reason]) from ended
 
     async def _sweep(self) -> None:

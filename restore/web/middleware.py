@@ -22,7 +22,7 @@ BESIDE = 65_536  # bytes of a request in addition to the image: fields, boundari
 DRAINED = 16_000_000  # bytes of an oversized body that are read and dropped, so that its sender sees the response
 MOST_CLIENTS = 10_000  # number of addresses whose rates are stored
 
-SERVER_ERROR = Refused(500, "the server failed at this request; its log says why")
+SERVER_ERROR = Refused(500, "the server failed to process this request; the reason is in its log")
 
 # Gradio's routes that our page needs; its uploads, queue and files are closed
 _GRADIO_ROUTES = ("/gradio_api/info", "/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/heartbeat/")
@@ -124,9 +124,9 @@ class LimitsMiddleware:
         if writes and (headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site") or self._is_foreign(headers)):
             raise Refused(403, "a page of another site may not use this server")
         if path.startswith("/gradio_api/") and not path.startswith(_GRADIO_ROUTES):
-            raise Refused(404, "there is nothing here; the HTTP API is described in /openapi.json")
+            raise Refused(404, "there is nothing at this address; the HTTP API is described in /openapi.json")
         if writes and not path.startswith("/api/"):
-            raise Refused(405, "this address is read-only; images go to /api/restore")
+            raise Refused(405, "this address is read-only; send images to /api/restore")
 
     def _is_foreign(self, headers: dict[bytes, bytes]) -> bool:
         """Whether a page of another origin sent this; browsers send Sec-Fetch-Site only over HTTPS or to this machine.

@@ -286,7 +286,7 @@ def test_a_server_that_does_not_answer_ends_the_run_in_a_sentence(tmp_path: Path
     ended = fork_server.start("-m", "restore.fit", *SMALL, *argv, cwd=tmp_path, env=os.environ | online)
     said = ended.communicate(timeout=300)[0]
     assert ended.returncode == 1, said
-    assert "fit: logger.wandb could not begin its run" in said
+    assert "fit: logger.wandb could not start its run" in said
     assert "expected an answer from http://127.0.0.1:9" in said
     assert "set logger.wandb.offline=true and send the run later with `wandb sync`" in said
     assert "Traceback" not in said

@@ -207,7 +207,7 @@ def test_full_error_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.Monk
         (["callbacks=entropy", "model=deblur_tiny", "data=synthetic_blur"], ["callbacks.entropy", "callbacks=default"]),
         (["name=../../x"], ["name is ../../x", "without slashes"]),
         (["photo.jpg"], ["photo.jpg has no = in it, expected key=value"]),
-        (["data.root=[a,"], ["data.root=[a, is cut off; write no blank after a comma"]),
+        (["data.root=[a,"], ["data.root=[a, is cut off; write no space after a comma"]),
         (["init_from=run"], ["run is a run's folder", "set init_from=run/checkpoints/best.ckpt"]),
         (["name=.."], ["name is ..", "without slashes"]),
         (["run_id=.."], ["run_id is ..", "without slashes"]),

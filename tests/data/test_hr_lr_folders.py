@@ -53,7 +53,7 @@ def test_likely_misspellings_of_prepared_images_are_taken_with_a_warning(
     small = photo(tmp_path / prepared / "a.png", 4, 4)
     with caplog.at_level(logging.WARNING):
         assert [pair.lq for pair in find_pairs(str(tmp_path / "set"), 2)] == [small]
-    assert f"{tmp_path / prepared} is taken for" in caplog.text
+    assert f"{tmp_path / prepared} is used as" in caplog.text
 
 
 def test_image_folders_beside_the_sharp_ones_that_are_not_used_are_named(

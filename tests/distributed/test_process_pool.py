@@ -64,7 +64,7 @@ def test_what_a_worker_raises_goes_through(processes: int) -> None:
 
 @pytest.mark.usefixtures("forked_pool")
 def test_a_process_that_dies_is_named() -> None:
-    with pytest.raises(ChildProcessError, match="one of 2 processes died"):
+    with pytest.raises(ChildProcessError, match="one of 2 processes ended unexpectedly"):
         run(dies, [1, 2, 3], 2)
 
 

@@ -26,7 +26,7 @@ def test_a_write_cut_short_leaves_the_old_file_alone(tmp_path: Path, monkeypatch
     path = tmp_path / "a.png"
     path.write_bytes(b"the old file")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"a\.png could not be written \(No space left on device\).* make room"):
+    with pytest.raises(OSError, match=r"a\.png could not be written \(No space left on device\).* free disk space"):
         files.write_bytes(path, b"the new file")
     assert path.read_bytes() == b"the old file"
     assert names(tmp_path) == ["a.png"]
@@ -39,7 +39,7 @@ def test_room_is_asked_for_only_where_the_disk_is_full(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", refused)
     with pytest.raises(OSError, match=r"a\.png could not be written \(Operation not permitted\)") as error:
         files.write_bytes(tmp_path / "a.png", b"new")
-    assert "make room" not in str(error.value)
+    assert "free disk space" not in str(error.value)
 
 
 def test_before_the_move_both_files_are_there(tmp_path: Path) -> None:

@@ -160,7 +160,9 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
             with pytest.raises(SettingError) as error:
                 opener(str(tmp_path / name))
             assert (error.value.key, error.value.got) == (setting, str(tmp_path / name))
-    with pytest.raises(FileNotFoundError, match=r"lpips_weights: .*gone.pth is not a file.*null goes without"):
+    with pytest.raises(
+        FileNotFoundError, match=r"lpips_weights: .*gone.pth is not a file.*set null to leave the score out"
+    ):
         open_lpips(str(tmp_path / "gone.pth"))
 
 

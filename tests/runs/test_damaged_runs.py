@@ -180,7 +180,7 @@ def test_a_resumed_run_says_that_another_image_is_held_out(tmp_path: Path, caplo
     for held_out in (["b"], ["b"], ["c"]):
         run_folder.describe(tmp_path, {}, [], {"held_out": held_out})
     (said,) = [each for each in caplog.messages if "holds out" in each]
-    assert said.startswith("data.root holds out c now, and b before")
+    assert said.startswith("data.root now holds out c instead of b")
     assert [start["held_out"] for start in damage.starts(tmp_path)] == [["b"], ["b"], ["c"]]
     (tmp_path / "environment.json").write_text('{"starts": [{"time": "of an older version"}]}')
     run_folder.describe(tmp_path, {}, [], {"held_out": ["d"]})

@@ -254,7 +254,7 @@ def test_an_error_is_answered_without_details_and_logged_once(caplog: pytest.Log
     for _ in range(3):
         answer = asking.get("/")
         assert answer.status_code == 500
-        assert "the server failed at this request" in answer.json()["detail"]
+        assert "the server failed to process this request" in answer.json()["detail"]
         assert "nobody" not in answer.text
     assert TestClient(LimitsMiddleware(fail_half_way, limits(), None)).get("/").status_code == 200
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ArithmeticError, LookupError]
@@ -287,10 +287,10 @@ def test_an_error_is_logged_again_after_an_hour_with_its_number(caplog: pytest.L
         int("another place, the same library")
     except ValueError as error:
         errors.record(error)
-    assert caplog.messages == ["an error of the server: a request was answered with 500"] * 2
+    assert caplog.messages == ["internal error: a request was answered with 500"] * 2
     now += 3600
     fail("y")
-    again = "an error of the server: a request was answered with 500, and 4 more since it was last logged"
+    again = "internal error: a request was answered with 500, and 4 more since it was last logged"
     assert caplog.messages[2:] == [again]
     fail("y")
     assert len(caplog.messages) == 3

@@ -44,7 +44,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(cli: Cli, 
     outcome = cli("serve", f"ckpt_path=[bicubic,{evil.parent}]", "port=0")
     assert outcome.status == 1
     assert "ckpt_path" in outcome.err
-    assert "evil.ckpt, expected a sound checkpoint of this package" in " ".join(outcome.err.split())
+    assert "evil.ckpt, expected a valid checkpoint of this package" in " ".join(outcome.err.split())
     assert not (tmp_path / "it ran").exists()
     pickle.loads(evil.read_bytes())
     assert (tmp_path / "it ran").exists()  # so it would have

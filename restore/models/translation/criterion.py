@@ -169,7 +169,7 @@ class Criterion(nn.Module):
                 "resume",
                 "a checkpoint with other discriminators",
                 "those of this data.patch_size, model.levels and model.adversarial_weight",
-                "set these as there, or use init_from to take the generator alone",
+                "set these as in that run, or use init_from, which takes over the generator only",
             )
 
     def record(self) -> dict[str, Any]:
