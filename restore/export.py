@@ -65,7 +65,7 @@ def _refuse(ckpt_path: str, path: Path, kind: "Format") -> None:
         raise SettingError("output", path, "another file than ckpt_path reads", "name another")
     card = path.with_suffix(".json")
     if kind.suffix == ".safetensors" and card.exists() and not is_card(card):
-        expected = f"a name whose card replaces no other file, but {card} is there and is no card"
+        expected = f"a name whose card replaces no other file, but {card} exists and is not a card"
         raise SettingError("output", path, expected, "name another file")
 
 
@@ -97,7 +97,7 @@ def _bare(cfg: DictConfig) -> "tuple[RestorationNetwork, dict[str, Any]]":
     if wrong and cfg.strict:
         counts = ", ".join(f"{len(names)} {what}" for what, names in wrong.items())
         expected = f"weights that fit model={model.method} ({counts}; see above)"
-        remedy = "give the model's own settings, or set strict=false to go without"
+        remedy = "set the model's settings as for these weights, or set strict=false to export anyway"
         raise SettingError("ckpt_path", cfg.ckpt_path, expected, remedy)
     facts = model_card.rebuilding(model.method, dict(model.hparams), "ema")
     return model.network.eval(), facts | _source(cfg.ckpt_path) | {"keys": report}

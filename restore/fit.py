@@ -46,7 +46,7 @@ def fit(cfg: "FitConfig") -> float:
     except StopRequested as stop:
         outcome.end(outcome.decide(stop, process, folder, is_point=_is_point()), is_point=_is_point())
     value, where = float(result["value"]), os.path.relpath(folder)
-    log.info("%s = %.4f after %s; all of it: %s", result["monitor"], value, counted(result["steps"], "step"), where)
+    log.info("%s = %.4f after %s; run folder: %s", result["monitor"], value, counted(result["steps"], "step"), where)
     return value
 
 

@@ -19,7 +19,7 @@ SMALL = ("model=super_resolution_tiny", "runs=1", "batch_size=1", "patch_size=16
         (["sides=[64,-3]"], "sides is [64, -3]"),
         (["budgets_gb=[0]"], "budgets_gb is [0.0]"),
         (["what=[budgets]", "image_size=[720]"], "image_size is [720]"),
-        (["what=[tiles]"], "ckpt_path is None"),
+        (["what=[tiles]"], "ckpt_path is null"),
     ],
 )
 def test_wrong_settings_are_named(cli: Cli, options: list[str], words: str) -> None:

@@ -47,7 +47,7 @@ def test_a_sound_run_is_tried_and_leaves_nothing(cli: Cli, tmp_path: Path, trial
         "trials",
     ]
     rows = findings()
-    assert rows["data: training"][0]["found"].startswith("4 images whose input is made, 512x512 to 741x500 px")
+    assert rows["data: training"][0]["found"].startswith("4 images with a computed input, 512x512 to 741x500 px")
     assert "loaded again it gives the same output" in rows["checkpoint"][0]["found"]
     assert rows["predict"][0]["found"] == "225x150 px became 450x300 px"
     assert "1000 steps" in rows["stage: training"][0]["found"]

@@ -85,7 +85,7 @@ def test_two_checkpoints_of_one_name_are_refused(cli: Cli, tmp_path: Path) -> No
     twin = f"baseline={folder}/../checkpoints/best.ckpt"
     outcome = cli("evaluate", f"ckpt_path={folder}/best.ckpt", twin)
     assert outcome.status == 1
-    assert "another name in the tables than super_resolution_a_best" in outcome.err
+    assert "a name other than super_resolution_a_best" in outcome.err
     other = cli("evaluate", f"ckpt_path={folder}/best.ckpt", f"baseline={folder}/last.ckpt", "output=o")
     assert other.status == 0, other.err
     means = json.loads((tmp_path / "o" / "results.json").read_text())["means"]

@@ -222,7 +222,7 @@ def test_a_card_takes_the_place_of_a_card_alone(cli: Cli, tmp_path: Path) -> Non
     outcome = cli(*words, "output=result.safetensors")
     assert outcome.status == 1
     assert "output is result.safetensors" in " ".join(outcome.err.split())
-    assert "result.json is there and is no card" in " ".join(outcome.err.split())
+    assert "result.json exists and is not a card" in " ".join(outcome.err.split())
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
     for _ in range(2):  # a card that stands there already may be replaced
         assert cli(*words, "output=mine.safetensors").status == 0

@@ -129,7 +129,7 @@ def test_a_time_limit_that_is_too_short_is_said_and_ends_with_a_status_of_its_ow
     outcome = cli("predict", *TINY, "zero_shot.max_steps=1000000", "input=in.png", "scale=4", "max_seconds=0.001")
     assert outcome.status == FELL_BACK, outcome.err
     said = " ".join(outcome.out.split())
-    assert "max_seconds: 0.001 s hold about 0 training steps" in said
+    assert "max_seconds: 0.001 s allow about 0 training steps" in said
     assert "bicubic was written instead of the requested method: 1 of 1" in said
     assert cli("predict", "ckpt_path=bicubic", "scale=4", "input=in.png", "output=b.png").status == 0
     assert Path("b.png").read_bytes() == Path("in_x4.png").read_bytes()
@@ -228,7 +228,7 @@ def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], 
         (["output=out.jpg"], "output is out.jpg, expected a format that holds the image's transparency"),
         (["output=in.png/out.png"], "in.png"),
         (["memory_gb=0.0001"], "memory_gb=0.0001 holds no tile"),
-        (["memory_gb=0.0005", "scale=8", "tile=16"], "because zero-shot holds its result of 96x72 px whole"),
+        (["memory_gb=0.0005", "scale=8", "tile=16"], "because zero-shot keeps its whole result of 96x72 px in memory"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_training(

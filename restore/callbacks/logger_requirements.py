@@ -58,7 +58,7 @@ def refuse_unusable(loggers: Mapping[str, Any], *, artifacts: bool) -> None:
             _refuse_missing(f"logger.{key}", package, remedy)
     own = [loggers[key] for key, kind in kinds.items() if kind == "WandbLogger"]
     if artifacts and not own:
-        reason = "false, because no logger takes checkpoints"
+        reason = "false, because no logger stores checkpoints"
         raise SettingError("checkpoint.artifacts", "true", reason, "set logger=wandb, or checkpoint.artifacts=false")
     for node in own:
         project = str(node.get("project") or "")

@@ -42,9 +42,7 @@ class StageReport(Callback):
             else:
                 sys.stdout.write(f"{plan}\n")  # not through rich, which would wrap its lines
             write_text(Path(trainer.default_root_dir) / "plan.md", plan)
-            log.info(
-                "the plan is saved as plan.md; the first step of a stage calibrates its style loss, then it trains"
-            )
+            log.info("the plan is saved as plan.md")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -63,7 +63,7 @@ def read(path: Path, *, setting: str) -> dict[str, Any]:
     """
     beside = path.with_suffix(".json")
     if not beside.is_file():
-        raise NotOurs(setting, path, f"weights with a card {beside.name} beside them, which says what network they are")
+        raise NotOurs(setting, path, f"weights with a card {beside.name} beside them, which describes their network")
     weights = tensors(path, setting=setting)
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))

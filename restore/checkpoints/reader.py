@@ -93,7 +93,7 @@ def content(path: Path, *, setting: str) -> Any:
     except LOADING_ERRORS as error:
         # torch's own message advises loading without weights_only, which would let the file run code
         why = str(error) if type(error) is ValueError else type(error).__name__
-        reason = f"but it is damaged or something else ({why})"
+        reason = f"but it is damaged or another kind of file ({why})"
         raise SettingError(setting, path, f"{expected}, {reason}", "use another") from error
 
 

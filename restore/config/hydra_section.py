@@ -63,7 +63,9 @@ def refuse(cfg: DictConfig) -> None:
             _refuse_logging(dotted, path, value)
         alone = next((each for each in (*TYPED_ALONE, BY_NAME) if f"{dotted}.".startswith(f"{each}.")), None)
         if alone is not None and value not in (None, {}, []) and not any(each.startswith(alone) for each in typed):
-            raise SettingError(dotted, value, "nothing in a file, because it would run", "give it on the command line")
+            raise SettingError(
+                dotted, value, "nothing in a file, because it would be executed", "give it on the command line"
+            )
 
 
 def _refuse_logging(dotted: str, path: Sequence[str], value: Any) -> None:

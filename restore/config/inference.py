@@ -154,7 +154,7 @@ def inference_settings(cfg: "DictConfig") -> dict[str, Any]:
         if given != expected:
             raise SettingError(f"zero_shot.{part}", given, expected, f"leave {part}@zero_shot.{part} out")
         if zero_shot[part].pop("scale") != cfg.scale:
-            expected = f"{cfg.scale}, what scale is"
+            expected = f"{cfg.scale}, the value of scale"
             raise SettingError(f"zero_shot.{part}.scale", cfg.zero_shot[part].scale, expected, "set scale alone")
     if zero_shot["data"].pop("image") is not None:
         expected = "null, because the image comes from input or benchmarks"

@@ -138,7 +138,7 @@ class PairedData(LightningDataModule):
         if problems:
             raise DataProblem("data", problems)
         if self.held_out:
-            log.info("held out of data.root, to validate on: %s", listed(self.held_out))
+            log.info("held out of data.root for validation: %s", listed(self.held_out))
         self.checked = checked
         self.warnings = [encodable(each) for each in self.compare_sets(checked)]
         for warning in self.warnings:

@@ -146,7 +146,7 @@ def read_records(folder: Path, recipe: Mapping[str, Any]) -> Records:
 
 
 def _damaged(folder: Path, how: str) -> SettingError:
-    return SettingError("data.pack", f"{folder}, {how}", "a whole pack", f"remove {folder}, and it is made anew")
+    return SettingError("data.pack", f"{folder}, {how}", "a complete pack", f"remove {folder} to have it made again")
 
 
 def _refuse_other_folder(folder: Path) -> None:

@@ -96,7 +96,7 @@ class SingleImageData(LightningDataModule):
                 f"sides of at least {least} px, to validate on",
                 "use `restore predict`, which takes any size",
             )
-        log.info("scores are of the image shrunk and enlarged again, a pair that is trained on")
+        log.info("the scores compare the image with its shrunk and restored version; training uses this pair, too")
         return {self.stem: sha256(self.image.numpy().tobytes()).hexdigest()}
 
     def add(self, fathers: Sequence[Tensor], shrink: Shrink, factor: float, *, from_batch: int) -> None:

@@ -44,7 +44,7 @@ def process_info() -> ProcessInfo:
         missing = [name for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE") if name not in own]
         if missing:
             raise ValueError(
-                f"LOCAL_RANK is {own['LOCAL_RANK']}, which says that this is one of several processes, but "
+                f"LOCAL_RANK is {own['LOCAL_RANK']}, which means that this is one of several processes, but "
                 f"{', '.join(missing)} is not set; start them with torchrun, or unset LOCAL_RANK"
             )
         return ProcessInfo(int(own["RANK"]), int(own["WORLD_SIZE"]), int(own["LOCAL_WORLD_SIZE"]), "torchrun")

@@ -55,7 +55,10 @@ def open_benchmarks(
             name, check, images = _FINDERS[protocol.family](root, scale, source)
             if name in sets:
                 raise SettingError(
-                    "benchmarks", f"{list(roots)}, two of them called {name}", "one of each name", "rename one"
+                    "benchmarks",
+                    f"{list(roots)}, two of them called {name}",
+                    "folders with different names",
+                    "rename one",
                 )
             sets[name] = images
             fingerprints[name] = check().fingerprint

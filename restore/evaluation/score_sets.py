@@ -57,7 +57,10 @@ def open_scorers(
         raise SettingError("baseline", baseline, expected, "name another, or set baseline=null") from error
     if other.name == restorer.name:
         raise SettingError(
-            "baseline", baseline, f"another name in the tables than {restorer.name}, that of ckpt_path", "rename a file"
+            "baseline",
+            baseline,
+            f"a name other than {restorer.name}, that of ckpt_path, for the tables",
+            "rename a file",
         )
     return [*scorers, (other, Scorer(baseline, of_baseline, sets, protocol))]
 

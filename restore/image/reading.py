@@ -142,7 +142,7 @@ def _warn(path: Path, left_out: list[str], messages: list[str]) -> None:
     if left_out:
         log.warning("%s: its EXIF or other metadata is damaged and is left out (%s)", path, left_out[0])
     elif messages:
-        log.warning("%s: damaged in part, and read as far as possible (%s)", path, " ".join(messages[0].split()))
+        log.warning("%s: partly damaged, and read as far as possible (%s)", path, " ".join(messages[0].split()))
 
 
 def _kind_instead(data: bytes) -> str:

@@ -107,7 +107,7 @@ class Restorer(ABC):
             raise SettingError(
                 "ckpt_path",
                 self.name,
-                "weights that say which class each index or colour of a label map is",
+                "weights with a table of the class of each index or colour of a label map",
                 "use a checkpoint of `restore fit`",
             )
         return DecodedImage(self.labels.read(path))

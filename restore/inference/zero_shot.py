@@ -232,7 +232,7 @@ class ZeroShotRestorer(Restorer):
         tile((height, width))
         needed = height * width * BYTES_PER_PIXEL / 2**30
         if needed > self.inference.memory_gb:
-            expected = f"about {needed:.1f}, because zero-shot holds its result of {width}x{height} px whole"
+            expected = f"about {needed:.1f}, because zero-shot keeps its whole result of {width}x{height} px in memory"
             remedy = f"set memory_gb={needed + 0.05:.1f} if the machine has as much, or shrink the image"
             raise SettingError("memory_gb", f"{self.inference.memory_gb:g}", expected, remedy)
 
@@ -253,7 +253,7 @@ def _too_short(plan: Plan, allowed: float, passed: float) -> str:
         allowed: seconds in total. passed: seconds used when ``plan`` was made.
     """
     return (
-        f"{allowed:.3g} s hold about {plan.steps} training steps for this image on this machine now, and a result that "
-        f"is better than bicubic takes {plan.least}; allow {math.ceil(passed + plan.needed)} s, or take trained "
-        "weights, such as ckpt_path=super_resolution_x2"
+        f"{allowed:.3g} s allow about {plan.steps} training steps for this image on this machine now, but a result "
+        f"better than bicubic takes {plan.least}; set {math.ceil(passed + plan.needed)} s, or use trained weights, "
+        "such as ckpt_path=super_resolution_x2"
     )

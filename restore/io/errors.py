@@ -19,4 +19,13 @@ class SettingError(ValueError):
         self.key, self.got, self.expected, self.remedy = key, got, expected, remedy
 
     def __str__(self) -> str:
-        return f"{self.key} is {self.got}, expected {self.expected}" + (f"; {self.remedy}" if self.remedy else "")
+        return f"{self.key} is {_as_written(self.got)}, expected {self.expected}" + (
+            f"; {self.remedy}" if self.remedy else ""
+        )
+
+
+def _as_written(value: object) -> str:
+    """None and booleans as in YAML and on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

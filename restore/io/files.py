@@ -155,7 +155,9 @@ def refuse_unwritable(folder: Path, names: Iterable[str] = (), *, setting: str =
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             got = folder if error.filename is None else encodable(str(error.filename))
-            raise SettingError(setting, got, "a shorter name, which the disk can hold", "name a file") from error
+            raise SettingError(
+                setting, got, "a shorter name, because the file system limits its length", "name a file"
+            ) from error
         expected = f"a folder where files can be written ({error.strerror})"
         raise SettingError(setting, folder, expected, "name another folder") from error
 
@@ -174,7 +176,7 @@ def locked(folder: Path) -> Iterator[None]:
             sweep_files(folder, below=True)
             yield
     except Timeout as error:
-        expected = f"one in whose folder {folder} no other process is training"
+        expected = f"another run, because another process is training in {folder}"
         raise SettingError("run_id", folder.name, expected, "wait for it, or use another run_id") from error
 
 

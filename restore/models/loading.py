@@ -165,7 +165,7 @@ def load_into(network: RestorationNetwork, weights: Mapping[str, Tensor], method
         expected, found = next(iter(own)), next(iter(best))
         raise ValueError(
             f"ckpt_path: none of its weights fits model={method}, which has names like {expected}, the file has "
-            f"{found}; choose another model or other settings of it"
+            f"{found}; choose another model or other settings for it"
         )
     return network.init_from(best)
 

@@ -42,7 +42,7 @@ def open_files(data: Data, limit: int | None, *, known_counts: bool, findings: F
         data.warnings = data.compare_sets(data.checked)  # for the whole training set
     for name, pairs in sets.items():
         findings.add(f"data: {name}", _describe(data.checked[name], pairs))
-    remedy = "; complete it, or set check.known_counts=false if it is a part on purpose" if known_counts else ""
+    remedy = "; complete it, or set check.known_counts=false if it is deliberately incomplete" if known_counts else ""
     if data.pack is not None:
         size = sum(file.stat().st_size for file in Path(data.pack).iterdir())
         findings.add("data: pack", f"{data.pack}, {decimal(size)}: fit will read the training images from it")
@@ -66,7 +66,7 @@ def _spread(pairs: list[Pair], limit: int) -> list[Pair]:
 def _describe(checked: Checked, pairs: list[Pair]) -> str:
     count, sizes = len(pairs), sorted(checked.sizes, key=math.prod)
     what = "pair" if any(pair.lq for pair in pairs) else "image"
-    of_input = "" if what == "pair" else " whose input is made"
+    of_input = "" if what == "pair" else " with a computed input"
     px = " to ".join(dict.fromkeys(f"{width}x{height}" for height, width in (sizes[0], sizes[-1])))
     kinds = ", ".join(f"{number} {kind}" for kind, number in checked.kinds.items())
     opened = "" if len(sizes) == count else f"; {len(sizes)} of them opened"

@@ -71,7 +71,7 @@ def remedy(folder: Path, *, is_point: bool) -> str:
     with_id = "" if is_point else f" with run_id={folder.name}"
     if not (folder / "checkpoints" / LAST).exists():
         return "Nothing was trained yet; start the same command again"
-    return f"Start the same command{with_id} again to go on from the last checkpoint"
+    return f"Start the same command{with_id} again to continue from the last checkpoint"
 
 
 def run_token(folder: Path) -> str:

@@ -136,7 +136,9 @@ def planned(seconds: float, left: float, run: PlannedRun, measured: Measured, re
     if needed > available:
         enough = clock(math.ceil((seconds - left + needed) / (1 - MARGIN)))
         expected = f"at least about {enough} here, for {least - run.begin} steps, their validation and scoring"
-        raise SettingError("trainer.max_time", clock(seconds), expected, "set it longer, or train something smaller")
+        raise SettingError(
+            "trainer.max_time", clock(seconds), expected, "set a longer time, or train a smaller network"
+        )
     steps = _most(lambda count: sum(parts(count).values()) <= available, least)
     found, ends = parts(steps), [round(each * steps) for each in _cumulated(run.stages.values())]
     return Plan(
@@ -238,5 +240,5 @@ class _NotTooLong(Callback):
         if time.monotonic() > self._ends and not trainer.global_rank:
             expected = f"more, because {trainer.global_step} steps of a dry run already took half of it"
             raise SettingError(
-                "trainer.max_time", str(self._slot), expected, "set it longer, or train something smaller"
+                "trainer.max_time", str(self._slot), expected, "set a longer time, or train a smaller network"
             )

@@ -148,7 +148,7 @@ class Points(Callback):
             self.records.request_stop(number)
             self._wait_for_points()
         requeue(number)
-        _exit(number, "Start the same command again to go on with all points")
+        _exit(number, "Start the same command again to continue all points")
 
     def _wait_for_points(self) -> None:
         latest, grace = time.monotonic() + AFTER_SIGNAL, time.monotonic() + GRACE
@@ -230,5 +230,5 @@ def _summarise() -> str | None:
     sweep.records.clear_stop()
     unfinished = sweep.records.write_summary()
     if (sweep.records.folder / "summary.md").exists():
-        log.info("all points: %s", sweep.records.folder / "summary.md")
+        log.info("summary of all points: %s", sweep.records.folder / "summary.md")
     return unfinished

@@ -167,7 +167,7 @@ def _test_kept(trainer: Trainer, data: Data, folder: Path, trained: RestorationM
     """Test the weights that are kept, ``best.ckpt``; one mapping of scores per test set."""
     best = folder / "checkpoints" / "best.ckpt"
     if not collectives.broadcast(best.exists(), 0):
-        raise FileNotFoundError(f"run_id: {best} is gone; remove the run folder, or use another run_id")
+        raise FileNotFoundError(f"run_id: {best} is missing; remove the run folder, or use another run_id")
     model = loading.load_model(best, trained_by=type(trained))
     model.keep = trained.kept
     return trainer.test(model, datamodule=data, verbose=False)

@@ -24,7 +24,13 @@ MOST_KEPT = 64  # number of finished jobs, so that searching them stays cheap; k
 _REFUSALS = {
     "cancelled": (410, "the job was cancelled"),
     "timeout": (408, "the job took longer than this server allows; send a smaller image, or ask for fewer steps"),
-    "died": (422, "the image ended the process that restored it; it may need more memory than there is: shrink it"),
+    "died": (
+        422,
+        (
+            "the process that restored the image ended unexpectedly; the image may need more memory than is available: "
+            "shrink it"
+        ),
+    ),
 }
 
 

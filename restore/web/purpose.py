@@ -16,9 +16,9 @@ def purpose(entry: Mapping[str, Any]) -> str:
     """
     size = f"{entry['scale']:g} times as wide and high"
     if "max_steps" in entry:
-        return "Enlarges by any factor with a network that it first trains on your image alone; takes its time."
+        return "Enlarges by any factor with a network that it first trains on your image alone; this takes longer."
     if entry["name"] == "auto":
-        return f"Makes a photo {size}; looks at it for noise, blur and JPEG first, and takes the network that suits it."
+        return f"Makes a photo {size}; measures noise, blur and JPEG first, and chooses the network for them."
     if entry["name"] == "bicubic":
         return "Plain interpolation by any factor, at once: the baseline for the other methods."
     if entry["card"].get("purpose"):

@@ -69,7 +69,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=256)
     except (OSError, OverflowError) as error:
-        raise OSError(f"host is {host} and port is {port}, which cannot be served ({error}); set others") from error
+        raise OSError(
+            f"host is {host} and port is {port}, which cannot be used ({error}); set another port or host"
+        ) from error
 
 
 def run(app: Any, limits: Limits, listening: socket.socket) -> None:

@@ -57,7 +57,10 @@ def menu(report: ReportProgress, cfg: Any) -> dict[str, Any]:
         if entry["name"] in entries:
             other = entries[entry["name"]]["ckpt_path"]
             raise SettingError(
-                "ckpt_path", f"{other} and {path}", f"one of each name, but both are {entry['name']}", "rename one"
+                "ckpt_path",
+                f"{other} and {path}",
+                f"checkpoints with different names, but both are called {entry['name']}",
+                "rename one",
             )
         entries[entry["name"]] = entry
     if not entries:

@@ -88,7 +88,7 @@ def test_every_signal_saves_at_the_end_of_its_step_and_the_run_goes_on(
             signal_in_batch(patch, number, step - 1)
             outcome = cli("fit", *SMALL, "run_id=x")
         assert outcome.status == 128 + number
-        remedy = "Start the same command with run_id=x again to go on from the last checkpoint"
+        remedy = "Start the same command with run_id=x again to continue from the last checkpoint"
         assert remedy in " ".join((outcome.out + outcome.err).split())
         # the fifth step has a validation, which an interrupted run does not wait for
         state = last(folder)

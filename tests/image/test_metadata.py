@@ -233,7 +233,7 @@ def test_of_exif_that_points_behind_its_end_one_warning_is_said(
     (tmp_path / f"a{suffix}").write_bytes(content)
     outcome = cli("predict", *BICUBIC, f"input=a{suffix}", "output=b.png", f"metadata={metadata}")
     assert outcome.status == 0, outcome.err
-    assert f"a{suffix}: damaged in part, and read as far as possible" in said_once(outcome)
+    assert f"a{suffix}: partly damaged, and read as far as possible" in said_once(outcome)
 
 
 def said_once(outcome: Outcome) -> str:

@@ -12,7 +12,7 @@ def test_the_parts_and_the_sentence() -> None:
         "set data.batch_size=4",
     )
     assert str(error) == "data.batch_size is 3, expected a multiple of 2; set data.batch_size=4"
-    assert str(SettingError("scale", None, "a number")) == "scale is None, expected a number"
+    assert str(SettingError("scale", None, "a number")) == "scale is null, expected a number"
 
 
 def test_it_comes_whole_out_of_another_process() -> None:

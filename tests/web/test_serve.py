@@ -140,7 +140,7 @@ def test_a_photo_with_its_metadata_is_what_predict_makes_and_damage_is_said(
     answer = server.restore(damaged, method="bicubic")
     assert answer.status == 200
     note = json.loads(answer.headers["x-restore"])["notes"]["image"]
-    assert note.startswith("upload.jpg: damaged in part")
+    assert note.startswith("upload.jpg: partly damaged")
     assert server.log.read_text() == log
 
 

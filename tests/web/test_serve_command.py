@@ -114,7 +114,7 @@ def test_a_port_that_is_taken_is_named(cli: Cli) -> None:
         port = taken.getsockname()[1]
         outcome = cli("serve", f"port={port}")
     assert outcome.status == 1
-    assert f"port is {port}, which cannot be served" in outcome.err
+    assert f"port is {port}, which cannot be used" in outcome.err
 
 
 @pytest.mark.slow

@@ -67,7 +67,9 @@ class LossWeights:
             reason = "a weight above 0, because all others are 0 as well and nothing would be learnt"
             raise SettingError("model.l1_weight", self.l1, reason)
         if self.feature_matching and not self.adversarial:
-            reason = "0 where model.adversarial_weight is 0, which means no discriminator whose features could match"
+            reason = (
+                "0, because with model.adversarial_weight=0 there is no discriminator whose features could be compared"
+            )
             raise SettingError("model.feature_matching_weight", self.feature_matching, reason)
 
     @classmethod

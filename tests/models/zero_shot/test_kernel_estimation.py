@@ -114,7 +114,7 @@ def test_noise_and_hard_edges_give_a_kernel_too() -> None:
             torch.rand(3, 63, 200),
             2,
             1,
-            "kernel is estimate, expected .* at least 64 px each way, .* it has 200x63",
+            "kernel is estimate, expected .* at least 64 px in each direction, .* it has 200x63",
         ),
         (torch.full((3, 64, 64), 0.3), 2, 1, "kernel is estimate, expected an image with detail"),
         (torch.full((3, 64, 64), math.nan), 2, 1, "kernel is estimate, expected an image with detail"),
