@@ -83,7 +83,7 @@ def training(run: Path) -> dict[str, Any]:
         "steps": result["steps"],
         "seed": config["seed"],
         "last_start": {"steps": result["steps_run"], "seconds": result["seconds_run"]},
-        "data": [source for root in roots for source in sources(root)],
+        "data": [source for root in dict.fromkeys(roots) for source in sources(root)],
     }
 
 
@@ -109,11 +109,13 @@ def sources(root: str) -> list[dict[str, str]]:
 
 
 def shown(override: str) -> str:
-    """An override for the card; a checkpoint that training started from is named by its run's name and id."""
+    """An override for the card: a checkpoint that training started from by its run's name and id, data without its path."""
     key, _, value = override.partition("=")
     path = Path(value)
     is_of_a_run = key == "init_from" and path.parent.name == "checkpoints"
-    return f"{key}={path.parents[2].name}/{path.parents[1].name}" if is_of_a_run else override
+    if is_of_a_run:
+        return f"{key}={path.parents[2].name}/{path.parents[1].name}"
+    return override.replace(str(data_folder()), "$RESTORE_DATA")
 
 
 def shared_photos() -> list[dict[str, str]]:

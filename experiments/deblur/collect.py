@@ -1,4 +1,4 @@
-"""Scores the two trained networks and the blurred input on GoPro's test frames, and draws the study's figure.
+"""Scores the two trained networks, the shipped weights and the blurred input on GoPro's test frames, and draws the study's figure.
 
     python -m experiments.deblur.collect outputs/deblur_narrow/spatial outputs/deblur_narrow/none
 
@@ -37,6 +37,7 @@ def main() -> None:
     for folder in folders:
         attention = yaml.safe_load((folder / "config.yaml").read_text())["model"]["attention"]
         rows += scored(f"attention={attention}", str(folder / "checkpoints/last.ckpt"), folder / "evaluate")
+    rows += scored("deblur_narrow", "deblur_narrow", folders[0].parent / "evaluate_deblur_narrow")
     with (HERE / "frames.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

@@ -1,10 +1,10 @@
-"""Prints a table by level of what `restore evaluate` found on a benchmark of `experiments.deblur.benchmark`.
+"""Writes levels.csv, what `restore evaluate` found on a benchmark of `experiments.deblur.benchmark`, level by level.
 
-    python -m experiments.deblur.levels data/motion_blur outputs/evaluate/deblur_long
+    python -m experiments.deblur.levels data/motion_blur outputs/classical/unsharp outputs/evaluate/deblur_narrow_x1
 
 The arguments are the benchmark and the folders of evaluations, of networks or of anything else that wrote a
-results.csv. Gains are over the blurred input, which is scored here. A GoPro sequence is shown like a level. An image is
-harmed if its gain is below -0.05 dB. Protocol deblur_rgb.
+results.csv, whose names stand in the table. Gains are over the blurred input, which is scored here. An image is harmed
+if its gain is below -0.05 dB. Protocol deblur_rgb.
 """
 
 import argparse
@@ -15,16 +15,32 @@ from statistics import mean
 from restore.image import reading
 from restore.metrics.protocols import psnr, to_8bit
 
+HERE = Path(__file__).parent
 HARM = -0.05  # dB
 
 
 def main() -> None:
-    """One table for all folders."""
+    """Write the rows of all folders, and print their table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", type=Path, help="the benchmark's folder")
     parser.add_argument("evaluations", nargs="+", type=Path, help="folders with the results.csv of each restorer")
     given = parser.parse_args()
-    print(table(inputs(given.benchmark), {each.name: scores(each / "results.csv") for each in given.evaluations}))
+    found = {"blurred": inputs(given.benchmark)}
+    found |= {each.name: scores(each / "results.csv") for each in given.evaluations}
+    with (HERE / "levels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["restorer", "image", "psnr_rgb"])
+        writer.writerows([who, image, f"{found[who][image]:.4f}"] for who in found for image in found["blurred"])
+    print(written())
+
+
+def written() -> str:
+    """The table of levels.csv."""
+    found: dict[str, dict[str, float]] = {}
+    with (HERE / "levels.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["restorer"], {})[row["image"]] = float(row["psnr_rgb"])
+    return table(found.pop("blurred"), found)
 
 
 def inputs(benchmark: Path) -> dict[str, float]:

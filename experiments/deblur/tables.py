@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
+from experiments.deblur import levels
 from experiments.readme import command
 from restore.io.tables import markdown_rows
 
@@ -67,7 +68,12 @@ def read(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-TABLES: dict[str, Callable[[], str]] = {"frames": frames, "attention": attention, "grid": grid}
+TABLES: dict[str, Callable[[], str]] = {
+    "frames": frames,
+    "attention": attention,
+    "grid": grid,
+    "levels": levels.written,
+}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Scores the study's run folders and writes the three CSV files that `tables.py` prints.
 
     python -m experiments.super_resolution.collect ablation multirun/super_resolution_ablation/*=*/
-    python -m experiments.super_resolution.collect weights super_resolution_x2 super_resolution_x4
+    python -m experiments.super_resolution.collect weights super_resolution_x2 super_resolution_x3
 
 A run that was scored before (evaluate/ in its folder) is not scored again.
 """

@@ -47,6 +47,7 @@ def test_levels_of_a_file_are_measured_like_numbers(clean: Tensor) -> None:
 
 def test_auto_opens_the_weights_of_the_scale_and_zero_shot_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load.open_restorer("auto", scale=4).scale == 4
+    assert load.open_restorer("auto", scale=3).name == "super_resolution_x3"  # without a choice
     assert load.open_restorer("auto", scale=3.5).name == "zero_shot"
     both = ["super_resolution_x2", "super_resolution_x4"]
     monkeypatch.setattr(load, "auto_weights", lambda scale: both[:1] * 2)
