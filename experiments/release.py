@@ -54,11 +54,14 @@ def main() -> None:
     parser.add_argument("--data", help="group that says how `restore evaluate` reads the folders")
     parser.add_argument("--note", help="for the card, what should be known about the training beside its run")
     parser.add_argument("--purpose", help="a sentence for visitors of the page, where that of the method is too vague")
+    parser.add_argument(
+        "--seen", nargs="+", help="training folders, if trainings before this run saw more than its own"
+    )
     given = parser.parse_args()
     stored = reader.read(given.run / "checkpoints/last.ckpt")
     facts = model_card.rebuilding(stored["restore"]["method"], stored["restore"]["arguments"], "ema")
     facts |= {"purpose": given.purpose} if given.purpose else {}
-    facts |= {"training": training(given.run) | ({"note": given.note} if given.note else {})}
+    facts |= {"training": training(given.run, given.seen) | ({"note": given.note} if given.note else {})}
     ensembles = (False,) if given.no_ensemble else (False, True)
     path = locate.SHIPPED / f"{given.name}.safetensors"
     weights = reader.network_weights(stored, "ema")
@@ -69,12 +72,12 @@ def main() -> None:
     model_card.write_facts(path, facts | {"results": results})
 
 
-def training(run: Path) -> dict[str, Any]:
-    """How the weights were trained, from the run's folder."""
+def training(run: Path, seen: list[str] | None) -> dict[str, Any]:
+    """How the weights were trained, from the run's folder; on the folders ``seen``, if they are not the run's alone."""
     starts = json.loads((run / "environment.json").read_text())["starts"]
     result = json.loads((run / "result.json").read_text())
     config = yaml.safe_load((run / "config.yaml").read_text())
-    roots = config["data"]["root"]
+    roots = seen or config["data"]["root"]
     roots = [roots] if isinstance(roots, str) else roots
     return {
         "command": " ".join(["restore fit", *map(shown, yaml.safe_load((run / "overrides.yaml").read_text()))]),
@@ -109,7 +112,7 @@ def sources(root: str) -> list[dict[str, str]]:
 
 
 def shown(override: str) -> str:
-    """An override for the card: a checkpoint that training started from by its run's name and id, data without its path."""
+    """An override for the card: a checkpoint that training began from by its run and id, data without its path."""
     key, _, value = override.partition("=")
     path = Path(value)
     is_of_a_run = key == "init_from" and path.parent.name == "checkpoints"

@@ -1,4 +1,4 @@
-"""Scores the two trained networks, the shipped weights and the blurred input on GoPro's test frames, and draws the study's figure.
+"""Scores the trained networks, the shipped weights and the blurred input on GoPro's test frames, and draws the figure.
 
     python -m experiments.deblur.collect outputs/deblur_narrow/spatial outputs/deblur_narrow/none
 
