@@ -153,7 +153,7 @@ def test_a_second_process_is_kept_out_of_a_run_folder(cli: Cli, tmp_path: Path) 
     with locked(run_folder(tmp_path, "a")):
         outcome = cli("fit", *FAST, "run_id=a")
     assert outcome.status == 1
-    assert "run_id is a, expected one in whose folder" in outcome.err
+    assert "run_id is a, expected another run, because another process is training in" in outcome.err
     assert cli("fit", *FAST, "run_id=a").status == 0
 
 

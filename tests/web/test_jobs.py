@@ -71,7 +71,7 @@ def test_jobs_end_as_their_work_does(tmp_path: Path, monkeypatch: pytest.MonkeyP
         for ticket in (good, bad, deadly):
             await ticket.over.wait()
         assert deadly.refused is not None
-        assert "ended the process" in deadly.refused.sentence
+        assert "ended unexpectedly" in deadly.refused.sentence
         assert (good.state, good.facts, good.phase) == ("done", {"size": [4, 4]}, "working")
         assert [(t.state, t.refused and t.refused.status) for t in (bad, deadly)] == [("failed", 422), ("failed", 422)]
 
