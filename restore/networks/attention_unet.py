@@ -84,7 +84,7 @@ class AttentionUNet(RestorationNetwork):
     """Encoder and decoder of 5x5 convolutions with attention modules at three resolutions, joined by concatenation.
 
     conv1 - a1 - conv2 (stride 2) - a2 - conv3 (stride 2) - a3 | a4 - up - conv4 - a5 - up - conv5 - a6 - conv6; a5 also
-    gets a2's output, and a6 also a1's. The sides of the input must be multiples of 4.
+    gets a2's output, and a6 also a1's. The sides of the input must be multiples of 4 times ``unshuffle``.
 
     Args:
         width: feature channels at full resolution, published 32; doubled at each lower resolution.
@@ -92,6 +92,9 @@ class AttentionUNet(RestorationNetwork):
         attention: ``spatial`` (the method), ``channel_spatial`` (as in the paper) or ``none``.
         squeeze: channels per hidden feature of an attention module, published 16, which leaves one feature of 16
             channels.
+        unshuffle: side of the squares of pixels that are rearranged into channels before the first convolution and back
+            after the last one; 1, as published, leaves pixels where they are. With 2 the network works at half the
+            resolution, where a convolution costs a quarter and sees twice as far.
         global_residual: add the input to the output, and start with an output of zero, so that training starts at the
             blurred image's score; not in the published network.
 
@@ -101,7 +104,6 @@ class AttentionUNet(RestorationNetwork):
 
     protocol = "deblur_rgb"
     scale = 1
-    multiple_of = 4
 
     def __init__(
         self,
@@ -110,28 +112,30 @@ class AttentionUNet(RestorationNetwork):
         modules: int = 3,
         attention: Attention = "spatial",
         squeeze: int = 16,
+        unshuffle: int = 1,
         global_residual: bool = False,
     ) -> None:
         super().__init__()
-        _check(width, modules, attention, squeeze)
+        _check(width, modules, attention, squeeze, unshuffle)
         self.width, self.modules_per_level, self.global_residual = width, modules, global_residual
+        self.unshuffle, self.multiple_of = unshuffle, 4 * unshuffle
 
         def level(inputs: int, outputs: int) -> nn.Sequential:
             sizes = [inputs] + [outputs] * (modules - 1)
             return nn.Sequential(*(AttentionModule(size, outputs, attention, squeeze) for size in sizes))
 
-        self.conv1, self.a1 = _conv(3, width), level(width, width)
+        self.conv1, self.a1 = _conv(3 * unshuffle**2, width), level(width, width)
         self.conv2, self.a2 = _conv(width, 2 * width, stride=2), level(2 * width, 2 * width)
         self.conv3, self.a3 = _conv(2 * width, 4 * width, stride=2), level(4 * width, 4 * width)
         self.a4 = level(4 * width, 4 * width)
         self.conv4, self.a5 = _conv(4 * width, 2 * width), level(4 * width, 2 * width)
         self.conv5, self.a6 = _conv(2 * width, width), level(2 * width, width)
-        self.conv6 = _conv(width, 3)
+        self.conv6 = _conv(width, 3 * unshuffle**2)
         self._initialise()
         self.halo = None if attention == "channel_spatial" else self._radius()
         # At conv5, maps of 4.5 times the width are alive; the rest is memory that the allocator holds for smaller maps.
         # 4 bytes, and a margin for the memory of convolutions: `restore benchmark what=[memory]`.
-        self.bytes_per_pixel = math.ceil(4 * 1.15 * (7 * width + 8))
+        self.bytes_per_pixel = math.ceil(4 * 1.15 * (7 * width / unshuffle**2 + 8))
         self.to(memory_format=torch.channels_last)
 
     def _initialise(self) -> None:
@@ -144,7 +148,10 @@ class AttentionUNet(RestorationNetwork):
             nn.init.zeros_(self.conv6.weight)
 
     def _radius(self) -> int:
-        """Receptive radius in pixels: the farthest input pixel that any of 4x4 neighbouring outputs depends on."""
+        """Receptive radius in pixels: the farthest input pixel that any of 4x4 neighbouring outputs depends on.
+
+        Pixels of the rearranged image, times their side: at most ``unshuffle - 1`` more than the true radius.
+        """
         deep = 4 * self.modules_per_level  # radius of the two convolutions of each module of a level, in its pixels
         farthest = 0
         for position in range(4):  # one pixel of the lowest resolution covers 4 pixels
@@ -157,7 +164,7 @@ class AttentionUNet(RestorationNetwork):
                 low, high = 2 * low - 2 - deep, 2 * high + 2 + deep
             low, high = low - 2, high + 2  # conv1
             farthest = max(farthest, position - low, high - position)
-        return farthest
+        return farthest * self.unshuffle + self.unshuffle - 1
 
     def pool_locally(self, window: int) -> None:
         """Not supported; raises, even with channel attention, whose means are defined over the whole image."""
@@ -167,7 +174,7 @@ class AttentionUNet(RestorationNetwork):
         super().pool_locally(window)
 
     def forward(self, lq: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clamped; H and W multiples of 4."""
+        """(N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clamped; H and W multiples of ``multiple_of``."""
         return self._deblurred(lq.contiguous(memory_format=torch.channels_last))
 
     def traceable(self) -> Forward:
@@ -175,7 +182,7 @@ class AttentionUNet(RestorationNetwork):
         return self._deblurred
 
     def _deblurred(self, lq: Tensor) -> Tensor:
-        skips = [self.a1(_relu(self.conv1(lq)))]
+        skips = [self.a1(_relu(self.conv1(_rearranged(lq, self.unshuffle))))]
         skips.append(self.a2(_relu(self.conv2(skips[-1]))))
         x = self.a4(self.a3(_relu(self.conv3(skips[-1]))))
         x = _relu(self.conv4(_enlarge(x)))
@@ -186,7 +193,14 @@ class AttentionUNet(RestorationNetwork):
         for module in self.a6:  # self.a6(x) would keep its large input alive until the end
             x = module(x)
         pred: Tensor = self.conv6(x)
+        if self.unshuffle > 1:
+            pred = F.pixel_shuffle(pred, self.unshuffle)
         return pred + lq if self.global_residual else pred
+
+
+def _rearranged(x: Tensor, side: int) -> Tensor:
+    """(N, C, H, W) -> (N, C side^2, H / side, W / side), channels last."""
+    return F.pixel_unshuffle(x, side).contiguous(memory_format=torch.channels_last) if side > 1 else x
 
 
 def _enlarge(x: Tensor) -> Tensor:
@@ -198,8 +212,8 @@ def _enlarged_from(low: int, high: int) -> tuple[int, int]:
     return math.floor((low - 0.5) / 2), math.floor((high - 0.5) / 2) + 1
 
 
-def _check(width: int, modules: int, attention: str, squeeze: int) -> None:
-    refuse_below_one(width=width, modules=modules)
+def _check(width: int, modules: int, attention: str, squeeze: int, unshuffle: int) -> None:
+    refuse_below_one(width=width, modules=modules, unshuffle=unshuffle)
     if attention not in ("spatial", "channel_spatial", "none"):
         raise ArgumentError("attention", attention, "spatial, channel_spatial or none")
     if squeeze < 1:
