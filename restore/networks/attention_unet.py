@@ -17,6 +17,8 @@ from restore.networks.contract import Forward, RestorationNetwork
 
 Attention = Literal["spatial", "channel_spatial", "none"]
 
+STRENGTH_WINDOW = 136  # side in pixels: evidence of several edges, and blur of moving objects apart from that of others
+
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 5, stride, padding=2)
@@ -80,6 +82,39 @@ class AttentionModule(nn.Module):
         return branch
 
 
+class Strength(nn.Module):
+    """How strongly each part of an image is to be deblurred: one factor in [0, 1] per position, from all features.
+
+    A sharp image must come out unchanged, but the attention modules see only a few pixels around a position, and
+    whether a photo is blurred shows in the energies of features at all resolutions, over many positions. So the
+    energies are averaged over a window, and two 1x1 convolutions map their logarithms to the factor. Not in the paper.
+
+    Args:
+        channels: of all maps together. window: side of the window, in positions of the lowest resolution, odd.
+    """
+
+    HIDDEN = 64
+
+    def __init__(self, channels: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.conv1, self.conv2 = nn.Conv2d(channels + 1, self.HIDDEN, 1), nn.Conv2d(self.HIDDEN, 1, 1)
+
+    @staticmethod
+    def energy(x: Tensor, step: int) -> Tensor:
+        """(N, C, H, W) -> (N, C, H / step, W / step), mean squares."""
+        return F.avg_pool2d(x.square(), step)
+
+    def forward(self, energies: list[Tensor]) -> Tensor:
+        """Of maps (N, C, h, w) -> (N, 1, h, w) in [0, 1]."""
+        mean = F.avg_pool2d(torch.cat(energies, 1), self.window, 1, self.window // 2, count_include_pad=False)
+        logs = torch.log(mean + 1e-8)
+        contrast = logs.mean(1, keepdim=True)
+        logits = self.conv2(_relu(self.conv1(torch.cat([(logs - contrast) / 2, contrast / 4], 1))))
+        # a little beyond both ends, so that both are reached: a sharp image is then unchanged to the last bit
+        return (1.2 * torch.sigmoid(logits) - 0.1).clamp(0, 1)
+
+
 class AttentionUNet(RestorationNetwork):
     """Encoder and decoder of 5x5 convolutions with attention modules at three resolutions, joined by concatenation.
 
@@ -95,6 +130,7 @@ class AttentionUNet(RestorationNetwork):
         unshuffle: side of the squares of pixels that are rearranged into channels before the first convolution and back
             after the last one; 1, as published, leaves pixels where they are. With 2 the network works at half the
             resolution, where a convolution costs a quarter and sees twice as far.
+        strength: multiply what is added to the input by :class:`Strength`; requires ``global_residual``.
         global_residual: add the input to the output, and start with an output of zero, so that training starts at the
             blurred image's score; not in the published network.
 
@@ -113,10 +149,13 @@ class AttentionUNet(RestorationNetwork):
         attention: Attention = "spatial",
         squeeze: int = 16,
         unshuffle: int = 1,
+        strength: bool = False,
         global_residual: bool = False,
     ) -> None:
         super().__init__()
         _check(width, modules, attention, squeeze, unshuffle)
+        if strength and not global_residual:
+            raise ArgumentError("strength", strength, "false without global_residual")
         self.width, self.modules_per_level, self.global_residual = width, modules, global_residual
         self.unshuffle, self.multiple_of = unshuffle, 4 * unshuffle
 
@@ -131,6 +170,8 @@ class AttentionUNet(RestorationNetwork):
         self.conv4, self.a5 = _conv(4 * width, 2 * width), level(4 * width, 2 * width)
         self.conv5, self.a6 = _conv(2 * width, width), level(2 * width, width)
         self.conv6 = _conv(width, 3 * unshuffle**2)
+        window = 2 * (STRENGTH_WINDOW // (8 * unshuffle)) + 1
+        self.strength = Strength(14 * width + 3 * unshuffle**2, window) if strength else None
         self._initialise()
         self.halo = None if attention == "channel_spatial" else self._radius()
         # At conv5, maps of 4.5 times the width are alive; the rest is memory that the allocator holds for smaller maps.
@@ -164,6 +205,8 @@ class AttentionUNet(RestorationNetwork):
                 low, high = 2 * low - 2 - deep, 2 * high + 2 + deep
             low, high = low - 2, high + 2  # conv1
             farthest = max(farthest, position - low, high - position)
+        if self.strength is not None:  # the mean over positions so far away, and its enlargement
+            farthest += 4 * (self.strength.window // 2 + 1) + 4
         return farthest * self.unshuffle + self.unshuffle - 1
 
     def pool_locally(self, window: int) -> None:
@@ -182,20 +225,34 @@ class AttentionUNet(RestorationNetwork):
         return self._deblurred
 
     def _deblurred(self, lq: Tensor) -> Tensor:
-        skips = [self.a1(_relu(self.conv1(_rearranged(lq, self.unshuffle))))]
-        skips.append(self.a2(_relu(self.conv2(skips[-1]))))
-        x = self.a4(self.a3(_relu(self.conv3(skips[-1]))))
+        pred, energies = self._decoded(lq)
+        if self.unshuffle > 1:
+            pred = F.pixel_shuffle(pred, self.unshuffle)
+        if self.strength is not None:
+            pred = pred * F.interpolate(self.strength(energies), scale_factor=self.multiple_of, mode="bilinear")
+        return pred + lq if self.global_residual else pred
+
+    def _decoded(self, lq: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """conv6's output, and the features' energies if there is a :class:`Strength`."""
+        energies: list[Tensor] = []
+
+        def note(x: Tensor, step: int) -> Tensor:
+            if self.strength is not None:
+                energies.append(self.strength.energy(x, step))
+            return x
+
+        skips = [note(self.a1(_relu(self.conv1(_rearranged(lq, self.unshuffle)))), 4)]
+        skips.append(note(self.a2(_relu(self.conv2(skips[-1]))), 2))
+        x = note(self.a3(_relu(self.conv3(skips[-1]))), 1)
+        x = note(self.a4(x), 1)
         x = _relu(self.conv4(_enlarge(x)))
         x = torch.cat([skips.pop(), x], 1)  # popped, so that a large image's map is freed here
-        x = self.a5(x)
+        x = note(self.a5(x), 2)
         x = _relu(self.conv5(_enlarge(x)))
         x = torch.cat([skips.pop(), x], 1)
         for module in self.a6:  # self.a6(x) would keep its large input alive until the end
             x = module(x)
-        pred: Tensor = self.conv6(x)
-        if self.unshuffle > 1:
-            pred = F.pixel_shuffle(pred, self.unshuffle)
-        return pred + lq if self.global_residual else pred
+        return note(self.conv6(note(x, 4)), 4), energies
 
 
 def _rearranged(x: Tensor, side: int) -> Tensor:
