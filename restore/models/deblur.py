@@ -30,7 +30,7 @@ class Deblur(PixelLossModel):
     Xu, Zhu, Quan, Ji, "Attentive deep network for blind motion deblurring on dynamic scenes", CVIU 205, 2021.
 
     Args:
-        width, modules, attention, squeeze, unshuffle, strength, global_residual: see :class:`AttentionUNet`.
+        width, modules, attention, squeeze, strength, global_residual: see :class:`AttentionUNet`.
         loss: ``mse_gradient`` (the authors'), ``charbonnier``, ``l1`` or ``log_mse``.
         frequency_weight: weight of the additional L1 loss between spectra; 0 as published, try 0.1.
         lr, betas, weight_decay: of AdamW; published 1e-4, (0.9, 0.999) and 0 (which makes it Adam).
@@ -67,7 +67,6 @@ class Deblur(PixelLossModel):
         modules: int = 3,
         attention: Attention = "spatial",
         squeeze: int = 16,
-        unshuffle: int = 1,
         strength: bool = False,
         global_residual: bool = True,
         loss: Loss = "charbonnier",
@@ -91,7 +90,6 @@ class Deblur(PixelLossModel):
                 modules=modules,
                 attention=attention,
                 squeeze=squeeze,
-                unshuffle=unshuffle,
                 strength=strength,
                 global_residual=global_residual,
             )

@@ -17,8 +17,6 @@ from restore.networks.contract import Forward, RestorationNetwork
 
 Attention = Literal["spatial", "channel_spatial", "none"]
 
-STRENGTH_WINDOW = 136  # side in pixels: evidence of several edges, and blur of moving objects apart from that of others
-
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 5, stride, padding=2)
@@ -90,14 +88,14 @@ class Strength(nn.Module):
     energies are averaged over a window, and two 1x1 convolutions map their logarithms to the factor. Not in the paper.
 
     Args:
-        channels: of all maps together. window: side of the window, in positions of the lowest resolution, odd.
+        channels: of all maps together.
     """
 
+    WINDOW = 33  # positions of the lowest resolution, 4 px each: several edges, and moving objects apart from others
     HIDDEN = 64
 
-    def __init__(self, channels: int, window: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.window = window
         self.conv1, self.conv2 = nn.Conv2d(channels + 1, self.HIDDEN, 1), nn.Conv2d(self.HIDDEN, 1, 1)
 
     @staticmethod
@@ -107,7 +105,7 @@ class Strength(nn.Module):
 
     def forward(self, energies: list[Tensor]) -> Tensor:
         """Of maps (N, C, h, w) -> (N, 1, h, w) in [0, 1]."""
-        mean = F.avg_pool2d(torch.cat(energies, 1), self.window, 1, self.window // 2, count_include_pad=False)
+        mean = F.avg_pool2d(torch.cat(energies, 1), self.WINDOW, 1, self.WINDOW // 2, count_include_pad=False)
         logs = torch.log(mean + 1e-8)
         contrast = logs.mean(1, keepdim=True)
         logits = self.conv2(_relu(self.conv1(torch.cat([(logs - contrast) / 2, contrast / 4], 1))))
@@ -119,7 +117,7 @@ class AttentionUNet(RestorationNetwork):
     """Encoder and decoder of 5x5 convolutions with attention modules at three resolutions, joined by concatenation.
 
     conv1 - a1 - conv2 (stride 2) - a2 - conv3 (stride 2) - a3 | a4 - up - conv4 - a5 - up - conv5 - a6 - conv6; a5 also
-    gets a2's output, and a6 also a1's. The sides of the input must be multiples of 4 times ``unshuffle``.
+    gets a2's output, and a6 also a1's. The sides of the input must be multiples of 4.
 
     Args:
         width: feature channels at full resolution, published 32; doubled at each lower resolution.
@@ -127,9 +125,6 @@ class AttentionUNet(RestorationNetwork):
         attention: ``spatial`` (the method), ``channel_spatial`` (as in the paper) or ``none``.
         squeeze: channels per hidden feature of an attention module, published 16, which leaves one feature of 16
             channels.
-        unshuffle: side of the squares of pixels that are rearranged into channels before the first convolution and back
-            after the last one; 1, as published, leaves pixels where they are. With 2 the network works at half the
-            resolution, where a convolution costs a quarter and sees twice as far.
         strength: multiply what is added to the input by :class:`Strength`; requires ``global_residual``.
         global_residual: add the input to the output, and start with an output of zero, so that training starts at the
             blurred image's score; not in the published network.
@@ -140,6 +135,7 @@ class AttentionUNet(RestorationNetwork):
 
     protocol = "deblur_rgb"
     scale = 1
+    multiple_of = 4
 
     def __init__(
         self,
@@ -148,35 +144,32 @@ class AttentionUNet(RestorationNetwork):
         modules: int = 3,
         attention: Attention = "spatial",
         squeeze: int = 16,
-        unshuffle: int = 1,
         strength: bool = False,
         global_residual: bool = False,
     ) -> None:
         super().__init__()
-        _check(width, modules, attention, squeeze, unshuffle)
+        _check(width, modules, attention, squeeze)
         if strength and not global_residual:
             raise ArgumentError("strength", strength, "false without global_residual")
         self.width, self.modules_per_level, self.global_residual = width, modules, global_residual
-        self.unshuffle, self.multiple_of = unshuffle, 4 * unshuffle
 
         def level(inputs: int, outputs: int) -> nn.Sequential:
             sizes = [inputs] + [outputs] * (modules - 1)
             return nn.Sequential(*(AttentionModule(size, outputs, attention, squeeze) for size in sizes))
 
-        self.conv1, self.a1 = _conv(3 * unshuffle**2, width), level(width, width)
+        self.conv1, self.a1 = _conv(3, width), level(width, width)
         self.conv2, self.a2 = _conv(width, 2 * width, stride=2), level(2 * width, 2 * width)
         self.conv3, self.a3 = _conv(2 * width, 4 * width, stride=2), level(4 * width, 4 * width)
         self.a4 = level(4 * width, 4 * width)
         self.conv4, self.a5 = _conv(4 * width, 2 * width), level(4 * width, 2 * width)
         self.conv5, self.a6 = _conv(2 * width, width), level(2 * width, width)
-        self.conv6 = _conv(width, 3 * unshuffle**2)
-        window = 2 * (STRENGTH_WINDOW // (8 * unshuffle)) + 1
-        self.strength = Strength(14 * width + 3 * unshuffle**2, window) if strength else None
+        self.conv6 = _conv(width, 3)
+        self.strength = Strength(14 * width + 3) if strength else None
         self._initialise()
         self.halo = None if attention == "channel_spatial" else self._radius()
         # At conv5, maps of 4.5 times the width are alive; the rest is memory that the allocator holds for smaller maps.
         # 4 bytes, and a margin for the memory of convolutions: `restore benchmark what=[memory]`.
-        self.bytes_per_pixel = math.ceil(4 * 1.15 * (7 * width / unshuffle**2 + 8))
+        self.bytes_per_pixel = math.ceil(4 * 1.15 * (7 * width + 8))
         self.to(memory_format=torch.channels_last)
 
     def _initialise(self) -> None:
@@ -189,10 +182,7 @@ class AttentionUNet(RestorationNetwork):
             nn.init.zeros_(self.conv6.weight)
 
     def _radius(self) -> int:
-        """Receptive radius in pixels: the farthest input pixel that any of 4x4 neighbouring outputs depends on.
-
-        Pixels of the rearranged image, times their side: at most ``unshuffle - 1`` more than the true radius.
-        """
+        """Receptive radius in pixels: the farthest input pixel that any of 4x4 neighbouring outputs depends on."""
         deep = 4 * self.modules_per_level  # radius of the two convolutions of each module of a level, in its pixels
         farthest = 0
         for position in range(4):  # one pixel of the lowest resolution covers 4 pixels
@@ -206,8 +196,8 @@ class AttentionUNet(RestorationNetwork):
             low, high = low - 2, high + 2  # conv1
             farthest = max(farthest, position - low, high - position)
         if self.strength is not None:  # the mean over positions so far away, and its enlargement
-            farthest += 4 * (self.strength.window // 2 + 1) + 4
-        return farthest * self.unshuffle + self.unshuffle - 1
+            farthest += 4 * (self.strength.WINDOW // 2 + 1) + 4
+        return farthest
 
     def pool_locally(self, window: int) -> None:
         """Not supported; raises, even with channel attention, whose means are defined over the whole image."""
@@ -217,7 +207,7 @@ class AttentionUNet(RestorationNetwork):
         super().pool_locally(window)
 
     def forward(self, lq: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clamped; H and W multiples of ``multiple_of``."""
+        """(N, 3, H, W) in [0, 1] -> (N, 3, H, W), not clamped; H and W multiples of 4."""
         return self._deblurred(lq.contiguous(memory_format=torch.channels_last))
 
     def traceable(self) -> Forward:
@@ -226,8 +216,6 @@ class AttentionUNet(RestorationNetwork):
 
     def _deblurred(self, lq: Tensor) -> Tensor:
         pred, energies = self._decoded(lq)
-        if self.unshuffle > 1:
-            pred = F.pixel_shuffle(pred, self.unshuffle)
         if self.strength is not None:
             pred = pred * F.interpolate(self.strength(energies), scale_factor=self.multiple_of, mode="bilinear")
         return pred + lq if self.global_residual else pred
@@ -241,7 +229,7 @@ class AttentionUNet(RestorationNetwork):
                 energies.append(self.strength.energy(x, step))
             return x
 
-        skips = [note(self.a1(_relu(self.conv1(_rearranged(lq, self.unshuffle)))), 4)]
+        skips = [note(self.a1(_relu(self.conv1(lq))), 4)]
         skips.append(note(self.a2(_relu(self.conv2(skips[-1]))), 2))
         x = note(self.a3(_relu(self.conv3(skips[-1]))), 1)
         x = note(self.a4(x), 1)
@@ -255,11 +243,6 @@ class AttentionUNet(RestorationNetwork):
         return note(self.conv6(note(x, 4)), 4), energies
 
 
-def _rearranged(x: Tensor, side: int) -> Tensor:
-    """(N, C, H, W) -> (N, C side^2, H / side, W / side), channels last."""
-    return F.pixel_unshuffle(x, side).contiguous(memory_format=torch.channels_last) if side > 1 else x
-
-
 def _enlarge(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear")
 
@@ -269,8 +252,8 @@ def _enlarged_from(low: int, high: int) -> tuple[int, int]:
     return math.floor((low - 0.5) / 2), math.floor((high - 0.5) / 2) + 1
 
 
-def _check(width: int, modules: int, attention: str, squeeze: int, unshuffle: int) -> None:
-    refuse_below_one(width=width, modules=modules, unshuffle=unshuffle)
+def _check(width: int, modules: int, attention: str, squeeze: int) -> None:
+    refuse_below_one(width=width, modules=modules)
     if attention not in ("spatial", "channel_spatial", "none"):
         raise ArgumentError("attention", attention, "spatial, channel_spatial or none")
     if squeeze < 1:
