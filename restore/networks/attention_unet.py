@@ -103,14 +103,21 @@ class Strength(nn.Module):
         """(N, C, H, W) -> (N, C, H / step, W / step), mean squares."""
         return F.avg_pool2d(x.square(), step)
 
-    def forward(self, energies: list[Tensor]) -> Tensor:
-        """Of maps (N, C, h, w) -> (N, 1, h, w) in [0, 1]."""
-        mean = F.avg_pool2d(torch.cat(energies, 1), self.WINDOW, 1, self.WINDOW // 2, count_include_pad=False)
-        logs = torch.log(mean + 1e-8)
+    @staticmethod
+    def inputs(energies: Tensor) -> Tensor:
+        """Logarithms of mean energies (N, C, h, w) beside their mean, and the mean -> (N, C + 1, h, w)."""
+        logs = torch.log(energies + 1e-8)
         contrast = logs.mean(1, keepdim=True)
-        logits = self.conv2(_relu(self.conv1(torch.cat([(logs - contrast) / 2, contrast / 4], 1))))
-        # a little beyond both ends, so that both are reached: a sharp image is then unchanged to the last bit
-        return (1.2 * torch.sigmoid(logits) - 0.1).clamp(0, 1)
+        return torch.cat([(logs - contrast) / 2, contrast / 4], 1)
+
+    def unbounded(self, inputs: Tensor) -> Tensor:
+        """(N, C + 1, h, w) -> (N, 1, h, w) in (-0.1, 1.1): beyond 0 and 1, so that both are reached."""
+        return 1.2 * torch.sigmoid(self.conv2(_relu(self.conv1(inputs)))) - 0.1
+
+    def forward(self, energies: list[Tensor]) -> Tensor:
+        """Of maps (N, C, h, w) -> (N, 1, h, w) in [0, 1]; at 0 an image stays as it is, to the last bit."""
+        mean = F.avg_pool2d(torch.cat(energies, 1), self.WINDOW, 1, self.WINDOW // 2, count_include_pad=False)
+        return self.unbounded(self.inputs(mean)).clamp(0, 1)
 
 
 class AttentionUNet(RestorationNetwork):
@@ -215,13 +222,13 @@ class AttentionUNet(RestorationNetwork):
         return self._deblurred
 
     def _deblurred(self, lq: Tensor) -> Tensor:
-        pred, energies = self._decoded(lq)
+        pred, energies = self.residual(lq)
         if self.strength is not None:
             pred = pred * F.interpolate(self.strength(energies), scale_factor=self.multiple_of, mode="bilinear")
         return pred + lq if self.global_residual else pred
 
-    def _decoded(self, lq: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """conv6's output, and the features' energies if there is a :class:`Strength`."""
+    def residual(self, lq: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(N, 3, H, W) -> conv6's output (N, 3, H, W), and the features' energies if there is a :class:`Strength`."""
         energies: list[Tensor] = []
 
         def note(x: Tensor, step: int) -> Tensor:
