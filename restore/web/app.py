@@ -179,9 +179,7 @@ async def _parse(request: Request, limits: Limits) -> tuple[bytes, RequestFields
     try:
         if _is_json(request):
             if not limits.base64:
-                raise Refused(
-                    415, "this server does not accept JSON (its setting base64 is false); send multipart/form-data"
-                )
+                raise Refused(415, "this server accepts no JSON (setting base64 is false); send multipart/form-data")
             return _from_json(await request.body())
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise Refused(415, "expected multipart/form-data with the file as image, for example curl -F image=@a.png")

@@ -82,10 +82,7 @@ def _check(image: Tensor, scale: int, steps: int) -> None:
         raise ValueError(f"kernel=estimate: got {got}, expected a float image of shape (1 or 3, height, width)")
     if min(image.shape[1:]) < SMALLEST:
         got = f"{image.shape[2]}x{image.shape[1]}"
-        expected = (
-            f"an image of at least {SMALLEST} px in each direction, because a smaller one does not show its blur; "
-            f"it has {got}"
-        )
+        expected = f"an image of at least {SMALLEST} px in each direction, as less does not show the blur; it has {got}"
         raise SettingError("kernel", "estimate", expected, "leave kernel out")
     if not float(image.mean(0).std()) > 1e-3:
         raise SettingError(*_FLAT)

@@ -115,10 +115,7 @@ class ScaleSteps(Callback):
 
     def _refuse_prolonging(self, trainer: Trainer) -> None:
         if self._is_finished and self.records[-1].budget != self._most(trainer):
-            reason = (
-                f"the same number as before, which gave each scale step {self.records[-1].budget} steps, because "
-                "all of them are finished"
-            )
+            reason = f"as before, {self.records[-1].budget} for each scale step, because all scale steps are finished"
             remedy = "start another run to train for longer"
             raise SettingError("trainer.max_steps", trainer.max_steps, reason, remedy)
 
