@@ -37,8 +37,12 @@ def fit(cfg: "FitConfig") -> float:
     folder, process = Path(HydraConfig.get().runtime.output_dir), process_info()
     if process.rank:
         logging.getLogger().setLevel(logging.ERROR)  # only the first process logs
-    elif process.launcher == "torchrun":
-        _refuse_separate_folders(cfg)
+    if process.launcher == "torchrun":
+        try:
+            _refuse_separate_folders(cfg)
+        except ValueError:
+            run_folder.discard_unused(folder, sweep.Points.made)
+            raise
     try:
         # until the training handles signals itself
         with interrupting() as stop_again, _locked(cfg, folder) if not process.rank else nullcontext():
@@ -58,7 +62,7 @@ def _locked(cfg: "FitConfig", folder: Path) -> Iterator[None]:
             cfg.run_token = run_folder.run_token(folder)
             yield
         finally:
-            run_folder.discard_unused(folder)
+            run_folder.discard_unused(folder, sweep.Points.made)
 
 
 def _resume_or_train(

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -31,8 +32,17 @@ _TOKEN = re.compile(r"[0-9a-z]{8}")
 _PACKAGES = ("restore", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "hydra-core")
 
 
-def discard_unused(folder: Path) -> None:
-    """Remove the folder of a run that ended before it was described, for example because of an invalid setting."""
+def missing_above(folder: Path) -> list[Path]:
+    """The folders above a run folder that do not exist yet, the innermost first."""
+    return [each for each in folder.absolute().parents if not each.exists()]
+
+
+def discard_unused(folder: Path, made: Iterable[Path] = ()) -> None:
+    """Remove the folder of a run that ended before it was described, for example because of an invalid setting.
+
+    Args:
+        folder: the run folder. made: the folders above it that this run made, the innermost first; removed if empty.
+    """
     described = ("config.yaml", "environment.json", "metrics.csv", "result.json", "checkpoints")
     if any((folder / name).exists() for name in described):
         return
@@ -40,7 +50,8 @@ def discard_unused(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / DRY_RUN, ignore_errors=True)
     with suppress(OSError):  # it contains other files
-        folder.rmdir()
+        for each in (folder, *made):
+            each.rmdir()
 
 
 def clear(folder: Path) -> None:

@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from restore.config.errors import USER_ERRORS, UserError, sentence
 from restore.distributed.environment import process_info
@@ -60,16 +62,30 @@ class Points(Callback):
     Attributes:
         begun: the sweep that this process started, to be summarised at its end.
         current: the sweep whose points this process runs.
+        made: of a run without a sweep, the folders above the run folder that it makes, the innermost first.
     """
 
     begun: ClassVar["Points | None"] = None
     current: ClassVar["Points | None"] = None
+    made: ClassVar[list[Path]] = []
 
     def __init__(self) -> None:
         self.records = PointRecords(Path(), secrets.token_hex(4))
         self._machine, self._process = socket.gethostname(), ProcessIdentity.of(os.getpid())
         self._are_slurm_jobs = False  # Slurm jobs outlive the sweep that submitted them
         self._point: DictConfig | None = None
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the folders that Hydra is about to make, so that a refused run can remove them."""
+        hydra_config = HydraConfig.instance()
+        before = hydra_config.cfg
+        try:
+            hydra_config.set_config(config)  # the folder may be named by settings of Hydra
+            Points.made = run_folder.missing_above(Path(config.hydra.run.dir))
+        except OmegaConfBaseException:  # Hydra reads the name next, and raises it then
+            Points.made = []
+        finally:
+            hydra_config.cfg = before
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Note the sweep's folder; launchers pickle this object for the processes that run the points."""
@@ -206,6 +222,7 @@ def summarised() -> Iterator[None]:
         UserError: some points failed or were interrupted; replaces the error of the first of them.
     """
     Points.begun = Points.current = None
+    Points.made = []
     try:
         with handled(_on_signal, ASKING):
             yield

@@ -253,7 +253,7 @@ def test_what_does_not_go_together_is_refused_before_a_folder_is_described(
     outcome = cli("fit", *(each for each in TINY if each != "data.val_limit=1"), *overrides, "run_id=a")
     assert outcome.status == 1
     assert word in outcome.err
-    assert not list(tmp_path.glob("outputs/*/*"))
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_data_of_a_variable_that_is_not_set_asks_for_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +268,44 @@ def test_an_error_is_one_sentence_and_leaves_no_run_folder(cli: Cli, tmp_path: P
     outcome = cli("fit", *TINY, "data.patch_size=33")
     (only,) = outcome.err.strip().splitlines()
     assert only.startswith("fit: data.patch_size is 33, expected a multiple of the scale 2")
-    assert not [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trainer.max_steps=-1", "hydra.run.dir=runs/${hydra:job.name}/${run_id:${run_id}}"],
+        ["data=sr_folder", "data.root=gone", "hydra.run.dir=runs/fit/a"],
+    ],
+)
+def test_a_refused_run_removes_the_folders_that_it_made_and_no_others(
+    cli: Cli, tmp_path: Path, overrides: list[str]
+) -> None:
+    (tmp_path / "runs").mkdir()
+    assert cli("fit", *TINY, *overrides).status == 1
+    assert (tmp_path / "runs").is_dir()
+    assert not any((tmp_path / "runs").iterdir())
+    (tmp_path / "runs" / "fit" / "b").mkdir(parents=True)
+    assert cli("fit", *TINY, *overrides).status == 1
+    assert [each.name for each in (tmp_path / "runs" / "fit").iterdir()] == ["b"]
+
+
+def test_processes_that_would_find_different_folders_leave_none(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    outcome = cli("fit", *TINY)
+    assert outcome.status == 1
+    assert outcome.err.startswith("fit: run_id is not set"), outcome.err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_wrong_name_of_a_run_is_one_sentence(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("fit", *TINY, "name=a/b")
+    (only,) = outcome.err.strip().splitlines()
+    assert "name is a/b, expected a plain name without slashes" in only
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
