@@ -37,10 +37,11 @@ window.restorePage = (() => {
 
   // Only what the method can do is on the page.
   function offer() {
-    const { anyScale, trains } = method();
+    const { anyScale, trains, makesNewImage } = method();
     root.toggle("restore-any-scale", anyScale);
     root.toggle("restore-trains", trains);
     root.toggle("restore-part", anyScale && isPart);
+    root.toggle("restore-new-image", makesNewImage);
   }
 
   async function call(path, options) {
@@ -52,11 +53,11 @@ window.restorePage = (() => {
 
   function fields(mode, scale, metadata, seconds, steps, start, kernel, noise, seed) {
     const form = new FormData();
-    const { name, anyScale, trains } = method();
+    const { name, anyScale, trains, makesNewImage } = method();
     const takesPart = anyScale && mode === "part";
     form.append("method", name);
     form.append("mode", takesPart ? "part" : "whole");
-    form.append("metadata", metadata);
+    if (!makesNewImage) form.append("metadata", metadata);
     if (anyScale && !takesPart && scale) form.append("scale", scale);
     if (trains && seconds) form.append("seconds", seconds);
     if (trains && steps) form.append("steps", steps);

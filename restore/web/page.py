@@ -60,7 +60,13 @@ def _facts(menu: Sequence[Mapping[str, Any]], limits: Limits) -> str:
     """The data that the script needs, as a script."""
     facts = {
         "methods": [
-            {"name": entry["name"], "anyScale": entry["any_scale"], "trains": "max_steps" in entry} for entry in menu
+            {
+                "name": entry["name"],
+                "anyScale": entry["any_scale"],
+                "trains": "max_steps" in entry,
+                "makesNewImage": entry["makes_new_image"],
+            }
+            for entry in menu
         ],
         "maxBytes": limits.max_bytes,
         "maxMb": f"{limits.max_mb:g}",

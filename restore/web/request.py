@@ -123,6 +123,9 @@ def resolve(
         raise Refused(422, f"seconds is {given.seconds:g}, expected at most {limits.max_seconds:g}")
     if given.steps is not None and given.steps > entry.get("max_steps", math.inf):
         raise Refused(422, f"steps is {given.steps}, expected at most {entry['max_steps']}")
+    if given.metadata == "keep" and entry["makes_new_image"]:
+        reason = f"{entry['name']} makes a new image, which takes over no metadata"
+        raise Refused(422, f"metadata is keep, expected strip, because {reason}; leave it out")
     if given.seed is None and given.mode == "part":
         seed = secrets.randbelow(2**31)
     return Job(

@@ -122,6 +122,7 @@ def _entry(path: str, cfg: Any) -> dict[str, Any]:
         "scale": float(restorer.scale),
         "any_scale": needs_scale(path),
         "input_kind": restorer.input_kind,
+        "makes_new_image": restorer.makes_new_image,
         "protocol": restorer.protocol,
         "sha256": reader.sha256(path),
         "card": _plain(card or {}),

@@ -133,7 +133,7 @@ def server(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("server")
     (folder / "tmp").mkdir()
     log = folder / "log"
-    served = f"ckpt_path=[{checkpoints},super_resolution_x2,zero_shot,bicubic]"
+    served = f"ckpt_path=[{checkpoints},super_resolution_x2,zero_shot,bicubic,translation_emoji]"
     argv = [sys.executable, "-m", "restore.serve", "port=0", served, *SETTINGS]
     environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "COLUMNS": "200"}
     with log.open("wb") as file:

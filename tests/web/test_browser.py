@@ -197,7 +197,7 @@ def test_the_page_fits_a_phone_and_either_scheme(
     page.goto(f"http://127.0.0.1:{server.port}/")
     page.wait_for_selector("#restore-go")
     assert "at most 1 MB and 2048 px a side" in page.inner_text("#restore-drop")
-    assert page.locator("#restore-methods label span").count() == 4  # each says what it is for
+    assert page.locator("#restore-methods label span").count() == 5  # each says what it is for
     for name in ("tiny", "zero_shot"):
         page.check(f"#restore-methods [value={name}]")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -227,3 +227,7 @@ def test_metadata_stays_behind_unless_the_visitor_keeps_it(
         made = (tmp_path / "made.png").read_bytes()
         assert (tmp_path / f"{choice}.png").read_bytes() == made
         assert (b"a camera" in made) == (choice == "keep")
+    page.check("#restore-methods [value=translation_emoji]")  # makes a new image, which has no metadata to keep
+    page.locator("#restore-metadata").wait_for(state="hidden")
+    send(page)
+    until(page, "done: translation_emoji, 30x20 px")

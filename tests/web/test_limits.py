@@ -24,8 +24,15 @@ from restore.web.middleware import LimitsMiddleware, RateLimiter
 from restore.web.request import Job, RequestFields, refuse_large_output, resolve
 
 MENU = [
-    {"name": "net", "ckpt_path": "a/net.ckpt", "scale": 2.0, "any_scale": False},
-    {"name": "zero_shot", "ckpt_path": "zero_shot", "scale": 3.0, "any_scale": True, "max_steps": 100},
+    {"name": "net", "ckpt_path": "a/net.ckpt", "scale": 2.0, "any_scale": False, "makes_new_image": False},
+    {
+        "name": "zero_shot",
+        "ckpt_path": "zero_shot",
+        "scale": 3.0,
+        "any_scale": True,
+        "max_steps": 100,
+        "makes_new_image": False,
+    },
 ]
 
 

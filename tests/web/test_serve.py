@@ -51,7 +51,8 @@ def test_served_is_what_predict_makes_byte_for_byte(
 
 def test_what_is_served_is_told_with_cards_and_limits(server: Server) -> None:
     told = json.loads(server.ask("GET", "/api/methods").body)
-    assert [entry["name"] for entry in told["methods"]] == ["tiny", "super_resolution_x2", "zero_shot", "bicubic"]
+    names = [entry["name"] for entry in told["methods"]]
+    assert names == ["tiny", "super_resolution_x2", "zero_shot", "bicubic", "translation_emoji"]
     card = told["methods"][1]["card"]
     assert card["training"]["data"][0]["attribution"] == "Eastman Kodak Company"
     assert told["limits"]["max_mb"] == 1

@@ -20,7 +20,7 @@ from restore.image import reading
 from restore.inference.restorer import restore_image
 from restore.io.errors import SettingError
 from restore.web import isolated_process, request, worker
-from restore.web.limits import Limits
+from restore.web.limits import Limits, Refused
 from tests.conftest import Cli, photo
 from tests.models.test_third_party import opened, save
 
@@ -72,6 +72,20 @@ def test_weights_of_other_projects_are_served_as_predict_takes_them(tmp_path: Pa
     worker.restore(print, cfg, job, source, 0)
     expected = restore_image(opened(theirs), reading.read(source))
     assert torch.equal(reading.read(tmp_path / worker.RESULT).pixels, expected.pixels)
+
+
+def test_metadata_of_a_new_image_is_refused_as_by_predict(cli: Cli, tmp_path: Path) -> None:
+    cfg = serving(Path("translation_emoji"), Path("bicubic"))
+    menu = worker.menu(print, cfg)["menu"]
+    photo(tmp_path / "a.png")
+    predicted = cli("predict", "ckpt_path=translation_emoji", "input=a.png", "metadata=keep", "device=cpu")
+    assert predicted.status == 1
+    fields = request.RequestFields(metadata="keep")
+    with pytest.raises(Refused) as refused:
+        request.resolve(fields, menu, Limits.of(cfg), 0, compare=False)
+    assert refused.value.status == 422
+    assert predicted.err.split() == ["predict:", *refused.value.sentence.split()]
+    assert request.resolve(fields, menu[1:], Limits.of(cfg), 0, compare=False).metadata == "keep"
 
 
 def test_a_file_of_nobody_is_refused_where_it_is_named(tmp_path: Path) -> None:
