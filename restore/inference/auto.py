@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from restore.inference.checkpoint_names import photo_scales
 from restore.inference.restorer import Report, Restorer, as_lq
 from restore.ops import damage
 
@@ -47,22 +48,31 @@ class AutoRestorer(Restorer):
     """Restores clean images with one network and damaged ones with another; ``notes`` say which one, and why.
 
     Args:
-        clean, photo: restorers of the same scale: for clean downscaled images, and for photos with blur, noise or JPEG.
+        clean: for clean downscaled images. photo: for photos with blur, noise or JPEG, of the same scale; without it
+            ``notes`` say which damage ``clean`` sharpens.
     """
 
     name = "auto"
 
-    def __init__(self, clean: Restorer, photo: Restorer) -> None:
+    def __init__(self, clean: Restorer, photo: Restorer | None = None) -> None:
         self.clean, self.photo = clean, photo
         self.scale, self.ensemble, self.protocol = clean.scale, clean.ensemble, clean.protocol
-        self.halo, self.multiple_of = clean.halo, max(clean.multiple_of, photo.multiple_of)
-        self.min_size = max(clean.min_size, photo.min_size)
+        self.halo, either = clean.halo, [clean] if photo is None else [clean, photo]
+        self.multiple_of = max(each.multiple_of for each in either)
+        self.min_size = max(each.min_size for each in either)
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
         found = damages(as_lq(_middle(image)))
-        chosen = self.photo if found else self.clean
-        self.notes = MappingProxyType({"weights": f"{chosen.name} ({', '.join(found) or 'no damage found'})"})
+        chosen = self.photo if found and self.photo is not None else self.clean
+        note = {"weights": f"{chosen.name} ({', '.join(found) or 'no damage found'})"}
+        if self.photo is None:
+            note = {"damage": self._without_weights(found)} if found else {}
+        self.notes = MappingProxyType(note)
         yield from chosen.bands(image, progress=report.progress, deadline=report.deadline, cancel=report.cancel)
+
+    def _without_weights(self, found: list[str]) -> str:
+        remedy = " or ".join(f"scale={scale}" for scale in photo_scales())
+        return f"{', '.join(found)}; there are no weights for damaged photos at x{self.scale:g}, set {remedy}"
 
 
 def _middle(image: Tensor) -> Tensor:

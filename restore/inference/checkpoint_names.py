@@ -9,6 +9,7 @@ ENLARGERS = ("zero_shot", "bicubic")  # accept any scale, and need one
 MOST_SCALE = 16
 BASELINES = (*ENLARGERS, "identity")
 START = "zero_shot_start"  # the weights used by zero_shot.start=photos
+_PHOTO = "super_resolution_photo_x"  # shipped weights for damaged photos: the scale follows
 AUTO = "auto"  # shipped weights chosen by the image, or zero_shot for a scale without any
 
 
@@ -42,7 +43,12 @@ def auto_weights(scale: float | None) -> list[str]:
         scale: None means 2.
     """
     factor = f"x{2 if scale is None else scale:g}"
-    return [name for name in (f"super_resolution_{factor}", f"super_resolution_photo_{factor}") if name in shipped()]
+    return [name for name in (f"super_resolution_{factor}", f"{_PHOTO}{factor[1:]}") if name in shipped()]
+
+
+def photo_scales() -> list[str]:
+    """The scales with shipped weights for damaged photos."""
+    return [name.removeprefix(_PHOTO) for name in shipped() if name.startswith(_PHOTO)]
 
 
 def needed_scale(ckpt_path: str, scale: float | None) -> float:

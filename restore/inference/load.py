@@ -51,7 +51,7 @@ def _open_auto(scale: float | None, inference: Inference, training: ZeroShotTrai
     opened = [open_restorer(name, inference=inference) for name in auto_weights(scale)]
     if not opened:
         return _open_zero_shot(scale, inference, training)
-    return AutoRestorer(*opened) if len(opened) > 1 else opened[0]
+    return AutoRestorer(*opened)
 
 
 def open_restorer(

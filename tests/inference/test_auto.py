@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from restore.data.embedded_photos import embedded
@@ -36,6 +37,24 @@ def test_a_noisy_image_gets_the_weights_for_photos_and_a_clean_one_those_for_cle
     assert auto.notes == {"weights": "bicubic (no damage found)"}
 
 
+def test_a_scale_without_weights_for_damaged_photos_names_those_that_have_some(
+    clean: Tensor, cli: Cli, tmp_path: Path
+) -> None:
+    for name, lq in (("clean", clean), ("noisy", noisy(clean))):
+        Image.fromarray((lq * 255).round().byte().permute(1, 2, 0).numpy()).save(tmp_path / f"{name}.png")
+    outcome = cli("predict", "input=noisy.png", "output=auto.png", "scale=3", "device=cpu")
+    assert outcome.status == 0, outcome.err
+    said = " ".join(outcome.out.split())
+    assert "damage: colour noise 0.0" in said
+    assert "there are no weights for damaged photos at x3, set scale=2 or scale=4" in said
+    named = cli("predict", "input=noisy.png", "output=named.png", "ckpt_path=super_resolution_x3", "device=cpu")
+    assert named.status == 0, named.err
+    assert "damage" not in named.out
+    assert (tmp_path / "auto.png").read_bytes() == (tmp_path / "named.png").read_bytes()
+    outcome = cli("predict", "input=clean.png", "scale=3", "device=cpu")
+    assert "damage" not in outcome.out
+
+
 def test_levels_of_a_file_are_measured_like_numbers(clean: Tensor) -> None:
     auto = AutoRestorer(Bicubic(2), Other(2))
     levels = (noisy(clean) * 255).round().to(torch.uint8)
@@ -47,7 +66,7 @@ def test_levels_of_a_file_are_measured_like_numbers(clean: Tensor) -> None:
 
 def test_auto_opens_the_weights_of_the_scale_and_zero_shot_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load.open_restorer("auto", scale=4).scale == 4
-    assert load.open_restorer("auto", scale=3).name == "super_resolution_x3"  # without a choice
+    assert load.open_restorer("auto", scale=3).name == "auto"  # without a choice
     assert load.open_restorer("auto", scale=3.5).name == "zero_shot"
     both = ["super_resolution_x2", "super_resolution_x4"]
     monkeypatch.setattr(load, "auto_weights", lambda scale: both[:1] * 2)
