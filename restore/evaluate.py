@@ -35,12 +35,14 @@ def evaluate(cfg: DictConfig) -> None:
     with doing("loading PyTorch and the weights"):
         from restore.evaluation import saved_images, score_sets
         from restore.evaluation.benchmark_sets import open_benchmarks
-        from restore.evaluation.translation_pairs import source_of
+        from restore.evaluation.translation_pairs import source_of, warn_of_other_inputs
         from restore.inference.load import open_restorer
         from restore.metrics import protocols
 
         restorer = open_restorer(cfg.ckpt_path, **settings)
     protocol = protocols.protocol(restorer.protocol if cfg.protocol == "auto" else cfg.protocol)
+    if protocol.family == "translation":
+        warn_of_other_inputs(cfg.data, cfg.ckpt_path)
     folder = Path(cfg.output or f"outputs/evaluate/{restorer.name}_x{restorer.scale:g}")
     if folder.is_file():
         raise SettingError("output", folder, "a folder, but it is a file")

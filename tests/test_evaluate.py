@@ -230,6 +230,19 @@ def test_translation_is_scored_as_its_data_is_read_and_says_what_is_not_availabl
     assert (tmp_path / "o" / "sheets" / "photos_held_out" / "chelsea.png").exists()
 
 
+def test_inputs_made_otherwise_than_in_the_training_of_shipped_weights_are_warned_of(cli: Cli, tmp_path: Path) -> None:
+    options = ["ckpt_path=translation_emoji", "device=cpu", "data.load_size=36", "data.patch_size=32"]
+    outcome = cli("evaluate", *options, "data=contours", "output=o")
+    assert outcome.status == 0, outcome.err
+    said = " ".join(outcome.out.split())
+    assert "other inputs than those of data=translation_folder, with which translation_emoji was trained" in said
+    photo(tmp_path / "few" / "A" / "a.png", 40, 40)
+    photo(tmp_path / "few" / "B" / "a.png", 40, 40)
+    outcome = cli("evaluate", *options, "benchmarks=[few]", "output=p")
+    assert outcome.status == 0, outcome.err
+    assert "was trained" not in outcome.out
+
+
 def test_a_translation_benchmark_is_found_by_its_protocol_in_the_right_direction(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "few").mkdir()
     facades(tmp_path / "few", 2)

@@ -1,17 +1,24 @@
 """Settings for reading the pairs of a translation benchmark: those of its data, and for label maps as in training."""
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from restore.checkpoints import reader
+from restore.checkpoints.locate import locate
+from restore.checkpoints.model_card import NotOurs
 from restore.config.build import arguments, build
+from restore.config.training_data import degradations_of, of_command
 from restore.data.labels import Labels
 from restore.data.translation_dataset import TranslationSource
 from restore.io.errors import SettingError
 
 if TYPE_CHECKING:
     from restore.inference.restorer import Restorer
+
+log = logging.getLogger(__name__)
 
 _OF_SNAPPING = ("snap_distance", "snap_share")  # depend on the colour errors in a benchmark's files
 
@@ -38,6 +45,36 @@ def source_of(data: Any, restorer: "Restorer") -> TranslationSource:
         settings |= labels_as_trained(settings, restorer.labels.settings())
     network = {"in_channels": restorer.in_channels, "input_kind": restorer.input_kind}
     return TranslationSource(**settings | network, degradations=build(data.degradations, "data.degradations"))
+
+
+def warn_of_other_inputs(data: Any, ckpt_path: str) -> None:
+    """Warn if inputs are made of photos, but not as in the training of weights whose card tells its command.
+
+    Args:
+        data: the ``data`` part of the configuration. ckpt_path: as for ``open_restorer``.
+    """
+    command = _training_command(ckpt_path) if degradations_of(data) else None
+    trained = None if command is None else of_command(command)
+    if trained is not None and trained.degradations != degradations_of(data):
+        log.warning(
+            "data.degradations makes other inputs than those of data=%s, with which %s was trained, so the scores mean "
+            "little; set data=%s, and benchmarks to pairs like those of the training",
+            trained.group,
+            ckpt_path,
+            trained.group,
+        )
+
+
+def _training_command(ckpt_path: str) -> str | None:
+    """The training command in the card of weights; None if there is none."""
+    if not locate(ckpt_path).is_file():  # a baseline
+        return None
+    try:
+        training = reader.read(ckpt_path)["restore"].get("training")
+    except NotOurs:
+        return None
+    command = training.get("command") if isinstance(training, dict) else None
+    return command if isinstance(command, str) else None
 
 
 def labels_as_trained(given: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
