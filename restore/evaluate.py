@@ -126,7 +126,8 @@ def _dependencies(cfg: DictConfig, facts: results.Row) -> results.Row:
     given: Any = OmegaConf.to_container(cfg, resolve=True)
     free = ("benchmarks", "output", "devices", "save_images", "lpips_weights", "inception_weights")
     settings = {key: value for key, value in given.items() if key not in free}
-    files = (cfg.baseline or "", str(cfg.zero_shot.model.kernel))
+    start = checkpoint_names.start_weights(cfg.zero_shot.start, cfg.scale, cfg.zero_shot.model)
+    files = (cfg.baseline or "", str(cfg.zero_shot.model.kernel), start or "")
     return settings | {"data": facts["data"], "sha256": [facts["sha256"], *map(sha256, files)]}
 
 

@@ -113,7 +113,7 @@ def _dependencies(cfg: DictConfig) -> dict[str, Any]:
         "ckpt_path": [sha256(each) for each in weights] or sha256(cfg.ckpt_path) or cfg.ckpt_path,
         # hashes, because files may change under the same names
         "kernel": sha256(str(cfg.zero_shot.model.kernel)),
-        "start": sha256(checkpoint_names.START if cfg.zero_shot.start == "photos" else cfg.zero_shot.start),
+        "start": sha256(checkpoint_names.start_weights(cfg.zero_shot.start, cfg.scale, cfg.zero_shot.model) or ""),
     }
 
 

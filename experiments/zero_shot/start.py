@@ -1,10 +1,12 @@
 """Scores zero-shot super-resolution that starts from weights trained on photos, after some steps on each image.
 
-    python -m experiments.zero_shot.start outputs/zero_shot_start/main/checkpoints/last.ckpt benchmarks/Set5
+    python -m experiments.zero_shot.start photos benchmarks/Set5 benchmarks/Set14
 
-Folders lie under $RESTORE_DATA, or where their path says. Each row has PSNR-Y without and with back-projection and the
-processor seconds of training and enlarging on one thread, the median of 8 views. `scratch` in place of the weights is
-what it is compared with; `--lr` is the learning rate on the image. Prints each row, then means, and writes all rows.
+The first argument is `zero_shot.start`: photos, scratch or a checkpoint. Folders lie under $RESTORE_DATA, or where
+their path says. Each row has PSNR-Y without and with back-projection, of the self-ensemble of 8 views, and the
+processor seconds of training and enlarging on one thread; `--lr` is the learning rate on the image, by default that of
+`predict`.
+Prints each row, then means, and writes all rows, beside those of other starts that the file has.
 """
 
 import argparse
@@ -23,10 +25,11 @@ from restore.config.inference import Inference, ZeroShotTraining
 from restore.data.datasets import WholeImages
 from restore.data.hr_lr_folders import find_pairs
 from restore.inference.single_image_training import Watch, train, untrained
-from restore.inference.zero_shot import ZeroShotNetworkRestorer, checked_network, start_weights
+from restore.inference.zero_shot import ZeroShotNetworkRestorer
+from restore.inference.zero_shot_start import opened_start
 from restore.metrics.protocols import protocol
 
-COLUMNS = ["start", "lr", "steps", "benchmark", "scale", "image", "psnr_y", "psnr_y_back_projected", "seconds"]
+COLUMNS = ["start", "steps", "benchmark", "scale", "image", "psnr_y", "psnr_y_back_projected", "seconds"]
 
 
 def main() -> None:
@@ -35,26 +38,27 @@ def main() -> None:
     parser.add_argument("start", help="weights, or scratch")
     parser.add_argument("folders", nargs="+")
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])
-    parser.add_argument("--steps", nargs="+", type=int, default=[0, 100], help="of each scale step")
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--steps", nargs="+", type=int, default=[0, 100], help="of each scale step; scratch takes one")
+    parser.add_argument("--lr", type=float)
     parser.add_argument("--one-step", action="store_true", help="reach the scale in one scale step")
     parser.add_argument("--side", type=int, help="score the middle of each image, of so many gt pixels")
     parser.add_argument("--output", type=Path, default=Path("start.csv"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in given.folders:
         for scale in given.scales:
             for name, lq, gt in images(data_folder() / folder, scale, given.side):
                 for steps in given.steps:
                     found = scores(lq, gt, scale, steps, given)
-                    own = {"start": given.start, "lr": given.lr, "steps": steps, "scale": scale, "image": name}
+                    own = {"start": given.start, "steps": steps, "scale": scale, "image": name}
                     rows.append(own | {"benchmark": Path(folder).name} | found)
                     print(*(rows[-1][column] for column in COLUMNS), flush=True)
+    others = list(csv.DictReader(given.output.open())) if given.output.exists() else []
     with given.output.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows([row for row in others if row["start"] != given.start] + rows)
     print_means(rows)
 
 
@@ -75,8 +79,10 @@ def scores(lq: Tensor, gt: Tensor, scale: int, steps: int, given: argparse.Names
     """PSNR-Y without and with back-projection, and seconds."""
     began = time.process_time()
     of_model = {"lr": given.lr, "scale_steps": [float(scale)] if given.one_step else None}
-    training = ZeroShotTraining(max_steps=max(1, steps), start=given.start, model=of_model)
-    model = untrained(scale, training, start_weights(checked_network(scale, training), given.start))
+    training = ZeroShotTraining(max_steps=steps or 1, start=given.start, model=of_model)
+    start = opened_start(scale, training)
+    training = start.settings(training)
+    model = untrained(scale, training, start.weights)
     if steps:
         train(model, lq, training, torch.device("cpu"), use_bf16=False, watch=Watch(None, None))
     spent, found = time.process_time() - began, {}

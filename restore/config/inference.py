@@ -83,12 +83,16 @@ class ZeroShotTraining:
         max_steps: maximum optimiser steps of each scale step; None: :data:`SCRATCH_STEPS` from random weights,
             :data:`STARTED_STEPS` from trained ones.
         max_seconds: time limit for training on one image and enlarging it; None for no limit.
-        start: ``scratch``, ``photos`` (the weights ``zero_shot_start``) or the path of such a checkpoint.
+        start: ``scratch``; ``photos``: the weights ``super_resolution_x2``, ``_x3`` or ``_x4``, whose network is then
+            trained in place of the published one, and for other scales ``zero_shot_start``; or the path of a checkpoint
+            of ``super_resolution`` or of the published network.
         degradation: ``given``: bicubic and clean, or as ``model.kernel`` and ``data.noise`` say; ``auto``: blur and
             noise are estimated from the image, and used where they are clearly present.
         seed: of initial weights and crops.
-        model: arguments of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, without ``scale``.
-        data: arguments of :class:`restore.data.single_image.SingleImageData`, without ``image``, ``scale``, ``seed``.
+        model: arguments of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, without ``scale``; ``lr``
+            may be None: chosen by the start.
+        data: arguments of :class:`restore.data.single_image.SingleImageData`, without ``image``, ``scale``, ``seed``;
+            ``patch_size`` and ``batch_size`` may be None: chosen by the start.
 
     Raises:
         SettingError: a value is out of bounds; ``model`` and ``data`` are checked where they are used.

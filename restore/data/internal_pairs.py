@@ -22,17 +22,22 @@ LEVELS = 6  # fathers made from one image, from full size to half size
 
 
 class FatherAndSon(NamedTuple):
-    """One level of a pyramid: an ``hr_father``, float (3, H, W), and its ``lr_son`` enlarged to the same size."""
+    """One level of a pyramid: an ``hr_father``, float (3, H, W), and its ``lr_son``, perhaps enlarged to that size."""
 
     father: Tensor
-    son_enlarged: Tensor
+    son: Tensor
 
 
 class Pyramids(NamedTuple):
-    """The levels that crops are cut from, starting at batch ``first``; ``factor`` is father side / son side."""
+    """The levels that crops are cut from, starting at batch ``first``.
+
+    Attributes:
+        factor: father side / side of the son as it was made. zoom: father side / side of the son in ``levels``.
+    """
 
     first: int
     factor: float
+    zoom: int
     levels: list[FatherAndSon]
 
 
@@ -75,15 +80,16 @@ class InternalPairs(Dataset[dict[str, Any]]):
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         batch = i // self.settings.batch_size
-        _, factor, levels = next(each for each in reversed(self.pyramids) if each.first <= batch)
+        _, factor, zoom, levels = next(each for each in reversed(self.pyramids) if each.first <= batch)
         father, son = levels[self._level(levels, batch)]
         random = generator_of_sample(self.seed, i)
-        side = min(self.settings.patch_size, *father.shape[1:])
-        top, left = (int(random.integers(length - side + 1)) for length in father.shape[1:])
+        side = min(max(1, self.settings.patch_size // zoom), *son.shape[1:])
+        top, left = (int(random.integers(length - side + 1)) for length in son.shape[1:])
         symmetry = int(random.integers(8))
-        gt, lq = (part[:, top : top + side, left : left + side] for part in (father, son))
+        lq = son[:, top : top + side, left : left + side]
+        gt = father[:, zoom * top : zoom * (top + side), zoom * left : zoom * (left + side)]
         if self.settings.noise:
-            lq = lq + _noise(side, factor, self.settings.noise, int(random.integers(2**31)))
+            lq = lq + _noise(side, factor / zoom, self.settings.noise, int(random.integers(2**31)))
         # contiguous, because collating a view would copy whole rows of the father
         return {
             "lq": flip_and_turn(lq, symmetry).contiguous(),
@@ -98,22 +104,25 @@ class InternalPairs(Dataset[dict[str, Any]]):
         return int(generator_of_batch(self.seed, batch).choice(len(levels), p=share))
 
 
-def pyramid(father: Tensor, shrink: Shrink, factor: float) -> Iterator[FatherAndSon]:
+def pyramid(father: Tensor, shrink: Shrink, factor: float, zoom: int) -> Iterator[FatherAndSon]:
     """The image, float (3, H, W), at :data:`LEVELS` sizes from full to half, each with its son.
 
     Args:
         shrink: makes a son ``factor`` times smaller than its father.
+        zoom: 1 to enlarge sons to the size of their fathers; or ``factor``, to leave them as they are and to cut
+            fathers at the bottom and right to a multiple of it.
     """
     for k in range(LEVELS):
         size = 0.5 ** (k / (LEVELS - 1))
         smaller = resize(father, size) if k else father
-        height, width = smaller.shape[1:]
+        height, width = (length // zoom * zoom for length in smaller.shape[1:])
+        smaller = smaller[:, :height, :width]
         son = shrink(smaller)
-        yield FatherAndSon(smaller, resize(son, factor, size=(height, width)))
+        yield FatherAndSon(smaller, son if zoom > 1 else resize(son, factor, size=(height, width)))
 
 
 def _noise(side: int, factor: float, deviation: float, seed: int) -> Tensor:
-    """White noise at the size of a son, enlarged as the son is."""
+    """White noise at the size of a son, enlarged by ``factor`` as the son is."""
     small = math.ceil(side / factor)
     white = torch.randn(3, small, small, generator=torch.Generator().manual_seed(seed))
-    return resize(white * deviation, factor, size=(side, side))
+    return white * deviation if factor == 1 else resize(white * deviation, factor, size=(side, side))

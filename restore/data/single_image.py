@@ -28,9 +28,9 @@ LARGEST_FATHER = 2048  # pixels; a larger image is cropped to its middle, becaus
 class SingleImageData(LightningDataModule):
     """Crops from the pyramid of one image: fathers are the image and smaller copies of it, sons are downscaled fathers.
 
-    Shocher, Cohen, Irani, CVPR 2018, section 3.1. A batch has ``lq``, crops of sons already enlarged to the size of
-    their fathers; ``gt``, the same crops of the fathers, both float (N, 3, h, w) with h = w at most ``patch_size``; and
-    ``name``. The model supplies the fathers, because it adds more during training (:meth:`add`).
+    Shocher, Cohen, Irani, CVPR 2018, section 3.1. A batch has ``lq``, crops of sons, as a rule enlarged to the
+    size of their fathers; ``gt``, the same crops of the fathers, both float (N, 3, h, w) with h = w at most
+    ``patch_size``; and ``name``. The model supplies the fathers, because it adds more during training (:meth:`add`).
 
     Args:
         image: image file, or float (3, H, W) in [0, 1].
@@ -99,16 +99,18 @@ class SingleImageData(LightningDataModule):
         log.info("the scores compare the image with its shrunk and restored version; training uses this pair, too")
         return {self.stem: sha256(self.image.numpy().tobytes()).hexdigest()}
 
-    def add(self, fathers: Sequence[Tensor], shrink: Shrink, factor: float, *, from_batch: int) -> None:
+    def add(self, fathers: Sequence[Tensor], shrink: Shrink, factor: float, *, zoom: int, from_batch: int) -> None:
         """Train on these images, starting at a given batch.
 
         Args:
             fathers: float, (3, H, W) each.
-            shrink: makes the sons, ``factor`` times smaller.
+            shrink: makes the sons, ``factor`` times smaller. zoom: 1 to enlarge them again, else ``factor``.
             from_batch: at least one batch ahead of the loader, which prefetches.
         """
-        levels = [level for father in fathers for level in pyramid(_middle(father, LARGEST_FATHER), shrink, factor)]
-        self.pairs.pyramids.append(Pyramids(from_batch, factor, levels))
+        levels = [
+            level for father in fathers for level in pyramid(_middle(father, LARGEST_FATHER), shrink, factor, zoom)
+        ]
+        self.pairs.pyramids.append(Pyramids(from_batch, factor, zoom, levels))
 
     def middle(self, total: float) -> Tensor:
         """The image to enlarge, (3, h, w); if ``total`` would enlarge it beyond the largest father, only its middle."""

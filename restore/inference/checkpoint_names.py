@@ -1,14 +1,20 @@
 """The values that ``ckpt_path`` can take, and their short names in tables and folders; does not import torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from restore.checkpoints.locate import locate, refuse_missing, shipped
+from restore.config.inference import SCRATCH
 from restore.io.errors import SettingError
 
 ENLARGERS = ("zero_shot", "bicubic")  # accept any scale, and need one
 MOST_SCALE = 16
+# settings of the published zero-shot network, which the networks of super_resolution do not have, and their defaults
+_PUBLISHED_NETWORK = {"scale_steps": None, "in_channels": 3, "width": 64, "depth": 8, "kernel_size": 3}
 BASELINES = (*ENLARGERS, "identity")
-START = "zero_shot_start"  # the weights used by zero_shot.start=photos
+PHOTOS = "photos"  # zero_shot.start: the best weights for the scale
+START = "zero_shot_start"  # the weights of the published network, for scales without weights of super_resolution
 _PHOTO = "super_resolution_photo_x"  # shipped weights for damaged photos: the scale follows
 AUTO = "auto"  # shipped weights chosen by the image, or zero_shot for a scale without any
 
@@ -49,6 +55,25 @@ def auto_weights(scale: float | None) -> list[str]:
 def photo_scales() -> list[str]:
     """The scales with shipped weights for damaged photos."""
     return [name.removeprefix(_PHOTO) for name in shipped() if name.startswith(_PHOTO)]
+
+
+def start_weights(start: str, scale: float | None, model: Mapping[str, Any]) -> str | None:
+    """The weights from which zero-shot starts, by file or name; None: random ones.
+
+    Args:
+        start: value of ``zero_shot.start``. scale: None means 2. model: values under ``zero_shot.model``.
+    """
+    if start == SCRATCH:
+        return None
+    if start != PHOTOS:
+        return start
+    clean = f"super_resolution_x{2 if scale is None else scale:g}"
+    return START if of_published_network(model) or clean not in shipped() else clean
+
+
+def of_published_network(model: Mapping[str, Any]) -> list[str]:
+    """Names of changed settings, under ``zero_shot.model``, that the networks of ``super_resolution`` do not have."""
+    return [key for key, default in _PUBLISHED_NETWORK.items() if model.get(key, default) != default]
 
 
 def needed_scale(ckpt_path: str, scale: float | None) -> float:

@@ -10,13 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from restore.checkpoints import reader
-from restore.config.inference import SCRATCH, Inference, ZeroShotTraining
+from restore.config.inference import Inference, ZeroShotTraining
 from restore.config.signatures import split
 from restore.data.internal_pairs import CropSettings
 from restore.inference.baselines import Bicubic
-from restore.inference.checkpoint_names import START
 from restore.inference.restorer import Report, Restorer, as_lq, pick_device, use_bf16
+from restore.inference.zero_shot_start import Start, opened_start
 from restore.io.errors import SettingError
 from restore.models.settings import arguments_as_settings
 from restore.models.zero_shot.degradation import measured
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 
 BICUBIC = "bicubic used"  # key of the note on where bicubic was used; readable, because tables and the page show it
 
-SMALLEST = 3  # lq pixels; a smaller image contains nothing to learn from
+SMALLEST = 3  # pixels of the input of a network; a smaller image contains nothing to learn from
 QUICK_TILE = 256  # pixels of the enlarged image; measured 8 % faster than running it whole, and it reports progress
 BYTES_PER_PIXEL = 110  # per pixel of the result of bicubic, which works on the whole image in double precision
 
@@ -60,17 +59,19 @@ class ZeroShotNetworkRestorer(Restorer):
         self.phase = "enlarging"
         in_bf16 = use_bf16(self.inference.precision, self.device.type)
         batch = as_lq(image)[None].to(self.device, torch.float32)
-        seen, steps = 0, len(self.network.factors)
+        seen, runs = 0, len(self.network.factors) * self.network.runs(self.views)
 
-        def run(network: tiling.Forward, enlarged: Tensor) -> Tensor:
+        def run(network: tiling.Forward, given: Tensor) -> Tensor:
             nonlocal seen
             seen += 1
             with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
+                size = self.network.zoom * given.shape[-2], self.network.zoom * given.shape[-1]
                 return self.network.run(
                     network,
-                    enlarged,
-                    tile=tile_of(self.network, self.inference, (enlarged.shape[-2], enlarged.shape[-1])),
-                    report=lambda done, total: report((seen - 1) * total + done, steps * total),
+                    given,
+                    tile=tile_of(self.network, self.inference, size),
+                    overlap=self.inference.tile_overlap,
+                    report=lambda done, total: report((seen - 1) * total + done, runs * total),
                 ).float()
 
         with torch.inference_mode():
@@ -90,6 +91,8 @@ def tile_of(network: ZeroShotNetwork, inference: Inference, size: tuple[int, int
     if choice != "auto":
         return max(1, round(int(choice) * network.scale))
     largest = network.tile_within(size, inference.memory_gb)
+    if network.radius is None:  # tiles change the result of a network that averages over its input
+        return largest
     return largest if max(size) <= QUICK_TILE else min(largest or QUICK_TILE, QUICK_TILE)
 
 
@@ -105,32 +108,6 @@ def checked_network(scale: float, training: ZeroShotTraining) -> ZeroShotNetwork
         TrainingSettings(**of_training)
         CropSettings(**of_crops)
         return ZeroShotNetwork(scale=scale, **of_network)
-
-
-def start_weights(network: ZeroShotNetwork, start: str) -> dict[str, Tensor] | None:
-    """The weights from which training on an image starts.
-
-    Args:
-        network: before its training. start: see :class:`ZeroShotTraining`.
-
-    Returns:
-        Weights by their names in the network; None for ``scratch``.
-
-    Raises:
-        FileNotFoundError: no such weights. SettingError: the weights do not fit the network.
-    """
-    if start == SCRATCH:
-        return None
-    checkpoint = reader.read(START if start == "photos" else start, setting="zero_shot.start")
-    weights = reader.network_weights(checkpoint, "ema")
-    if checkpoint["restore"]["method"] != "zero_shot":
-        remedy = "set photos, scratch, or a checkpoint of experiment=zero_shot_start"
-        raise SettingError("zero_shot.start", start, "weights of zero-shot's own network", remedy)
-    shapes = {f"networks.0.{name}": value.shape for name, value in network.steps[0].state_dict().items()}
-    if any(name not in weights or weights[name].shape != shape for name, shape in shapes.items()):
-        remedy = "leave in_channels, width, depth and kernel_size as they are, or set zero_shot.start=scratch"
-        raise SettingError("zero_shot.start", start, "weights that fit zero_shot.model", remedy)
-    return weights
 
 
 @contextmanager
@@ -159,7 +136,7 @@ class ZeroShotRestorer(Restorer):
         inference: how the network runs. training: how it trains.
 
     Raises:
-        SettingError: see :func:`checked_network` and :func:`start_weights`.
+        SettingError: see :func:`checked_network` and :func:`opened_start`.
     """
 
     name = "zero_shot"
@@ -169,9 +146,10 @@ class ZeroShotRestorer(Restorer):
         self.scale, self.inference, self.training = scale, inference, training
         self.device = pick_device(inference.device)
         self.ensemble = inference.ensemble(default=True)
-        network = checked_network(scale, training)
-        self.halo = network.halo
-        self.start = start_weights(network, training.start)
+        checked_network(scale, Start(None).settings(training))  # names the settings as they were given
+        self.start = opened_start(scale, training)
+        network = checked_network(scale, self.start.settings(training))
+        self.halo, self.zoom = network.halo, network.zoom
 
     def _bands(self, image: Tensor, report: Report) -> Iterator[Tensor]:
         """Yield all rows at once; when cancelled or out of time, the best result so far.
@@ -183,7 +161,8 @@ class ZeroShotRestorer(Restorer):
 
     def _restored(self, lq: Tensor, report: Report) -> Tensor:
         self.notes, self.fell_back = {}, False
-        if min(lq.shape[1:]) < SMALLEST:
+        whole = lq if self.source is None else as_lq(self.source)
+        if min(lq.shape[1:]) < SMALLEST or min(whole.shape[1:]) < SMALLEST * self.zoom:
             log.warning("an image of %dx%d px is too small to train on; bicubic is used", *lq.shape[:0:-1])
             return self._bicubic(lq, "in all scale steps: the image is too small to train on")
         begun = time.monotonic()
@@ -192,9 +171,9 @@ class ZeroShotRestorer(Restorer):
         self.phase = "training"
         from restore.inference.single_image_training import Watch, train, untrained  # slow; counts in max_seconds
 
-        whole = lq if self.source is None else as_lq(self.source)
         training, self.notes = _adapted(self.training, whole, self.scale)
-        model = untrained(self.scale, training, self.start)
+        training = self.start.settings(training)
+        model = untrained(self.scale, training, self.start.weights)
         steps = model.steps
         steps.deadline, steps.cancel, steps.views = deadline, report.cancel, ALL_VIEWS if self.ensemble else 1
         steps.tile = lambda size: tile_of(model.network, self.inference, size)

@@ -27,7 +27,8 @@ def refuse_claims(build: Callable[..., nn.Module], arguments: Mapping[str, Any],
     """
     most = max([MOST_CLAIMED, len(state), *(side for weight in state.values() for side in weight.shape)])
     for name, value in arguments.items():
-        numbers = value if isinstance(value, list | tuple) else [value]
+        nested = list(value.values()) if isinstance(value, Mapping) else value
+        numbers = nested if isinstance(nested, list | tuple) else [nested]
         if any(isinstance(number, int | float) and number > most for number in numbers):
             raise ValueError(f"{name} is {value}, but its {len(state)} weights have sides of at most {most}")
     with _at_most(len(state)), torch.device("meta"):

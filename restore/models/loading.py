@@ -59,6 +59,18 @@ METHODS = {
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "generator.")  # of parallel, compiling and other wrappers
 
 
+def network_arguments(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """The arguments from which the network of a checkpoint is built.
+
+    Args:
+        checkpoint: from :func:`restore.checkpoints.reader.read`. path: of its file, for errors.
+
+    Raises:
+        SettingError: a method that this version does not know.
+    """
+    return _arguments(_method(checkpoint, path), checkpoint["restore"]["arguments"])
+
+
 def load_network(path: str | Path, weights: str = "ema") -> RestorationNetwork:
     """Rebuild the network of a checkpoint, in evaluation mode, on the CPU. Imports nothing needed only for training.
 

@@ -34,7 +34,7 @@ class RequestFields(BaseModel):
     steps: int | None = Field(default=None, ge=1, description="zero_shot: training steps of each scale step, at most")
     seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="zero_shot: at most so long")
     start: Literal["photos", "scratch"] | None = Field(
-        default=None, description="zero_shot: trained on photos beforehand, or on the image alone"
+        default=None, description="zero_shot: from weights that were trained on photos, or on the image alone"
     )
     kernel: Literal["bicubic", "estimate"] | None = Field(
         default=None, description="zero_shot: how the image was shrunk; estimate takes a whole scale"

@@ -15,9 +15,9 @@ def image(height: int = 40, width: int = 52) -> Tensor:
     return resize(torch.rand(3, 8, 8), 8, size=(height, width)).clamp(0, 1)
 
 
-def data(father: Tensor, factor: float = 2.0, **settings: object) -> SingleImageData:
+def data(father: Tensor, factor: float = 2.0, zoom: int = 1, **settings: object) -> SingleImageData:
     made = SingleImageData(image=father, scale=factor, **settings)  # type: ignore[arg-type]
-    made.add([father], lambda x: resize(x, 1 / factor), factor, from_batch=0)
+    made.add([father], lambda x: resize(x, 1 / factor), factor, zoom=zoom, from_batch=0)
     return made
 
 
@@ -28,7 +28,7 @@ def test_fathers_are_smaller_sharp_copies_and_sons_their_enlarged_shrinks() -> N
     assert levels[-1].father.shape == (3, 20, 26)
     for father, son in levels:
         assert father.shape == son.shape
-    assert torch.allclose(levels[0].son_enlarged, resize(resize(image(), 0.5), 2))
+    assert torch.allclose(levels[0].son, resize(resize(image(), 0.5), 2))
 
 
 def test_larger_fathers_are_drawn_more_often_by_pixel_count() -> None:
@@ -46,6 +46,24 @@ def test_a_crop_shows_the_same_place_in_father_and_son(factor: float) -> None:
         sample = pairs[i]
         assert sample["lq"].shape == sample["gt"].shape == (3, 16, 16)
         assert (sample["lq"] - sample["gt"]).abs().mean() < 0.05  # a smooth image: another place is farther away
+
+
+@pytest.mark.parametrize("zoom", [2, 3, 4])
+def test_sons_that_are_not_enlarged_show_the_same_place_as_their_fathers(zoom: int) -> None:
+    pairs = data(image(61, 83), float(zoom), zoom, patch_size=25).pairs
+    side = 25 // zoom
+    for i in range(30):
+        sample = pairs[i]
+        assert sample["lq"].shape == (3, side, side)
+        assert sample["gt"].shape == (3, zoom * side, zoom * side)
+        assert (resize(sample["gt"], 1 / zoom) - sample["lq"]).abs().mean() < 0.02
+
+
+def test_noise_on_sons_that_are_not_enlarged_is_white() -> None:
+    clean, noisy = (data(image(80, 80), zoom=2, patch_size=64, noise=noise).pairs for noise in (0.0, 0.1))
+    noise = noisy[0]["lq"] - clean[0]["lq"]
+    assert 0.08 < noise.std() < 0.12
+    assert (noise[..., 1:] * noise[..., :-1]).mean().abs() < 0.001
 
 
 def test_a_sample_is_a_function_of_seed_and_number() -> None:
@@ -72,7 +90,7 @@ def test_noise_is_on_the_sons_alone() -> None:
 def test_new_fathers_hold_from_their_batch_on() -> None:
     made = data(image(), patch_size=8, batch_size=2)
     larger = torch.ones(3, 80, 104)
-    made.add([larger], lambda x: resize(x, 0.5), 2.0, from_batch=3)
+    made.add([larger], lambda x: resize(x, 0.5), 2.0, zoom=1, from_batch=3)
     assert all(made.pairs[i]["gt"].min() < 0.999 for i in range(6))
     assert all(made.pairs[i]["gt"].min() > 0.999 for i in range(6, 12))
 

@@ -1,6 +1,7 @@
 """Zero-shot super-resolution: the network is trained on the image to enlarge."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class ZeroShotSuperResolution(RestorationModel):
     pyramid (:class:`restore.data.single_image.SingleImageData`).
 
     Args:
-        scale, scale_steps, in_channels, width, depth, kernel_size: see :class:`ZeroShotNetwork`.
+        scale, scale_steps, in_channels, width, depth, kernel_size, information_gain: see :class:`ZeroShotNetwork`.
         lr, lr_decay, lr_decay_ratio, lr_decay_range, lr_decay_step, lr_stop, anneal: see :class:`LRPolicy`.
         back_projection: number of rounds on each result, see :class:`ZeroShotNetwork`; null: 8, or 0 if the data
             declare the image noisy.
@@ -83,6 +84,7 @@ class ZeroShotSuperResolution(RestorationModel):
         anneal: float = LRPolicy.anneal,
         back_projection: int | None = None,
         kernel: str | list[list[float]] | None = None,
+        information_gain: Mapping[str, Any] | None = None,
         kernel_steps: int = TrainingSettings.kernel_steps,
     ) -> None:
         super().__init__()
@@ -107,6 +109,7 @@ class ZeroShotSuperResolution(RestorationModel):
                 kernel_size=kernel_size,
                 back_projection=back_projection,
                 kernel=kernel,
+                information_gain=information_gain,
             )
         self.steps = ScaleSteps(self.network, settings)
 
@@ -151,7 +154,7 @@ class ZeroShotSuperResolution(RestorationModel):
         """Compute the loss of one batch of the present scale step.
 
         Args:
-            batch: ``lq`` and ``gt`` (N, 3, h, w), [0, 1]; ``lq`` is already enlarged to the size of ``gt``.
+            batch: ``lq`` and ``gt`` (N, 3, h, w), [0, 1], see :class:`SingleImageData`.
 
         Returns:
             The L1 loss, ().

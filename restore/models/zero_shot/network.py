@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from restore.models.zero_shot.kernel_estimation import check_scale
-from restore.models.zero_shot.settings import check_network, scale_factors
+from restore.models.zero_shot.settings import check_network, check_other_network, scale_factors
+from restore.models.zero_shot.step_networks import InformationGainStep, StepNetwork
 from restore.networks.contract import Progress, RestorationNetwork
 from restore.networks.zssr import ZSSRNetwork
 from restore.ops import blur_kernels, tiling
@@ -17,6 +19,7 @@ from restore.ops.resize import new_length, resize
 RunNetwork = Callable[[tiling.Forward, Tensor], Tensor]
 
 ALL_VIEWS = 8
+OVERLAP = 32  # input pixels around a tile, blended with its neighbours, for a network that averages over its input
 
 
 class ZeroShotNetwork(RestorationNetwork):
@@ -33,12 +36,16 @@ class ZeroShotNetwork(RestorationNetwork):
             help. None: 8.
         kernel: how the image was downscaled: None for bicubic, a ``.npy`` or ``.mat`` file, or a matrix; ``estimate``:
             not known yet.
+        information_gain: arguments of :class:`restore.networks.information_gain.InformationGainNetwork` without
+            ``scale``, to train this network in one scale step by 2, 3, 4 or 8, because it can start from weights of
+            ``super_resolution``; None: the published network.
 
     Attributes:
         factors: of the scale steps.
         rounds: maximum rounds of back-projection.
         kernel: float64 (h, w); None for bicubic.
-        radius: receptive radius of each network, in pixels of the enlarged image.
+        zoom: output side / input side of each network: 1 if its input is interpolated first.
+        radius: receptive radius of each network, in pixels of the enlarged image; None: it averages over its input.
         bytes_per_enlarged_pixel: peak memory per pixel of the enlarged image.
 
     Raises:
@@ -58,6 +65,7 @@ class ZeroShotNetwork(RestorationNetwork):
         kernel_size: int = 3,
         back_projection: int | None = None,
         kernel: str | list[list[float]] | None = None,
+        information_gain: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_network(scale, scale_steps, in_channels, back_projection)
@@ -66,19 +74,32 @@ class ZeroShotNetwork(RestorationNetwork):
         self.rounds = 8 if back_projection is None else back_projection
         self.kernel = _given_kernel(kernel, scale)
         settings = {"channels": in_channels, "width": width, "depth": depth, "kernel_size": kernel_size}
-        self.networks = nn.ModuleList(ZSSRNetwork(**settings) for _ in self.factors)
+        self.zoom, self.radius = 1, None
+        if information_gain is not None:
+            check_other_network(scale_steps, **settings)
+            self.factors = [scale]
+            step = InformationGainStep(scale=scale, **information_gain)
+            self.networks, self.zoom = nn.ModuleList([step]), step.scale
+            self.bytes_per_enlarged_pixel = math.ceil(step.bytes_per_pixel / step.scale**2)
+        else:
+            self.networks = nn.ModuleList(ZSSRNetwork(**settings) for _ in self.factors)
+            self.hand_on(0)
+            self.radius = (depth + 1) * (kernel_size // 2)
+            self.halo = _halo(self.factors, self.radius)
+            # hidden maps, and the 8 outputs of the ensemble
+            self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width * (3 // in_channels) + 24 * 3))
         self.to(memory_format=torch.channels_last)
-        self.hand_on(0)
-        self.radius = self.steps[0].radius
-        self.halo = _halo(self.factors, self.radius)
-        # hidden maps, and the 8 outputs of the ensemble
-        self.bytes_per_enlarged_pixel = math.ceil(4 * 1.15 * (3 * width * (3 // in_channels) + 24 * 3))
         self.bytes_per_pixel = math.ceil(self.bytes_per_enlarged_pixel * scale**2)
 
     @property
-    def steps(self) -> list[ZSSRNetwork]:
+    def steps(self) -> list[StepNetwork]:
         """The networks, in order."""
-        return [network for network in self.networks if isinstance(network, ZSSRNetwork)]
+        return [network for network in self.networks if isinstance(network, StepNetwork)]
+
+    @property
+    def context(self) -> int:
+        """Pixels of the enlarged image around a tile that influence it."""
+        return OVERLAP * self.zoom if self.radius is None else self.radius
 
     def hand_on(self, k: int) -> None:
         """Copy the weights of step ``k`` to all later steps."""
@@ -86,7 +107,13 @@ class ZeroShotNetwork(RestorationNetwork):
             later.load_state_dict(self.steps[k].state_dict())
 
     def init_from(self, weights: Mapping[str, Tensor]) -> dict[str, list[str]]:
-        """Like the base class; scale steps missing from ``weights`` get the weights of the last step there."""
+        """Like the base class; scale steps missing from ``weights`` get the weights of the last step there.
+
+        Args:
+            weights: of zero-shot networks, or, with ``information_gain``, also of ``super_resolution``.
+        """
+        if self.zoom > 1 and not any(name.startswith(_prefix(0)) for name in weights):
+            weights = {_prefix(0) + name: value for name, value in weights.items()}
         report = super().init_from(weights)
         given = [k for k in range(len(self.steps)) if any(name.startswith(_prefix(k)) for name in weights)]
         if given:
@@ -99,15 +126,15 @@ class ZeroShotNetwork(RestorationNetwork):
         """(N, C, H, W) in [0, 1] -> (N, C, scale H, scale W) rounded up; clamped only between scale steps."""
         pred = lq
         for k, network in enumerate(self.steps):
-            pred = network(self._enlarged(pred.clamp(0, 1) if k else pred, k, lq))
+            pred = network(self._input(pred.clamp(0, 1) if k else pred, k, lq))
         return pred
 
     def enlarge(self, lq: Tensor, *, run: RunNetwork, views: int = ALL_VIEWS, stages: int | None = None) -> Tensor:
-        """The best result: in each scale step the median over flips and turns, with back-projection, clamped.
+        """The best result: in each scale step the self-ensemble over flips and turns, with back-projection, clamped.
 
         Args:
             lq: float, (1, C, H, W), [0, 1].
-            run: applies a network to an enlarged image, whole or tile by tile.
+            run: applies a network to its input, whole or tile by tile; called :meth:`runs` times for each scale step.
             views: 1, 2, 4 or all 8 flips and turns.
             stages: number of scale steps to run; None for all.
 
@@ -116,25 +143,48 @@ class ZeroShotNetwork(RestorationNetwork):
         """
         pred: Tensor = lq
         for k, network in enumerate(self.steps[:stages]):
-            enlarged = self._enlarged(pred, k, lq)
-            pred = _median_of_views(network, enlarged, run, views)
+            pred = self._ensemble(network, self._input(pred, k, lq), run, views)
             pred = self.back_projected(pred, lq, math.prod(self.factors[: k + 1])).clamp(0, 1)
         return pred
 
+    def runs(self, views: int) -> int:
+        """How often :meth:`enlarge` applies a network in each scale step."""
+        return views if self.radius is None else 1
+
+    def _ensemble(self, network: StepNetwork, given: Tensor, run: RunNetwork, views: int) -> Tensor:
+        """The median of the views, tile by tile, because it needs all views at once; in ``information_gain`` the mean.
+
+        The mean does not, so whole views are run, which the caller sees one by one.
+        """
+        if self.radius is None:
+            return tiling.self_ensemble(lambda view: run(network, view), given, views=views)
+        if views == 1:
+            return run(network, given)
+        return run(lambda tile: tiling.self_ensemble(network, tile, median=True, views=views), given)
+
     def run(
-        self, network: tiling.Forward, enlarged: Tensor, *, tile: int | None, report: Progress | None = None
+        self,
+        network: tiling.Forward,
+        given: Tensor,
+        *,
+        tile: int | None,
+        overlap: int = OVERLAP,
+        report: Progress | None = None,
     ) -> Tensor:
-        """Run a network on an enlarged image, as a whole or, with the same result, in tiles whose halo is its radius.
+        """Run a network on its input, as a whole or in tiles; these have the same result unless they are blended.
 
         Args:
-            network: float (1, C, h, w) -> the same.
-            enlarged: float, (1, C, H, W).
+            network: float (1, C, h, w) -> (1, C, zoom h, zoom w).
+            given: float, (1, C, H, W).
             tile: side in pixels of the enlarged image; None for the whole.
+            overlap: input pixels around a tile, blended with its neighbours, if the network averages over its input.
             report: called as ``report(tiles done, total tiles)``; may raise to stop.
         """
         if tile is not None:
-            return tiling.tiled(network, enlarged, scale=1, tile=tile, halo=self.radius, progress=report)
-        pred: Tensor = network(enlarged)
+            halo, blend = (overlap, True) if self.radius is None else (self.radius, False)
+            side = max(1, tile // self.zoom)
+            return tiling.tiled(network, given, scale=self.zoom, tile=side, halo=halo, blend=blend, progress=report)
+        pred: Tensor = network(given)
         if report is not None:
             report(1, 1)
         return pred
@@ -146,7 +196,7 @@ class ZeroShotNetwork(RestorationNetwork):
             ValueError: not even the smallest tile fits.
         """
         return tiling.largest_tile(
-            size, bytes_per_pixel=self.bytes_per_enlarged_pixel, memory_gb=memory_gb, halo=self.radius
+            size, bytes_per_pixel=self.bytes_per_enlarged_pixel, memory_gb=memory_gb, halo=self.context
         )
 
     def shrink(self, image: Tensor, factor: float, size: tuple[int, int] | None = None) -> Tensor:
@@ -160,8 +210,10 @@ class ZeroShotNetwork(RestorationNetwork):
             return resize(image, 1 / factor, size=size)
         return blur_kernels.shrink(image, self.kernel, round(factor))
 
-    def _enlarged(self, pred: Tensor, k: int, lq: Tensor) -> Tensor:
-        """``pred`` after k scale steps, interpolated to the size of the next step."""
+    def _input(self, pred: Tensor, k: int, lq: Tensor) -> Tensor:
+        """The next network's input: ``pred`` after k scale steps, interpolated unless the network enlarges itself."""
+        if self.zoom > 1:
+            return pred.contiguous(memory_format=torch.channels_last)
         total = math.prod(self.factors[: k + 1])
         size = (new_length(lq.shape[-2], total), new_length(lq.shape[-1], total))
         return resize(pred, self.factors[k], size=size).contiguous(memory_format=torch.channels_last)
@@ -189,16 +241,6 @@ class ZeroShotNetwork(RestorationNetwork):
 def _prefix(k: int) -> str:
     """Prefix of the weights' names of a scale step."""
     return f"networks.{k}."
-
-
-def _median_of_views(network: ZSSRNetwork, enlarged: Tensor, run: RunNetwork, views: int) -> Tensor:
-    if views == 1:
-        return run(network, enlarged)
-
-    def median(image: Tensor) -> Tensor:
-        return tiling.self_ensemble(network, image, median=True, views=views)
-
-    return run(median, enlarged)
 
 
 def _halo(factors: list[float], radius: int) -> int:

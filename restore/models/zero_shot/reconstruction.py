@@ -37,14 +37,15 @@ class Reconstruction:
 
     Args:
         image: float, (3, H, W), [0, 1].
-        factor: of the scale step.
+        factor: of the scale step. zoom: 1 if the network takes the interpolated son, else ``factor``.
         shrink: makes sons: (image, factor) -> son.
         noise: standard deviation of noise on sons, in [0, 1].
         device: of the network.
 
     Attributes:
         bicubic: mean squared error of interpolation.
-        enlarged: the interpolated son, float (1, 3, h, w), on the device.
+        input: of the network: the son, interpolated if ``zoom`` is 1, float (1, 3, h, w), on the device.
+        pixels: of the image that is compared.
     """
 
     def __init__(
@@ -52,20 +53,24 @@ class Reconstruction:
         image: Tensor,
         factor: float,
         *,
+        zoom: int,
         shrink: Callable[[Tensor, float], Tensor],
         noise: float,
         device: torch.device,
     ) -> None:
         part = checked_part(image, factor)
+        height, width = (length // zoom * zoom for length in part.shape[2:])
+        part = part[..., :height, :width]
         son = shrink(part, factor)
         if noise:  # as on the sons in training; otherwise a network that removes noise would have a large error
             son = son + noise * torch.randn(son.shape, generator=torch.Generator().manual_seed(0))
         enlarged = resize(son, factor, size=(part.shape[-2], part.shape[-1]))
         self.bicubic = float((enlarged - part).square().mean())
-        self.device, self._gt = device, part.to(device)
-        self.enlarged = enlarged.to(device).contiguous(memory_format=torch.channels_last)
+        self.device, self._gt, self.pixels = device, part.to(device), height * width
+        given = son if zoom > 1 else enlarged
+        self.input = given.to(device).contiguous(memory_format=torch.channels_last)
 
     def error(self, network: Forward) -> float:
         """Mean squared error of the network's reconstruction."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            return float((network(self.enlarged) - self._gt).square().mean())
+            return float((network(self.input) - self._gt).square().mean())

@@ -176,10 +176,10 @@ class ScaleSteps(Callback):
     def _plan(self, trainer: Trainer, k: int) -> None:
         """Log the plan for this scale step and later ones; a deadline limits them, and too near a one ends all."""
         assert self._reconstruction is not None
-        enlarged, most = self._reconstruction.enlarged, self._most(trainer)
+        pixels, most = self._reconstruction.pixels, self._most(trainer)
         bounds = {"least_steps": 0 if self.starts_trained else LEAST_STEPS, "most_steps": most, "views": self.views}
-        work = workload.work_left(self.network, self.data, k, enlarged[0, 0].numel(), self.tile, **bounds)
-        limit = self.time_limit or self._measured(enlarged)
+        work = workload.work_left(self.network, self.data, k, pixels, self.tile, **bounds)
+        limit = self.time_limit or self._measured(self._reconstruction)
         plan = limit.begin(work)
         if self.deadline is not None:
             self.time_limit = limit
@@ -190,19 +190,18 @@ class ScaleSteps(Callback):
         words = "scale step %d: at most %d training steps, then %d views and %d rounds of back-projection; about %.0f s"
         log.info(words, k + 1, plan.steps, plan.views, plan.rounds, plan.training + plan.enlarging)
 
-    def _measured(self, enlarged: Tensor) -> TimeLimit:
-        speed = workload.measured_speed(self.network, self.data, enlarged)
+    def _measured(self, reconstruction: Reconstruction) -> TimeLimit:
+        speed = workload.measured_speed(self.network, self.data, reconstruction.input)
         return TimeLimit(self.deadline, speed, time.monotonic)
 
     def _add(self, k: int, record: ScaleStep) -> None:
         """Pass the fathers of scale step ``k`` to the data, and prepare its reconstruction error."""
         factor, data = self.network.factors[k], self.data
         found = [data.image] + [each.father for each in self.records[1 : k + 1] if each.father is not None]
-        data.add(found, lambda image: self.network.shrink(image, factor), factor, from_batch=record.from_batch)
-        self._reconstruction = Reconstruction(
-            data.image, factor, shrink=self.network.shrink, noise=data.noise, device=self._device
-        )
-        record.bicubic = self._reconstruction.bicubic
+        zoom, shrink = self.network.zoom, self.network.shrink
+        data.add(found, lambda image: shrink(image, factor), factor, zoom=zoom, from_batch=record.from_batch)
+        made = Reconstruction(data.image, factor, zoom=zoom, shrink=shrink, noise=data.noise, device=self._device)
+        self._reconstruction, record.bicubic = made, made.bicubic
 
     def _measure(self, trainer: Trainer, record: ScaleStep) -> None:
         assert self._reconstruction is not None
@@ -240,8 +239,8 @@ class ScaleSteps(Callback):
         """The result so far, float (3, h, w), or its middle if it is large; None when cancelled."""
         image, network = self.data.middle(math.prod(self.network.factors[: k + 1])), self.network
 
-        def run(step: tiling.Forward, enlarged: Tensor) -> Tensor:
-            return network.run(step, enlarged, tile=self.tile((enlarged.shape[-2], enlarged.shape[-1])), report=ask)
+        def run(step: tiling.Forward, given: Tensor) -> Tensor:
+            return network.run(step, given, tile=self.tile((given.shape[-2], given.shape[-1])), report=ask)
 
         def ask(done: int, total: int) -> None:
             if self.cancel is not None and self.cancel():

@@ -1,11 +1,14 @@
 """Valid settings of zero-shot super-resolution, and its scale steps."""
 
+import inspect
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from restore.io.errors import SettingError
 from restore.models import optimization
 from restore.models.zero_shot.lr_policy import LRPolicy
+from restore.networks.zssr import ZSSRNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,28 @@ def equal_steps(scale: float) -> list[float]:
     count = max(1, round(math.log2(scale)))
     root = scale ** (1 / count)
     return [float(round(root)) if math.isclose(root, round(root), rel_tol=1e-9) else root] * count
+
+
+def check_other_network(scale_steps: list[float] | None, **settings: int) -> None:
+    """Refuse settings of the published network for a training of the network of ``super_resolution``.
+
+    Args:
+        scale_steps: see :class:`restore.models.zero_shot.network.ZeroShotNetwork`.
+        settings: arguments of :class:`restore.networks.zssr.ZSSRNetwork`.
+
+    Raises:
+        SettingError: one of them is not the default.
+    """
+    names = {"channels": "in_channels"}
+    defaults = inspect.signature(ZSSRNetwork).parameters
+    changed: dict[str, Any] = {
+        names.get(key, key): value for key, value in settings.items() if value != defaults[key].default
+    }
+    if scale_steps is not None:
+        changed["scale_steps"] = scale_steps
+    for key, value in changed.items():
+        expected = "the default, because it is a setting of the published network, and information_gain is another one"
+        raise SettingError(f"model.{key}", value, expected, "leave it out, or leave information_gain out")
 
 
 def check_network(scale: float, steps: list[float] | None, in_channels: int, back_projection: int | None) -> None:

@@ -12,7 +12,7 @@ from restore.data.single_image import SingleImageData
 from restore.losses import pixel
 from restore.models.zero_shot.network import ZeroShotNetwork
 from restore.models.zero_shot.plan import Speed, Work
-from restore.networks.zssr import ZSSRNetwork
+from restore.models.zero_shot.step_networks import StepNetwork
 from restore.ops.resize import new_length, resize
 
 TIMED = 2  # timed runs of each kind, after one for warm-up
@@ -72,19 +72,22 @@ def _with_halos(
     """Ratio of the pixels that a network processes for a tile of the result to the tile's own pixels."""
     height, width = (new_length(length, network.scale) for length in data.enlarged.shape[1:])
     side = tile((height, width))
-    return 1.0 if side is None else ((side + 2 * network.radius) / side) ** 2
+    return 1.0 if side is None else ((side + 2 * network.context) / side) ** 2
 
 
-def measured_speed(network: ZeroShotNetwork, data: SingleImageData, enlarged: Tensor) -> Speed:
+def measured_speed(network: ZeroShotNetwork, data: SingleImageData, given: Tensor) -> Speed:
     """The machine's present speed, on a part of the image; networks and random generators stay unchanged.
 
     Args:
-        enlarged: the image's son, interpolated to the image's size, float (1, 3, H, W), on the network's device.
+        given: the network's input for the image's son, float (1, 3, H, W), on the network's device.
     """
-    factor, size = network.factors[0], (enlarged.shape[-2], enlarged.shape[-1])
-    crops = enlarged[..., : data.patch_size, : data.patch_size].expand(data.batch_size, -1, -1, -1)
+    factor, zoom = network.factors[0], network.zoom
+    side, size = max(1, data.patch_size // zoom), (zoom * given.shape[-2], zoom * given.shape[-1])
+    crops = given[..., :side, :side].expand(data.batch_size, -1, -1, -1)
     crops = crops.contiguous(memory_format=torch.channels_last)
-    of_crops = data.batch_size * crops[0, 0].numel()
+    targets = resize(crops, zoom) if zoom > 1 else crops
+    enlarged = resize(given, zoom) if zoom > 1 else given
+    of_crops = data.batch_size * targets[0, 0].numel()
     tried = copy.deepcopy(network.steps[0])
 
     def forward() -> None:
@@ -95,17 +98,17 @@ def measured_speed(network: ZeroShotNetwork, data: SingleImageData, enlarged: Te
         resize(network.shrink(enlarged, factor), factor, size=size)
 
     return Speed(
-        step=_seconds(_training_step(tried, crops), enlarged.device) / of_crops,
+        step=_seconds(_training_step(tried, crops, targets), enlarged.device) / of_crops,
         forward=_seconds(forward, enlarged.device) / of_crops,
         round=_seconds(back_project, enlarged.device) / enlarged[0, 0].numel(),
     )
 
 
-def _training_step(network: ZSSRNetwork, crops: Tensor) -> Callable[[], None]:
+def _training_step(network: StepNetwork, crops: Tensor, targets: Tensor) -> Callable[[], None]:
     optimizer = torch.optim.Adam(network.parameters())
 
     def step() -> None:
-        loss = pixel.l1(network(crops), crops)
+        loss = pixel.l1(network(crops), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -46,7 +46,7 @@ def test_a_start_is_trained_on_photos_and_its_checkpoint_is_one_of_zero_shot(cli
     for kind in (None, ZeroShotStart):
         assert same(load_model(path, trained_by=kind).network.state_dict(), network.state_dict())
     of_photo = start(path, scale=4.0)
-    begun = untrained(4.0, of_photo.training, of_photo.start).network
+    begun = untrained(4.0, of_photo.training, of_photo.start.weights).network
     assert all(same(step.state_dict(), network.steps[0].state_dict()) for step in begun.steps)
     image = torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(0))
     assert start(path).restore(image).shape == (3, 48, 48)
