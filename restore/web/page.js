@@ -9,6 +9,8 @@ window.restorePage = (() => {
 
   const part = (id) => document.getElementById(id);
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const isGiven = (number) => String(number ?? "").trim() !== "";
+  const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
   const filled = (sentence, values) => sentence.replace(/{(\w+)}/g, (_, name) => values[name]);
 
   function say(text, kind = "") {
@@ -47,7 +49,7 @@ window.restorePage = (() => {
   async function call(path, options) {
     const response = await fetch(path, options);
     const body = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Error(body.detail || `the server answered ${response.status}`);
+    if (!response.ok) throw new Error(body.detail || `the server answered with status ${response.status}`);
     return body;
   }
 
@@ -58,13 +60,13 @@ window.restorePage = (() => {
     form.append("method", name);
     form.append("mode", takesPart ? "part" : "whole");
     if (!makesNewImage) form.append("metadata", metadata);
-    if (anyScale && !takesPart && scale) form.append("scale", scale);
+    if (anyScale && !takesPart && isGiven(scale)) form.append("scale", scale);
     if (trains && seconds) form.append("seconds", seconds);
-    if (trains && steps) form.append("steps", steps);
+    if (trains && isGiven(steps)) form.append("steps", steps);
     if (trains && start) form.append("start", start);
     if (trains && kernel) form.append(kernel === "auto" ? "degradation" : "kernel", kernel);
-    if (trains && noise) form.append("noise", noise);
-    if ((trains || takesPart) && seed !== null && seed !== "") form.append("seed", seed);
+    if (trains && isGiven(noise)) form.append("noise", noise);
+    if ((trains || takesPart) && isGiven(seed)) form.append("seed", seed);
     return form;
   }
 
@@ -98,7 +100,7 @@ window.restorePage = (() => {
       const file = part("restore-file").files[0];
       if (!file) throw new Error("choose an image first");
       await refuse(file);
-      progress("sending");
+      progress("uploading");
       const form = fields(...given);
       form.append("image", file);
       let status = await call("api/jobs", { method: "POST", body: form });
@@ -108,7 +110,7 @@ window.restorePage = (() => {
       }
       job = status.id;
       while (status.state === "waiting" || status.state === "running") {
-        if (status.state === "waiting") progress(`waiting, ${status.ahead} before you`);
+        if (status.state === "waiting") progress(status.ahead ? `waiting: ${counted(status.ahead, "job")} before this one` : "waiting");
         else if (status.total) progress(`${status.phase}: ${status.done} of ${status.total}`, status.done / status.total);
         else progress("starting");
         await pause(300);
@@ -129,7 +131,7 @@ window.restorePage = (() => {
   // Kept by the browser, so that a result stays on the page when the server has deleted it.
   async function fetched(address) {
     const response = await fetch(address);
-    if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail || `the server answered ${response.status}`);
+    if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail || `the server answered with status ${response.status}`);
     return URL.createObjectURL(await response.blob());
   }
 
@@ -137,9 +139,9 @@ window.restorePage = (() => {
     const [height, width] = status.size;
     const isFallback = status.outcome === "fallback";
     const seed = method().trains || status.part ? `, seed ${status.seed}` : "";
-    const where = status.part ? `; the part at row ${status.part[0]}, column ${status.part[1]}` : "";
+    const where = status.part ? `; part at row ${status.part[0]}, column ${status.part[1]}` : "";
     const notes = Object.entries(status.notes).map(([name, text]) => `; ${name}: ${text}`).join("");
-    const word = isFallback ? "done, but as bicubic, not by the method" : "done";
+    const word = isFallback ? "done, but the result is bicubic" : "done";
     end(`${word}: ${status.method}, ${width}x${height} px${seed}${where}${notes}`, isFallback ? "warning" : "");
     const label = status.part ? `part${status.seed}_x8` : status.scale > 1 ? `x${status.scale}` : "restored";
     const link = document.createElement("a");

@@ -80,9 +80,9 @@ def _facts(menu: Sequence[Mapping[str, Any]], limits: Limits) -> str:
 def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(title="restore", analytics_enabled=False) as page:
-        kept = f"The server deletes images {limits.keep_seconds:g} seconds after they are done."
+        kept = f"The server keeps an image and its result for at most {limits.keep_seconds:g} s after the job ends."
         gr.HTML(
-            f"<h1>restore</h1><p>A photo in, a restored one out. {kept}</p>",
+            f"<h1>restore</h1><p>Restores, enlarges or translates an image. {kept}</p>",
             elem_classes="restore-plain",
             padding=False,
         )
@@ -97,7 +97,7 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
             with gr.Column(scale=3, min_width=300):
                 gr.HTML(_STATUS, elem_classes="restore-plain")
                 slider = gr.ImageSlider(
-                    label="Before and after; the wheel zooms",
+                    label="Before and after; the mouse wheel zooms",
                     interactive=False,
                     buttons=["fullscreen"],
                     max_height=640,
@@ -113,7 +113,7 @@ def _page(menu: Sequence[Mapping[str, Any]], limits: Limits) -> gr.Blocks:
 _STATUS = (
     '<progress id="restore-progress" max="1" aria-label="progress"></progress>'
     '<div id="restore-status" role="status" aria-live="polite"></div>'
-    '<div id="restore-empty">The result appears here: move the handle to compare it with the original.</div>'
+    '<div id="restore-empty">The result appears here, next to the input; move the handle to compare them.</div>'
 )
 
 
@@ -121,7 +121,7 @@ def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
     """The controls, in the order in which the script reads their values; styles hide those that a method cannot use."""
     free = next((float(entry["scale"]) for entry in menu if entry["any_scale"]), 2.0)
     mode = gr.Radio(
-        [("all of it", "whole"), (f"a random part, {PART_SCALE} times", "part")],
+        [("the whole image", "whole"), (f"a random part, by {PART_SCALE}", "part")],
         value="whole",
         label="Enlarge",
         elem_id="restore-mode",
@@ -129,7 +129,7 @@ def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
     scale = gr.Number(
         free,
         label="Scale",
-        info="how many times as wide and high",
+        info="factor for width and height",
         minimum=1,
         step=0.5,
         elem_id="restore-scale",
@@ -138,49 +138,50 @@ def _controls(menu: Sequence[Mapping[str, Any]], limits: Limits) -> list[Any]:
         [("remove", "strip"), ("keep", "keep")],
         value="strip",
         label="Metadata",
-        info="camera, time and place (EXIF), XMP, a PNG's texts",
+        info="EXIF (camera, time, place), XMP, and text in a PNG",
         elem_id="restore-metadata",
     )
-    with gr.Accordion("More", open=False, elem_id="restore-more"):
+    with gr.Accordion("More settings", open=False, elem_id="restore-more"):
         seconds = gr.Slider(
             1,
             limits.max_seconds,
             min(60.0, limits.max_seconds),
             step=1,
-            label="Seconds, at most",
+            label="Time limit (seconds)",
             elem_id="restore-seconds",
         )
-        steps = gr.Number(None, label="Training steps, at most", precision=0, elem_id="restore-steps")
+        steps = _number("Maximum training steps", "of each scale step", "restore-steps")
         of_zero_shot = _of_zero_shot()
-        seed = gr.Number(None, label="Seed", info="the same seed gives the same result", precision=0)
+        seed = _number("Seed", "the same seed gives the same result", "restore-seed")
     return [mode, scale, metadata, seconds, steps, *of_zero_shot, seed]
 
 
 def _of_zero_shot() -> list[Any]:
     """Settings of zero-shot: what a visitor may know about the image, and how to train."""
     start = gr.Radio(
-        [("as usual", ""), ("trained on photos", "photos"), ("the image alone", "scratch")],
+        [("default", ""), ("weights trained on photos", "photos"), ("random weights", "scratch")],
         value="",
-        label="Start",
+        label="Start of training",
         elem_id="restore-start",
     )
     kernel = gr.Radio(
-        [("as usual", ""), ("measure blur and noise", "auto"), ("there is blur: estimate it", "estimate")],
+        [("default", ""), ("measure blur and noise", "auto"), ("estimate the blur", "estimate")],
         value="",
-        label="Blur",
-        info="of the image; takes a scale of 2, 3 or 4",
+        label="Blur of the image",
+        info="can be estimated at scales 2, 3 and 4",
         elem_id="restore-kernel",
     )
-    noise = gr.Number(
-        None,
-        label="Noise",
-        info="standard deviation, of 0 to 1; 0.02 to 0.05 are visible",
-        minimum=0,
-        maximum=MOST_NOISE,
-        step=0.01,
-        elem_id="restore-noise",
+    noise = _number(
+        "Noise of the image",
+        f"standard deviation from 0 to {MOST_NOISE:g}, where 1 is white; visible from about 0.02",
+        "restore-noise",
     )
     return [start, kernel, noise]
+
+
+def _number(label: str, info: str, elem_id: str) -> Any:
+    """A number that may stay empty; Gradio's own field for numbers turns an empty one into 0."""
+    return gr.Textbox(label=label, info=info, placeholder="default", lines=1, max_lines=1, elem_id=elem_id)
 
 
 def _upload(limits: Limits) -> str:
@@ -188,7 +189,7 @@ def _upload(limits: Limits) -> str:
         f'<label id="restore-drop"><img id="restore-preview" alt="" hidden>{_ARROW}'
         '<b id="restore-name">Drop an image here, or <u>choose one</u></b>'
         f"<small>{FORMATS}</small>"
-        f"<small>at most {limits.max_mb:g} MB and {limits.max_side} px a side</small>"
+        f"<small>at most {limits.max_mb:g} MB and {limits.max_side} px on each side</small>"
         f'<input type="file" id="restore-file" accept="{_SUFFIXES}" aria-label="image"></label>'
     )
 
@@ -221,12 +222,14 @@ def _cards(menu: Sequence[Mapping[str, Any]]) -> str:
 
 def _no_card(entry: Mapping[str, Any]) -> str:
     if entry["name"] == "auto":
-        return "weights that come with the package, see restore/weights"
-    return "weights of another project, without a card" if entry["sha256"] else "no weights"
+        return "chooses among the weights in the package for each image"
+    if "max_steps" in entry:
+        return "a network that is trained on each image"
+    return "weights of another project, without a card" if entry["sha256"] else "no network"
 
 
 def _means(result: Mapping[str, Any]) -> list[str]:
-    ensemble = ", 8 views" if result.get("self_ensemble") else ""
+    ensemble = " with self-ensemble" if result.get("self_ensemble") else ""
     return [
         f"{benchmark} {', '.join(f'{metric} {value:#.4g}' for metric, value in scores.items())}{ensemble}"
         for benchmark, scores in result.get("means", {}).items()

@@ -16,21 +16,21 @@ def purpose(entry: Mapping[str, Any]) -> str:
     """
     size = f"{entry['scale']:g} times as wide and high"
     if "max_steps" in entry:
-        return "Enlarges by any factor with a network that it first trains on your image alone; this takes longer."
+        return "Enlarges an image by any factor with a network that is first trained on that image; takes longer."
     if entry["name"] == "auto":
-        return f"Makes a photo {size}; measures noise, blur and JPEG first, and chooses the network for them."
+        return f"Makes a photo {size}; measures noise, blur and JPEG artefacts, and chooses the weights by them."
     if entry["name"] == "bicubic":
-        return "Plain interpolation by any factor, at once: the baseline for the other methods."
+        return "Enlarges by any factor by interpolation, without a network: the baseline for the other methods."
     if entry["card"].get("purpose"):
         return str(entry["card"]["purpose"])
     if entry["input_kind"] == "labels":
-        return "Makes an image from a map of labels."
+        return "Makes an image from a label map."
     if str(entry["protocol"]).startswith("deblur"):
-        return "Removes motion blur; the size stays."
+        return "Removes motion blur; the size stays the same."
     if str(entry["protocol"]).startswith("translation"):
         return "Translates an image into another kind of image."
     if not entry["card"] and entry["scale"] != 1:
         return f"Makes an image {size}, with weights of another project."
     if entry["scale"] == 1:
-        return "Restores an image; the size stays."
+        return "Restores an image; the size stays the same."
     return f"Makes a photo {size}, with detail from a trained network."

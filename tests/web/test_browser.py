@@ -141,10 +141,30 @@ def test_a_visitor_cancels_and_takes_the_random_part(page: "Page", tmp_path: Pat
     page.locator("#restore-scale").wait_for(state="hidden")  # the part has a scale of its own
     page.click("#restore-go")
     said = until(page, "done: bicubic, 96x96 px")
-    assert re.search(r"seed \d+; the part at row \d+, column \d+", said)
+    assert re.search(r"seed \d+; part at row \d+, column \d+", said)
     part = re.search(r"seed (\d+)", said)
     assert part is not None
     assert page.get_attribute("#restore-download", "download") == f"a_part{part[1]}_x8.png"
+
+
+def test_numbers_that_the_visitor_leaves_empty_are_not_sent(page: "Page", tmp_path: Path) -> None:
+    page.set_input_files("#restore-file", photo(tmp_path / "a.png", 40, 40))
+    page.check("#restore-methods [value=zero_shot]")
+    page.locator("#restore-more button").first.click()
+    for name in ("steps", "noise", "seed"):
+        assert page.locator(f"#restore-{name} input").input_value() == ""
+    page.check("#restore-methods [value=bicubic]")
+    page.locator("#restore-mode label").nth(1).click()
+    page.locator("#restore-seed input").wait_for()
+    seeds = set()
+    for _ in range(2):  # a seed of the server's for each
+        send(page)
+        seeds.add(until(page, "done: bicubic").partition("seed ")[2].partition(";")[0])
+    assert len(seeds) == 2
+    page.locator("#restore-seed input").fill("7")
+    page.locator("#restore-seed input").blur()
+    send(page)
+    assert "seed 7; part at row" in until(page, "done: bicubic")
 
 
 def test_a_refusal_is_said_on_the_page(page: "Page", server: Server, tmp_path: Path) -> None:
@@ -176,6 +196,27 @@ def test_a_refusal_is_said_on_the_page(page: "Page", server: Server, tmp_path: P
     assert until(page, "2100x10 px, expected at most 2048") == said  # by the job, which alone reads headers
 
 
+def test_jobs_in_the_queue_are_counted(page: "Page", tmp_path: Path) -> None:
+    asked: list[Route] = []
+    page.route(re.compile(r"/api/jobs/[^/]+$"), lambda route: asked.append(route))
+
+    def is_asked() -> bool:
+        page.wait_for_timeout(50)  # requests are routed while the page is waited for
+        return bool(asked)
+
+    page.set_input_files("#restore-file", photo(tmp_path / "a.png", 20, 30))
+    page.click("#restore-go")
+    for ahead, words in ((1, "waiting: 1 job before this one"), (2, "waiting: 2 jobs before this one")):
+        assert wait_until(is_asked)
+        answer = asked[0].fetch()
+        asked.pop().fulfill(response=answer, json=answer.json() | {"state": "waiting", "ahead": ahead})
+        until(page, words)
+    assert wait_until(is_asked)
+    page.route(re.compile(r"/api/jobs/[^/]+$"), lambda route: route.continue_())  # comes before the first route
+    asked.pop().continue_()
+    until(page, "done: tiny")
+
+
 def test_a_fallback_to_bicubic_is_no_success(page: "Page", tmp_path: Path) -> None:
     def fall_back(route: "Route") -> None:
         answer = route.fetch()
@@ -196,7 +237,7 @@ def test_the_page_fits_a_phone_and_either_scheme(
     page.set_default_timeout(PATIENCE)
     page.goto(f"http://127.0.0.1:{server.port}/")
     page.wait_for_selector("#restore-go")
-    assert "at most 1 MB and 2048 px a side" in page.inner_text("#restore-drop")
+    assert "at most 1 MB and 2048 px on each side" in page.inner_text("#restore-drop")
     assert page.locator("#restore-methods label span").count() == 5  # each says what it is for
     for name in ("tiny", "zero_shot"):
         page.check(f"#restore-methods [value={name}]")
@@ -228,6 +269,6 @@ def test_metadata_stays_behind_unless_the_visitor_keeps_it(
         assert (tmp_path / f"{choice}.png").read_bytes() == made
         assert (b"a camera" in made) == (choice == "keep")
     page.check("#restore-methods [value=translation_emoji]")  # makes a new image, which has no metadata to keep
-    page.locator("#restore-metadata").wait_for(state="hidden")
+    page.locator(".form:has(#restore-metadata)").wait_for(state="hidden")  # no empty frame either
     send(page)
     until(page, "done: translation_emoji, 30x20 px")
