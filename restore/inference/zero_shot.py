@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 BICUBIC = "bicubic used"  # key of the note on where bicubic was used; readable, because tables and the page show it
 
 SMALLEST = 3  # pixels of the input of a network; a smaller image contains nothing to learn from
+MOST_ENSEMBLED = 16e6  # pixels of a result for which self_ensemble=auto takes all views; eight take minutes above
 QUICK_TILE = 256  # pixels of the enlarged image; measured 8 % faster than running it whole, and it reports progress
 BYTES_PER_PIXEL = 110  # per pixel of the result of bicubic, which works on the whole image in double precision
 
@@ -175,7 +176,7 @@ class ZeroShotRestorer(Restorer):
         training = self.start.settings(training)
         model = untrained(self.scale, training, self.start.weights)
         steps = model.steps
-        steps.deadline, steps.cancel, steps.views = deadline, report.cancel, ALL_VIEWS if self.ensemble else 1
+        steps.deadline, steps.cancel, steps.views = deadline, report.cancel, self._views(lq, deadline)
         steps.tile = lambda size: tile_of(model.network, self.inference, size)
         self._refuse_too_large(lq, steps.tile)
         in_bf16, watch = use_bf16(self.inference.precision, self.device.type), Watch(report.progress, deadline)
@@ -193,6 +194,16 @@ class ZeroShotRestorer(Restorer):
         trained.views = steps.views_left()
         self.phase = "enlarging"
         return trained.restore(lq, progress=report.progress)
+
+    def _views(self, lq: Tensor, deadline: float | None) -> int:
+        """Maximum views; one for a large result unless there is a time limit, by which they are planned."""
+        pixels = math.prod(new_length(length, self.scale) for length in lq.shape[1:])
+        if self.inference.self_ensemble != "auto" or deadline is not None or pixels <= MOST_ENSEMBLED:
+            return ALL_VIEWS if self.ensemble else 1
+        self.notes["views"] = (
+            f"1 of 8, because the result has {pixels / 1e6:.0f} megapixels; self_ensemble=true takes all"
+        )
+        return 1
 
     def _bicubic(self, lq: Tensor, why: str) -> Tensor:
         self.notes, self.fell_back = {BICUBIC: why}, True

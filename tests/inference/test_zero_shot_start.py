@@ -11,7 +11,7 @@ import restore
 from restore.config.inference import ZeroShotTraining
 from restore.data.embedded_photos import embedded
 from restore.image import reading
-from restore.inference import zero_shot_start
+from restore.inference import zero_shot, zero_shot_start
 from restore.inference.checkpoint_names import START, start_weights
 from restore.inference.zero_shot import ZeroShotRestorer
 from restore.inference.zero_shot_start import Start, opened_start
@@ -136,6 +136,26 @@ def test_a_part_is_enlarged_by_a_network_trained_on_the_whole(tmp_path: Path) ->
     restorer = opened(2, {"start": tiny_checkpoints.ckpt(tmp_path), "max_steps": 1})
     restorer.source = image(48, 48)
     assert restorer.restore(image(48, 48)[:, 4:20, 6:19]).shape == (3, 32, 26)
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit", "is_ensemble"),
+    [
+        ({}, None, False),
+        ({"self_ensemble": "true"}, None, True),
+        ({"self_ensemble": "false"}, None, False),
+        ({}, 600, True),
+    ],
+)
+def test_a_large_result_is_enlarged_once_unless_more_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], limit: float | None, is_ensemble: bool
+) -> None:
+    lq = reading.read(embedded("photos_held_out")[0]).rgb()[:, 100:160, 150:210]
+    monkeypatch.setattr(zero_shot, "MOST_ENSEMBLED", 120 * 120 - 1)
+    restorer = opened(2, UNMOVED | {"max_seconds": limit}, **settings)
+    weights = restore.load("super_resolution_x2", device="cpu", self_ensemble=str(is_ensemble).lower())
+    assert torch.allclose(restorer.restore(lq), weights.restore(lq).clamp(0, 1), atol=1e-6)
+    assert ("views" in restorer.notes) == (not settings and limit is None)
 
 
 @pytest.mark.parametrize("size", [(1, 40), (5, 5), (11, 40), (12, 12)])
