@@ -33,6 +33,7 @@ TINY = (
     "zero_shot.model.back_projection=2",
     "device=cpu",
 )
+INFORMATION_GAIN = "model.information_gain={groups: 1, blocks: 1, channels: 8, image_skip: bicubic}"
 WRITTEN = (0, FELL_BACK)  # so few steps may or may not beat bicubic
 FIT = (*TINY_ZERO_SHOT, "data.image=lq.png", "trainer.max_steps=24", "val_every_steps=5", "callbacks.panels=null")
 
@@ -329,6 +330,7 @@ def test_a_fractional_scale_is_refused_by_the_protocols(cli: Cli, tmp_path: Path
         ([11, 3, 1], [], [0, 12]),
         ([29, 10], ["trainer.accumulate_grad_batches=2"], [0, 12]),
         ([7], ["model.scale=2.0", "model.kernel=kernel.npy"], [0]),
+        ([9, 4], ["model.width=64", "model.depth=8", "model.scale=2", INFORMATION_GAIN], [0]),
     ],
 )
 def test_crashes_on_either_side_of_a_scale_step_change_nothing(
