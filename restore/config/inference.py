@@ -86,6 +86,9 @@ class ZeroShotTraining:
         start: ``scratch``; ``photos``: the weights ``super_resolution_x2``, ``_x3`` or ``_x4``, whose network is then
             trained in place of the published one, and for other scales ``zero_shot_start``; or the path of a checkpoint
             of ``super_resolution`` or of the published network.
+        start_share: share of the start's weights in the mean of them and the trained ones, with which the image is
+            enlarged (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022); None: 0.5 from weights of
+            ``super_resolution`` for an image without ``model.kernel`` and ``data.noise``, else 0.
         degradation: ``given``: bicubic and clean, or as ``model.kernel`` and ``data.noise`` say; ``auto``: blur and
             noise are estimated from the image, and used where they are clearly present.
         seed: of initial weights and crops.
@@ -101,6 +104,7 @@ class ZeroShotTraining:
     max_steps: int | None = None
     max_seconds: float | None = None
     start: str = "photos"
+    start_share: float | None = None
     degradation: str = "given"
     seed: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -109,6 +113,11 @@ class ZeroShotTraining:
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_steps < 1:
             raise SettingError("zero_shot.max_steps", self.max_steps, "at least 1")
+        if self.start_share is not None and not (
+            0 <= self.start_share < 1 and (self.start != SCRATCH or not self.start_share)
+        ):
+            expected = "at least 0 and below 1, and 0 with start=scratch"
+            raise SettingError("zero_shot.start_share", self.start_share, expected, "leave it out")
         if self.degradation not in ("given", "auto"):
             raise SettingError("zero_shot.degradation", self.degradation, "given, or auto")
         if self.degradation == "auto" and (self.model.get("kernel") or self.data.get("noise")):

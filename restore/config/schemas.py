@@ -71,6 +71,7 @@ class ZeroShotConfig:
 
     max_steps: int | None = ZeroShotTraining.max_steps
     start: str = ZeroShotTraining.start
+    start_share: float | None = ZeroShotTraining.start_share
     degradation: str = ZeroShotTraining.degradation
     model: Any = MISSING
     data: Any = MISSING

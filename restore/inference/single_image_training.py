@@ -34,7 +34,7 @@ def untrained(
         model = ZeroShotSuperResolution(scale=scale, **training.model)
     if start is not None:
         model.network.init_from(start)
-        model.steps.starts_trained = True
+        model.steps.starts_trained, model.steps.start_share = True, training.start_share or 0.0
     return model
 
 

@@ -200,9 +200,8 @@ class ZeroShotRestorer(Restorer):
         pixels = math.prod(new_length(length, self.scale) for length in lq.shape[1:])
         if self.inference.self_ensemble != "auto" or deadline is not None or pixels <= MOST_ENSEMBLED:
             return ALL_VIEWS if self.ensemble else 1
-        self.notes["views"] = (
-            f"1 of 8, because the result has {pixels / 1e6:.0f} megapixels; self_ensemble=true takes all"
-        )
+        why = f"the result has {pixels / 1e6:.0f} megapixels"
+        self.notes = {**self.notes, "views": f"1 of 8, because {why}; self_ensemble=true takes all"}
         return 1
 
     def _bicubic(self, lq: Tensor, why: str) -> Tensor:

@@ -13,9 +13,11 @@ from restore.data.embedded_photos import embedded
 from restore.image import reading
 from restore.inference import zero_shot, zero_shot_start
 from restore.inference.checkpoint_names import START, start_weights
+from restore.inference.single_image_training import Watch, train, untrained
 from restore.inference.zero_shot import ZeroShotRestorer
 from restore.inference.zero_shot_start import Start, opened_start
 from restore.io.errors import SettingError
+from restore.models.loading import load_network
 from restore.ops.resize import resize
 from tests import tiny_checkpoints
 from tests.conftest import Cli, photo
@@ -71,6 +73,9 @@ def test_the_start_fills_in_what_is_null_and_nothing_else() -> None:
     own = ZeroShotTraining(model={"lr": 0.5}, data={"patch_size": 8, "batch_size": None})
     assert start.settings(own).model["lr"] == 0.5
     assert start.settings(own).data == zero_shot_start.CROPS | {"patch_size": 8}
+    assert plain.start_share == zero_shot_start.SHARE_BICUBIC
+    assert start.settings(ZeroShotTraining(start_share=0.25)).start_share == 0.25
+    assert start.settings(ZeroShotTraining(data={"noise": 0.1})).start_share is None
     unchanged = Start(None).settings(ZeroShotTraining(model={"lr": None, "kernel": None}, data=nulls))
     assert (unchanged.model, unchanged.data) == ({"kernel": None}, {})
 
@@ -156,6 +161,32 @@ def test_a_large_result_is_enlarged_once_unless_more_is_asked_for(
     weights = restore.load("super_resolution_x2", device="cpu", self_ensemble=str(is_ensemble).lower())
     assert torch.allclose(restorer.restore(lq), weights.restore(lq).clamp(0, 1), atol=1e-6)
     assert ("views" in restorer.notes) == (not settings and limit is None)
+
+
+def test_the_result_is_made_by_the_mean_of_the_trained_and_the_starting_weights() -> None:
+    known = load_network("super_resolution_x2").state_dict()
+    cat = reading.read(embedded("photos_held_out")[0]).rgb()[:, 100:148, 150:198]
+    found = []
+    for share in (0.0, 0.75):
+        blurred = {"kernel": [[1 / 9] * 3] * 3}  # the start does not know it, so training gains at once
+        training = ZeroShotTraining(max_steps=10, start_share=share, model=blurred)
+        start = opened_start(2, training)
+        training = start.settings(training)
+        model = untrained(2, training, start.weights)
+        train(model, cat, training, torch.device("cpu"), use_bf16=False, watch=Watch(None, None))
+        found.append(model.network.networks[0].state_dict())
+    assert any(not torch.equal(found[0][name], value) for name, value in known.items())
+    for name, value in known.items():
+        assert torch.allclose(found[1][name], 0.25 * found[0][name] + 0.75 * value, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_that_leaves_nothing_to_training_is_refused(share: float) -> None:
+    with pytest.raises(SettingError) as error:
+        ZeroShotTraining(start_share=share)
+    assert error.value.key == "zero_shot.start_share"
+    with pytest.raises(SettingError):
+        ZeroShotTraining(start="scratch", start_share=0.5)
 
 
 @pytest.mark.parametrize("size", [(1, 40), (5, 5), (11, 40), (12, 12)])

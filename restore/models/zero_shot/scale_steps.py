@@ -13,7 +13,7 @@ from torch import Tensor
 
 from restore.data.single_image import SingleImageData
 from restore.io.errors import SettingError
-from restore.models.zero_shot import workload
+from restore.models.zero_shot import step_networks, workload
 from restore.models.zero_shot.lr_policy import LRPolicy, ScaleStep
 from restore.models.zero_shot.network import ALL_VIEWS, ZeroShotNetwork
 from restore.models.zero_shot.plan import CHECK_EVERY, LEAST_STEPS, Plan, TimeLimit
@@ -45,6 +45,7 @@ class ScaleSteps(Callback):
         cancel: called before every step and between tiles of an enlargement; true ends all scale steps.
         halt: whether all scale steps were ended.
         starts_trained: whether the networks start from trained weights, whose error is then also measured.
+        start_share: share of these weights in the mean of them and the trained ones at the end of a scale step.
         tile: called with (height, width) of an enlarged image; returns the side of its tiles, or None for the whole.
         views: maximum for each enlargement: 1 or 8.
         time_limit: the plan for the deadline; None without a deadline.
@@ -57,7 +58,8 @@ class ScaleSteps(Callback):
         self.deadline: float | None = None
         self.cancel: Callable[[], bool] | None = None
         self.halt = False
-        self.starts_trained = False
+        self.starts_trained, self.start_share = False, 0.0
+        self._start: dict[str, Tensor] = {}
         self.tile: Callable[[tuple[int, int]], int | None] = network.tile_within
         self.views = ALL_VIEWS
         self.time_limit: TimeLimit | None = None
@@ -165,13 +167,14 @@ class ScaleSteps(Callback):
     # --- one scale step ---
 
     def _begin(self, trainer: Trainer, k: int, father: Tensor | None, *, from_batch: int) -> None:
-        step = trainer.global_step
-        self.records.append(ScaleStep(step, from_batch, father, self._most(trainer), step))
+        begun = trainer.global_step
+        self.records.append(ScaleStep(begun, from_batch, father, self._most(trainer), begun))
         self._add(k, self.records[-1])
         if self.deadline is not None or not k:
             self._plan(trainer, k)
         if self.starts_trained:
             self._measure(trainer, self.records[-1])
+            self._start = self.records[-1].best
 
     def _plan(self, trainer: Trainer, k: int) -> None:
         """Log the plan for this scale step and later ones; a deadline limits them, and too near a one ends all."""
@@ -179,7 +182,8 @@ class ScaleSteps(Callback):
         pixels, most = self._reconstruction.pixels, self._most(trainer)
         bounds = {"least_steps": 0 if self.starts_trained else LEAST_STEPS, "most_steps": most, "views": self.views}
         work = workload.work_left(self.network, self.data, k, pixels, self.tile, **bounds)
-        limit = self.time_limit or self._measured(self._reconstruction)
+        speed = self.time_limit or workload.measured_speed(self.network, self.data, self._reconstruction.input)
+        limit = speed if isinstance(speed, TimeLimit) else TimeLimit(self.deadline, speed, time.monotonic)
         plan = limit.begin(work)
         if self.deadline is not None:
             self.time_limit = limit
@@ -189,10 +193,6 @@ class ScaleSteps(Callback):
             return
         words = "scale step %d: at most %d training steps, then %d views and %d rounds of back-projection; about %.0f s"
         log.info(words, k + 1, plan.steps, plan.views, plan.rounds, plan.training + plan.enlarging)
-
-    def _measured(self, reconstruction: Reconstruction) -> TimeLimit:
-        speed = workload.measured_speed(self.network, self.data, reconstruction.input)
-        return TimeLimit(self.deadline, speed, time.monotonic)
 
     def _add(self, k: int, record: ScaleStep) -> None:
         """Pass the fathers of scale step ``k`` to the data, and prepare its reconstruction error."""
@@ -214,7 +214,8 @@ class ScaleSteps(Callback):
 
     def _end(self, trainer: Trainer, record: ScaleStep, batch_idx: int) -> None:
         k, network = self.stage, self.network.steps[self.stage]
-        network.load_state_dict(record.best or network.state_dict())
+        best = record.best or network.state_dict()
+        network.load_state_dict(step_networks.mean_weights(best, self._start, self.start_share))
         record.fell_back = not record.least_error < (1 - CLEAR_GAIN) * record.bicubic
         record.ended, record.best = True, {}
         if record.fell_back:

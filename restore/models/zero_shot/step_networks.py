@@ -1,8 +1,9 @@
 """The networks that a scale step of zero-shot super-resolution can train."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from restore.io.errors import SettingError
 from restore.networks.information_gain import InformationGainNetwork
@@ -41,3 +42,15 @@ class InformationGainStep(InformationGainNetwork):
 
 
 StepNetwork = ZSSRNetwork | InformationGainStep
+
+
+def mean_weights(trained: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The weighted mean of trained weights and those that their training started from.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022: between the two, a network has learnt what is
+    new and has not yet forgotten what it knew.
+
+    Args:
+        trained, start: by name. share: of ``start``; 0 to leave it out, which may then be empty.
+    """
+    return {name: value.lerp(start[name], share) if share else value for name, value in trained.items()}
