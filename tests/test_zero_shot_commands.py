@@ -229,7 +229,7 @@ def test_bad_settings_are_named(cli: Cli, tmp_path: Path, overrides: list[str], 
         (["output=out.jpg"], "output is out.jpg, expected a format that holds the image's transparency"),
         (["output=in.png/out.png"], "in.png"),
         (["memory_gb=0.0001"], "memory_gb=0.0001 holds no tile"),
-        (["memory_gb=0.0005", "scale=8", "tile=16"], "because zero-shot keeps its whole result of 96x72 px in memory"),
+        (["memory_gb=0.0004", "scale=8", "tile=16"], "because zero-shot keeps its whole result of 96x72 px in memory"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_training(

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--scales", nargs="+", type=int, default=[2, 3, 4])
     parser.add_argument("--steps", nargs="+", type=int, default=[0, 100], help="of each scale step; scratch takes one")
     parser.add_argument("--lr", type=float)
+    parser.add_argument("--share", type=float, help="zero_shot.start_share, by default that of `predict`")
     parser.add_argument("--one-step", action="store_true", help="reach the scale in one scale step")
     parser.add_argument("--side", type=int, help="score the middle of each image, of so many gt pixels")
     parser.add_argument("--output", type=Path, default=Path("start.csv"))
@@ -51,15 +52,20 @@ def main() -> None:
             for name, lq, gt in images(data_folder() / folder, scale, given.side):
                 for steps in given.steps:
                     found = scores(lq, gt, scale, steps, given)
-                    own = {"start": given.start, "steps": steps, "scale": scale, "image": name}
+                    own = {"start": label(given), "steps": steps, "scale": scale, "image": name}
                     rows.append(own | {"benchmark": Path(folder).name} | found)
                     print(*(rows[-1][column] for column in COLUMNS), flush=True)
     others = list(csv.DictReader(given.output.open())) if given.output.exists() else []
     with given.output.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows([row for row in others if row["start"] != given.start] + rows)
+        writer.writerows([row for row in others if row["start"] != label(given)] + rows)
     print_means(rows)
+
+
+def label(given: argparse.Namespace) -> str:
+    """The start, as in the table."""
+    return str(given.start) if given.share is None else f"{given.start}, start_share={given.share:g}"
 
 
 def images(folder: Path, scale: int, side: int | None) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -79,7 +85,7 @@ def scores(lq: Tensor, gt: Tensor, scale: int, steps: int, given: argparse.Names
     """PSNR-Y without and with back-projection, and seconds."""
     began = time.process_time()
     of_model = {"lr": given.lr, "scale_steps": [float(scale)] if given.one_step else None}
-    training = ZeroShotTraining(max_steps=steps or 1, start=given.start, model=of_model)
+    training = ZeroShotTraining(max_steps=steps or 1, start=given.start, start_share=given.share, model=of_model)
     start = opened_start(scale, training)
     training = start.settings(training)
     model = untrained(scale, training, start.weights)

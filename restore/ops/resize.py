@@ -154,7 +154,12 @@ def enlarge(lq: Tensor, scale: float) -> Tensor:
     """
     levels = (lq.double() * 255).round()
     is_8bit = torch.allclose(lq.double() * 255, levels, atol=1e-3, rtol=0)
-    return resize_8bit(levels.to(torch.uint8), scale) / 255 if is_8bit else resize(lq, scale)
+    if not is_8bit:
+        return resize(lq, scale)
+    planes = levels.to(torch.uint8).flatten(0, -3) if lq.dim() > 2 else levels.to(torch.uint8)[None]
+    # one after another, because double precision would take three times the memory for all at once
+    large = torch.stack([resize_8bit(plane, scale) / 255 for plane in planes])
+    return large.view(*lq.shape[:-2], *large.shape[-2:])
 
 
 def _check_scale(scale: float) -> None:
