@@ -147,7 +147,7 @@ def test_a_photo_with_its_metadata_is_what_predict_makes_and_damage_is_said(
 
 def test_a_background_job_is_followed_cancelled_and_dropped(server: Server, tmp_path: Path) -> None:
     picture = photo(tmp_path / "a.png", 150, 150).read_bytes()
-    fields: dict[str, Any] = {"method": "zero_shot", "steps": 50, "scale": 4, "seconds": 600}
+    fields: dict[str, Any] = {"method": "zero_shot", "start": "scratch", "steps": 50, "scale": 4, "seconds": 600}
     jobs = [json.loads(server.restore(picture, "/api/jobs", **fields).body)["id"] for _ in range(2)]
     status = json.loads(server.ask("GET", f"/api/jobs/{jobs[1]}").body)
     assert status["state"] == "waiting"

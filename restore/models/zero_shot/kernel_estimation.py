@@ -1,18 +1,16 @@
 """Estimates the kernel that an image was downscaled with, from the image alone.
 
 A scene looks alike at every scale, so an image downscaled with the right kernel looks like the image itself. This is
-used twice. First in the spectrum: without blur, power falls as a power of the frequency, the same at every scale, with
-a strength that depends on the direction; a faster fall is due to blur, and a Gaussian is fitted to it. Then in patches,
-after Bell-Kligler, Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019
-(KernelGAN): a deep linear generator, initialised with that Gaussian, downscales the image until a discriminator cannot
-tell its patches from the image's own.
+used twice. First in the spectrum (:mod:`restore.models.zero_shot.spectrum`). Then in patches, after Bell-Kligler,
+Shocher, Irani, "Blind Super-Resolution Kernel Estimation using an Internal-GAN", NeurIPS 2019 (KernelGAN): a deep
+linear generator, initialised with that kernel, downscales the image until a discriminator cannot tell its patches from
+the image's own.
 
 Departures from the paper, because estimated kernels were too narrow (less than half the variance): the image's own
 patches are blurred slightly first, because the downscaled ones have been blurred twice; and the kernel's border and
 small values are regularised towards the first estimate instead of 0.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -20,14 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from restore.io.errors import SettingError
+from restore.models.zero_shot import spectrum
 from restore.networks.kernel_gan import TAPS, KernelDiscriminator, LinearGenerator
 from restore.ops.blur_kernels import LARGEST, centred, shrink
 
 SMALLEST = 64  # pixels; smaller images contain too few patches
-WINDOW = 256  # pixels; side of the windows whose spectra are averaged
-# Calibrated on 25 BSDS training photos, which are sharp and were not downscaled
-FALL = 2.1  # power falls as frequency to the power -FALL
-LENS = 0.15  # px^2; variance of the blur that even sharp photos have
 PATCHES = 32  # pixels; side of the crops that the discriminator compares
 HOLD = 0.1  # weight of the distance from the first estimate
 _FLAT = ("kernel", "estimate", "an image with detail to estimate a blur from", "leave kernel out")
@@ -42,7 +37,7 @@ def estimate_kernel(
     Args:
         image: float, (1 or 3, H, W), [0, 1], at least 64 x 64.
         scale: 2, 3 or 4: ratio of the finer pixels, in which the kernel is measured.
-        steps: updates of the generator; 0 returns the Gaussian.
+        steps: updates of the generator; 0 returns the first estimate.
         seed: the same seed gives the same kernel.
         report: called with (steps done, total steps) after each step.
 
@@ -58,10 +53,10 @@ def estimate_kernel(
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         image = image.detach().clone().float()
-        covariance = _covariance(image, scale)
-        if 3 * float(covariance.diagonal().max()) ** 0.5 > LARGEST // 2:  # as for noise on a flat image
+        found = spectrum.blur_of(image, scale)
+        if 3 * max(found.deviations) > LARGEST // 2:  # as for noise on a flat image
             raise SettingError(*_FLAT)
-        start = _gaussian(covariance)
+        start = spectrum.padded(found.kernel, TAPS)
         kernel = _refine(image, start, scale, steps, report) if steps else start
         kernel = kernel.clamp(min=0)
         return centred(kernel * (kernel > 0.005 * kernel.max()))
@@ -86,83 +81,6 @@ def _check(image: Tensor, scale: int, steps: int) -> None:
         raise SettingError("kernel", "estimate", expected, "leave kernel out")
     if not float(image.mean(0).std()) > 1e-3:
         raise SettingError(*_FLAT)
-
-
-# --- the first estimate: the spectrum ----------------------------------------------------------------------------
-
-
-def _spectrum(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Power and frequencies (rad / px; y, x) of the grey image, averaged over windows: (n,) and (2, n)."""
-    grey = image.mean(0).double().cpu()
-    sides = [min(WINDOW, side) for side in grey.shape]
-    pieces = grey.unfold(0, sides[0], max(1, sides[0] // 2)).unfold(1, sides[1], max(1, sides[1] // 2)).flatten(0, 1)
-    taper = torch.outer(*(torch.hann_window(side, periodic=False, dtype=torch.float64) for side in sides))
-    pieces = (pieces - (pieces * taper).sum((1, 2), keepdim=True) / taper.sum()) * taper
-    power = torch.fft.fft2(pieces).abs().square().mean(0) / taper.square().sum()
-    axes = [2 * math.pi * torch.fft.fftfreq(side, dtype=torch.float64) for side in sides]
-    frequency = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-    # half the plane suffices, by symmetry; the lowest frequencies are due to the taper and the illumination
-    used = (frequency.norm(dim=0) > 0.1) & (frequency[0] >= 0)
-    return power.flatten()[used], frequency[:, used]
-
-
-def _covariance(image: Tensor, scale: int) -> Tensor:
-    """Covariance (2, 2; y, x; px^2 at the finer scale) of the Gaussian blur that explains the image's spectrum.
-
-    Maximum likelihood of independent exponential powers (Whittle). The expected power at a frequency is the sum over
-    the finer frequencies aliased onto it, of strength(direction) * frequency^-fall * blur^2, plus noise.
-    """
-    power, frequency = _spectrum(image)
-    turn = 2 * math.pi * torch.cartesian_prod(*2 * [torch.arange(scale, dtype=torch.float64) - (scale - 1) // 2])
-    away = turn[:, :, None] * torch.where(frequency > 0, -1.0, 1.0)
-    finer = (frequency + away) / scale  # (aliases, 2, n)
-    y, x = finer[:, 0], finer[:, 1]
-    radius, angle = (y**2 + x**2).log() / 2, torch.atan2(y, x)
-    waves = torch.stack([wave(n * angle) for n in (2, 4) for wave in (torch.cos, torch.sin)])
-    level = math.log(float((power * frequency.norm(dim=0) ** FALL).mean()))
-    values = torch.tensor([level, FALL, math.log(0.6 * scale), 0, math.log(0.6 * scale), -14, 0, 0, 0, 0]).double()
-    values.requires_grad_()
-
-    def cost() -> Tensor:
-        level, fall, root, noise, strength = values[0], values[1], _root(values[2:5]), values[5], values[6:]
-        blur = torch.einsum("ij,fin->fjn", root, finer).square().sum(1)
-        logs = level - fall * radius - blur - LENS * (y**2 + x**2) + torch.einsum("w,wfn->fn", strength, waves)
-        expected = logs.logsumexp(0).exp() + noise.exp()
-        # the priors weigh as much as about a hundred frequencies each
-        prior = ((fall - FALL) / 0.15) ** 2 / 200 + strength.square().sum() / 2000
-        prior = prior + (root.diagonal().log() - math.log(0.6 * scale)).square().sum() / 2000
-        return (expected.log() + power / expected).mean() + prior
-
-    _minimise(cost, values)
-    root = _root(values.detach()[2:5])
-    return root @ root.T
-
-
-def _root(values: Tensor) -> Tensor:
-    """Lower triangular root of a covariance, from three unconstrained numbers."""
-    zero = torch.zeros_like(values[0])
-    return torch.stack([values[0].exp(), zero, values[1], values[2].exp()]).view(2, 2)
-
-
-def _minimise(cost: Callable[[], Tensor], values: Tensor) -> None:
-    optimiser = torch.optim.LBFGS([values], max_iter=60, line_search_fn="strong_wolfe")
-
-    def closure() -> float:
-        optimiser.zero_grad()
-        error = cost()
-        torch.autograd.backward(error)
-        return float(error.detach())
-
-    optimiser.step(closure)
-
-
-def _gaussian(covariance: Tensor, least: int = TAPS) -> Tensor:
-    """Gaussian kernel of odd side, at least three sigma to each side: (side, side), sums to 1."""
-    reach = max(least // 2, math.ceil(3 * float(covariance.diagonal().max()) ** 0.5))
-    offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    position = torch.stack(torch.meshgrid(offset, offset, indexing="ij")).flatten(1)
-    exponent = -0.5 * (position * torch.linalg.solve(covariance, position)).sum(0)
-    return torch.softmax(exponent, 0).view(len(offset), len(offset))
 
 
 # --- the second: patches -----------------------------------------------------------------------------------------
@@ -216,7 +134,7 @@ def _own_patches(image: Tensor, kernel: Tensor, scale: int) -> Tensor:
     weight = kernel.double().cpu()
     rows, columns, both = weight.sum(1) @ offset**2, weight.sum(0) @ offset**2, offset @ weight @ offset
     covariance = torch.stack([rows, both, both, columns]).view(2, 2) / scale**4
-    return shrink(image, _gaussian(covariance, 3), 1)
+    return shrink(image, spectrum.gaussian(covariance, 3), 1)
 
 
 def _constraints(kernel: Tensor, start: Tensor) -> Tensor:
