@@ -114,8 +114,12 @@ def batches() -> int:
 
 
 def killed_outside(options: list[str]) -> int:
-    """A life killed some batches on, at any moment of one; minus the signal, or its status where it ended before."""
-    aim, child = batches() + random.randrange(4), live(options, lambda: None)
+    """A life killed at any moment of a batch; minus the signal, or its status where it ended before.
+
+    It is killed after its first checkpoint, which is due every four batches, so that the run goes on whatever happens
+    to the lives that die while they write.
+    """
+    aim, child = batches() + random.randrange(5, 9), live(options, lambda: None)
     while batches() < aim:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
