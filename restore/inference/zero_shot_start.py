@@ -16,8 +16,8 @@ from restore.models.zero_shot.network import ZeroShotNetwork
 SETTING = "zero_shot.start"
 
 # Measured on three images of Set5 at x2, 100 steps from super_resolution_x2: four crops of 64 px are 0.04 dB better
-# than one of 128 px, and a learning rate of 3e-4 is 0.09 dB better than 1e-3, because the weights know bicubic
-# downscaling; on eight photos blurred before downscaling, 1e-3 is 0.1 to 0.2 dB better. On Set5, the mean with the
+# than one of 128 px; with one of 128 px, a learning rate of 3e-4 is 0.05 dB better than 1e-3, because the weights know
+# bicubic downscaling. On eight photos blurred before downscaling, 1e-3 is 0.2 dB better. On Set5, the mean with the
 # starting weights is 0.02, 0.04 and 0.13 dB better at x2, x3 and x4 than the trained weights alone; shares of 0.25 and
 # 0.75 are not better than 0.5 by more than 0.01 dB.
 CROPS = {"patch_size": 64, "batch_size": 4}
