@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SCRATCH = "scratch"  # ``start`` of the published zero-shot method: random weights
-SCRATCH_STEPS = 1500  # per scale step; more than 400 gain little (experiments/zero_shot, section 2)
+SCRATCH_STEPS = 4000  # per scale step, of one crop of 48 px (experiments/zero_shot, section 2)
 STARTED_STEPS = 100  # per scale step, from trained weights
 MOST_THREADS = 1024  # torch crashes if the system refuses more
 
@@ -93,7 +93,7 @@ class ZeroShotTraining:
             noise are estimated from the image, and used where they are clearly present.
         seed: of initial weights and crops.
         model: arguments of :class:`restore.models.zero_shot.model.ZeroShotSuperResolution`, without ``scale``; ``lr``
-            may be None: chosen by the start.
+            and ``lr_decay_range`` may be None: chosen by the start.
         data: arguments of :class:`restore.data.single_image.SingleImageData`, without ``image``, ``scale``, ``seed``;
             ``patch_size`` and ``batch_size`` may be None: chosen by the start.
 

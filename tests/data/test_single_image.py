@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from restore.data.internal_pairs import LEVELS
+from restore.data.internal_pairs import LEVELS, OFFSETS
 from restore.data.single_image import SingleImageData
 from restore.io.errors import SettingError
+from restore.models.zero_shot.reconstruction import checked_part
 from restore.ops.resize import resize
 
 
@@ -23,19 +24,41 @@ def data(father: Tensor, factor: float = 2.0, zoom: int = 1, **settings: object)
 
 def test_fathers_are_smaller_sharp_copies_and_sons_their_enlarged_shrinks() -> None:
     levels = data(image()).pairs.pyramids[0].levels
-    assert len(levels) == LEVELS
+    assert len(levels) == LEVELS * len(OFFSETS)
     assert torch.equal(levels[0].father, image())
-    assert levels[-1].father.shape == (3, 20, 26)
+    assert levels[-len(OFFSETS)].father.shape == (3, 20, 26)
     for father, son in levels:
         assert father.shape == son.shape
     assert torch.allclose(levels[0].son, resize(resize(image(), 0.5), 2))
+
+
+@pytest.mark.parametrize("zoom", [1, 2])
+def test_a_father_has_a_son_for_each_offset_but_that_of_the_reconstruction_error(zoom: int) -> None:
+    father, trained = image(60, 60), []
+    for down, right in OFFSETS:
+        part = father[:, down:, right:]
+        trained.append(resize(part, 0.5))
+        found = data(father, zoom=zoom).pairs.pyramids[0].levels[len(trained) - 1].son
+        cut = (part.shape[1] // zoom * zoom, part.shape[2] // zoom * zoom)
+        expected = resize(part[:, : cut[0], : cut[1]], 0.5)
+        assert torch.allclose(found, resize(expected, 2, size=cut) if zoom == 1 else expected)
+    checked = resize(checked_part(father, 2)[0], 0.5)
+    for son in trained:  # at the same places, away from the borders
+        assert (son[:, 4:24, 4:24] - checked[:, 4:24, 4:24]).abs().max() > 1e-3
+    assert torch.allclose(checked, resize(father[:, 1:, 1:], 0.5))
+
+
+@pytest.mark.parametrize("size", [(15, 40), (40, 513)])
+def test_very_small_and_large_fathers_have_one_son(size: tuple[int, int]) -> None:
+    levels = data(image(*size)).pairs.pyramids[0].levels
+    assert sum(level.father.shape[2] >= size[1] - 1 for level in levels) == 1
 
 
 def test_larger_fathers_are_drawn_more_often_by_pixel_count() -> None:
     pairs = data(image(64, 64), patch_size=8).pairs
     drawn = [pairs._level(pairs.pyramids[0].levels, batch) for batch in range(4000)]
     pixels = torch.tensor([level.father[0].numel() for level in pairs.pyramids[0].levels], dtype=torch.float64)
-    share = torch.bincount(torch.tensor(drawn), minlength=LEVELS) / 4000
+    share = torch.bincount(torch.tensor(drawn), minlength=LEVELS * len(OFFSETS)) / 4000
     assert (share - pixels / pixels.sum()).abs().max() < 0.03
 
 

@@ -76,8 +76,10 @@ def test_the_start_fills_in_what_is_null_and_nothing_else() -> None:
     assert plain.start_share == zero_shot_start.SHARE_BICUBIC
     assert start.settings(ZeroShotTraining(start_share=0.25)).start_share == 0.25
     assert start.settings(ZeroShotTraining(data={"noise": 0.1})).start_share is None
-    unchanged = Start(None).settings(ZeroShotTraining(model={"lr": None, "kernel": None}, data=nulls))
-    assert (unchanged.model, unchanged.data) == ({"kernel": None}, {})
+    scratch = Start(None).settings(ZeroShotTraining(model={"lr": None, "kernel": None}, data=nulls))
+    assert (scratch.model, scratch.data) == (zero_shot_start.SCRATCH_MODEL | {"kernel": None}, {"patch_size": 48})
+    published = Start({}).settings(ZeroShotTraining(model={"lr": None, "kernel": None}, data=nulls))
+    assert (published.model, published.data) == ({"kernel": None}, {})
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ from torch import Tensor
 from restore.io.errors import SettingError
 from restore.models import optimization
 
-BETWEEN_DROPS = 256  # minimum number of steps at one learning rate
-
 
 @dataclass(frozen=True, kw_only=True)
 class LRPolicy:
@@ -21,7 +19,8 @@ class LRPolicy:
         lr: of Adam, at the start of every scale step.
         lr_decay: factor applied to the learning rate when the reconstruction error has flattened.
         lr_decay_ratio: flattened means -ratio * slope <= standard error of the slope, see :func:`has_flattened`.
-        lr_decay_range: the slope is fitted to the errors of this many past steps.
+        lr_decay_range: the slope is fitted to the errors of this many past steps; also the minimum number of steps at
+            one learning rate.
         lr_decay_step: steps between two such checks.
         lr_stop: a scale step ends when the learning rate has fallen to this value.
         anneal: fraction of a scale step's budget, at its end, over which the learning rate falls linearly to zero.
@@ -92,7 +91,7 @@ class ScaleStep:
     def should_drop(self, step: int, policy: LRPolicy) -> bool:
         """Whether the learning rate should fall after optimiser step ``step``."""
         recent = [k for k, at in enumerate(self.steps) if at > step - policy.lr_decay_range]
-        if (step - self.begin) % policy.lr_decay_step or step - self.dropped < BETWEEN_DROPS or len(recent) < 3:
+        if (step - self.begin) % policy.lr_decay_step or step - self.dropped < policy.lr_decay_range or len(recent) < 3:
             return False
         return has_flattened(
             [self.steps[k] for k in recent], [self.errors[k] for k in recent], ratio=policy.lr_decay_ratio

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 UNLIMITED = 1e12  # seconds
 MARGIN = 0.1  # fraction of the time reserved for unplanned work
-LEAST_STEPS = 50  # per scale step, from random weights; fewer do not clearly beat bicubic
-STEPS_FOR = {8: 400, 4: 250, 2: 150, 1: 0}  # views: minimum training steps; below, more steps gain more
+LEAST_STEPS = 100  # per scale step, from random weights; fewer do not clearly beat bicubic
+STEPS_FOR = {8: 400, 4: 250, 2: 150, 1: 0}  # views: minimum steps of FULL_CROP pixels; below, more steps gain more
+FULL_CROP = 128**2
 ROUNDS_SHARE = 0.25  # maximum fraction of the time for back-projection
 TRUSTED_STEPS = 5  # steps of a scale step after which the measured speed is trusted
 CHECK_EVERY = 50  # steps between measurements of the reconstruction error
@@ -94,7 +95,7 @@ def plan_within(seconds: float, speed: Speed, work: Work) -> Plan:
     one_step = sum(seconds_of_step(speed, work, crop) for crop in work.crops)  # one step of every scale step
     for views in [each for each in STEPS_FOR if each <= work.most_views]:
         steps = math.floor((usable - views * view - rounds * one_round - at_ends) / one_step)
-        if steps >= min(STEPS_FOR[views], work.most_steps):
+        if steps >= min(STEPS_FOR[views] * FULL_CROP / max(work.crops), work.most_steps):
             break
     fits, steps = steps >= least, max(0, min(work.most_steps, steps))
     return Plan(
